@@ -1,0 +1,50 @@
+# One place to start from; `make help` lists the targets.
+.DEFAULT_GOAL := study
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/installed
+CONFIG ?= config.yaml
+# Idle OpenMP threads sleep instead of spinning: jobs run side by side on the same cores.
+export OMP_WAIT_POLICY := passive
+SNAKEMAKE := $(BIN)/snakemake --cores all
+
+.PHONY: study install test smoke lint format bench help
+
+study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
+	@$(SNAKEMAKE) --configfile $(CONFIG)
+	@echo "Report: results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))/report.html"
+
+install: $(INSTALLED) ## install the lock and the package into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+test: $(INSTALLED) ## the whole test suite
+	$(BIN)/python -m pytest
+
+smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/
+	rm -rf .smoke
+	$(SNAKEMAKE) --configfile studies/smoke.yaml --directory .smoke
+	@echo "Report: .smoke/results/smoke/report.html"
+
+lint: $(INSTALLED) ## style, spelling, workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/typos
+	$(BIN)/snakemake --lint --configfile studies/smoke.yaml
+
+format: $(INSTALLED) ## rewrite in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
+	$(BIN)/python -m benchmarks.run
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10

@@ -1,0 +1,23 @@
+import os
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# Without --configfile the study is the default one. A study that is named is complete: nothing is merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: os.path.join(workflow.basedir, "config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/function_vectors.smk"
+include: "rules/present.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        RESULTS / "report.html",

@@ -1,0 +1,189 @@
+"""`make bench`: the engine against the naive loops, in one process, interleaved, on SmolLM2 with real prompts.
+
+The naive loops are the way of the study's released code: one full forward per head (CIE), a clean and an edited full
+forward per setting and layer (sweep). A naive run is timed over a sample of its forwards, all of the same shape, and
+scaled to the whole loop. Every figure is a median of `REPEATS` rounds, with the smallest and the largest.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.flops import model_flops, matmul_rate
+from offcourse.engine import Engine, HeadRows, ResidualRows
+from offcourse.engine.attention import uninstalled
+from offcourse.models.fetch import prepare
+from offcourse.models.load import adds_bos, load, load_tokenizer
+from offcourse.prompts import build_prompts
+from offcourse.registry import RESOURCES, Registry
+from offcourse.tasks import load_pairs
+
+MODEL, TASK = "smollm2-135m-instruct", "present-past"
+N_HEADS = (2, 16, 32, 64, 128, 256, 512)
+STRENGTHS = (0.5, 1, 2, 4, 8, 16, 32, 64)
+REPEATS = 7
+SAMPLE = 6
+
+
+def main() -> None:
+    """Run the benchmarks and print one line per figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=["release", "embedded"], default="release")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    registry, downloads = Registry.load(), Path("resources/downloads")
+    folder = downloads / "models" / MODEL
+    if not (folder / "manifest.json").exists():
+        prepare(registry.model(MODEL), registry, folder, downloads / "packages")
+    model = load(folder, registry.model(MODEL).architecture, "float32")
+    tokenizer = load_tokenizer(folder)
+    pairs = load_pairs(registry.task(TASK), options.data, RESOURCES, downloads)
+    settings = dict(
+        task=TASK, shots=10, trials=1, test_items=1, splits="overlapping", sampling="global", head_read_position="as_coded"
+    )
+    frame = build_prompts(pairs, settings, lambda text: tokenizer(text).input_ids, adds_bos(tokenizer))
+    prompt = {kind: frame[frame["kind"] == kind].iloc[0] for kind in ("cie", "query")}
+    print(f"{MODEL}, {options.data} {TASK}, float32, {torch.get_num_threads()} threads, median of {REPEATS} [min, max]")
+    figures = {
+        "cie": compare_cie(Engine(model), prompt["cie"].token_ids, int(prompt["cie"].target_id)),
+        "sweep": compare_sweep(Engine(model), prompt["query"].token_ids, int(prompt["query"].target_id)),
+    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of this process, naive loops included: {peak:.2f} GiB")
+    figures["peak_gib"] = peak
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+def interleaved(naive, fast) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of both, turn by turn, after one warm-up of each; and the best matmul rate seen between the turns."""
+    naive(), fast()
+    slow, quick, rates = [], [], []
+    for _ in range(REPEATS):
+        for call, seconds in ((naive, slow), (fast, quick)):
+            started = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - started)
+        rates.append(matmul_rate())
+    return slow, quick, rates
+
+
+def report(name: str, slow, quick, rates, scale: float, flops: float, agreement: str) -> dict:
+    """Print one comparison: ratio, times, share of matmul's rate."""
+    ratios = [scale * a / b for a, b in zip(slow, quick, strict=True)]
+    shares = [flops / seconds / rate for seconds, rate in zip(quick, rates, strict=True)]
+    figures = {
+        "ratio": statistics.median(ratios),
+        "ratio_range": [min(ratios), max(ratios)],
+        "seconds": statistics.median(quick),
+        "naive_seconds": scale * statistics.median(slow),
+        "share_of_matmul": statistics.median(shares),
+        "share_range": [min(shares), max(shares)],
+        "gflop": flops / 1e9,
+        "agreement": agreement,
+    }
+    print(
+        f"{name}: {figures['ratio']:.0f} times faster [{min(ratios):.0f}, {max(ratios):.0f}]; "
+        f"{figures['seconds']:.3f} s against {figures['naive_seconds']:.1f} s; {flops / 1e9:.0f} GFLOP at "
+        f"{figures['share_of_matmul']:.0%} [{min(shares):.0%}, {max(shares):.0%}] of matmul's best rate; {agreement}",
+        flush=True,
+    )
+    return figures
+
+
+@torch.inference_mode()
+def compare_cie(engine: Engine, ids, target: int) -> dict:
+    """All heads of one 10-shot prompt against one full forward per head."""
+    model = engine.model
+    means = engine.capture_heads([ids[:-2]], [len(ids) - 3])[0]
+    grid = [(layer, head) for layer in range(model.layers) for head in range(model.heads)]
+    sample = grid[:: len(grid) // SAMPLE][:SAMPLE]
+    tokens = torch.tensor([list(ids)])
+
+    def naive(cells=sample) -> torch.Tensor:
+        found = []
+        for layer, head in cells:
+            part = slice(head * model.head_dim, (head + 1) * model.head_dim)
+
+            def patch(module, args, layer=layer, head=head, part=part):
+                heads = args[0].clone()
+                heads[0, -1, part] = means[layer, head]
+                return (heads,)
+
+            handle = model.projections[layer].register_forward_pre_hook(patch)
+            found.append(model.module(tokens, use_cache=False).logits[0, -1].softmax(-1)[target])
+            handle.remove()
+        return torch.stack(found)
+
+    def fast() -> torch.Tensor:
+        return engine.read_rows(ids, target, HeadRows(means))[1].probability
+
+    def plain() -> torch.Tensor:
+        with uninstalled(model, "sdpa"):
+            return naive()
+
+    with uninstalled(model, "sdpa"):
+        checked = grid[::7]
+        expected = naive(checked)
+    got = fast().view(model.layers, model.heads)
+    got = torch.stack([got[layer, head] for layer, head in checked])
+    error = float(((got - expected).abs() / expected).max())
+    flops = model_flops(model, len(ids), {layer: model.heads for layer in range(model.layers)}, 1 + len(grid))
+    slow, quick, rates = interleaved(plain, fast)
+    return report("CIE", slow, quick, rates, len(grid) / SAMPLE, flops, f"largest relative difference {error:.1e}")
+
+
+@torch.inference_mode()
+def compare_sweep(engine: Engine, ids, target: int) -> dict:
+    """56 settings x all layers of one 0-shot prompt against a clean and an edited forward each."""
+    model = engine.model
+    directions = torch.randn(len(N_HEADS), model.width)
+    edits = torch.cat([strength * directions for strength in STRENGTHS])
+    grid = [(layer, index) for layer in range(model.layers) for index in range(len(edits))]
+    sample = grid[:: len(grid) // SAMPLE][:SAMPLE]
+    tokens = torch.tensor([list(ids)])
+
+    def naive(cells=sample) -> list[bool]:
+        found = []
+        for layer, index in cells:
+            model.module(tokens, use_cache=False)
+
+            def add(module, args, out, index=index):
+                out[0, -1] += edits[index]
+                return out
+
+            handle = model.blocks[layer].register_forward_hook(add)
+            found.append(bool(model.module(tokens, use_cache=False).logits[0, -1].argmax() == target))
+            handle.remove()
+        return found
+
+    def fast() -> torch.Tensor:
+        return engine.read_rows(ids, target, ResidualRows(edits, model.layers), probability=False)[1].hit
+
+    def plain() -> list[bool]:
+        with uninstalled(model, "sdpa"):
+            return naive()
+
+    checked = grid[::13]
+    with uninstalled(model, "sdpa"):
+        expected = naive(checked)
+    got = fast().view(model.layers, len(edits))
+    same = [bool(got[layer, index]) for layer, index in checked] == expected
+    if not same:
+        sys.exit("sweep: hits differ from the naive loop")
+    rows = {layer: len(edits) for layer in range(1, model.layers + 1)}
+    flops = model_flops(model, len(ids), rows, 1 + len(grid))
+    slow, quick, rates = interleaved(plain, fast)
+    agreement = f"same hits on {len(checked)} cells, {sum(expected)} of them hits"
+    return report("sweep", slow, quick, rates, len(grid) / SAMPLE, flops, agreement)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+# Function vectors (paper section 4): one rule per step, one job per model, every task of the study in it.
+
+
+def release_lists():
+    """The authors' word lists, when the study asks for them."""
+    if STUDY.data != "release":
+        return []
+    return [release_path(REGISTRY.task(task), downloads=LAYOUT.downloads) for task in STUDY.tasks]
+
+
+rule fetch_words:
+    output:
+        release_lists(),
+    log:
+        f"results/{STUDY.study}/logs/fetch_words.log",
+    localrule: True
+    script:
+        "../workflow/scripts/fetch_words.py"
+
+
+rule prompts:
+    input:
+        words=ancient(release_lists()),
+        model=ancient(LAYOUT.model_folder("{model}") / "manifest.json"),
+    output:
+        artefacts=shards("prompts"),
+        records=records("prompts"),
+    log:
+        job_log("prompts"),
+    params:
+        code=reads("prompts", "code"),
+        parameters=reads("prompts", "parameters"),
+        words=reads("prompts", "words"),
+        model=reads("prompts", "model"),
+    script:
+        "../workflow/scripts/prompts.py"
+
+
+rule icl:
+    input:
+        prompts=shards("prompts"),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        artefacts=shards("icl"),
+        records=records("icl"),
+    log:
+        job_log("icl"),
+    params:
+        code=reads("icl", "code"),
+        model=reads("icl", "model"),
+        numerics=reads("icl", "numerics"),
+    threads: threads()
+    script:
+        "../workflow/scripts/icl.py"
+
+
+rule head_means:
+    input:
+        prompts=shards("prompts"),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        artefacts=shards("head_means"),
+        records=records("head_means"),
+    log:
+        job_log("head_means"),
+    params:
+        code=reads("head_means", "code"),
+        model=reads("head_means", "model"),
+        numerics=reads("head_means", "numerics"),
+    threads: threads()
+    script:
+        "../workflow/scripts/head_means.py"
+
+
+rule cie:
+    input:
+        prompts=shards("prompts"),
+        head_means=shards("head_means"),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        artefacts=shards("cie"),
+        records=records("cie"),
+    log:
+        job_log("cie"),
+    params:
+        code=reads("cie", "code"),
+        parameters=reads("cie", "parameters"),
+        model=reads("cie", "model"),
+        numerics=reads("cie", "numerics"),
+    threads: threads()
+    script:
+        "../workflow/scripts/cie.py"
+
+
+rule function_vectors:
+    input:
+        head_means=shards("head_means"),
+        cie=shards("cie"),
+    output:
+        artefacts=shards("function_vectors"),
+        records=records("function_vectors"),
+    log:
+        job_log("function_vectors"),
+    params:
+        code=reads("function_vectors", "code"),
+        parameters=reads("function_vectors", "parameters"),
+        model=reads("function_vectors", "model"),
+    script:
+        "../workflow/scripts/function_vectors.py"
+
+
+rule fv_sweep:
+    input:
+        prompts=shards("prompts"),
+        function_vectors=shards("function_vectors"),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        artefacts=shards("fv_sweep"),
+        records=records("fv_sweep"),
+    log:
+        job_log("fv_sweep"),
+    params:
+        code=reads("fv_sweep", "code"),
+        parameters=reads("fv_sweep", "parameters"),
+        model=reads("fv_sweep", "model"),
+        numerics=reads("fv_sweep", "numerics"),
+    threads: threads()
+    script:
+        "../workflow/scripts/fv_sweep.py"

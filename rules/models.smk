@@ -1,0 +1,35 @@
+# Models: from their source to a prepared folder, and to facts that were checked on the loaded model.
+
+
+def manifests():
+    return [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
+
+
+# The row of the registry and the pinned sha256 alone decide: editing the code that downloads fetches nothing again.
+rule prepare_model:
+    output:
+        LAYOUT.downloads / "models" / "{model}" / "manifest.json",
+    log:
+        job_log("prepare_model"),
+    params:
+        model=reads("prompts", "model"),
+    localrule: True
+    script:
+        "../workflow/scripts/prepare_model.py"
+
+
+# Waits for every model of the study, so that one that cannot be had stops the run before anything is computed.
+rule check_model:
+    input:
+        manifests=manifests(),
+    output:
+        RESULTS / "{model}" / "model.json",
+    log:
+        job_log("check_model"),
+    params:
+        code=fingerprint("offcourse.jobs.facts:write_facts"),
+        model=reads("prompts", "model"),
+        numerics=reads("icl", "numerics"),
+    threads: threads()
+    script:
+        "../workflow/scripts/check_model.py"

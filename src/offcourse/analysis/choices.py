@@ -1,0 +1,43 @@
+"""Which number of heads, strength and layer recover most, per model and task (Figures 13 to 15)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import read_accuracy, read_model, read_shots
+
+# Where even the best setting recovers no more than this, its choice says nothing and is left blank.
+LEAST_RECOVERY = 0.2
+
+
+def best_of(accuracies: pd.DataFrame, few_shot: float, n_layers: int) -> dict[str, float]:
+    """The choices of one pair: `peak_recovery`, `n_heads`, `strength`, `layer` and `layer_percent`.
+
+    Each choice is made on its own, from the accuracy maximised over the other two, and a tie goes to the smallest
+    value; so the three need not occur together. `layer_percent` is the layer, counted from 0, over `n_layers` x 100.
+    The choices are NaN where peak recovery is at most `LEAST_RECOVERY`, or undefined as the few-shot accuracy is 0.
+    """
+    peak = recovery.peak_recovery(accuracies, few_shot)
+    if peak > LEAST_RECOVERY + recovery.SLACK:
+        chosen = {axis: _first_best(accuracies, axis) for axis in ("n_heads", "strength", "layer")}
+    else:
+        chosen = dict.fromkeys(("n_heads", "strength", "layer"), float("nan"))
+    return {"peak_recovery": peak, **chosen, "layer_percent": 100 * chosen["layer"] / n_layers}
+
+
+def best(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
+    """`best_of` for every model and task, a row each with columns `model` and `task` in front."""
+    rows = []
+    for model in models:
+        n_layers = read_model(results, model)["layers"]
+        for task in tasks:
+            _, few_shot = recovery.baseline(read_shots(results, model, task))
+            choice = best_of(read_accuracy(results, model, task), few_shot, n_layers)
+            rows.append({"model": model, "task": task, **choice})
+    return pd.DataFrame(rows)
+
+
+def _first_best(accuracies: pd.DataFrame, axis: str) -> float:
+    profile = accuracies.groupby(axis, sort=True)["accuracy"].max()
+    return float(profile.index[(profile >= profile.max() - recovery.SLACK).to_numpy().argmax()])

@@ -1,0 +1,50 @@
+"""Reading a study's per-task results as accuracies. Paths are relative to the study's folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.analysis import recovery
+from offcourse.artefacts import FV_SWEEP, ICL, read_parquet
+from offcourse.errors import OffcourseError
+
+
+def sweep_path(model: str, task: str) -> str:
+    return f"{model}/fv_sweep/{task}.parquet"
+
+
+def icl_path(model: str, task: str) -> str:
+    return f"{model}/icl/{task}.parquet"
+
+
+def model_path(model: str) -> str:
+    return f"{model}/model.json"
+
+
+def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+    sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP)
+    if sweep.empty:
+        raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
+    return recovery.accuracy(sweep)
+
+
+def read_shots(results: Path, model: str, task: str) -> pd.Series:
+    """The in-context accuracy (0 to 1) of a pair by its number of shots, in rising order."""
+    icl = read_parquet(Path(results) / icl_path(model, task), ICL)
+    if not (icl["shots"] == 0).any():
+        raise OffcourseError(f"{icl_path(model, task)} holds no 0-shot item. Delete it and run the workflow again.")
+    return icl.groupby("shots", sort=True)["hit"].mean()
+
+
+def read_model(results: Path, model: str) -> dict[str, Any]:
+    """The facts of `model.json`."""
+    path = Path(results) / model_path(model)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OffcourseError(
+            f"{path} is not the record of a model ({error}). Delete it and run the workflow again."
+        ) from error

@@ -1,0 +1,118 @@
+"""Files that the workflow writes: their schemas, and reading and writing them whole or not at all."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.errors import OffcourseError
+
+
+def _columns(**columns: pa.Column) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+PROMPTS = _columns(
+    kind=pa.Column(str, pa.Check.isin(["head_mean", "cie", "icl", "query"])),
+    index=pa.Column(int, pa.Check.ge(0)),
+    shots=pa.Column(int, pa.Check.ge(0)),
+    text=pa.Column(str),
+    token_ids=pa.Column(object),
+    read_position=pa.Column(int, pa.Check.ge(0)),
+    target_id=pa.Column(int, pa.Check.ge(0)),
+    target=pa.Column(str),
+)
+ICL = _columns(
+    shots=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+CIE = _columns(
+    trial=pa.Column(int, pa.Check.ge(0)),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    head=pa.Column(int, pa.Check.ge(0)),
+    effect=pa.Column("float32", pa.Check.in_range(-1.0, 1.0)),
+)
+FV_SWEEP = _columns(
+    n_heads=pa.Column(int, pa.Check.gt(0)),
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+CELLS = _columns(
+    row=pa.Column(str),
+    column=pa.Column(str),
+    value=pa.Column(float, nullable=True),
+    n=pa.Column(int, pa.Check.ge(0)),
+    ci_low=pa.Column(float, nullable=True),
+    ci_high=pa.Column(float, nullable=True),
+    unit=pa.Column(str),
+    sources=pa.Column(str),
+)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: readers see the old file or the new one.
+
+    Raises `OffcourseError` when the disk refuses (full, read-only); nothing is left behind then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; results are as readable as anything else the user writes.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OffcourseError(
+            f"cannot write {path}: {error.strerror or error}. Nothing was changed; make room or permit writing, "
+            "then run the same command again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> None:
+    """Check `frame` against `schema` and write it, whole or not at all."""
+    checked = schema.validate(frame.reset_index(drop=True))
+    write_whole(path, lambda temporary: checked.to_parquet(temporary, index=False, compression="zstd"))
+
+
+def read_parquet(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Read a parquet file of ours and check it against `schema`."""
+    try:
+        return schema.validate(pd.read_parquet(path))
+    except (pa.errors.SchemaError, OSError, ValueError) as error:
+        raise OffcourseError(
+            f"{path} is not the table that was expected ({str(error).splitlines()[0]}). "
+            "Delete it and run the workflow again."
+        ) from error

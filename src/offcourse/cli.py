@@ -1,0 +1,65 @@
+"""The `offcourse` command."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from offcourse.errors import OffcourseError
+from offcourse.jobs.status import State
+from offcourse.jobs.status import status as status_of
+from offcourse.layout import Layout
+from offcourse.registry import Registry
+from offcourse.study.config import read_study
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
+Directory = Annotated[Path, typer.Option("--directory", help="Where the study runs (as for snakemake).")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.callback()
+def offcourse() -> None:
+    """Ask a study what it has, what is stale, and why. `snakemake` runs it."""
+
+
+@app.command()
+def status(
+    configfile: Config = Path("config.yaml"), directory: Directory = Path(), as_json: AsJson = False
+) -> None:
+    """Print step x model x task: fresh or stale, and what changed. Exit code 0 when all is fresh, else 1."""
+    study = read_study(configfile)
+    registry = Registry.load()
+    study.check(registry)
+    states = status_of(study, registry, Layout(study.study, directory))
+    if as_json:
+        print(json.dumps({"study": study.study, "states": [state.as_dict() for state in states]}, indent=2))
+    else:
+        _print(states)
+    raise typer.Exit(0 if all(state.fresh for state in states) else 1)
+
+
+def _print(states: list[State]) -> None:
+    console = Console()
+    table = Table("step", "model", "task", "state", box=None)
+    for state in states:
+        words = "[green]fresh[/]" if state.fresh else "[yellow]stale:[/] " + "; ".join(state.why)
+        table.add_row(state.step, state.model, state.task, words)
+    console.print(table)
+    counts = Counter(state.fresh for state in states)
+    console.print(f"{counts[True]} fresh, {counts[False]} stale")
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one message and exit code 2."""
+    try:
+        app()
+    except OffcourseError as error:
+        print(f"offcourse: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

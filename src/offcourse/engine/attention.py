@@ -1,0 +1,188 @@
+"""One attention function for every class: prompt tokens attend to their ancestors, rows to the prompt and themselves.
+
+The sequence axis of one batch element holds first the `lead` tokens of the pass (a prompt, or a forest of prompts) and
+then the rows. A row is another version of the prompt's last token: it sees the keys and values of every earlier token
+of the prompt, and its own, but neither the original last token nor another row. Hence all rows are scored against the
+shared prefix in one product and against themselves in a dot product.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from offcourse.models.load import LanguageModel
+
+NAME = "offcourse"
+
+
+@dataclass
+class PassState:
+    """What attention needs to know about the pass that is running.
+
+    lead: number of prompt tokens on the sequence axis, before the rows; 0 when only rows are left.
+    ancestors: [lead, lead] bool, True where a token may attend; None for one prompt (causal).
+    depth: [lead] position of each token in its prompt; only read together with `ancestors`.
+    length: number of tokens of the prompt that the rows belong to.
+    explicit: compute scores as plain products instead of the fused kernel.
+    prefix: per layer, keys and values of the prompt without its last token, each [kv_heads, length - 1, head_dim].
+        Filled in by a pass with `keep_prefix`, read by passes without lead tokens.
+    """
+
+    lead: int
+    length: int
+    ancestors: Tensor | None = None
+    depth: Tensor | None = None
+    keep_prefix: bool = False
+    explicit: bool = False
+    prefix: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+_running: ContextVar[PassState | None] = ContextVar("offcourse_pass", default=None)
+
+
+@contextmanager
+def running(state: PassState):
+    """Make `state` the pass that attention serves."""
+    token = _running.set(state)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def attend(
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+) -> Tensor:
+    """Attention of one pass at one layer.
+
+    query: [1, heads, sequence, head_dim]; key and value: [1, kv_heads, sequence, head_dim].
+    Returns [1, sequence, heads, head_dim].
+    """
+    state = _running.get()
+    if state is None:
+        raise RuntimeError("the engine's attention was called outside of a pass: use offcourse.engine.Engine")
+    lead = state.lead
+    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+    if lead:
+        out[0, :lead] = _attend_lead(
+            state, query[:, :, :lead], key[:, :, :lead], value[:, :, :lead], scaling, softcap, sliding_window
+        )
+        if state.keep_prefix:
+            kept = key[0, :, : state.length - 1], value[0, :, : state.length - 1]
+            state.prefix[layer] = tuple(part.clone() for part in kept)
+    if lead < query.shape[2]:
+        if lead:
+            prefix = key[0, :, : lead - 1], value[0, :, : lead - 1]
+        else:
+            prefix = tuple(part.to(query.device) for part in state.prefix[layer])
+        out[0, lead:] = _attend_rows(
+            query[0, :, lead:], key[0, :, lead:], value[0, :, lead:], *prefix, scaling, softcap, sliding_window
+        )
+    return out
+
+
+def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> Tensor:
+    """Attention among prompt tokens; [1, heads, lead, head_dim] in, [lead, heads, head_dim] out."""
+    length = query.shape[2]
+    allowed = state.ancestors
+    if sliding_window is not None and sliding_window < length:
+        depth = torch.arange(length, device=query.device) if state.depth is None else state.depth.to(query.device)
+        near = depth[:, None] - depth[None, :] < sliding_window
+        causal = depth[:, None] >= depth[None, :] if allowed is None else allowed.to(query.device)
+        allowed = near & causal
+    if softcap is None and not state.explicit:
+        mask = None if allowed is None else allowed.to(query.device)
+        grouped = query.shape[1] != key.shape[1]
+        out = scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None and length > 1, scale=scaling, enable_gqa=grouped
+        )
+        return out[0].transpose(0, 1)
+    if allowed is None:
+        allowed = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+    heads = query.shape[1] // key.shape[1]
+    scores = query @ key.repeat_interleave(heads, 1).transpose(2, 3) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = scores.float().masked_fill(~allowed.to(query.device), float("-inf"))
+    weights = torch.softmax(scores, -1).to(value.dtype)
+    return (weights @ value.repeat_interleave(heads, 1))[0].transpose(0, 1)
+
+
+def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:
+    """Attention of rows; [heads, rows, head_dim] in, [rows, heads, head_dim] out."""
+    heads, rows, size = query.shape
+    kv_heads, prefix = prefix_key.shape[:2]
+    if sliding_window is not None and sliding_window <= prefix:
+        # The window counts the row itself.
+        prefix_key, prefix_value = prefix_key[:, prefix + 1 - sliding_window :], prefix_value[:, prefix + 1 - sliding_window :]
+        prefix = sliding_window - 1
+    grouped = query.reshape(kv_heads, heads // kv_heads, rows, size)
+    scores = query.new_empty(kv_heads, heads // kv_heads, rows, prefix + 1)
+    shared = grouped.reshape(kv_heads, -1, size) @ prefix_key.transpose(1, 2)
+    scores[..., :prefix] = shared.view(kv_heads, -1, rows, prefix)
+    scores[..., prefix] = (grouped * key[:, None]).sum(-1)
+    scores *= scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    weights = torch.softmax(scores.float(), -1).to(value.dtype)
+    out = weights[..., :prefix].reshape(kv_heads, -1, prefix) @ prefix_value
+    out = out.view(kv_heads, -1, rows, value.shape[2])
+    out = torch.addcmul(out, weights[..., prefix:], value[:, None])
+    return out.reshape(heads, rows, -1).transpose(0, 1)
+
+
+def _interface(
+    module, query, key, value, attention_mask, scaling=None, softcap=None, sliding_window=None, **_
+) -> tuple[Tensor, None]:
+    """The signature that `transformers` calls. The mask is ignored: the pass knows who attends to whom."""
+    return attend(module.layer_idx, query, key, value, scaling, softcap, sliding_window), None
+
+
+AttentionInterface.register(NAME, _interface)
+
+
+def _install_in_gptj(attention: torch.nn.Module) -> None:
+    """GPT-J has no attention interface in `transformers`; replace the product inside this one module."""
+    plain = type(attention)._attn
+
+    def product(query, key, value, attention_mask=None):
+        if _running.get() is None:
+            return plain(attention, query, key, value, attention_mask)
+        # GPT-J computes scores in float32 and divides by a square root that it keeps as a number.
+        out = attend(attention.layer_idx, query.float(), key.float(), value.float(), 1 / attention.scale_attn)
+        return out.transpose(1, 2).to(value.dtype), None
+
+    attention._attn = product
+
+
+def install(model: LanguageModel) -> None:
+    """Make `model` call the engine's attention; `uninstalled` gives the class's own back for a while."""
+    if model.architecture.attention_interface:
+        model.module.set_attn_implementation(NAME)
+    else:
+        for block in model.blocks:
+            _install_in_gptj(block.get_submodule(model.architecture.attention))
+
+
+@contextmanager
+def uninstalled(model: LanguageModel, implementation: str = "eager"):
+    """Run the plain model inside: the class's own attention, as `transformers` would."""
+    if not model.architecture.attention_interface:
+        yield
+        return
+    model.module.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.module.set_attn_implementation(NAME)

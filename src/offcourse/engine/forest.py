@@ -1,0 +1,75 @@
+"""Prompts that share beginnings, as one token forest: every shared beginning is computed once."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Forest:
+    """A prefix tree of token sequences, laid out on one sequence axis.
+
+    tokens: [nodes] token ids; depth: [nodes] position in the prompt; ancestors: [nodes, nodes] bool, True where the
+    column's token precedes or is the row's token; where: for each prompt, the nodes of its tokens in order.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]]):
+        children: dict[tuple[int, int], int] = {}
+        parents, tokens, self.where = [], [], []
+        for prompt in prompts:
+            node, path = -1, []
+            for token in prompt:
+                step = (node, int(token))
+                if step not in children:
+                    children[step] = len(tokens)
+                    parents.append(node)
+                    tokens.append(int(token))
+                node = children[step]
+                path.append(node)
+            self.where.append(path)
+        self.tokens = torch.tensor(tokens)
+        self.depth = torch.tensor(_depths(parents))
+        self._parents = parents
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def ancestors(self) -> Tensor | None:
+        """The mask, or None when the forest is a single chain (plain causal attention)."""
+        if self._parents == list(range(-1, len(self) - 1)):
+            return None
+        mask = torch.zeros(len(self), len(self), dtype=torch.bool)
+        for node, parent in enumerate(self._parents):
+            if parent >= 0:
+                mask[node] = mask[parent]
+            mask[node, node] = True
+        return mask
+
+
+def _depths(parents: Sequence[int]) -> list[int]:
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(0 if parent < 0 else depths[parent] + 1)
+    return depths
+
+
+def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[slice, Forest]]:
+    """Cut consecutive prompts into forests of at most about `budget` tokens (a longer prompt is alone in its forest).
+
+    Yields the slice of prompts and their forest; the order is kept.
+    """
+    start, size = 0, 0
+    previous: Sequence[int] = ()
+    for index, prompt in enumerate(prompts):
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(prompt, previous, strict=False)) if a != b),
+            min(len(prompt), len(previous)),
+        )
+        if index > start and size + len(prompt) - shared > budget:
+            yield slice(start, index), Forest(prompts[start:index])
+            start, size, shared = index, 0, 0
+        size += len(prompt) - shared
+        previous = prompt
+    if start < len(prompts):
+        yield slice(start, len(prompts)), Forest(prompts[start:])

@@ -1,0 +1,89 @@
+"""What an edit is: where its row begins and what is changed on the way."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class ResidualRows:
+    """Rows whose residual stream is edited right after a block (paper Eq. 5).
+
+    vectors: [edits, width], added to the last token's state after each block (`replace=False`, function vectors) or
+    put in its place (`replace=True`, task vectors). One row per layer and edit.
+    """
+
+    vectors: Tensor
+    layers: int
+    replace: bool = False
+
+    def begins(self, layer: int) -> int:
+        """Number of rows that join at the input of block `layer`; `layers` stands for the final norm."""
+        return len(self.vectors) if 1 <= layer <= self.layers else 0
+
+    def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
+        """[rows, width]: the rows `part` of those that join at the input of block `layer`, from the state `last`."""
+        vectors = self.vectors[part].to(last.device, last.dtype)
+        return vectors if self.replace else last + vectors
+
+    def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:
+        """Nothing: the residual stream was edited when the row began."""
+
+
+@dataclass
+class HeadRows:
+    """Rows in which one head's output is replaced, one row per layer and head (causal indirect effect, Eq. 3).
+
+    values: [layers, heads, head_dim], what replaces the head's slice of the attention output projection's input.
+    only: restrict to one layer; None for all.
+    """
+
+    values: Tensor
+    only: int | None = None
+
+    def begins(self, layer: int) -> int:
+        """Number of rows that join at the input of block `layer`."""
+        wanted = layer < self.values.shape[0] and self.only in (None, layer)
+        return self.values.shape[1] if wanted else 0
+
+    def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
+        """[rows, width]: unedited copies of `last`; the edit follows inside the block."""
+        return last.expand(part.stop - part.start, -1)
+
+    def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:
+        """Replace head `part.start + i` of row i in place; `heads` is [rows, heads, head_dim]."""
+        index = torch.arange(part.start, part.stop, device=heads.device)
+        rows = torch.arange(len(index), device=heads.device)
+        heads[rows, index] = self.values[layer, part].to(heads.device, heads.dtype)
+
+
+Rows = ResidualRows | HeadRows
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows `part` of those that begin at the input of block `layer`."""
+
+    layer: int
+    part: slice
+
+    def __len__(self) -> int:
+        return self.part.stop - self.part.start
+
+
+def split(rows: Rows, layers: int, budget: int) -> list[list[Piece]]:
+    """Cut all rows, in layer order, into chunks of at most `budget` rows; order is kept, nothing is left out."""
+    chunks: list[list[Piece]] = [[]]
+    room = budget
+    for layer in range(layers + 1):
+        done, count = 0, rows.begins(layer)
+        while done < count:
+            if room == 0:
+                chunks.append([])
+                room = budget
+            take = min(room, count - done)
+            chunks[-1].append(Piece(layer, slice(done, done + take)))
+            done += take
+            room -= take
+    return chunks

@@ -1,0 +1,218 @@
+"""Passes through a model: read-outs of prompts, captured head outputs, and rows of edits.
+
+A pass runs the model's own forward with the engine's attention. Hooks on the blocks let rows join where they begin, so
+that a row is never computed below its edit; the model's code, accelerate's placement and each class's norms, biases and
+caps stay exactly what they are.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor
+
+from offcourse.engine import unembed
+from offcourse.engine.attention import PassState, install, running
+from offcourse.engine.forest import Forest, forests
+from offcourse.engine.rows import HeadRows, Piece, ResidualRows, Rows, split
+from offcourse.models.load import LanguageModel
+
+# Rows that go through a block together, when the study leaves it to us. On a CPU a few hundred keep the intermediate
+# products of a small model in cache; a GPU wants more to be busy.
+CPU_ROWS, GPU_ROWS = 512, 4096
+
+
+class Engine:
+    """Runs prompts and edits on one loaded model.
+
+    max_rows: most rows, and about the most tokens of a forest, that go through the model at once; "auto" by device.
+    Memory is bounded by it, never by the size of the grid.
+    attention: how prompt tokens attend to each other, "eager" (explicit products) or "sdpa" (fused); "auto" is "sdpa".
+    """
+
+    def __init__(self, model: LanguageModel, max_rows: int | str = "auto", attention: str = "auto"):
+        install(model)
+        self.explicit = attention == "eager"
+        self.model = model
+        auto = GPU_ROWS if model.input_device.type != "cpu" else CPU_ROWS
+        self.max_rows = auto if max_rows == "auto" else int(max_rows)
+
+    @torch.inference_mode()
+    def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
+        """Probability and rank of one target token after each prompt; shared beginnings are computed once."""
+        states = [self._forest_states(forest, [path[-1] for path in forest.where]) for _, forest in self._cut(prompts)]
+        return self._unembed(torch.cat(states), torch.as_tensor(list(targets)), probability=True)
+
+    @torch.inference_mode()
+    def capture_heads(self, prompts: Sequence[Sequence[int]], positions: Sequence[int]) -> Tensor:
+        """Head outputs at one position of each prompt: [prompts, layers, heads, head_dim] float32, on the CPU.
+
+        A head's output is its slice of the input of the attention output projection (before W_O).
+        """
+        model, out = self.model, []
+        for part, forest in self._cut(prompts):
+            nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
+            captured: list[Tensor] = []
+
+            def capture(module, args, nodes=nodes, captured=captured):
+                captured.append(args[0][0, nodes].float().cpu())
+
+            with ExitStack() as stack:
+                for projection in model.projections:
+                    stack.callback(projection.register_forward_pre_hook(capture).remove)
+                self._forest_states(forest, nodes)
+            out.append(torch.stack(captured, 1).view(len(nodes), model.layers, model.heads, model.head_dim))
+        return torch.cat(out)
+
+    @torch.inference_mode()
+    def read_rows(
+        self,
+        prompt: Sequence[int],
+        target: int,
+        rows: Rows,
+        probability: bool = True,
+        without_output_bias: int | None = None,
+    ) -> tuple[unembed.Readout, unembed.Readout]:
+        """Read-outs of the unedited prompt (one state) and of every row, in layer order.
+
+        without_output_bias: a layer whose attention output projection runs without its bias, for all positions (as the
+        study's code patched heads); None leaves every bias where it is.
+        """
+        if without_output_bias is not None:
+            bare = self.model.projections[without_output_bias]
+            if bare.bias is None:
+                without_output_bias = None
+        chunks = split(rows, self.model.layers, self.max_rows)
+        run = _PromptPass(self.model, list(prompt), rows, keep=len(chunks) > 1, explicit=self.explicit)
+        with self._bias_dropped(without_output_bias):
+            states = [run.first(chunks[0])]
+            states += [run.later(chunk) for chunk in chunks[1:]]
+        states = torch.cat(states)
+        targets = torch.full((len(states),), int(target))
+        out = self._unembed(states, targets, probability)
+        return out[:1], out[1:]
+
+    def _cut(self, prompts):
+        return forests(prompts, self.max_rows)
+
+    def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
+        return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability)
+
+    def _forest_states(self, forest: Forest, nodes: Sequence[int]) -> Tensor:
+        """Final-normed states [len(nodes), width] of some tokens of a forest."""
+        state = PassState(len(forest), len(forest), ancestors=forest.ancestors, depth=forest.depth, explicit=self.explicit)
+        with running(state):
+            return self.model.forward(forest.tokens, forest.depth)[0, nodes]
+
+    @contextmanager
+    def _bias_dropped(self, layer: int | None):
+        if layer is None:
+            yield
+            return
+        projection = self.model.projections[layer]
+        handle = projection.register_forward_hook(lambda module, args, out: out - module.bias)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _PromptPass:
+    """The passes of one prompt and its rows: the first with the prompt's tokens, later ones with rows alone.
+
+    keep: whether later passes will follow, which need the prompt's keys, values and last-token states.
+    """
+
+    def __init__(self, model: LanguageModel, prompt: list[int], rows: Rows, keep: bool, explicit: bool):
+        self.model, self.prompt, self.rows, self.keep, self.explicit = model, prompt, rows, keep, explicit
+        self.prefix: dict[int, tuple[Tensor, Tensor]] = {}
+        self.last: dict[int, Tensor] = {}
+        self.pieces: list[Piece] = []
+        self.joined = 0
+
+    def first(self, pieces: list[Piece]) -> Tensor:
+        """Run the prompt with its first rows; [1 + rows, width] final-normed states, the prompt's own first."""
+        length = len(self.prompt)
+        state = PassState(length, length, keep_prefix=self.keep, prefix=self.prefix, explicit=self.explicit)
+        out = self._forward(state, pieces, torch.tensor(self.prompt), torch.arange(length))
+        return out[0, length - 1 :].clone()
+
+    def later(self, pieces: list[Piece]) -> Tensor:
+        """Run rows alone, against the kept prefix, from the first block where one of them begins."""
+        state = PassState(0, len(self.prompt), prefix=self.prefix)
+        begin = pieces[0].layer
+        with self.model.skipping_blocks(begin):
+            # One stand-in token carries the pass to the first block that matters, where the rows replace it.
+            position = torch.tensor([len(self.prompt) - 1])
+            return self._forward(state, pieces, torch.tensor(self.prompt[-1:]), position)[0]
+
+    def _forward(self, state: PassState, pieces: list[Piece], tokens: Tensor, positions: Tensor) -> Tensor:
+        self.pieces, self.joined = pieces, 0
+        model = self.model
+        begin = pieces[0].layer if state.lead == 0 else 0
+        with ExitStack() as stack, running(state):
+            for layer in range(begin, model.layers):
+                hook = self._join_block(layer, state)
+                stack.callback(model.blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
+            hook = self._join_norm(state)
+            stack.callback(model.norm.register_forward_pre_hook(hook).remove)
+            if isinstance(self.rows, HeadRows):
+                for layer in {piece.layer for piece in pieces}:
+                    edit = self._edit_heads(layer)
+                    stack.callback(model.projections[layer].register_forward_pre_hook(edit).remove)
+            return model.forward(tokens, positions)
+
+    def _join(self, layer: int, hidden: Tensor, state: PassState) -> Tensor:
+        """Append the rows that begin here to `hidden` [1, sequence, width]."""
+        if state.lead:
+            last = hidden[0, state.lead - 1]
+            if self.keep:
+                self.last[layer] = last.clone()
+        else:
+            last = self.last[layer].to(hidden.device) if layer in self.last else None
+            if self.joined == 0:
+                hidden = hidden[:, :0]
+        new = [self.rows.states(layer, last, piece.part) for piece in self.pieces if piece.layer == layer]
+        if not new:
+            return hidden
+        self.joined += sum(len(states) for states in new)
+        return torch.cat([hidden, torch.cat(new)[None]], 1)
+
+    def _join_block(self, layer: int, state: PassState):
+        def hook(module, args, kwargs):
+            hidden = self._join(layer, args[0], state)
+            kwargs = dict(kwargs)
+            # A row stands where the prompt's last token stands: repeat that token's position for every row.
+            for key in ("position_ids", "position_embeddings"):
+                if kwargs.get(key) is not None:
+                    kwargs[key] = _repeat_last(kwargs[key], hidden.shape[1])
+            return (hidden, *args[1:]), kwargs
+
+        return hook
+
+    def _join_norm(self, state: PassState):
+        return lambda module, args: (self._join(self.model.layers, args[0], state), *args[1:])
+
+    def _edit_heads(self, layer: int):
+        def hook(module, args):
+            pieces = [piece for piece in self.pieces if piece.layer == layer]
+            # The rows of this layer were the last to join, hence the last on the sequence axis.
+            heads = args[0].clone()
+            stop = heads.shape[1]
+            for piece in reversed(pieces):
+                mine = heads[0, stop - len(piece) : stop].view(len(piece), self.model.heads, self.model.head_dim)
+                self.rows.edit_heads(layer, mine, piece.part)
+                stop -= len(piece)
+            return (heads, *args[1:])
+
+        return hook
+
+
+def _repeat_last(value, length: int):
+    """Stretch the sequence axis (dimension 1) to `length` by repeating its last entry; tuples element by element."""
+    if isinstance(value, tuple):
+        return tuple(_repeat_last(part, length) for part in value)
+    missing = length - value.shape[1]
+    if missing <= 0:
+        return value[:, :length]
+    return torch.cat([value, value[:, -1:].expand(-1, missing, *value.shape[2:])], 1)

@@ -1,0 +1,88 @@
+"""The unembedding, a slice of the vocabulary at a time: what is wanted of the logits, never the logits themselves."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# 2,048 words x 256 states of float32 are 2 MB: a product of this size stays in a core's cache.
+WORDS = 2048
+STATES = 256
+
+
+@dataclass
+class Readout:
+    """What the last position says about one target token, per state.
+
+    probability: [states] float32, softmax over the vocabulary at the target.
+    hit: [states] bool, no other token has a larger logit (rank 0; a tie for the first place is a hit).
+    """
+
+    probability: Tensor
+    hit: Tensor
+
+    def __getitem__(self, part) -> "Readout":
+        return Readout(self.probability[part], self.hit[part])
+
+    def view(self, *shape: int) -> "Readout":
+        """The same values in another shape."""
+        return Readout(self.probability.view(*shape), self.hit.view(*shape))
+
+
+@torch.inference_mode()
+def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float | None, probability: bool) -> Readout:
+    """Probability and rank of `targets` ([states] token ids) from final-normed `states` ([states, width]).
+
+    head: the unembedding module, with or without a bias; it may be offloaded, then it is called as a module.
+    softcap: Gemma 2's cap on the final logits.
+    probability: False skips the normalisation when only hits are wanted (probabilities are then NaN).
+    """
+    targets = targets.to(states.device)
+    parts = []
+    for start in range(0, len(states), STATES):
+        part = slice(start, start + STATES)
+        if head.weight.is_meta:
+            parts.append(_read_whole(head, states[part], targets[part], softcap))
+        else:
+            parts.append(_read_sliced(head, states[part], targets[part], softcap, probability))
+    return Readout(torch.cat([p.probability for p in parts]).cpu(), torch.cat([p.hit for p in parts]).cpu())
+
+
+def _read_sliced(head, states, targets, softcap, probability) -> Readout:
+    weight = head.weight
+    states, targets = states.to(weight.device, weight.dtype), targets.to(weight.device)
+    at_target = torch.full((len(states),), float("-inf"), device=weight.device)
+    largest = at_target.clone()
+    total = torch.zeros_like(at_target)
+    buffer = states.new_empty(len(states), WORDS)
+    for start in range(0, len(weight), WORDS):
+        words = weight[start : start + WORDS]
+        logits = torch.mm(states, words.T, out=buffer[:, : len(words)] if len(words) == WORDS else None)
+        if head.bias is not None:
+            logits += head.bias[start : start + WORDS]
+        here = (targets >= start) & (targets < start + len(words))
+        if here.any():
+            # Taken from this very product, so that the comparison with the maximum is exact.
+            at_target[here] = logits[here, targets[here] - start].float()
+        if not probability:
+            torch.maximum(largest, logits.amax(-1).float(), out=largest)
+            continue
+        logits = _cap(logits.float(), softcap)
+        new = torch.maximum(largest, logits.amax(-1))
+        total = total * torch.exp(largest - new) + logits.sub_(new[:, None]).exp_().sum(-1)
+        largest = new
+    if not probability:
+        return Readout(torch.full_like(at_target, float("nan")), at_target >= largest)
+    at_target = _cap(at_target, softcap)
+    return Readout(torch.exp(at_target - largest) / total, at_target >= largest)
+
+
+def _read_whole(head, states, targets, softcap) -> Readout:
+    logits = _cap(head(states).float(), softcap)
+    targets = targets.to(logits.device)
+    at_target = logits.gather(1, targets[:, None])[:, 0]
+    return Readout(torch.exp(at_target - logits.logsumexp(-1)), at_target >= logits.amax(-1))
+
+
+def _cap(logits: Tensor, softcap: float | None) -> Tensor:
+    return logits if softcap is None else torch.tanh(logits / softcap) * softcap

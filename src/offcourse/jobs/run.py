@@ -1,0 +1,135 @@
+"""One job of the workflow: one step on one model, for all tasks; only what the store lacks is computed."""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from offcourse import artefacts
+from offcourse.jobs.steps import STEPS, Step, dtype_of, key_parts
+from offcourse.layout import Layout
+from offcourse.registry import Registry, Task
+from offcourse.store.shards import Store, copy_whole, digest
+from offcourse.study.config import Study
+
+
+@dataclass
+class Job:
+    """What the code of a step is given: the model (loaded when first asked for), and where its inputs are.
+
+    threads: CPU threads for torch; None leaves its default.
+    """
+
+    step: Step
+    study: Study
+    registry: Registry
+    layout: Layout
+    model: str
+    threads: int | None = None
+    parameters: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self):
+        self.parameters = self.step.parameters(self.study)
+
+    @property
+    def folder(self) -> Path:
+        """The prepared model folder."""
+        return self.layout.model_folder(self.model)
+
+    @cached_property
+    def tokenizer(self):
+        """The model's tokenizer."""
+        from offcourse.models.load import load_tokenizer
+
+        return load_tokenizer(self.folder)
+
+    @cached_property
+    def engine(self):
+        """The engine on the loaded model."""
+        from offcourse.models.load import load
+
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        from offcourse.engine import Engine
+
+        numerics = self.study.numerics
+        row = self.registry.model(self.model)
+        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model))
+        return Engine(model, numerics.max_rows, numerics.attention)
+
+    def input(self, step: str, task: Task) -> Path:
+        """The file that an upstream step made for this model and task."""
+        return self.layout.artefact(step, STEPS[step].suffix, self.model, task.name)
+
+    def prompts(self, task: Task, kind: str) -> pd.DataFrame:
+        """The prompts of one kind, in order."""
+        frame = artefacts.read_parquet(self.input("prompts", task), artefacts.PROMPTS)
+        return frame[frame["kind"] == kind].reset_index(drop=True)
+
+
+def run_step(
+    name: str, study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
+) -> list[str]:
+    """Make the artefacts of step `name` for `model` and every task; returns the tasks that had to be computed.
+
+    A task is written as soon as it is done, so a job that is stopped goes on from there when it is run again.
+    """
+    step = STEPS[name]
+    job = Job(step, study, registry, layout, model, threads)
+    store = Store(layout.store)
+    computed = []
+    bar = tqdm(study.tasks, desc=f"{name} {model}", unit="task", disable=not sys.stderr.isatty())
+    for task_name in bar:
+        parts = key_parts(step, study, registry, layout, model, task_name)
+        started = time.perf_counter()
+        shard = store.find(digest(parts), step.suffix)
+        fresh = shard is None
+        if fresh:
+            result = _compute(step, job, registry.task(task_name))
+            shard = store.put(parts, step.suffix, lambda path, result=result: _write(step, result, path))
+            computed.append(task_name)
+        seconds = time.perf_counter() - started
+        target = layout.artefact(name, step.suffix, model, task_name)
+        copy_whole(shard, target)
+        record = {
+            "step": name,
+            "model": model,
+            "task": task_name,
+            "artefact": str(target.relative_to(layout.results)),
+            "sha256": artefacts.sha256(target),
+            "key": digest(parts),
+            "parts": parts,
+            "protocol": study.protocol.model_dump(),
+            "seconds": round(seconds, 3) if fresh else None,
+        }
+        artefacts.write_json(layout.record(name, model, task_name), record)
+        if bar.disable:
+            how = f"computed in {seconds:.1f} s" if fresh else "from the store"
+            print(f"{name} {model} {task_name}: {how}", file=sys.stderr, flush=True)
+    return computed
+
+
+def _compute(step: Step, job: Job, task: Task):
+    module, function = step.target.split(":")
+    return getattr(importlib.import_module(module), function)(job, task)
+
+
+def _write(step: Step, result, path: Path) -> None:
+    if step.schema is not None:
+        checked = step.schema.validate(result.reset_index(drop=True))
+        checked.to_parquet(path, index=False, compression="zstd")
+        return
+    from safetensors.numpy import save_file
+
+    tensors, notes = result
+    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in notes.items()})

@@ -1,0 +1,39 @@
+"""Where things are below a working directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one study; `base` is the working directory (`snakemake --directory`)."""
+
+    study: str
+    base: Path = Path()
+
+    @property
+    def results(self) -> Path:
+        """Everything that belongs to this study alone."""
+        return self.base / "results" / self.study
+
+    @property
+    def store(self) -> Path:
+        """Shards, shared by all studies."""
+        return self.base / "results" / "store"
+
+    @property
+    def downloads(self) -> Path:
+        """Packages, archives and prepared models."""
+        return self.base / "resources" / "downloads"
+
+    def model_folder(self, model: str) -> Path:
+        """A prepared model: configuration, safetensors, tokenizer, manifest."""
+        return self.downloads / "models" / model
+
+    def artefact(self, step: str, suffix: str, model: str, task: str) -> Path:
+        """The result of one step for one model and task."""
+        return self.results / model / step / f"{task}{suffix}"
+
+    def record(self, step: str, model: str, task: str) -> Path:
+        """What is known about how that result was made."""
+        return self.results / "provenance" / model / step / f"{task}.json"

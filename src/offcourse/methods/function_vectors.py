@@ -1,0 +1,60 @@
+"""Step `function_vectors`: the sum of the most effective heads' mean outputs (Eq. 3), for every number of heads."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from offcourse import artefacts
+from offcourse.models.architectures import architecture
+from offcourse.models.weights import output_projections
+from offcourse.registry import Task
+
+
+def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+    """`n_heads={k}` -> [width] float32; the chosen (layer, head) pairs of each in the notes.
+
+    A k above the model's number of heads is skipped and said so, as the paper does.
+    """
+    means = load_file(job.input("head_means", task))["mean"]
+    cie = artefacts.read_parquet(job.input("cie", task), artefacts.CIE)
+    ranking = rank_heads(cie)
+    wanted = [k for k in job.parameters["n_heads"] if k <= len(ranking)]
+    for k in sorted(set(job.parameters["n_heads"]) - set(wanted)):
+        print(f"{job.model}: n_heads {k} is skipped, the model has {len(ranking)} heads", file=sys.stderr)
+    row = architecture(job.registry.model(job.model).architecture)
+    layers = {layer for layer, _ in ranking[: max(wanted, default=0)]}
+    projections = output_projections(job.folder, row, layers)
+    with_bias = job.parameters["fv_output_bias"] == "per_head"
+    vectors = {f"n_heads={k}": function_vector(means, ranking[:k], projections, with_bias).numpy() for k in wanted}
+    return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}}
+
+
+def rank_heads(cie: pd.DataFrame) -> list[tuple[int, int]]:
+    """(layer, head) by descending mean effect over trials; equal effects keep the order of layers and heads."""
+    mean = cie.groupby(["layer", "head"])["effect"].mean()
+    order = np.argsort(-mean.to_numpy(), kind="stable")
+    return [(int(layer), int(head)) for layer, head in mean.index[order]]
+
+
+def function_vector(
+    means: torch.Tensor,
+    heads: list[tuple[int, int]],
+    projections: dict[int, tuple[torch.Tensor, torch.Tensor | None]],
+    with_bias: bool,
+) -> torch.Tensor:
+    """Sum over `heads` of W_O applied to that head's mean output, [width] float32 (Eq. 3).
+
+    means: [layers, heads, head_dim]. projections: per layer W_O [width, heads * head_dim] and its bias or None.
+    with_bias: add the bias once per head, as a call of the projection module does.
+    """
+    size = means.shape[2]
+    total = torch.zeros(next(iter(projections.values()))[0].shape[0])
+    for layer, head in heads:
+        weight, bias = projections[layer]
+        total += weight[:, head * size : (head + 1) * size].float() @ means[layer, head]
+        if with_bias and bias is not None:
+            total += bias.float()
+    return total

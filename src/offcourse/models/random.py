@@ -1,0 +1,88 @@
+"""Seeded random models of every class, with a tokenizer of their own: small enough for tests and the smoke study.
+
+Their weights are large enough that attention, caps and edits matter in the numbers; they know nothing.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, PreTrainedTokenizerFast
+
+from offcourse.models.architectures import architecture
+
+BOS = "<s>"
+
+# Settings that make a tiny model use what its class can do: grouped heads, biases, windows, caps, partial rotation.
+SHAPE = dict(
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    tie_word_embeddings=False,
+)
+GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=512, tie_word_embeddings=False)
+PARTICULARS = {
+    "GPTJ": {},
+    "GPTNeoX": dict(use_parallel_residual=True, attention_bias=True),
+    "Llama": {},
+    "Mistral": dict(head_dim=8, sliding_window=16),
+    "Gemma2": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8, attn_logit_softcapping=5.0),
+    "Gemma3": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8),
+    "Qwen2": {},
+    "Olmo": dict(clip_qkv=2.0),
+    "Olmo2": {},
+}
+MODEL_TYPES = {"GPTJ": "gptj", "GPTNeoX": "gpt_neox", "Gemma3": "gemma3_text"}
+
+
+def random_config(name: str, vocabulary: int = 512, **changes):
+    """The configuration of the tiny model of one class."""
+    shape = dict(GPTJ_SHAPE if name == "GPTJ" else SHAPE)
+    if name == "Gemma3":
+        shape |= {"layer_types": ["sliding_attention", "full_attention"] * 2}
+    settings = shape | PARTICULARS[architecture(name).name] | {"vocab_size": vocabulary} | changes
+    return AutoConfig.for_model(MODEL_TYPES.get(name, name.lower()), bos_token_id=0, eos_token_id=1, **settings)
+
+
+def random_model(name: str, seed: int, **changes):
+    """A random causal language model of one class in float32; the same weights for the same seed."""
+    config = random_config(name, **changes)
+    module = getattr(transformers, architecture(name).causal_lm)._from_config(config, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for key, parameter in sorted(module.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() == 1:
+                # Norm scales and biases: away from the values at which a forgotten one would go unnoticed.
+                parameter.add_(0.2 * noise)
+            else:
+                parameter.copy_(noise * (1.0 if "embed" in key or "wte" in key else 1.5 * parameter.shape[1] ** -0.5))
+    return module.eval()
+
+
+def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on `texts`, with or without a BOS that it adds by itself."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[BOS, "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if adds_bos:
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token="</s>")
+
+
+def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str], adds_bos: bool = True) -> None:
+    """Write a random model and its tokenizer as a folder that `transformers` loads."""
+    random_model(name, seed).save_pretrained(folder)
+    random_tokenizer(texts, adds_bos).save_pretrained(folder)

@@ -1,0 +1,52 @@
+"""Single tensors of a prepared model folder, without loading the model."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from offcourse.errors import OffcourseError
+from offcourse.models.architectures import Architecture
+
+Projection = tuple[torch.Tensor, torch.Tensor | None]
+
+
+def output_projections(folder: Path, row: Architecture, layers: set[int]) -> dict[int, Projection]:
+    """Weight [width, heads * head_dim] and bias ([width] or None) of the attention output projections of `layers`."""
+    names = {
+        layer: f"{row.blocks}.{layer}.{row.attention_output}" for layer in layers
+    }
+    where = _files(folder)
+    tensors = {}
+    for layer, name in names.items():
+        bias = f"{name}.bias"
+        weight = _read(folder, where, f"{name}.weight")
+        tensors[layer] = weight, _read(folder, where, bias) if bias in where else None
+    return tensors
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Which file holds which tensor."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+    return {name: path for path in folder.glob("*.safetensors") for name in _open(path).keys()}
+
+
+def _open(path: Path):
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise OffcourseError(
+            f"{path} cannot be read as safetensors ({error}); it may be truncated. Delete {path.parent} and run again: "
+            "the model is prepared anew."
+        ) from error
+
+
+def _read(folder: Path, where: dict[str, Path], name: str) -> torch.Tensor:
+    if name not in where:
+        raise OffcourseError(
+            f"{folder} has no tensor {name}: the `architecture` column of resources/models.tsv does not fit this model."
+        )
+    return _open(where[name]).get_tensor(name)

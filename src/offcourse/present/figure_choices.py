@@ -1,0 +1,104 @@
+"""The number of heads, the strength and the layer that recover most, models by tasks (Figures 13 to 15)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from offcourse.analysis import choices
+from offcourse.analysis.results import read_accuracy, read_model
+from offcourse.present import style
+from offcourse.present.labels import task_label
+
+# `value` is the number written in the cell, missing in a blank one.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "task": pa.Column(str),
+        "value": pa.Column(float, nullable=True),
+        "peak_recovery": pa.Column(float, nullable=True),
+    },
+    strict=True,
+    ordered=True,
+)
+COLUMN = {"n_heads": "n_heads", "strength": "strength", "layer": "layer_percent"}
+TITLE = {
+    "n_heads": "Number of heads with the highest peak recovery",
+    "strength": "Strength with the highest peak recovery",
+    "layer": "Layer with the highest peak recovery",
+}
+SCALE = {"n_heads": "number of heads", "strength": "strength", "layer": "layer (% of depth, from 0)"}
+
+
+def numbers(results: Path, models: list[str], tasks: list[str], what: str) -> pd.DataFrame:
+    """The choice of every model and task, see `NUMBERS` and `choices.best`."""
+    best = choices.best(results, models, tasks).rename(columns={COLUMN[what]: "value"})
+    return best[list(NUMBERS.columns)]
+
+
+def draw(
+    results: Path, models: list[str], tasks: list[str], what: Literal["n_heads", "strength", "layer"], stem: Path
+) -> None:
+    """A cell per model and task. Heads and strengths are coloured by rank in the study's grid, layers by depth."""
+    drawn = numbers(results, models, tasks, what)
+    labels = [read_model(results, model)["label"] for model in models]
+    cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
+    grid = None if what == "layer" else _grid(results, models, tasks, what)
+    with style.applied():
+        figure = Figure(figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.7, 1.5 + 0.34 * len(models))), layout="constrained")
+        panel = figure.subplots()
+        colours, norm = _colours(grid)
+        image = panel.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, norm=norm, edgecolor="white", linewidth=1)
+        _write(panel, cells, lambda value: colours(norm(value)), ".0f" if grid is None else "g")
+        panel.grid(False)
+        panel.set(xlim=(0, len(tasks)), ylim=(len(models), 0))
+        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        panel.set_xticks(np.arange(len(tasks)) + 0.5, map(task_label, tasks), **slanted, fontsize=8)
+        panel.set_yticks(np.arange(len(models)) + 0.5, labels, fontsize=8)
+        panel.tick_params(length=0)
+        panel.spines[:].set_visible(False)
+        bar = figure.colorbar(image, ax=panel, label=SCALE[what], pad=0.02, aspect=14)
+        bar.outline.set_visible(False)
+        if grid is not None:
+            bar.set_ticks(_middles(norm.boundaries), labels=[f"{value:g}" for value in grid])
+        bar.minorticks_off()
+        bar.ax.tick_params(length=0)
+        blank = f"  (– : at most {choices.LEAST_RECOVERY:.0%} recovered)" if np.isnan(cells).any() else ""
+        figure.suptitle(TITLE[what] + blank)
+        style.save(figure, drawn, NUMBERS, stem)
+
+
+def _grid(results: Path, models: list[str], tasks: list[str], what: str) -> list[float]:
+    return sorted({value for model in models for task in tasks for value in read_accuracy(results, model, task)[what]})
+
+
+def _colours(grid: list[float] | None) -> tuple:
+    if grid is None:
+        return style.SHADES, Normalize(0, 100)
+    edges = [grid[0] - 1, *(_middles(grid)), grid[-1] + 1]
+    return ListedColormap(style.SHADES(np.linspace(0.15, 0.9, len(grid)))), BoundaryNorm(edges, len(grid))
+
+
+def _middles(edges) -> np.ndarray:
+    edges = np.asarray(edges, dtype=float)
+    return (edges[:-1] + edges[1:]) / 2
+
+
+def _write(panel: Axes, cells: np.ndarray, colour_of: Callable[[float], tuple], form: str) -> None:
+    """The number in each cell, dark on light or light on dark; a dash in a hatched cell where there is none."""
+    for (row, column), value in np.ndenumerate(cells):
+        if np.isnan(value):
+            panel.add_patch(
+                Rectangle((column, row), 1, 1, facecolor=style.BLANK, edgecolor="white", linewidth=1, hatch="////")
+            )
+            text, colour = "–", "#333333"
+        else:
+            text, colour = format(value, form), style.ink_on(colour_of(value))
+        panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=8)

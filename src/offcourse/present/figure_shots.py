@@ -1,0 +1,85 @@
+"""In-context accuracy at 0, 5 and 10 shots, mean over tasks (Figure 11)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import Figure
+from scipy.special import stdtrit
+
+from offcourse.analysis.results import read_model, read_shots
+from offcourse.errors import OffcourseError
+from offcourse.present import style
+
+SHOTS = (0, 5, 10)
+
+# `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task).
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "shots": pa.Column(int),
+        "accuracy": pa.Column(float, pa.Check.in_range(0, 1)),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
+        "tasks": pa.Column(int, pa.Check.gt(0)),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
+    """Mean accuracy by model and shots, see `NUMBERS`.
+
+    The interval is Student's over tasks, cut to 0 and 1. A study whose prompts stop before 10 shots is shown with the
+    largest number that all its pairs have.
+    """
+    by_pair = {(model, task): read_shots(results, model, task) for model in models for task in tasks}
+    common = sorted(set.intersection(*(set(shots.index) for shots in by_pair.values())))
+    if not common:
+        raise OffcourseError("the in-context results of this study's tasks share no number of shots; run them again.")
+    largest = max((shots for shots in common if shots <= SHOTS[-1]), default=common[0])
+    shown = sorted({shots for shots in SHOTS if shots in common} | {largest})
+    rows = []
+    for model in models:
+        for shots in shown:
+            values = np.array([by_pair[model, task].loc[shots] for task in tasks])
+            low, high = _interval(values)
+            rows.append((model, int(shots), values.mean(), low, high, len(tasks)))
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns))
+
+
+def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+    """A line per model from top to bottom, a dot per number of shots."""
+    drawn = numbers(results, models, tasks)
+    labels = [read_model(results, model)["label"] for model in models]
+    shown = sorted(drawn["shots"].unique())
+    looks = zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False)
+    with style.applied():
+        figure = Figure(figsize=(5.6, 1.25 + max(0.42, 0.62 - 0.02 * len(models)) * len(models)), layout="constrained")
+        panel = figure.subplots()
+        for step, (shots, colour, marker) in enumerate(looks):
+            points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
+            y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
+            panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
+            panel.plot(points["accuracy"], y, marker, color=colour, markersize=4.5, label=f"{shots}-shot")
+        panel.set(xlim=(-0.02, 1.02), ylim=(len(models) - 0.5, -0.5))
+        panel.set_yticks(range(len(models)), labels, fontsize=8)
+        panel.grid(axis="y", visible=False)
+        for edge in range(1, len(models)):
+            panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
+        spread = "mean and 95% interval over" if len(tasks) > 1 else "on"
+        fewer = "" if max(shown) == SHOTS[-1] else f"; this study has at most {max(shown)} shots"
+        plural = "s" if len(tasks) > 1 else ""
+        panel.set_xlabel(f"accuracy without steering ({spread} {len(tasks)} task{plural}{fewer})")
+        figure.suptitle("In-context accuracy by number of shots")
+        figure.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
+        style.save(figure, drawn, NUMBERS, stem)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
+    return max(0.0, values.mean() - half), min(1.0, values.mean() + half)

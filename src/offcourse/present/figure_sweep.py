@@ -1,0 +1,94 @@
+"""Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import read_accuracy, read_model, read_shots
+from offcourse.present import style
+from offcourse.present.labels import task_label
+
+# A row per vertex of the lines; `few_shot` is the accuracy with `shots` examples, the same in all rows as `zero_shot`.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "n_heads": pa.Column(int),
+        "strength": pa.Column(float),
+        "layer": pa.Column(int),
+        "accuracy": pa.Column(float, pa.Check.in_range(0, 1)),
+        "n": pa.Column(int),
+        "zero_shot": pa.Column(float, pa.Check.in_range(0, 1)),
+        "few_shot": pa.Column(float, pa.Check.in_range(0, 1)),
+        "shots": pa.Column(int),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, model: str, task: str) -> pd.DataFrame:
+    """What the page of one model and task draws, see `NUMBERS`."""
+    shots = read_shots(results, model, task)
+    count, few_shot = recovery.baseline(shots)
+    return read_accuracy(results, model, task).assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
+
+
+def draw(results: Path, model: str, task: str, stem: Path) -> None:
+    """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel."""
+    drawn = numbers(results, model, task)
+    label = read_model(results, model)["label"]
+    heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
+    items, shots = int(drawn["n"].max()), int(drawn["shots"].iloc[0])
+    with style.applied():
+        figure, axes = _page(len(strengths), len(heads))
+        panels = dict(list(drawn.groupby(["strength", "n_heads"])))
+        for row, strength in zip(axes, strengths, strict=True):
+            for panel, n_heads in zip(row, heads, strict=True):
+                _panel(panel, drawn, panels.get((strength, n_heads)))
+            row[-1].set_ylabel(f"strength {strength:g}", rotation=270, labelpad=11)
+            row[-1].yaxis.set_label_position("right")
+        for panel, n_heads in zip(axes[0], heads, strict=True):
+            panel.set_title(f"{n_heads} heads")
+        width, height = figure.get_size_inches()
+        figure.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
+        figure.supxlabel("layer that the function vector is added at", y=0.05 / height)
+        figure.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
+        handles = [axes[0][0].plot([], [], **line)[0] for line in (FV, FEW, ZERO)]
+        names = ["function vector, zero-shot", f"no vector, {shots}-shot", "no vector, zero-shot"]
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
+        figure.legend(handles, names, **place, ncols=3, handlelength=2.2)
+        style.save(figure, drawn, NUMBERS, stem)
+
+
+FV = {"color": style.BLUE}
+FEW = {"color": style.ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
+ZERO = {"color": style.GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
+
+
+def _page(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A page of equal panels with margins in inches: automatic layout takes seconds for 56 panels."""
+    width, height = max(4.4, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
+    left, right, bottom, top = 0.55, 0.3, 0.5, 0.75
+    page = Figure(figsize=(left + width + right, bottom + height + top))
+    total = page.get_size_inches()
+    edges = {"left": left / total[0], "right": 1 - right / total[0], "bottom": bottom / total[1]}
+    page.subplots_adjust(**edges, top=1 - top / total[1], wspace=0.1, hspace=0.12)
+    return page, page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+
+
+def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
+    panel.axhline(drawn["few_shot"].iloc[0], **FEW)
+    panel.axhline(drawn["zero_shot"].iloc[0], **ZERO)
+    if setting is None:
+        panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
+    else:
+        panel.plot(setting["layer"], setting["accuracy"], **FV, marker="o" if len(setting) < 8 else None, markersize=3)
+    last = drawn["layer"].max()
+    panel.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
+    panel.set_yticklabels(["0", "0.5", "1"])
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))

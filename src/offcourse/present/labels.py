@@ -1,0 +1,6 @@
+"""Names as a reader sees them."""
+
+
+def task_label(task: str) -> str:
+    """`english-french` as `English → French`, `antonym` as `Antonym`."""
+    return " → ".join(part if part[:1].isupper() else part.capitalize() for part in task.split("-"))

@@ -1,0 +1,166 @@
+"""The reader's report: one HTML file that needs no network."""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from offcourse.analysis.results import read_model
+from offcourse.artefacts import CELLS, read_parquet, write_whole
+from offcourse.errors import OffcourseError
+from offcourse.present import figure_sweep
+from offcourse.present import tables as table_forms
+from offcourse.present.labels import task_label
+
+METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
+SUFFIXES = ("parquet", "svg", "png")
+
+
+def write(
+    results: Path,
+    study: Mapping[str, Any],
+    figures: Sequence[Mapping[str, Any]],
+    tables: Sequence[Mapping[str, Any]],
+    models: Sequence[str],
+    out: Path,
+) -> None:
+    """Write the report of a study to `out`.
+
+    `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
+    report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
+    are shown and the others are linked.
+    """
+    results, out = Path(results), Path(out)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        study=study,
+        settings=settings(study),
+        models=[_model(results, model) for model in models],
+        tables=[_table(results, table, out) for table in tables],
+        figures=[_figure(results, list(pages), out) for _, pages in groupby(figures, key=lambda page: page["figure"])],
+        task_label=task_label,
+    )
+    write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The study's keys and values as text, nested keys joined by a dot.
+
+    What a site sets (`resources`) and the settings of methods that are not run stay out.
+    """
+    hidden = {"resources", *METHODS} - set(study.get("methods", METHODS))
+    lines = []
+    for key, value in study.items():
+        if key in hidden:
+            continue
+        if isinstance(value, Mapping):
+            lines += [(f"{key}.{inner}", _text(item)) for inner, item in value.items()]
+        else:
+            lines.append((key, _text(value)))
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    return "not set" if value is None else str(value)
+
+
+def _model(results: Path, model: str) -> dict[str, Any]:
+    """The model's facts, with the names of the self-checks that it passed and failed."""
+    facts = read_model(results, model)
+    checks = facts["checks"].items()
+    return {
+        **facts,
+        "passed": [name for name, check in checks if check["passed"]],
+        "failed": [name for name, check in checks if not check["passed"]],
+    }
+
+
+def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    path = results / table["parquet"]
+    cells = read_parquet(path, CELLS)
+    form = table_forms.paper_form(cells)
+    percent = cells[cells["unit"] == table_forms.PERCENT].set_index(["row", "column"])
+    rows = [
+        (row, [(form.loc[row, column], _interval(percent.loc[(row, column)])) for column in form.columns])
+        for row in form.index
+    ]
+    lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    return {
+        **table,
+        "columns": list(form.columns),
+        "rows": rows,
+        "notes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
+        "links": {suffix: _link(path.with_suffix(f".{suffix}"), out) for suffix in ("parquet", "csv", "md", "tex")},
+    }
+
+
+def _interval(cell: pd.Series) -> str:
+    return "" if pd.isna(cell["ci_low"]) else f"{cell['ci_low']:.0f}–{cell['ci_high']:.0f}%"
+
+
+def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:
+    """One figure with its `shown` pages, as pictures, and its `linked` ones."""
+    shown, linked = (_choose_sweeps(results, pages)) if pages[0]["figure"] == "figure17" else (pages, [])
+    return {
+        "id": pages[0]["figure"],
+        "title": pages[0]["title"],
+        "explanation": pages[0]["explanation"],
+        "shown": [{**page, "picture": _picture(results, page), "links": _links(results, page, out)} for page in shown],
+        "linked": [{**page, "links": _links(results, page, out)} for page in linked],
+    }
+
+
+def _choose_sweeps(results: Path, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
+    """Each model's best and worst recovered task, and then the pages of all others."""
+    shown, linked = [], []
+    for _, group in groupby(pages, key=lambda page: page["model"]):
+        ranked = sorted(
+            ({**page, "recovery": _recovery(results, page)} for page in group),
+            key=lambda page: -1.0 if pd.isna(page["recovery"]) else page["recovery"],
+            reverse=True,
+        )
+        ends = ranked[:1] + ranked[1:][-1:]
+        shown += [{**page, "rank": rank} for page, rank in zip(ends, ("best", "worst"), strict=False)]
+        linked += [page for page in ranked if page not in ends]
+    return shown, linked
+
+
+def _recovery(results: Path, page: Mapping[str, Any]) -> float:
+    """Peak recovery (Eq. 7) from the numbers that the page draws."""
+    drawn = read_parquet((results / page["svg"]).with_suffix(".parquet"), figure_sweep.NUMBERS)
+    few_shot = drawn["few_shot"].iloc[0]
+    return drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan")
+
+
+def _picture(results: Path, page: Mapping[str, Any]) -> str:
+    """The smaller of SVG and PNG as a data address: a picture of its own, so that ids of two SVGs cannot clash."""
+    svg = results / page["svg"]
+    png = svg.with_suffix(".png")
+    try:
+        path, kind = min((svg, "svg+xml"), (png, "png"), key=lambda choice: choice[0].stat().st_size)
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    except OSError as error:
+        raise OffcourseError(f"the report needs {svg} and {png}: {error.strerror}. Run the workflow again.") from error
+
+
+def _links(results: Path, page: Mapping[str, Any], out: Path) -> dict[str, str]:
+    return {suffix: _link((results / page["svg"]).with_suffix(f".{suffix}"), out) for suffix in SUFFIXES}
+
+
+def _link(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path, out.parent)).as_posix()

@@ -1,0 +1,78 @@
+"""How our figures look, and writing them so that the same numbers always give the same bytes."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import Figure
+
+from offcourse.artefacts import write_parquet, write_whole
+
+mpl.use("Agg")
+
+# Okabe and Ito's palette, distinct under the common forms of colour blindness.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+SHADES = mpl.colormaps["YlGnBu"]  # sequential
+DIVERGING = "RdBu_r"  # white at 0
+BLANK = "#ECECEC"
+
+RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8.5,
+    "figure.titlesize": 10,
+    "figure.labelsize": 8.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.linewidth": 0.4,
+    "grid.color": "#E3E3E3",
+    "lines.linewidth": 1.3,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "offcourse",
+}
+DPI = 200
+
+
+def applied() -> AbstractContextManager[None]:
+    """Our style while a figure is drawn and written, and the user's own settings afterwards."""
+    return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Black or white, whichever stands out more on an RGB colour (relative luminance of WCAG 2)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#111111" if luminance > 0.19 else "white"
+
+
+def beside(stem: Path, suffix: str) -> Path:
+    """`stem` with `suffix` put after it; names of models have dots (`pythia-6.9b`), so nothing is replaced."""
+    return Path(stem).parent / f"{Path(stem).name}.{suffix}"
+
+
+def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem: Path) -> None:
+    """Write {stem}.svg, {stem}.png and the very numbers that were drawn as {stem}.parquet."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # once, not again for each of the two files
+        figure.set_layout_engine("none")
+    # No date and no version in the files.
+    svg = {"format": "svg", "metadata": {"Date": None, "Creator": None}}
+    png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
+    write_whole(beside(stem, "svg"), lambda path: figure.savefig(path, **svg))
+    write_whole(beside(stem, "png"), lambda path: figure.savefig(path, **png))
+    write_parquet(beside(stem, "parquet"), numbers, schema)

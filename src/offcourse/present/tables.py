@@ -1,0 +1,181 @@
+"""Table 3: in how many model-task pairs a function vector recovers few-shot accuracy."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment
+from statsmodels.stats.proportion import proportion_confint
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import icl_path, model_path, read_accuracy, read_model, read_shots, sweep_path
+from offcourse.artefacts import CELLS, write_parquet, write_whole
+from offcourse.errors import OffcourseError
+
+QUANTILES = (0.50, 0.75, 0.90, 1.00)
+DEFAULT_STRENGTH = 1.0
+# Numbers of heads of the default setting, for (small, large) models. The paper says one number per size; the code
+# that made its Table 3 takes the best of a list.
+DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
+LARGE_ABOVE = 27  # billions of parameters, rounded as in the models' names: Gemma 2 27B is small
+PERCENT, PAIRS = "% of model-task pairs", "pairs"
+
+MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
+Table 3. {{ caption }}
+
+| {{ frame.index.name }} | {{ frame.columns | join(" | ") }} |
+|---|{{ "---:|" * frame.columns | length }}
+{% for row in frame.itertuples() %}
+| {{ row | join(" | ") }} |
+{% endfor %}
+
+{% for note in notes %}
+- {{ note }}
+{% endfor %}
+""")
+CAPTION = (
+    "Share of model-task pairs, with their count, whose best accuracy with a function vector is at least the given "
+    "fraction of the pair's own few-shot accuracy."
+)
+
+
+def table3(results: Path, models: list[str], tasks: list[str], default_heads: str, out: Path) -> None:
+    """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
+
+    `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
+    """
+    pairs = read_pairs(results, models, tasks, default_heads)
+    table = cells(pairs)
+    form, out = paper_form(table), Path(out)
+    markdown = MARKDOWN.render(frame=form, caption=CAPTION, notes=notes(pairs, default_heads))
+    aligned = "l" + "r" * len(form.columns)
+    tex = form.reset_index().to_latex(
+        index=False, escape=True, column_format=aligned, caption=CAPTION, label="tab:table3"
+    )
+    write_parquet(out / "table3.parquet", table, CELLS)
+    write_whole(out / "table3.csv", lambda path: form.to_csv(path, encoding="utf-8"))
+    write_whole(out / "table3.md", lambda path: path.write_text(markdown, encoding="utf-8"))
+    write_whole(out / "table3.tex", lambda path: path.write_text(tex, encoding="utf-8"))
+
+
+def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:
+    """One row per model and task. `large` says which default numbers of heads the model has.
+
+    `few_shot` is the accuracy with `shots` examples; `search` the best accuracy over all settings and layers;
+    `default` the same over the default settings, NaN when the sweep has none of them.
+    """
+    if default_heads not in DEFAULT_HEADS:
+        raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
+    rows = []
+    for model in models:
+        large = round(read_model(results, model)["parameters"] / 1e9) > LARGE_ABOVE
+        for task in tasks:
+            shots, few_shot = recovery.baseline(read_shots(results, model, task))
+            sweep = read_accuracy(results, model, task)
+            is_default = (sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(
+                DEFAULT_HEADS[default_heads][large]
+            )
+            rows.append(
+                {
+                    "model": model,
+                    "task": task,
+                    "large": large,
+                    "shots": shots,
+                    "few_shot": few_shot,
+                    "search": sweep["accuracy"].max(),
+                    "default": sweep.loc[is_default, "accuracy"].max(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cells(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The cells of Table 3: a percentage with its Wilson 95% interval, and the count behind it.
+
+    A pair without a default setting is left out of the default row. A pair with few-shot accuracy 0 counts as
+    recovered at every quantile, since any accuracy is at least 0: so the published code has it, and `notes` names it.
+    """
+    rows = []
+    for method, column in (("FV default", "default"), ("FV search", "search")):
+        known = pairs[pairs[column].notna()]
+        sources = json.dumps(_sources(known, with_model=column == "default"))
+        for quantile in QUANTILES:
+            count = sum(
+                recovery.reaches(best, quantile, few_shot)
+                for best, few_shot in zip(known[column], known["few_shot"], strict=True)
+            )
+            percent, low, high, shown = None, None, None, None
+            if len(known):
+                low, high = (100 * end for end in proportion_confint(count, len(known), method="wilson"))
+                percent, shown = 100 * count / len(known), count
+            at = f"{quantile:.2f}"
+            rows.append((method, at, percent, len(known), low, high, PERCENT, sources))
+            rows.append((f"{method} (count)", at, shown, len(known), None, None, PAIRS, sources))
+    numeric = ["value", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=list(CELLS.columns)).astype(dict.fromkeys(numeric, float))
+
+
+def paper_form(table: pd.DataFrame) -> pd.DataFrame:
+    """Methods by quantiles as text: whole percent, with the count in parentheses; `n/a` where there is none."""
+    percent = table[table["unit"] == PERCENT]
+    counts = table[table["unit"] == PAIRS]["value"].to_numpy()
+    text = [
+        "n/a" if pd.isna(value) else f"{value:.0f}% ({count:.0f})"
+        for value, count in zip(percent["value"], counts, strict=True)
+    ]
+    form = percent.assign(text=text).pivot(index="row", columns="column", values="text")
+    return form.rename_axis(index="Method", columns=None)
+
+
+def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
+    """What a reader of the table must know, a sentence or two each."""
+    models, tasks = pairs["model"].nunique(), pairs["task"].nunique()
+    heads = {large: _or(DEFAULT_HEADS[default_heads][large]) for large in sorted(set(pairs["large"]))}
+    grid = " and ".join(
+        f"n_heads {text}{f' for models above {LARGE_ABOVE}B parameters' if large else ''}"
+        for large, text in heads.items()
+    )
+    grid += f" at strength {DEFAULT_STRENGTH:g}"
+    best = "the best of " if default_heads == "maximum" else ""
+    lines = [
+        f"{len(pairs)} pairs: {models} model{'s'[: models > 1]} x {tasks} task{'s'[: tasks > 1]}. "
+        "Best accuracy is over layers; FV search takes the best of all settings of the sweep as well.",
+    ]
+    without = pairs[pairs["default"].isna()]
+    if len(without) == len(pairs):
+        lines.append(f"FV default is empty: this study's sweep has no {grid}. Add it to function_vectors in the study.")
+    else:
+        lines.append(f"FV default is {best}{grid}, as far as the sweep has them.")
+        if len(without):
+            lines.append(
+                f"FV default leaves out {len(without)} pair{'s'[: len(without) > 1]} whose sweep has none of these: "
+                f"{_names(without)}."
+            )
+    zero = pairs[pairs["few_shot"] == 0]
+    if len(zero):
+        lines.append(
+            f"{len(zero)} pair{'s'[: len(zero) > 1]} with few-shot accuracy 0 count as recovered at every fraction, "
+            f"as in the published code: {_names(zero)}."
+        )
+    fewer = sorted(set(pairs["shots"]) - {recovery.BASELINE_SHOTS})
+    if fewer:
+        lines.append(
+            f"This study has fewer than {recovery.BASELINE_SHOTS} shots, so few-shot means "
+            f"{' or '.join(f'{shots}-shot' for shots in fewer)} and not {recovery.BASELINE_SHOTS}-shot as in the paper."
+        )
+    lines.append("Wilson 95% intervals, which take the pairs as independent, are in table3.parquet.")
+    return lines
+
+
+def _or(numbers: tuple[int, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
+
+
+def _names(pairs: pd.DataFrame) -> str:
+    return ", ".join(f"{pair.model} {pair.task}" for pair in pairs.itertuples())
+
+
+def _sources(pairs: pd.DataFrame, with_model: bool) -> list[str]:
+    """The artefacts behind a row, relative to the study's folder; the default row needs the models' sizes too."""
+    files = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (sweep_path, icl_path)]
+    return files + [model_path(model) for model in pairs["model"].unique() if with_model]

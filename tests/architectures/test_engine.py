@@ -1,0 +1,101 @@
+"""Every class: the engine equals the plain model and the naive loops, whatever the chunk size."""
+
+import oracles
+import pytest
+import torch
+
+from offcourse.engine import Engine, HeadRows, ResidualRows
+from offcourse.engine.checks import engine_agrees
+from offcourse.models.architectures import ARCHITECTURES
+
+CLOSE = dict(rtol=1e-4, atol=1e-9)
+# Longer than the tiny models' sliding window of 16.
+LONG = [0, *((7 * i) % 500 + 2 for i in range(25))]
+SHORT = [3, 9, 27]
+TARGET = 81
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def model(request, tiny):
+    return tiny(request.param)
+
+
+def means(model) -> torch.Tensor:
+    return torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("max_rows", [1, 5, 1000])
+@pytest.mark.parametrize("ids", [LONG, SHORT], ids=["long", "short"])
+def test_head_rows_equal_one_forward_per_head(model, ids, max_rows):
+    values = means(model)
+    clean, found = Engine(model, max_rows).read_rows(ids, TARGET, HeadRows(values))
+    assert float(clean.probability) == pytest.approx(oracles.probability(model, ids, TARGET), rel=1e-4)
+    expected = [
+        [oracles.head_patched(model, ids, TARGET, layer, head, values[layer, head]) for head in range(model.heads)]
+        for layer in range(model.layers)
+    ]
+    torch.testing.assert_close(found.probability.view(model.layers, -1), torch.tensor(expected), **CLOSE)
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["add", "replace"])
+@pytest.mark.parametrize("max_rows", [1, 4, 1000])
+def test_residual_rows_equal_one_forward_per_layer_and_edit(model, max_rows, replace):
+    vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(3)) * torch.tensor([[0.5], [4], [60]])
+    rows = ResidualRows(vectors, model.layers, replace)
+    _, found = Engine(model, max_rows).read_rows(LONG, TARGET, rows)
+    plain = torch.stack(
+        [
+            torch.stack([oracles.residual_edited(model, LONG, layer, vector, replace) for vector in vectors])
+            for layer in range(model.layers)
+        ]
+    )
+    probability = plain.softmax(-1)[..., TARGET]
+    torch.testing.assert_close(found.probability.view(model.layers, 3), probability, **CLOSE)
+    favourite = int(plain.argmax(-1).flatten().mode().values)
+    _, hits = Engine(model, max_rows).read_rows(LONG, favourite, rows, probability=False)
+    assert hits.hit.view(model.layers, 3).tolist() == (plain.argmax(-1) == favourite).tolist()
+    assert hits.hit.any()
+
+
+@pytest.mark.parametrize("max_rows", [1, 40, 1000])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_forest_of_prompts_reads_as_each_prompt_alone(model, max_rows, attention):
+    prompts = [LONG, LONG[:20] + SHORT, SHORT, [*SHORT, 5, 6], LONG[:7], LONG]
+    targets = [TARGET, 5, 8, 13, 21, 34]
+    found = Engine(model, max_rows, attention).read(prompts, targets)
+    expected = [oracles.probability(model, ids, target) for ids, target in zip(prompts, targets, strict=True)]
+    torch.testing.assert_close(found.probability, torch.tensor(expected), **CLOSE)
+
+
+def test_captured_heads_are_the_projection_inputs(model):
+    prompts, positions = [LONG, LONG[:9], SHORT], [len(LONG) - 2, 8, 2]
+    found = Engine(model, 30).capture_heads(prompts, positions)
+    for got, ids, position in zip(found, prompts, positions, strict=True):
+        torch.testing.assert_close(got, oracles.head_outputs(model, ids, position), rtol=1e-4, atol=1e-5)
+
+
+def test_a_dropped_output_bias_is_dropped_at_every_position(model):
+    if all(projection.bias is None for projection in model.projections):
+        # Nothing to drop: the switch must then change nothing at all.
+        values = means(model)
+        kept = Engine(model).read_rows(LONG, TARGET, HeadRows(values, only=1))[1].probability
+        dropped = Engine(model).read_rows(LONG, TARGET, HeadRows(values, only=1), without_output_bias=1)[1].probability
+        assert torch.equal(kept, dropped)
+        return
+    values = means(model)
+    _, found = Engine(model).read_rows(LONG, TARGET, HeadRows(values, only=1), without_output_bias=1)
+    expected = [oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h], drop_bias=True) for h in range(model.heads)]
+    torch.testing.assert_close(found.probability, torch.tensor(expected), **CLOSE)
+    kept = [oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h]) for h in range(model.heads)]
+    assert max(abs(a - b) / b for a, b in zip(expected, kept, strict=True)) > 1e-3
+
+
+def test_the_engines_own_check_passes_and_can_fail(model):
+    engine = Engine(model)
+    assert engine_agrees(engine, LONG)["passed"]
+    first = model.projections[0]
+    handle = first.register_forward_pre_hook(lambda module, args: (args[0] * (1 + 0.5 * (args[0].shape[1] > 30)),))
+    try:
+        assert not engine_agrees(engine, LONG)["passed"]
+    finally:
+        handle.remove()

@@ -1,0 +1,34 @@
+"""Fixtures that several folders share."""
+
+import os
+
+import pytest
+import torch
+
+from offcourse.models.architectures import ARCHITECTURES
+from offcourse.models.load import LanguageModel
+from offcourse.models.random import random_model
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """`tiny("Llama")`: a seeded random model of one class in float32; one instance per class and session."""
+    made: dict[str, LanguageModel] = {}
+
+    def make(name: str) -> LanguageModel:
+        if name not in made:
+            made[name] = LanguageModel(random_model(name, seed=1), ARCHITECTURES[name])
+        return made[name]
+
+    return make
+
+
+@pytest.fixture
+def mirror() -> str:
+    """The folder with the authors' release; without it the test is skipped."""
+    folder = os.environ.get("OFFCOURSE_MIRROR")
+    if not folder:
+        pytest.skip("OFFCOURSE_MIRROR is not set: the authors' data files cannot be read")
+    return folder

