@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.flops import model_flops, matmul_rate
+from benchmarks.flops import matmul_rate, model_flops
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.attention import uninstalled
 from offcourse.models.fetch import prepare
-from offcourse.models.load import adds_bos, load, load_tokenizer
+from offcourse.models.load import load
+from offcourse.models.tokenizer import Tokenizer
 from offcourse.prompts import build_prompts
 from offcourse.registry import RESOURCES, Registry
 from offcourse.tasks import load_pairs
@@ -43,12 +44,18 @@ def main() -> None:
     if not (folder / "manifest.json").exists():
         prepare(registry.model(MODEL), registry, folder, downloads / "packages")
     model = load(folder, registry.model(MODEL).architecture, "float32")
-    tokenizer = load_tokenizer(folder)
+    tokenizer = Tokenizer(folder)
     pairs = load_pairs(registry.task(TASK), options.data, RESOURCES, downloads)
     settings = dict(
-        task=TASK, shots=10, trials=1, test_items=1, splits="overlapping", sampling="global", head_read_position="as_coded"
+        task=TASK,
+        shots=10,
+        trials=1,
+        test_items=1,
+        splits="overlapping",
+        sampling="global",
+        head_read_position="as_coded",
     )
-    frame = build_prompts(pairs, settings, lambda text: tokenizer(text).input_ids, adds_bos(tokenizer))
+    frame = build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)
     prompt = {kind: frame[frame["kind"] == kind].iloc[0] for kind in ("cie", "query")}
     print(f"{MODEL}, {options.data} {TASK}, float32, {torch.get_num_threads()} threads, median of {REPEATS} [min, max]")
     figures = {
@@ -135,7 +142,7 @@ def compare_cie(engine: Engine, ids, target: int) -> dict:
     got = fast().view(model.layers, model.heads)
     got = torch.stack([got[layer, head] for layer, head in checked])
     error = float(((got - expected).abs() / expected).max())
-    flops = model_flops(model, len(ids), {layer: model.heads for layer in range(model.layers)}, 1 + len(grid))
+    flops = model_flops(model, len(ids), dict.fromkeys(range(model.layers), model.heads), 1 + len(grid))
     slow, quick, rates = interleaved(plain, fast)
     return report("CIE", slow, quick, rates, len(grid) / SAMPLE, flops, f"largest relative difference {error:.1e}")
 

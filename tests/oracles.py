@@ -19,7 +19,9 @@ def probability(model, ids, target) -> float:
 def head_outputs(model, ids, position) -> torch.Tensor:
     """[layers, heads, head_dim]: the attention output projections' inputs at one position."""
     seen = []
-    handles = [p.register_forward_pre_hook(lambda m, a: seen.append(a[0][0, position].clone())) for p in model.projections]
+    handles = [
+        p.register_forward_pre_hook(lambda m, a: seen.append(a[0][0, position].clone())) for p in model.projections
+    ]
     logits(model, ids)
     for handle in handles:
         handle.remove()

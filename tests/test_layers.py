@@ -32,7 +32,7 @@ def test_every_module_is_in_a_layer_and_imports_downwards():
     "modules",
     [
         "offcourse.study.config, offcourse.tasks, offcourse.prompts, offcourse.store.shards",
-        "offcourse.present.tables, offcourse.present.report, offcourse.present.figure_sweep, offcourse.analysis.choices",
+        "offcourse.present.tables, offcourse.present.report, offcourse.present.figure_sweep",
         "offcourse.cli, offcourse.jobs.run, offcourse.jobs.status",
     ],
     ids=["study", "present", "cli"],

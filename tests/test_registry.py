@@ -8,10 +8,19 @@ import pytest
 from offcourse.errors import OffcourseError
 from offcourse.registry import METHODS, RESOURCES, Registry
 
-TASKS = (
-    "antonym present-past country-capital english-french english-spanish english-german english-italian "
-    "french-english spanish-english german-english italian-english"
-).split()
+TASKS = [
+    "antonym",
+    "present-past",
+    "country-capital",
+    "english-french",
+    "english-spanish",
+    "english-german",
+    "english-italian",
+    "french-english",
+    "spanish-english",
+    "german-english",
+    "italian-english",
+]
 
 
 @pytest.fixture(scope="module")

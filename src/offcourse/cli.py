@@ -30,9 +30,7 @@ def offcourse() -> None:
 
 
 @app.command()
-def status(
-    configfile: Config = Path("config.yaml"), directory: Directory = Path(), as_json: AsJson = False
-) -> None:
+def status(configfile: Config = Path("config.yaml"), directory: Directory = Path(), as_json: AsJson = False) -> None:
     """Print step x model x task: fresh or stale, and what changed. Exit code 0 when all is fresh, else 1."""
     study = read_study(configfile)
     registry = Registry.load()

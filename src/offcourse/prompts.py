@@ -36,6 +36,8 @@ class Split:
 
 
 class Prompt(NamedTuple):
+    """A prompt before it is tokenized."""
+
     kind: str
     index: int
     demos: list[Pair]

@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.checks import run_checks
-from offcourse.models.load import LanguageModel, adds_bos
+from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model, random_tokenizer
+from offcourse.models.tokenizer import Tokenizer
 
 TEXT = "Q: big\nA: small\n\nQ: hot\nA:"
 
@@ -18,34 +20,40 @@ def name(request):
     return request.param
 
 
-@pytest.mark.parametrize("bos", [True, False], ids=["bos", "no-bos"])
-def test_checks_pass_on_every_class(name, bos):
-    model = LanguageModel(random_model(name, seed=4), ARCHITECTURES[name])
-    tokenizer = random_tokenizer([TEXT] * 3, bos)
-    assert adds_bos(tokenizer) is bos
-    report = run_checks(model, tokenizer, TEXT, bos)
-    assert [check for check, result in report.items() if not result["passed"]] == []
-
-
-def failed(row, module) -> set[str]:
-    report = run_checks(LanguageModel(module, row), random_tokenizer([TEXT] * 3, True), TEXT, True)
+def check(row, module, tmp_path, bos=True, plain_ids=None) -> set[str]:
+    """Names of the checks that fail."""
+    random_tokenizer([TEXT] * 3, bos).save_pretrained(tmp_path)
+    tokenizer = Tokenizer(tmp_path)
+    assert tokenizer.adds_bos is bos
+    plain = AutoTokenizer.from_pretrained(tmp_path)(TEXT).input_ids if plain_ids is None else plain_ids
+    report = run_checks(LanguageModel(module, row), tokenizer, plain, TEXT)
     return {check for check, result in report.items() if not result["passed"]}
 
 
-def test_a_forgotten_post_norm_is_noticed():
+@pytest.mark.parametrize("bos", [True, False], ids=["bos", "no-bos"])
+def test_checks_pass_on_every_class(name, bos, tmp_path):
+    assert check(ARCHITECTURES[name], random_model(name, seed=4), tmp_path, bos) == set()
+
+
+def test_a_forgotten_post_norm_is_noticed(tmp_path):
     row = dataclasses.replace(ARCHITECTURES["Gemma2"], post_norms=())
-    assert "sub-layers sum to the block output" in failed(row, random_model("Gemma2", seed=4))
+    assert "sub-layers sum to the block output" in check(row, random_model("Gemma2", seed=4), tmp_path)
 
 
-def test_a_wrong_final_norm_is_noticed():
+def test_a_wrong_final_norm_is_noticed(tmp_path):
     row = dataclasses.replace(ARCHITECTURES["Llama"], final_norm="model.layers.0.input_layernorm")
-    assert "lens at the last layer equals the logits" in failed(row, random_model("Llama", seed=4))
+    assert "lens at the last layer equals the logits" in check(row, random_model("Llama", seed=4), tmp_path)
 
 
-def test_a_wrong_bos_policy_is_noticed():
-    model = LanguageModel(random_model("Llama", seed=4), ARCHITECTURES["Llama"])
-    report = run_checks(model, random_tokenizer([TEXT] * 3, True), TEXT, bos=False)
-    assert not report["prompts start with BOS only if the tokenizer adds it"]["passed"]
+def test_another_tokenizer_is_noticed(tmp_path):
+    failed = check(ARCHITECTURES["Llama"], random_model("Llama", seed=4), tmp_path, plain_ids=[1, 2, 3])
+    assert failed == {"the tokenizer is that of transformers"}
+
+
+def test_a_token_in_front_that_is_not_the_models_bos_is_noticed(tmp_path):
+    model = random_model("Llama", seed=4)
+    model.config.bos_token_id = 7
+    assert check(ARCHITECTURES["Llama"], model, tmp_path) == {"a token in front of the text is BOS"}
 
 
 def test_random_models_are_the_same_for_the_same_seed(name):

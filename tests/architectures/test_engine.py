@@ -84,7 +84,9 @@ def test_a_dropped_output_bias_is_dropped_at_every_position(model):
         return
     values = means(model)
     _, found = Engine(model).read_rows(LONG, TARGET, HeadRows(values, only=1), without_output_bias=1)
-    expected = [oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h], drop_bias=True) for h in range(model.heads)]
+    expected = [
+        oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h], drop_bias=True) for h in range(model.heads)
+    ]
     torch.testing.assert_close(found.probability, torch.tensor(expected), **CLOSE)
     kept = [oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h]) for h in range(model.heads)]
     assert max(abs(a - b) / b for a, b in zip(expected, kept, strict=True)) > 1e-3

@@ -154,7 +154,10 @@ def test_the_hub_without_a_network_says_so(registry, tmp_path, monkeypatch):
     assert nothing_left(tmp_path)
 
 
-@pytest.mark.parametrize(("status", "code", "says"), [(403, "GatedRepo", "is gated: accept its licence"), (401, "RepoNotFound", "was not found on the hub")])
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [(403, "GatedRepo", "is gated: accept its licence"), (401, "RepoNotFound", "was not found on the hub")],
+)
 def test_the_hub_refuses(registry, tmp_path, monkeypatch, status, code, says):
     """A real answer of a hub, from a server on this machine: what a gated model without a token gets."""
     import http.server

@@ -41,7 +41,9 @@ def test_a_function_of_nothing_but_its_docstring_is_still_a_function():
 def test_a_figure_does_not_reach_the_engine_and_a_step_does():
     figure = modules_behind("offcourse.present.figure_sweep:draw")
     assert "offcourse.present.style" in figure
-    assert not [name for name in figure if name.startswith(("offcourse.engine", "offcourse.models", "offcourse.methods"))]
+    assert not [
+        name for name in figure if name.startswith(("offcourse.engine", "offcourse.models", "offcourse.methods"))
+    ]
     step = modules_behind("offcourse.methods.cie:compute")
     assert {"offcourse.engine.run", "offcourse.engine.attention", "offcourse.models.load"} <= step.keys()
     assert not [name for name in step if name.startswith("offcourse.present")]

@@ -14,11 +14,26 @@ from offcourse.study.protocol import Protocol
 
 ROOT = RESOURCES.parent
 LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}
-SWITCHES = (
-    "head_read_position splits sampling cie_output_bias fv_output_bias default_heads tv_denominator tv_average "
-    "tv_direction tv_score dola_divergence dola_premature_norm dola_mask score_dtype ties length_bias factor_shots "
-    "selection"
-).split()
+SWITCHES = [
+    "head_read_position",
+    "splits",
+    "sampling",
+    "cie_output_bias",
+    "fv_output_bias",
+    "default_heads",
+    "tv_denominator",
+    "tv_average",
+    "tv_direction",
+    "tv_score",
+    "dola_divergence",
+    "dola_premature_norm",
+    "dola_mask",
+    "score_dtype",
+    "ties",
+    "length_bias",
+    "factor_shots",
+    "selection",
+]
 
 
 def test_only_three_keys_are_needed():
@@ -42,12 +57,20 @@ def test_only_three_keys_are_needed():
 
 
 def test_the_keys_are_the_fixed_ones():
-    assert (
-        list(Study.model_fields)
-        == (
-            "study models tasks data protocol methods function_vectors task_vectors dola logit_lens numerics resources"
-        ).split()
-    )
+    assert list(Study.model_fields) == [
+        "study",
+        "models",
+        "tasks",
+        "data",
+        "protocol",
+        "methods",
+        "function_vectors",
+        "task_vectors",
+        "dola",
+        "logit_lens",
+        "numerics",
+        "resources",
+    ]
 
 
 def test_two_studies_do_not_share_defaults():

@@ -8,4 +8,4 @@ from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
-    run_step("function_vectors", study, Registry.load(), Layout(study.study), snakemake.wildcards.model, snakemake.threads)
+    run_step("function_vectors", study, Registry.load(), Layout(study.study), snakemake.wildcards.model)

@@ -12,14 +12,17 @@ from offcourse.errors import OffcourseError
 
 
 def sweep_path(model: str, task: str) -> str:
+    """The sweep of one pair."""
     return f"{model}/fv_sweep/{task}.parquet"
 
 
 def icl_path(model: str, task: str) -> str:
+    """The in-context baselines of one pair."""
     return f"{model}/icl/{task}.parquet"
 
 
 def model_path(model: str) -> str:
+    """The facts of a model."""
     return f"{model}/model.json"
 
 

@@ -125,8 +125,8 @@ def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, 
     kv_heads, prefix = prefix_key.shape[:2]
     if sliding_window is not None and sliding_window <= prefix:
         # The window counts the row itself.
-        prefix_key, prefix_value = prefix_key[:, prefix + 1 - sliding_window :], prefix_value[:, prefix + 1 - sliding_window :]
-        prefix = sliding_window - 1
+        near = slice(prefix + 1 - sliding_window, None)
+        prefix_key, prefix_value, prefix = prefix_key[:, near], prefix_value[:, near], sliding_window - 1
     grouped = query.reshape(kv_heads, heads // kv_heads, rows, size)
     scores = query.new_empty(kv_heads, heads // kv_heads, rows, prefix + 1)
     shared = grouped.reshape(kv_heads, -1, size) @ prefix_key.transpose(1, 2)

@@ -14,7 +14,7 @@ from torch import Tensor
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests
-from offcourse.engine.rows import HeadRows, Piece, ResidualRows, Rows, split
+from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.load import LanguageModel
 
 # Rows that go through a block together, when the study leaves it to us. On a CPU a few hundred keep the intermediate
@@ -100,7 +100,9 @@ class Engine:
 
     def _forest_states(self, forest: Forest, nodes: Sequence[int]) -> Tensor:
         """Final-normed states [len(nodes), width] of some tokens of a forest."""
-        state = PassState(len(forest), len(forest), ancestors=forest.ancestors, depth=forest.depth, explicit=self.explicit)
+        state = PassState(
+            len(forest), len(forest), ancestors=forest.ancestors, depth=forest.depth, explicit=self.explicit
+        )
         with running(state):
             return self.model.forward(forest.tokens, forest.depth)[0, nodes]
 

@@ -20,19 +20,20 @@ def write_facts(job: Job, out: Path) -> None:
 
     Raises `OffcourseError` naming every check that failed and every registry column that the model contradicts.
     """
+    from transformers import AutoTokenizer
+
     from offcourse.engine.attention import uninstalled
     from offcourse.engine.checks import engine_agrees
     from offcourse.models.checks import run_checks
-    from offcourse.models.load import adds_bos
 
     verify(job.folder)
     row, model = job.registry.model(job.model), job.engine.model
-    bos = adds_bos(job.tokenizer)
+    plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded)
     with uninstalled(model):
-        checks = run_checks(model, job.tokenizer, PROMPT, bos)
-    checks["the engine equals the plain model"] = engine_agrees(job.engine, job.tokenizer(PROMPT).input_ids)
+        checks = run_checks(model, job.tokenizer, plain, PROMPT)
+    checks["the engine equals the plain model"] = engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
     failed = [f"{name} (error {check['error']:.2g})" for name, check in checks.items() if not check["passed"]]
     if failed:
         raise OffcourseError(
@@ -44,7 +45,7 @@ def write_facts(job: Job, out: Path) -> None:
         "label": row.label,
         "class": row.architecture,
         **loaded,
-        "adds_bos": bos,
+        "adds_bos": job.tokenizer.adds_bos,
         "parameters": sum(parameter.numel() for parameter in model.module.parameters()),
         "dtype": str(model.module.dtype).removeprefix("torch."),
         "weights_digest": weights_digest(job.folder),

@@ -47,20 +47,20 @@ class Job:
     @cached_property
     def tokenizer(self):
         """The model's tokenizer."""
-        from offcourse.models.load import load_tokenizer
+        from offcourse.models.tokenizer import Tokenizer
 
-        return load_tokenizer(self.folder)
+        return Tokenizer(self.folder)
 
     @cached_property
     def engine(self):
         """The engine on the loaded model."""
-        from offcourse.models.load import load
-
         import torch
+
+        from offcourse.engine import Engine
+        from offcourse.models.load import load
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        from offcourse.engine import Engine
 
         numerics = self.study.numerics
         row = self.registry.model(self.model)

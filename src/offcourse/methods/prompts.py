@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from offcourse.models.load import adds_bos
 from offcourse.prompts import build_prompts
 from offcourse.registry import RESOURCES, Task
 from offcourse.tasks import load_pairs, require_enough
@@ -14,4 +13,4 @@ def compute(job, task: Task) -> pd.DataFrame:
     require_enough(task, pairs, job.parameters["shots"])
     tokenizer = job.tokenizer
     settings = {"task": task.name, **job.parameters}
-    return build_prompts(pairs, settings, lambda text: tokenizer(text).input_ids, adds_bos(tokenizer))
+    return build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)

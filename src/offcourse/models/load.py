@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from offcourse.errors import OffcourseError
 from offcourse.models.architectures import ARCHITECTURES, Architecture
@@ -56,11 +56,23 @@ class LanguageModel:
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Run the decoder without the unembedding on one sequence axis: [1, sequence, width], final-normed."""
+        states = []
+
+        def capture(module, args, out):
+            # The sequence may have grown on the way (rows join it); classes that restore the shape of their input after
+            # the final norm are given one that fits.
+            states.append(out)
+            return out[:, : len(tokens)]
+
         device = self.input_device
-        out = self.module.base_model(
-            input_ids=tokens[None].to(device), position_ids=positions[None].to(device), use_cache=False
-        )
-        return out.last_hidden_state
+        handle = self.norm.register_forward_hook(capture)
+        try:
+            self.module.base_model(
+                input_ids=tokens[None].to(device), position_ids=positions[None].to(device), use_cache=False
+            )
+        finally:
+            handle.remove()
+        return states[0]
 
     @contextmanager
     def skipping_blocks(self, before: int):
@@ -109,18 +121,7 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
             f"the weights in {folder} cannot be read ({reason}). Delete the folder and run again: it is prepared anew."
         ) from error
     if device_map is None:
-        # Weights come as a map of the file, which a system short of cache pages out between passes; keep them in memory.
+        # Weights come as a map of the file, which a busy system may page out between passes: keep them in memory.
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
     return LanguageModel(module.eval(), row)
-
-
-def load_tokenizer(folder: Path):
-    """The tokenizer of a prepared model folder, as `transformers` makes it by default."""
-    return AutoTokenizer.from_pretrained(folder)
-
-
-def adds_bos(tokenizer) -> bool:
-    """Whether the tokenizer puts a beginning-of-sequence token in front by itself (behaviour, not a name)."""
-    ids = tokenizer("a").input_ids
-    return bool(ids) and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id

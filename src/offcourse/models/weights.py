@@ -14,9 +14,7 @@ Projection = tuple[torch.Tensor, torch.Tensor | None]
 
 def output_projections(folder: Path, row: Architecture, layers: set[int]) -> dict[int, Projection]:
     """Weight [width, heads * head_dim] and bias ([width] or None) of the attention output projections of `layers`."""
-    names = {
-        layer: f"{row.blocks}.{layer}.{row.attention_output}" for layer in layers
-    }
+    names = {layer: f"{row.blocks}.{layer}.{row.attention_output}" for layer in layers}
     where = _files(folder)
     tensors = {}
     for layer, name in names.items():
@@ -31,7 +29,7 @@ def _files(folder: Path) -> dict[str, Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-    return {name: path for path in folder.glob("*.safetensors") for name in _open(path).keys()}
+    return {name: path for path in folder.glob("*.safetensors") for name in _open(path).keys()}  # noqa: SIM118
 
 
 def _open(path: Path):

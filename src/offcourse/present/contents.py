@@ -10,6 +10,8 @@ from offcourse.present.labels import task_label
 
 
 class Table(TypedDict):
+    """One table."""
+
     id: str
     title: str
     explanation: str

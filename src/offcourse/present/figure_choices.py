@@ -52,7 +52,9 @@ def draw(
     cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
     grid = None if what == "layer" else _grid(results, models, tasks, what)
     with style.applied():
-        figure = Figure(figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.7, 1.5 + 0.34 * len(models))), layout="constrained")
+        figure = Figure(
+            figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.7, 1.5 + 0.34 * len(models))), layout="constrained"
+        )
         panel = figure.subplots()
         colours, norm = _colours(grid)
         image = panel.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, norm=norm, edgecolor="white", linewidth=1)

@@ -1,0 +1,5 @@
+"""`python -m offcourse`."""
+
+from offcourse.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""The tokenizer of a prepared folder, without `transformers` or torch: making prompts should start in a second.
+
+`models.checks` compares it, on every model, with what `transformers` makes of the same folder.
+"""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer as FastTokenizer
+
+from offcourse.errors import OffcourseError
+
+
+class Tokenizer:
+    """Text to token ids, with whatever the tokenizer adds by itself (a BOS, for some families)."""
+
+    def __init__(self, folder: Path):
+        path = Path(folder) / "tokenizer.json"
+        if not path.exists():
+            raise OffcourseError(
+                f"{folder} has no tokenizer.json. Open the model with AutoTokenizer in transformers and "
+                "save_pretrained it into a folder, then use that folder as a model of source `local`."
+            )
+        self._tokenizer = FastTokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`."""
+        return self._tokenizer.encode(text).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of token ids, special tokens included."""
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether a token is put in front of every text (behaviour, not a name)."""
+        with_special, without = (self._tokenizer.encode("a", add_special_tokens=add).ids for add in (True, False))
+        return with_special[:1] != without[:1]

@@ -1,0 +1,134 @@
+"""Vectors, ranking and the protocol switches of function vectors, each by the difference it makes."""
+
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offcourse.engine import Engine, ResidualRows
+from offcourse.methods.cie import head_effects
+from offcourse.methods.function_vectors import function_vector, rank_heads
+from offcourse.methods.fv_sweep import sweep
+from offcourse.models.architectures import ARCHITECTURES
+from offcourse.models.weights import output_projections
+
+IDS = [0, 5, 17, 4, 90, 33, 21]
+TARGET = 12
+
+
+def means(model, seed=0):
+    return torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(seed))
+
+
+def projections(model):
+    return {
+        layer: (p.weight.data, None if p.bias is None else p.bias.data) for layer, p in enumerate(model.projections)
+    }
+
+
+def test_heads_are_ranked_by_their_mean_effect_over_trials():
+    effects = np.array([[[0.1, 0.5], [0.2, -0.4]], [[0.3, 0.1], [0.2, -0.9]]], dtype="float32")
+    trial, layer, head = (index.ravel() for index in np.indices(effects.shape))
+    cie = pd.DataFrame({"trial": trial, "layer": layer, "head": head, "effect": effects.ravel()})
+    # Means 0.2, 0.3 | 0.2, -0.65: the tie keeps the order of layers.
+    assert rank_heads(cie) == [(0, 1), (0, 0), (1, 0), (1, 1)]
+    assert rank_heads(cie.sample(frac=1, random_state=1)) == rank_heads(cie)
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPTNeoX", "Gemma3"])
+def test_a_vector_is_the_projection_of_one_head_at_a_time(tiny, name):
+    """Oracle: call the model's own projection on an input that is zero but for one head (it then adds its bias)."""
+    model = tiny(name)
+    values, heads = means(model), [(0, 1), (2, 3), (2, 0)]
+    expected, biases = torch.zeros(model.width), torch.zeros(model.width)
+    with torch.inference_mode():
+        for layer, head in heads:
+            slots = torch.zeros(model.heads, model.head_dim)
+            slots[head] = values[layer, head]
+            expected += model.projections[layer](slots.flatten())
+            if model.projections[layer].bias is not None:
+                biases += model.projections[layer].bias
+    torch.testing.assert_close(function_vector(values, heads, projections(model), with_bias=True), expected)
+    torch.testing.assert_close(function_vector(values, heads, projections(model), with_bias=False), expected - biases)
+    assert bool(biases.any()) == (name == "GPTNeoX")
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_single_weights_of_a_folder_are_the_loaded_models(tiny, name, tmp_path):
+    model = tiny(name)
+    model.module.save_pretrained(tmp_path)
+    found = output_projections(tmp_path, ARCHITECTURES[name], {0, 3})
+    assert set(found) == {0, 3}
+    for layer, (weight, bias) in found.items():
+        assert torch.equal(weight, model.projections[layer].weight)
+        assert (bias is None) == (model.projections[layer].bias is None)
+
+
+@pytest.mark.parametrize("drop_bias", [True, False])
+def test_effects_equal_the_naive_loop_and_show_the_switch(tiny, drop_bias):
+    model = tiny("GPTNeoX")
+    values = means(model)
+    got = head_effects(Engine(model), IDS, TARGET, values, drop_bias)
+    clean = oracles.probability(model, IDS, TARGET)
+    expected = [
+        [
+            oracles.head_patched(model, IDS, TARGET, lay, h, values[lay, h], drop_bias) - clean
+            for h in range(model.heads)
+        ]
+        for lay in range(model.layers)
+    ]
+    torch.testing.assert_close(got, torch.tensor(expected), rtol=1e-3, atol=1e-7)
+    other = head_effects(Engine(model), IDS, TARGET, values, not drop_bias)
+    assert float((got - other).abs().max()) > 1e-5
+
+
+def test_dropping_a_bias_that_does_not_exist_changes_nothing(tiny):
+    model = tiny("Llama")
+    effects = [head_effects(Engine(model), IDS, TARGET, means(model), drop) for drop in (True, False)]
+    assert torch.equal(*effects)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    edits=st.lists(st.sampled_from([0.0, 0.5, 3.0, 40.0]), min_size=1, max_size=6),
+    max_rows=st.integers(1, 30),
+    data=st.data(),
+)
+def test_rows_do_not_depend_on_their_order_number_or_chunks(tiny, edits, max_rows, data):
+    model = tiny("Gemma2")
+    direction = torch.randn(model.width, generator=torch.Generator().manual_seed(9))
+    vectors = torch.stack([strength * direction for strength in edits])
+    order = data.draw(st.permutations(range(len(edits))))
+    clean, whole = Engine(model).read_rows(IDS, TARGET, ResidualRows(vectors, model.layers))
+    _, cut = Engine(model, max_rows).read_rows(IDS, TARGET, ResidualRows(vectors[order], model.layers))
+    whole = whole.probability.view(model.layers, -1)
+    torch.testing.assert_close(cut.probability.view(model.layers, -1), whole[:, order], rtol=1e-4, atol=1e-9)
+    for index, strength in enumerate(edits):
+        if strength == 0:
+            torch.testing.assert_close(whole[:, index], clean.probability.expand(model.layers), rtol=1e-4, atol=1e-9)
+
+
+def test_two_edits_at_one_layer_add_up(tiny):
+    model = tiny("Olmo2")
+    a, b = torch.randn(2, model.width, generator=torch.Generator().manual_seed(4))
+    _, found = Engine(model).read_rows(IDS, TARGET, ResidualRows(torch.stack([a + b]), model.layers))
+    handle = model.blocks[1].register_forward_hook(lambda m, args, out: torch.cat([out[:, :-1], out[:, -1:] + a], 1))
+    try:
+        after = float(oracles.residual_edited(model, IDS, 1, b).softmax(-1)[TARGET])
+    finally:
+        handle.remove()
+    assert float(found.probability[1]) == pytest.approx(after, rel=1e-4)
+
+
+def test_the_sweep_is_layers_by_edits(tiny):
+    model = tiny("Qwen2")
+    edits = 8 * torch.randn(3, model.width, generator=torch.Generator().manual_seed(5))
+    expected = [
+        [int(oracles.residual_edited(model, IDS, lay, e).argmax()) for e in edits] for lay in range(model.layers)
+    ]
+    target = expected[1][2]
+    hits = sweep(Engine(model), IDS, target, edits)
+    assert hits.tolist() == [[token == target for token in row] for row in expected]
