@@ -45,11 +45,11 @@ rule icl:
         records=records("icl"),
     log:
         job_log("icl"),
+    threads: threads()
     params:
         code=reads("icl", "code"),
         model=reads("icl", "model"),
         numerics=reads("icl", "numerics"),
-    threads: threads()
     script:
         "../workflow/scripts/icl.py"
 
@@ -63,11 +63,11 @@ rule head_means:
         records=records("head_means"),
     log:
         job_log("head_means"),
+    threads: threads()
     params:
         code=reads("head_means", "code"),
         model=reads("head_means", "model"),
         numerics=reads("head_means", "numerics"),
-    threads: threads()
     script:
         "../workflow/scripts/head_means.py"
 
@@ -82,12 +82,12 @@ rule cie:
         records=records("cie"),
     log:
         job_log("cie"),
+    threads: threads()
     params:
         code=reads("cie", "code"),
         parameters=reads("cie", "parameters"),
         model=reads("cie", "model"),
         numerics=reads("cie", "numerics"),
-    threads: threads()
     script:
         "../workflow/scripts/cie.py"
 
@@ -119,11 +119,11 @@ rule fv_sweep:
         records=records("fv_sweep"),
     log:
         job_log("fv_sweep"),
+    threads: threads()
     params:
         code=reads("fv_sweep", "code"),
         parameters=reads("fv_sweep", "parameters"),
         model=reads("fv_sweep", "model"),
         numerics=reads("fv_sweep", "numerics"),
-    threads: threads()
     script:
         "../workflow/scripts/fv_sweep.py"

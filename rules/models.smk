@@ -11,9 +11,9 @@ rule prepare_model:
         LAYOUT.downloads / "models" / "{model}" / "manifest.json",
     log:
         job_log("prepare_model"),
+    localrule: True
     params:
         model=reads("prompts", "model"),
-    localrule: True
     script:
         "../workflow/scripts/prepare_model.py"
 
@@ -26,10 +26,10 @@ rule check_model:
         RESULTS / "{model}" / "model.json",
     log:
         job_log("check_model"),
+    threads: threads()
     params:
         code=fingerprint("offcourse.jobs.facts:write_facts"),
         model=reads("prompts", "model"),
         numerics=reads("icl", "numerics"),
-    threads: threads()
     script:
         "../workflow/scripts/check_model.py"

@@ -101,9 +101,9 @@ rule report:
         RESULTS / "report.html",
     log:
         f"results/{STUDY.study}/logs/report.log",
+    localrule: True
     params:
         code=fingerprint("offcourse.present.report:write"),
         study=STUDY.model_dump_json(exclude={"resources"}),
-    localrule: True
     script:
         "../workflow/scripts/report.py"

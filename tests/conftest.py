@@ -4,12 +4,16 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
 
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model
 
 torch.set_num_threads(1)
+# Tests check results, never speed.
+settings.register_profile("offcourse", deadline=None)
+settings.load_profile("offcourse")
 
 
 @pytest.fixture(scope="session")

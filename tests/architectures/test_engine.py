@@ -96,7 +96,9 @@ def test_the_engines_own_check_passes_and_can_fail(model):
     engine = Engine(model)
     assert engine_agrees(engine, LONG)["passed"]
     first = model.projections[0]
-    handle = first.register_forward_pre_hook(lambda module, args: (args[0] * (1 + 0.5 * (args[0].shape[1] > 30)),))
+    handle = first.register_forward_pre_hook(
+        lambda module, args: (args[0] * (1 + 0.5 * (args[0].shape[1] > len(LONG))),)
+    )
     try:
         assert not engine_agrees(engine, LONG)["passed"]
     finally:

@@ -1,6 +1,7 @@
 """A made-up study on disk: artefacts as the workflow writes them, from a seeded generator."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +96,12 @@ def make_study(tmp_path):
 def share():
     """The share of hits among the rows of an artefact where `wanted` holds, counted one by one."""
 
+    @lru_cache(maxsize=4)
+    def read(path: Path) -> list[dict]:
+        return pd.read_parquet(path).to_dict("records")
+
     def count(results: Path, path: str, **wanted) -> float:
-        rows = pd.read_parquet(results / path).to_dict("records")
-        hits = [row["hit"] for row in rows if all(row[key] == value for key, value in wanted.items())]
+        hits = [row["hit"] for row in read(results / path) if all(row[key] == value for key, value in wanted.items())]
         return sum(1 for hit in hits if hit) / len(hits)
 
     return count

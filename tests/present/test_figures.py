@@ -1,5 +1,7 @@
 """What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,29 +39,28 @@ def texts(figure: Figure) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_title_legend_and_panels_are_apart_and_on_the_page(study, tmp_path, drawn, name):
-    DRAW[name](study, tmp_path / "x")
-    figure = drawn[0]
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [panel.get_tightbbox(renderer) for panel in figure.axes]
-    for other in [*figure.texts, *figure.legends, figure._suptitle, figure._supxlabel, figure._supylabel]:
-        if other is not None and other.get_window_extent(renderer).width:
-            box = other.get_window_extent(renderer)
-            assert not any(box.overlaps(panel) for panel in boxes), other
-            boxes.append(box)
-    whole = Bbox.union(boxes)
-    assert (whole.min >= -1).all()
-    assert (whole.max <= figure.bbox.max + 1).all()
-
-
-@pytest.mark.parametrize("name", DRAW)
-def test_twice_the_same_bytes_and_a_dot_in_the_name_survives(study, tmp_path, name):
+def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
+    """A dot in the model's name survives, and nothing in the picture covers anything else."""
     for run in ("a", "b"):
         DRAW[name](study, tmp_path / run / "tiny-0.1b_x")
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["tiny-0.1b_x.parquet", "tiny-0.1b_x.png", "tiny-0.1b_x.svg"]
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert_tidy(drawn[0])
+
+
+def assert_tidy(figure: Figure) -> None:
+    """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    parts = [*figure.axes, *figure.texts, *figure.legends]
+    boxes = [part.get_tightbbox(renderer) for part in parts]
+    for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
+        over = Bbox.intersection(box, near)
+        assert over is None or min(over.width, over.height) < 1, (one, other)
+    whole = Bbox.union(boxes)
+    assert (whole.min >= -1).all()
+    assert (whole.max <= figure.bbox.max + 1).all()
 
 
 def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):

@@ -28,11 +28,11 @@ def cells_of(out) -> dict:
     ("default_heads", "small", "large"), [("maximum", (2, 16, 32), (2, 64)), ("single", (16,), (64,))]
 )
 def test_every_cell_against_counting_by_hand(study, share, tmp_path, default_heads, small, large):
-    tables.table3(study, MODELS, TASKS, default_heads, tmp_path)
+    tables.table3(study, MODELS, TASKS[:2], default_heads, tmp_path)
     got = cells_of(tmp_path)
     best = {}
     for model in MODELS:
-        for task in TASKS:
+        for task in TASKS[:2]:
             accuracy = {
                 (n_heads, strength): max(
                     share(study, f"{model}/fv_sweep/{task}.parquet", n_heads=n_heads, strength=strength, layer=layer)
@@ -52,9 +52,9 @@ def test_every_cell_against_counting_by_hand(study, share, tmp_path, default_hea
         for quantile in (0.5, 0.75, 0.9, 1.0):
             count = sum(pair[method] >= quantile * pair["few"] - 1e-9 for pair in best.values())
             cell, counted = got[method, f"{quantile:.2f}"], got[f"{method} (count)", f"{quantile:.2f}"]
-            assert (cell.value, cell.n, cell.unit) == (pytest.approx(100 * count / 12), 12, "% of model-task pairs")
-            assert (cell.ci_low, cell.ci_high) == pytest.approx(wilson(count, 12))
-            assert (counted.value, counted.n, counted.unit) == (count, 12, "pairs")
+            assert (cell.value, cell.n, cell.unit) == (pytest.approx(100 * count / 6), 6, "% of model-task pairs")
+            assert (cell.ci_low, cell.ci_high) == pytest.approx(wilson(count, 6))
+            assert (counted.value, counted.n, counted.unit) == (count, 6, "pairs")
             assert isnan(counted.ci_low)
             assert isnan(counted.ci_high)
     assert len(got) == 16

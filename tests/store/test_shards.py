@@ -36,7 +36,7 @@ def test_a_damaged_shard_counts_as_missing_and_is_said(tmp_path, capsys, damage)
     note = path.with_suffix(".json")
     match damage:
         case "artefact changed":
-            path.write_text("contenT")
+            path.write_text("Content")
         case "artefact gone":
             path.unlink()
         case "note unreadable":

@@ -1,10 +1,31 @@
 """A GGUF file becomes a float32 safetensors folder, once: reading GGUF is slow, and rounds nothing further."""
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import gguf
 import torch
 
 from offcourse.errors import OffcourseError
+
+
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Let `transformers` parse a file once instead of three times, and make one map of tensor names, not hundreds.
+
+    It asks `gguf` anew for the configuration, the weights and the tokenizer, and for the names of every sub-module;
+    what it gets depends on the arguments alone.
+    """
+    originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, original in originals.items():
+        setattr(gguf, name, functools.cache(original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(gguf, name, original)
 
 
 def convert(file: Path, folder: Path) -> None:
@@ -16,8 +37,9 @@ def convert(file: Path, folder: Path) -> None:
 
     where = dict(pretrained_model_name_or_path=file.parent, gguf_file=file.name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        with _parsed_once():
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**where)
     except (ValueError, OSError, KeyError, IndexError) as error:
         raise OffcourseError(
             f"{file.name} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
