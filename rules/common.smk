@@ -2,6 +2,7 @@
 import sys
 from pathlib import Path
 
+from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
 from offcourse.jobs.steps import STEPS, rule_params
 from offcourse.layout import Layout

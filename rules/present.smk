@@ -14,6 +14,10 @@ def pages_of_model(figure):
     return [str(path).replace(f"{first}", "{model}") for path in pictures(figure, model=first)]
 
 
+def report_template():
+    return CHECKOUT / "src" / "offcourse" / "present" / "report.html.j2"
+
+
 def facts():
     return [RESULTS / model / "model.json" for model in STUDY.models]
 
@@ -104,6 +108,8 @@ rule report:
     localrule: True
     params:
         code=fingerprint("offcourse.present.report:write"),
+        # The template is no Python, so the fingerprint does not see it.
+        template=sha256(report_template()),
         study=STUDY.model_dump_json(exclude={"resources"}),
     script:
         "../workflow/scripts/report.py"
