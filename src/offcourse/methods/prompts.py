@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from offcourse.errors import OffcourseError
 from offcourse.prompts import build_prompts
 from offcourse.registry import RESOURCES, Task
 from offcourse.tasks import load_pairs, require_enough
@@ -13,4 +14,12 @@ def compute(job, task: Task) -> pd.DataFrame:
     require_enough(task, pairs, job.parameters["shots"])
     tokenizer = job.tokenizer
     settings = {"task": task.name, **job.parameters}
-    return build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)
+    prompts = build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)
+    unknown = prompts[prompts["target_id"] == tokenizer.unknown]
+    if len(unknown):
+        words = ", ".join(sorted({target.strip() for target in unknown["target"]})[:5])
+        raise OffcourseError(
+            f"{job.model}: the tokenizer has no token for the answers of task {task.name} ({words}). Leave the task "
+            "out for this model, or correct the word list."
+        )
+    return prompts

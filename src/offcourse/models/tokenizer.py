@@ -3,6 +3,7 @@
 `models.checks` compares it, on every model, with what `transformers` makes of the same folder.
 """
 
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
@@ -21,6 +22,7 @@ class Tokenizer:
                 "save_pretrained it into a folder, then use that folder as a model of source `local`."
             )
         self._tokenizer = FastTokenizer.from_file(str(path))
+        self._config = Path(folder) / "tokenizer_config.json"
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -37,3 +39,11 @@ class Tokenizer:
         """Whether a token is put in front of every text (behaviour, not a name)."""
         with_special, without = (self._tokenizer.encode("a", add_special_tokens=add).ids for add in (True, False))
         return with_special[:1] != without[:1]
+
+    @property
+    def unknown(self) -> int | None:
+        """Id of the token that stands for what the vocabulary lacks, if the tokenizer has one."""
+        config = json.loads(self._config.read_text(encoding="utf-8")) if self._config.exists() else {}
+        token = config.get("unk_token")
+        token = token["content"] if isinstance(token, dict) else token
+        return None if token is None else self._tokenizer.token_to_id(token)

@@ -1,0 +1,98 @@
+"""Steps on a real prepared model folder, one task at a time."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from offcourse import artefacts
+from offcourse.errors import OffcourseError
+from offcourse.jobs.run import Job, run_step
+from offcourse.jobs.steps import STEPS
+from offcourse.layout import Layout
+from offcourse.methods import prompts
+from offcourse.models.fetch import prepare
+from offcourse.registry import Registry
+from offcourse.study.config import load_study
+
+MODEL, TASK = "tiny-llama", "present-past"
+SETTINGS = {"shots": 2, "trials": 2, "n_heads": [2, 4, 64], "strengths": [1], "test_items": 3}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    base = tmp_path_factory.mktemp("study")
+    registry, layout = Registry.load(), Layout("one", base)
+    prepare(registry.model(MODEL), registry, layout.model_folder(MODEL), layout.downloads)
+    return base
+
+
+def study(**changes):
+    return load_study({"study": "one", "models": [MODEL], "tasks": [TASK], "function_vectors": SETTINGS} | changes)
+
+
+def run(base, the_study, until="fv_sweep"):
+    layout = Layout(the_study.study, base)
+    for name in list(STEPS)[: list(STEPS).index(until) + 1]:
+        run_step(name, the_study, Registry.load(), layout, MODEL, threads=1)
+    return layout
+
+
+def test_a_head_count_above_the_models_is_skipped_and_said_so(base, capsys):
+    layout = run(base, study())
+    assert "tiny-llama: n_heads 64 is skipped, the model has 16 heads" in capsys.readouterr().err
+    vectors = load_file(layout.artefact("function_vectors", ".safetensors", MODEL, TASK))
+    assert set(vectors) == {"n_heads=2", "n_heads=4"}
+    sweep = artefacts.read_parquet(layout.artefact("fv_sweep", ".parquet", MODEL, TASK), artefacts.FV_SWEEP)
+    assert set(sweep["n_heads"]) == {2, 4}
+    assert len(sweep) == 2 * 1 * 4 * 3
+
+
+def test_the_record_names_the_shard_and_its_parts(base):
+    layout = run(base, study(), until="icl")
+    record = json.loads(layout.record("icl", MODEL, TASK).read_text())
+    assert record["sha256"] == artefacts.sha256(layout.artefact("icl", ".parquet", MODEL, TASK))
+    assert record["parts"]["dtype"] == "float32"
+    assert set(record["parts"]["packages"]) >= {"torch", "transformers"}
+    assert (layout.store / record["key"][:2] / f"{record['key']}.parquet").exists()
+
+
+def test_the_read_position_changes_the_mean_of_a_model_that_gets_a_bos(base):
+    """`head_read_position`: with a BOS in front, the published code reads the token before the last."""
+    coded = run(base, study(study="coded"), until="head_means")
+    last = run(base, study(study="last", protocol={"head_read_position": "last"}), until="head_means")
+    frames = [
+        artefacts.read_parquet(layout.artefact("prompts", ".parquet", MODEL, TASK), artefacts.PROMPTS)
+        for layout in (coded, last)
+    ]
+    means = [frame[frame["kind"] == "head_mean"] for frame in frames]
+    lengths = means[0]["token_ids"].map(len)
+    assert list(means[0]["read_position"]) == list(lengths - 2)
+    assert list(means[1]["read_position"]) == list(lengths - 1)
+    found = [load_file(layout.artefact("head_means", ".safetensors", MODEL, TASK))["mean"] for layout in (coded, last)]
+    assert np.abs(found[0] - found[1]).max() > 1e-2
+    # What the switch does not touch is the same text, tokens and baselines.
+    pd.testing.assert_series_equal(frames[0]["text"], frames[1]["text"])
+
+
+def test_an_answer_without_a_token_is_named(base, tmp_path):
+    """A tokenizer that knows no accents, asked for French."""
+    layout = Layout("one", base)
+    folder = layout.model_folder(MODEL)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    tokens = json.loads((folder / "tokenizer.json").read_text())
+    the_study = study()
+    job = Job(STEPS["prompts"], the_study, Registry.load(), layout, MODEL)
+    task = Registry.load().task(TASK)
+    target = int(prompts.compute(job, task)["target_id"].iloc[0])
+    word = next(token for token, index in tokens["model"]["vocab"].items() if index == target)
+    poor = Layout("one", tmp_path)
+    poor.model_folder(MODEL).mkdir(parents=True)
+    (poor.model_folder(MODEL) / "tokenizer.json").write_text(json.dumps(tokens))
+    (poor.model_folder(MODEL) / "tokenizer_config.json").write_text(json.dumps(config | {"unk_token": word}))
+    with pytest.raises(
+        OffcourseError, match="tiny-llama: the tokenizer has no token for the answers of task present-past"
+    ):
+        prompts.compute(Job(STEPS["prompts"], the_study, Registry.load(), poor, MODEL), task)
