@@ -9,7 +9,7 @@ CONFIG ?= config.yaml
 export OMP_WAIT_POLICY := passive
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: study install test smoke lint format bench help
+.PHONY: study install test smoke lint format bench envs help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -45,6 +45,9 @@ format: $(INSTALLED) ## rewrite in the project's style
 
 bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
 	$(BIN)/python -m benchmarks.run
+
+envs: ## export the environment for --sdm conda from the lock
+	python3 envs/export.py
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10

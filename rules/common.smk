@@ -1,4 +1,4 @@
-# Paths, and the study that the configuration describes. No rule, no science.
+# Paths, resources, and the study that the configuration describes. No rule, no science.
 import sys
 from pathlib import Path
 
@@ -59,3 +59,32 @@ def threads():
 def job_log(step):
     """Log of one step of one model."""
     return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
+
+
+def manifests():
+    """Every prepared model of the study."""
+    return [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
+
+
+def release_lists():
+    """The authors' word lists, when the study asks for them."""
+    if STUDY.data != "release":
+        return []
+    return [release_path(REGISTRY.task(task), downloads=LAYOUT.downloads) for task in STUDY.tasks]
+
+
+def pictures(*numbers, models=STUDY.models):
+    """SVG, PNG and numbers of some figures; with `models=["{model}"]` the model stays a wildcard."""
+    pages = [page for page in contents.figures(models, STUDY.tasks) if page["figure"] in numbers]
+    stems = [Path(page["svg"]).with_suffix("") for page in pages]
+    return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
+
+
+def report_template():
+    """The report is no Python alone."""
+    return CHECKOUT / "src" / "offcourse" / "present" / "report.html.j2"
+
+
+def facts():
+    """`model.json` of every model."""
+    return [RESULTS / model / "model.json" for model in STUDY.models]

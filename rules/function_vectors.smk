@@ -1,19 +1,14 @@
 # Function vectors (paper section 4): one rule per step, one job per model, every task of the study in it.
 
 
-def release_lists():
-    """The authors' word lists, when the study asks for them."""
-    if STUDY.data != "release":
-        return []
-    return [release_path(REGISTRY.task(task), downloads=LAYOUT.downloads) for task in STUDY.tasks]
-
-
 rule fetch_words:
     output:
         release_lists(),
     log:
         f"results/{STUDY.study}/logs/fetch_words.log",
     localrule: True
+    conda:
+        "../envs/offcourse.yaml"
     script:
         "../workflow/scripts/fetch_words.py"
 
@@ -27,6 +22,8 @@ rule prompts:
         records=records("prompts"),
     log:
         job_log("prompts"),
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=reads("prompts", "code"),
         parameters=reads("prompts", "parameters"),
@@ -45,6 +42,8 @@ rule icl:
         records=records("icl"),
     log:
         job_log("icl"),
+    conda:
+        "../envs/offcourse.yaml"
     threads: threads()
     params:
         code=reads("icl", "code"),
@@ -63,6 +62,8 @@ rule head_means:
         records=records("head_means"),
     log:
         job_log("head_means"),
+    conda:
+        "../envs/offcourse.yaml"
     threads: threads()
     params:
         code=reads("head_means", "code"),
@@ -82,6 +83,8 @@ rule cie:
         records=records("cie"),
     log:
         job_log("cie"),
+    conda:
+        "../envs/offcourse.yaml"
     threads: threads()
     params:
         code=reads("cie", "code"),
@@ -101,6 +104,8 @@ rule function_vectors:
         records=records("function_vectors"),
     log:
         job_log("function_vectors"),
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=reads("function_vectors", "code"),
         parameters=reads("function_vectors", "parameters"),
@@ -119,6 +124,8 @@ rule fv_sweep:
         records=records("fv_sweep"),
     log:
         job_log("fv_sweep"),
+    conda:
+        "../envs/offcourse.yaml"
     threads: threads()
     params:
         code=reads("fv_sweep", "code"),

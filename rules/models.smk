@@ -1,10 +1,6 @@
 # Models: from their source to a prepared folder, and to facts that were checked on the loaded model.
 
 
-def manifests():
-    return [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
-
-
 # The row of the registry and the pinned sha256 alone decide: editing the code that downloads fetches nothing again.
 rule prepare_model:
     output:
@@ -12,6 +8,8 @@ rule prepare_model:
     log:
         job_log("prepare_model"),
     localrule: True
+    conda:
+        "../envs/offcourse.yaml"
     params:
         model=reads("prompts", "model"),
     script:
@@ -26,6 +24,8 @@ rule check_model:
         RESULTS / "{model}" / "model.json",
     log:
         job_log("check_model"),
+    conda:
+        "../envs/offcourse.yaml"
     threads: threads()
     params:
         code=fingerprint("offcourse.jobs.facts:write_facts"),

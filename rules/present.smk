@@ -1,27 +1,6 @@
 # Tables, figures and the report, drawn from whatever models and tasks the study has.
 
 
-def pictures(*numbers, model=None):
-    """SVG, PNG and numbers of some figures, of one model or of all."""
-    pages = [page for page in contents.figures(STUDY.models, STUDY.tasks) if page["figure"] in numbers]
-    stems = [Path(page["svg"]).with_suffix("") for page in pages if model in (None, page["model"])]
-    return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
-
-
-def pages_of_model(figure):
-    """The same with the model left as a wildcard."""
-    first = STUDY.models[0]
-    return [str(path).replace(f"{first}", "{model}") for path in pictures(figure, model=first)]
-
-
-def report_template():
-    return CHECKOUT / "src" / "offcourse" / "present" / "report.html.j2"
-
-
-def facts():
-    return [RESULTS / model / "model.json" for model in STUDY.models]
-
-
 rule table3:
     input:
         of_every_model("icl"),
@@ -31,6 +10,8 @@ rule table3:
         multiext(str(RESULTS / "tables" / "table3"), ".parquet", ".csv", ".md", ".tex"),
     log:
         f"results/{STUDY.study}/logs/table3.log",
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.tables:table3"),
         default_heads=STUDY.protocol.default_heads,
@@ -44,9 +25,11 @@ rule figure_sweep:
         shards("fv_sweep"),
         RESULTS / "{model}" / "model.json",
     output:
-        pages_of_model("figure17"),
+        pictures("figure17", models=["{model}"]),
     log:
         job_log("figure17"),
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.figure_sweep:draw"),
     script:
@@ -58,9 +41,11 @@ rule figure_cie:
         shards("cie"),
         RESULTS / "{model}" / "model.json",
     output:
-        pages_of_model("figure9"),
+        pictures("figure9", models=["{model}"]),
     log:
         job_log("figure9"),
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.figure_cie:draw"),
     script:
@@ -75,6 +60,8 @@ rule figure_shots:
         pictures("figure11"),
     log:
         f"results/{STUDY.study}/logs/figure11.log",
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.figure_shots:draw"),
     script:
@@ -90,6 +77,8 @@ rule figure_choices:
         pictures("figure13", "figure14", "figure15"),
     log:
         f"results/{STUDY.study}/logs/figure13-15.log",
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.figure_choices:draw"),
     script:
@@ -106,6 +95,8 @@ rule report:
     log:
         f"results/{STUDY.study}/logs/report.log",
     localrule: True
+    conda:
+        "../envs/offcourse.yaml"
     params:
         code=fingerprint("offcourse.present.report:write"),
         # The template is no Python, so the fingerprint does not see it.

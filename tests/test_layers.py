@@ -12,7 +12,7 @@ LAYERS = [
     ["engine"],
     ["methods"],
     ["analysis", "present"],
-    ["jobs", "cli"],
+    ["jobs", "cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

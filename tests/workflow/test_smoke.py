@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from conftest import CHECKOUT, SMOKE, Lab
+from lab import CHECKOUT, SMOKE, Lab
 
 from offcourse import artefacts
 
