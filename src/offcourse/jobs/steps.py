@@ -19,6 +19,12 @@ from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import word_list_sha256
 
+HANDED = {
+    "tokenizer": ("offcourse.models.tokenizer",),
+    "weights": (),
+    "model": ("offcourse.engine", "offcourse.models.load"),
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -38,6 +44,11 @@ class Step:
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     reads: str = "model"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the step's code begins: its own module, and what a job hands to it (which it need not import)."""
+        return (self.target, *HANDED[self.reads])
 
     def parameters(self, study: Study) -> dict[str, Any]:
         """The part of the configuration that this step reads, as plain JSON values."""
@@ -122,8 +133,8 @@ def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, mode
     parts = {
         "step": step.name,
         "task": task,
-        "code": modules_behind(step.target),
-        "packages": versions_behind(step.target),
+        "code": modules_behind(*step.targets),
+        "packages": versions_behind(*step.targets),
         "parameters": step.parameters(study),
         "inputs": inputs,
         "weights": weights_digest(layout.model_folder(model)),
@@ -140,7 +151,7 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
     ]
     row = registry.model(model)
     params = {
-        "code": _short({"code": modules_behind(step.target), "packages": versions_behind(step.target)}),
+        "code": _short({"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets)}),
         "parameters": json.dumps(step.parameters(study), sort_keys=True),
         "model": _short([row.source, row.repo, row.revision, row.architecture, sources]),
     }

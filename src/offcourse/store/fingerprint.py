@@ -49,18 +49,20 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
 
 
-def modules_behind(target: str) -> dict[str, str]:
-    """Digest of each module that `target` ("module:function") can reach."""
-    return {name: module_digest(name) for name in sorted(_closure(target.split(":")[0]))}
+def _reached(targets: tuple[str, ...]) -> list[str]:
+    return sorted(set().union(*(_closure(target.split(":")[0]) for target in targets)))
 
 
-def versions_behind(target: str) -> dict[str, str]:
-    """Versions of the numerical packages that the code behind `target` imports."""
+def modules_behind(*targets: str) -> dict[str, str]:
+    """Digest of each module that any of `targets` ("module:function" or "module") can reach."""
+    return {name: module_digest(name) for name in _reached(targets)}
+
+
+def versions_behind(*targets: str) -> dict[str, str]:
+    """Versions of the numerical packages that the code behind `targets` imports."""
     graph = _graph()
     imported = {
-        name.split(".")[0]
-        for module in _closure(target.split(":")[0])
-        for name in graph.find_modules_directly_imported_by(module)
+        name.split(".")[0] for module in _reached(targets) for name in graph.find_modules_directly_imported_by(module)
     }
     return {
         package: importlib.metadata.version(package)
