@@ -1,9 +1,7 @@
 """The whole graph on a tiny model, through the real Snakemake."""
 
 import os
-import signal
 import subprocess
-import time
 
 import pandas as pd
 import pytest
@@ -34,62 +32,6 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
     assert again.returncode == 0
     assert NOTHING in again.stderr + again.stdout
     assert finished.status() == (0, {})
-
-
-def test_a_larger_grid_reruns_the_sweep_alone_and_status_says_so(lab, tmp_path):
-    study = yaml.safe_load(SMOKE.read_text())
-    study["function_vectors"]["strengths"] = [1, 4, 8]
-    lab.configfile = tmp_path / "study.yaml"
-    lab.configfile.write_text(yaml.safe_dump(study))
-    code, stale = lab.status()
-    assert code == 1
-    assert {step for step, _, _ in stale} == {"fv_sweep"}
-    assert all(why == ["parameter strengths: [1.0, 4.0] -> [1.0, 4.0, 8.0]"] for why in stale.values())
-    planned = lab.snakemake("-n", "--quiet", "all").stdout + lab.snakemake("-n").stdout
-    assert "rule fv_sweep" in planned
-    assert "rule cie:" not in planned
-    assert "rule icl:" not in planned
-
-
-def test_a_damaged_result_is_said_and_mended_from_the_store(lab):
-    damaged = lab.results / "tiny-llama" / "cie" / "antonym.parquet"
-    before = damaged.read_bytes()
-    damaged.write_bytes(before[:-1] + b"x")
-    _, stale = lab.status()
-    assert stale["cie", "tiny-llama", "antonym"] == ["the file differs from its record (damaged or edited)"]
-    done = lab.snakemake("--forcerun", "cie", "--until", "cie")
-    assert done.returncode == 0, done.stderr
-    assert damaged.read_bytes() == before
-    log = (lab.results / "logs" / "cie" / "tiny-llama.log").read_text()
-    assert log.count("from the store") == 2
-
-
-def test_an_interrupted_step_leaves_whole_files_and_a_rerun_continues(lab, tmp_path):
-    """Ctrl-C while the sweep of a larger study computes its second task."""
-    study = yaml.safe_load(SMOKE.read_text())
-    study["function_vectors"] |= {"strengths": [1 + i / 100 for i in range(400)], "test_items": 40}
-    lab.configfile = tmp_path / "study.yaml"
-    lab.configfile.write_text(yaml.safe_dump(study))
-    log = lab.results / "logs" / "fv_sweep" / "tiny-llama.log"
-    log.unlink()
-    with open(tmp_path / "out", "w") as out:
-        run = subprocess.Popen(
-            lab.command("--until", "fv_sweep"), cwd=CHECKOUT, stdout=out, stderr=out, start_new_session=True
-        )
-        deadline = time.monotonic() + 300
-        while not (log.exists() and "antonym: computed" in log.read_text()):
-            assert run.poll() is None, (tmp_path / "out").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        # What a terminal does at Ctrl-C: the signal goes to every process in the foreground.
-        os.killpg(run.pid, signal.SIGINT)
-        assert run.wait(timeout=60) != 0
-    assert list(lab.folder.rglob(".*.parquet")) == []
-    done = lab.snakemake("--until", "fv_sweep")
-    assert done.returncode == 0, done.stderr
-    said = log.read_text()
-    assert "antonym: from the store" in said
-    assert "present-past: computed" in said
 
 
 @pytest.mark.parametrize(
