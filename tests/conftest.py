@@ -1,7 +1,5 @@
 """Fixtures that several folders share."""
 
-import os
-
 import pytest
 import torch
 from hypothesis import settings
@@ -27,12 +25,3 @@ def tiny():
         return made[name]
 
     return make
-
-
-@pytest.fixture
-def mirror() -> str:
-    """The folder with the authors' release; without it the test is skipped."""
-    folder = os.environ.get("OFFCOURSE_MIRROR")
-    if not folder:
-        pytest.skip("OFFCOURSE_MIRROR is not set: the authors' data files cannot be read")
-    return folder

@@ -1,7 +1,6 @@
 """Prompts: the strings, splits and draws of the released code, and what the corrected switches guarantee."""
 
 import math
-import os
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import needs_mirror
 from sklearn.model_selection import train_test_split
 
 from offcourse.artefacts import PROMPTS, read_parquet, write_parquet
@@ -38,9 +38,6 @@ RELEASE = {
     "present-past": (205, 27, 61, 33),
     "country-capital": (137, 18, 42, 25),
 }
-needs_mirror = pytest.mark.skipif(
-    not os.environ.get("OFFCOURSE_MIRROR"), reason="OFFCOURSE_MIRROR is not set: the authors' lists are not at hand"
-)
 
 
 class Toy:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from marks import needs_mirror
 
 from offcourse import tasks
 from offcourse.errors import OffcourseError
@@ -32,9 +33,6 @@ RELEASE_ROWS = {
     "english-spanish": 5199,
     "spanish-english": 5199,
 }
-needs_mirror = pytest.mark.skipif(
-    not os.environ.get("OFFCOURSE_MIRROR"), reason="OFFCOURSE_MIRROR is not set: the authors' lists are not at hand"
-)
 
 
 # ------------------------------------------------------------------------------------------------- our own lists

@@ -24,10 +24,6 @@ class Readout:
     def __getitem__(self, part) -> "Readout":
         return Readout(self.probability[part], self.hit[part])
 
-    def view(self, *shape: int) -> "Readout":
-        """The same values in another shape."""
-        return Readout(self.probability.view(*shape), self.hit.view(*shape))
-
 
 @torch.inference_mode()
 def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float | None, probability: bool) -> Readout:
