@@ -7,6 +7,8 @@ INSTALLED := .venv/installed
 CONFIG ?= config.yaml
 # Idle OpenMP threads sleep instead of spinning: jobs run side by side on the same cores.
 export OMP_WAIT_POLICY := passive
+# Compiled modules are kept, or every job of a study compiles torch and pandas anew.
+unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
 .PHONY: study install test smoke lint format bench envs help
