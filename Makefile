@@ -25,8 +25,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-test: $(INSTALLED) ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## the whole test suite, a test file at a time on each core
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/
 	rm -rf .smoke
