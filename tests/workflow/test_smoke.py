@@ -4,7 +4,6 @@ import os
 import subprocess
 
 import pandas as pd
-import pytest
 import yaml
 from lab import CHECKOUT, SMOKE, Lab
 
@@ -34,22 +33,13 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
     assert finished.status() == (0, {})
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"modles": ["tiny-llama"]}, "did you mean 'models'?"),
-        ({"models": ["tiny-lama"]}, "did you mean 'tiny-llama'?"),
-        ({"tasks": ["antonyms"]}, "did you mean 'antonym'?"),
-        ({"function_vectors": {"n_heads": []}}, "function_vectors.n_heads"),
-        ({"function_vectors": {"trials": "many"}}, "function_vectors.trials"),
-    ],
-)
-def test_a_bad_study_is_one_message_before_anything_runs(tmp_path, change, says):
+def test_a_bad_study_is_one_message_before_anything_runs(tmp_path):
+    """An unknown key; every other way to get a study wrong is in tests/study and says it in the same way."""
     path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | {"modles": ["tiny-llama"]}))
     done = Lab(tmp_path / "lab", path).snakemake()
     assert done.returncode != 0
-    assert says in done.stderr
+    assert "did you mean 'models'?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "lab" / "results").exists()
 
