@@ -60,7 +60,7 @@ def main() -> None:
     print(f"{MODEL}, {options.data} {TASK}, float32, {torch.get_num_threads()} threads, median of {REPEATS} [min, max]")
     figures = {
         "cie": compare_cie(Engine(model), prompt["cie"].token_ids, int(prompt["cie"].target_id)),
-        "sweep": compare_sweep(Engine(model), prompt["query"].token_ids, int(prompt["query"].target_id)),
+        "sweep": compare_sweep(Engine(model), prompt["query"].token_ids),
     }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of this process, naive loops included: {peak:.2f} GiB")
@@ -148,14 +148,19 @@ def compare_cie(engine: Engine, ids, target: int) -> dict:
 
 
 @torch.inference_mode()
-def compare_sweep(engine: Engine, ids, target: int) -> dict:
-    """56 settings x all layers of one 0-shot prompt against a clean and an edited forward each."""
+def compare_sweep(engine: Engine, ids) -> dict:
+    """56 settings x all layers of one 0-shot prompt against a clean and an edited forward each.
+
+    A hit is the token that the unedited prompt predicts, so that weak edits hit and strong ones miss.
+    """
     model = engine.model
     directions = torch.randn(len(N_HEADS), model.width)
     edits = torch.cat([strength * directions for strength in STRENGTHS])
     grid = [(layer, index) for layer in range(model.layers) for index in range(len(edits))]
     sample = grid[:: len(grid) // SAMPLE][:SAMPLE]
     tokens = torch.tensor([list(ids)])
+    with uninstalled(model, "sdpa"):
+        target = int(model.module(tokens).logits[0, -1].argmax())
 
     def naive(cells=sample) -> list[bool]:
         found = []
