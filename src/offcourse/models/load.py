@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from offcourse.errors import OffcourseError
 from offcourse.models.architectures import ARCHITECTURES, Architecture
+from offcourse.models.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -98,6 +99,7 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
     device_map: accelerate's map; "auto" spreads over the GPUs there are and stays on the CPU without one.
+    On the CPU the process keeps freed memory from then on (`models.memory`).
 
     Raises `OffcourseError` when the folder holds another class, or weights that cannot be read.
     """
@@ -124,4 +126,5 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
         # Weights come as a map of the file, which a busy system may page out between passes: keep them in memory.
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
+        keep_freed_memory()
     return LanguageModel(module.eval(), row)
