@@ -5,12 +5,14 @@ from pathlib import Path
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
 from offcourse.jobs.steps import STEPS, rule_params
+from offcourse.jobs.steps import release_questions as question_files
 from offcourse.layout import Layout
 from offcourse.present import contents
 from offcourse.registry import Registry
+from offcourse.release import release_path
 from offcourse.store.fingerprint import fingerprint
 from offcourse.study.config import load_study
-from offcourse.tasks import release_path
+from offcourse.tasks import release_list
 
 try:
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
@@ -30,13 +32,13 @@ wildcard_constraints:
 
 
 def shards(step, model="{model}"):
-    """The results of a step, one file per task."""
-    return [LAYOUT.artefact(step, STEPS[step].suffix, model, task) for task in STUDY.tasks]
+    """The results of a step, one file per task or question set."""
+    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in STEPS[step].units(STUDY)]
 
 
 def records(step):
     """The records beside them."""
-    return [LAYOUT.record(step, "{model}", task) for task in STUDY.tasks]
+    return [LAYOUT.record(step, "{model}", unit) for unit in STEPS[step].units(STUDY)]
 
 
 def of_every_model(step):
@@ -70,12 +72,36 @@ def release_lists():
     """The authors' word lists, when the study asks for them."""
     if STUDY.data != "release":
         return []
-    return [release_path(REGISTRY.task(task), downloads=LAYOUT.downloads) for task in STUDY.tasks]
+    return [release_path(release_list(REGISTRY.task(task)), LAYOUT.downloads) for task in STUDY.tasks]
+
+
+def release_questions():
+    """The authors' question files that the study reads."""
+    return [release_path(spec, LAYOUT.downloads) for spec in question_files(STUDY, REGISTRY)]
+
+
+def figures(models=STUDY.models):
+    """Every picture of the study."""
+    return contents.figures(models, STUDY.tasks, STUDY.methods, STUDY.lens_questions)
+
+
+def tables(*numbers):
+    """The files of some tables."""
+    return [
+        RESULTS / f"tables/table{number}{suffix}"
+        for number in numbers
+        for suffix in (".parquet", ".csv", ".md", ".tex")
+    ]
+
+
+def runs(method):
+    """Whether the study runs a method."""
+    return method in STUDY.methods
 
 
 def pictures(*numbers, models=STUDY.models):
     """SVG, PNG and numbers of some figures; with `models=["{model}"]` the model stays a wildcard."""
-    pages = [page for page in contents.figures(models, STUDY.tasks) if page["figure"] in numbers]
+    pages = [page for page in figures(models) if page["figure"] in numbers]
     stems = [Path(page["svg"]).with_suffix("") for page in pages]
     return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
 

@@ -85,10 +85,61 @@ rule figure_choices:
         "../workflow/scripts/figure_choices.py"
 
 
+rule tables_dola:
+    input:
+        of_every_model("dola"),
+        facts(),
+    output:
+        tables(1, 2, 4, 5, 6, 7, 8, 9, 10),
+    log:
+        f"results/{STUDY.study}/logs/tables_dola.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=fingerprint("offcourse.present.tables_dola:write"),
+        dola_mask=STUDY.protocol.dola_mask,
+        ties=STUDY.protocol.ties,
+    script:
+        "../workflow/scripts/tables_dola.py"
+
+
+rule figure_lens:
+    input:
+        of_every_model("logit_lens"),
+        facts(),
+    output:
+        pictures("figure2"),
+    log:
+        f"results/{STUDY.study}/logs/figure2.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=fingerprint("offcourse.present.figure_lens:draw"),
+    script:
+        "../workflow/scripts/figure_lens.py"
+
+
+rule figure_apathy:
+    input:
+        of_every_model("logit_lens"),
+        of_every_model("apathy"),
+        facts(),
+    output:
+        pictures("figure8"),
+    log:
+        f"results/{STUDY.study}/logs/figure8.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=fingerprint("offcourse.present.figure_apathy:draw"),
+    script:
+        "../workflow/scripts/figure_apathy.py"
+
+
 rule report:
     input:
-        pictures(*{page["figure"] for page in contents.figures(STUDY.models, STUDY.tasks)}),
-        rules.table3.output,
+        pictures(*{page["figure"] for page in figures()}),
+        [RESULTS / table["parquet"] for table in contents.tables(STUDY.methods)],
         facts(),
     output:
         RESULTS / "report.html",

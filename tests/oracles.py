@@ -60,3 +60,12 @@ def residual_edited(model, ids, layer, vector, replace=False) -> torch.Tensor:
         return logits(model, ids)[-1]
     finally:
         handle.remove()
+
+
+@torch.inference_mode()
+def plain_hidden_states(model, ids) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Every block's input [sequence, width], as `transformers` returns them, and the logits [sequence, vocabulary]."""
+    with uninstalled(model):
+        tokens = torch.tensor([list(ids)], device=model.input_device)
+        out = model.module(tokens, use_cache=False, output_hidden_states=True)
+    return [states[0] for states in out.hidden_states[: model.layers]], out.logits[0].float()

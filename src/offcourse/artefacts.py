@@ -46,6 +46,31 @@ FV_SWEEP = _columns(
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
 )
+DOLA = _columns(
+    question=pa.Column(int, pa.Check.ge(0)),
+    answer=pa.Column(int, pa.Check.ge(0)),
+    kind=pa.Column(str, pa.Check.isin(["best", "true", "false"])),
+    tokens=pa.Column(int, pa.Check.gt(0)),
+    bucket=pa.Column(str),
+    alpha=pa.Column(float, pa.Check.in_range(0.0, 1.0)),
+    variant=pa.Column(str, pa.Check.isin(["softmax", "no_softmax", "length_bias", "base"])),
+    score=pa.Column(float),
+    masked_tokens=pa.Column(int, pa.Check.ge(0)),
+)
+LOGIT_LENS = _columns(
+    question=pa.Column(int, pa.Check.ge(0)),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    top=pa.Column("float32", pa.Check.in_range(0.0, 1.0001)),
+    correct=pa.Column("float32", pa.Check.in_range(0.0, 1.0001)),
+    incorrect=pa.Column("float32", pa.Check.in_range(0.0, 1.0001)),
+    predicted=pa.Column("float32", pa.Check.in_range(0.0, 1.0001)),
+)
+APATHY = _columns(
+    question=pa.Column(int, pa.Check.ge(0)),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    mha=pa.Column("float32"),
+    mlp=pa.Column("float32"),
+)
 CELLS = _columns(
     row=pa.Column(str),
     column=pa.Column(str),

@@ -1,4 +1,4 @@
-"""What the project knows by name: models, tasks and downloadable sources, from the tables in `resources/`."""
+"""What the project knows by name: models, tasks, question sets and downloads, from the tables in `resources/`."""
 
 import os
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from offcourse.errors import OffcourseError, did_you_mean
 RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[2] / "resources"))
 
 ARCHITECTURES = ("GPTJ", "GPTNeoX", "Llama", "Mistral", "Gemma2", "Gemma3", "Qwen2", "Olmo", "Olmo2")
+FORMS = ("primer", "continuation", "letters")
 METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
 
@@ -79,6 +80,23 @@ class Task:
 
 
 @dataclass(frozen=True)
+class QuestionSet:
+    """One row of questions.tsv: questions with true and false answers, and how they are put to a model.
+
+    form: primer (TruthfulQA's few-shot primer, then "Q: .. A:"), continuation (the question is a text and each answer
+        continues it), letters (the answers are lettered options).
+    file: in `resources/questions`, or release: path inside the authors' repository; the other one is "".
+    """
+
+    name: str
+    label: str
+    form: str
+    file: str
+    release: str
+    description: str
+
+
+@dataclass(frozen=True)
 class Source:
     """One row of sources.tsv: a file that can be downloaded.
 
@@ -134,6 +152,7 @@ _CELLS = {
         "input_column": _FILLED,
         "output_column": _FILLED,
     },
+    QuestionSet: {"label": _FILLED, "form": _one_of(*FORMS)},
     Source: {
         "kind": _one_of("pypi", "archive", "release"),
         "spec": _FILLED,
@@ -146,7 +165,7 @@ _CELLS = {
 
 
 def schema(row_type: type) -> pa.DataFrameSchema:
-    """The schema of the table whose rows are `Model`, `Task` or `Source`; every cell is still text."""
+    """The schema of the table whose rows are `Model`, `Task`, `QuestionSet` or `Source`; every cell is still text."""
     columns = {}
     for name, kind in get_type_hints(row_type).items():
         columns[name] = _CELLS[row_type].get(name, _COUNT if kind == int | None else _ANY)
@@ -219,27 +238,41 @@ def _explain(path: Path, failure: pd.Series) -> NoReturn:
 
 @dataclass(frozen=True)
 class Registry:
-    """The three tables, each a read-only mapping from name to row."""
+    """The four tables, each a read-only mapping from name to row."""
 
     models: Mapping[str, Model]
     tasks: Mapping[str, Task]
+    questions: Mapping[str, QuestionSet]
     sources: Mapping[str, Source]
 
     @classmethod
     def load(cls, folder: Path = RESOURCES) -> "Registry":
-        """Read and check models.tsv, tasks.tsv and sources.tsv in `folder`. Raises `OffcourseError`."""
+        """Read and check the tables in `folder`. Raises `OffcourseError`."""
         folder = Path(folder)
-        files = SimpleNamespace(**{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "sources")})
-        registry = cls(_read(files.models, Model), _read(files.tasks, Task), _read(files.sources, Source))
+        files = SimpleNamespace(
+            **{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "questions", "sources")}
+        )
+        registry = cls(
+            _read(files.models, Model),
+            _read(files.tasks, Task),
+            _read(files.questions, QuestionSet),
+            _read(files.sources, Source),
+        )
         specs = {source.spec: source for source in registry.sources.values()}
         for model in registry.models.values():
             _check_pinned(files.models, model, specs)
-        for task in registry.tasks.values():
-            if task.release and not (task.release in specs and specs[task.release].sha256):
+        for path, row in (
+            *((files.tasks, task) for task in registry.tasks.values()),
+            *((files.questions, row) for row in registry.questions.values()),
+        ):
+            if row.release and not (row.release in specs and specs[row.release].sha256):
                 raise OffcourseError(
-                    f"{files.tasks}: the release list {task.release} of task {task.name} has no row with its sha256 in "
+                    f"{path}: the release file {row.release} of {row.name} has no row with its sha256 in "
                     f"{files.sources}"
                 )
+        for row in registry.questions.values():
+            if bool(row.file) == bool(row.release):
+                raise OffcourseError(f"{files.questions}: {row.name} needs a file or a release path, one of the two")
         return registry
 
     def model(self, name: str) -> Model:
@@ -249,6 +282,10 @@ class Registry:
     def task(self, name: str) -> Task:
         """The task called `name`. Raises `OffcourseError` with a did-you-mean."""
         return _get(self.tasks, name, "task", "tasks.tsv")
+
+    def question_set(self, name: str) -> QuestionSet:
+        """The question set called `name`. Raises `OffcourseError` with a did-you-mean."""
+        return _get(self.questions, name, "question set", "questions.tsv")
 
 
 def _get(rows: Mapping, name: str, noun: str, file: str):

@@ -92,7 +92,11 @@ def test_every_key_of_the_default_study_is_explained():
     lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
     for before, line in zip(lines, lines[1:], strict=False):
         key = line.strip()
-        if ":" in key and not key.startswith("#") and key != "numerics:" and key != "function_vectors:":
+        if (
+            ":" in key
+            and not key.startswith("#")
+            and key not in ("numerics:", "function_vectors:", "dola:", "logit_lens:")
+        ):
             assert before.strip().startswith("#"), line
 
 
@@ -108,7 +112,7 @@ BAD = [
     ({"tasks": [3]}, r"tasks\[0\]: expected a name, got 3"),
     ({"tasks": None}, "tasks: expected a list, got None"),
     ({"methods": []}, "methods: expected at least one"),
-    ({"methods": ["dola"]}, "dola is not implemented yet in this version"),
+    ({"methods": ["task_vectors"]}, "task_vectors is not implemented yet in this version"),
     ({"methods": ["function_vector"]}, "did you mean 'function_vectors'"),
     ({"data": "relase"}, "data: expected one of embedded, release, got 'relase'"),
     ({"protocol": "corected"}, "protocol: there is no protocol 'corected'; did you mean 'corrected'"),
@@ -135,7 +139,7 @@ BAD = [
     ({"function_vectors": {"test_items": 0}}, "test_items: expected a whole number above 0, got 0"),
     ({"task_vectors": {"dev_items": -1}}, "task_vectors.dev_items: expected a whole number"),
     ({"dola": {"limit": 0}}, "dola.limit: expected null or a whole number"),
-    ({"dola": {"alphas": [1.5]}}, r"dola.alphas\[0\]: expected a number from 0 to 1"),
+    ({"dola": {"alphas": [1.5]}}, r"dola.alphas\[0\]: expected a number from 0 to below 1"),
     ({"dola": {"buckets": ["50-0"]}}, "dola.buckets: expected auto, or a list of percentages"),
     ({"dola": {"length_bias": -20}}, "dola.length_bias: expected a number from 0 up"),
     ({"logit_lens": {"questions": []}}, "logit_lens.questions: expected at least one"),

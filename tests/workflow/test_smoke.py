@@ -24,6 +24,14 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
         assert len(cie) == 2 * 4 * 4
         sweep = artefacts.read_parquet(folder / "fv_sweep" / f"{task}.parquet", artefacts.FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
+    for name, questions in (("misconceptions", 3), ("passages", 3)):
+        dola = artefacts.read_parquet(results / "tiny-llama" / "dola" / f"{name}.parquet", artefacts.DOLA)
+        assert dola["question"].nunique() == questions
+        assert len(dola) == (2 + 4 * 2 * 2) * len(dola[["question", "answer"]].drop_duplicates())
+    lens = artefacts.read_parquet(results / "tiny-llama/logit_lens/misconceptions-mc.parquet", artefacts.LOGIT_LENS)
+    apathy = artefacts.read_parquet(results / "tiny-llama/apathy/misconceptions-mc.parquet", artefacts.APATHY)
+    assert (len(lens), len(apathy)) == (4 * 5, 4 * 4)
+    assert {"MC1 base", "MC1 DoLa"} <= set(pd.read_parquet(results / "tables" / "table1.parquet")["column"])
     table = pd.read_parquet(results / "tables" / "table3.parquet")
     assert {"FV default", "FV search"} <= set(table["row"])
     assert (results / "report.html").stat().st_size > 10_000

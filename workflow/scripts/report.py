@@ -12,8 +12,8 @@ with logged(snakemake.log[0]):
     report.write(
         Layout(study.study).results,
         study.model_dump(mode="json", exclude={"resources"}),
-        contents.figures(study.models, study.tasks),
-        contents.tables(),
+        contents.figures(study.models, study.tasks, study.methods, study.lens_questions),
+        contents.tables(study.methods),
         study.models,
         Path(snakemake.output[0]),
     )

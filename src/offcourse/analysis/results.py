@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.artefacts import FV_SWEEP, ICL, read_parquet
+from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, read_parquet
 from offcourse.errors import OffcourseError
 
 
@@ -19,6 +19,36 @@ def sweep_path(model: str, task: str) -> str:
 def icl_path(model: str, task: str) -> str:
     """The in-context baselines of one pair."""
     return f"{model}/icl/{task}.parquet"
+
+
+def dola_path(model: str, questions: str) -> str:
+    """Scores of one model on one question set."""
+    return f"{model}/dola/{questions}.parquet"
+
+
+def lens_path(model: str, questions: str) -> str:
+    """The logit lens of one model on one question set."""
+    return f"{model}/logit_lens/{questions}.parquet"
+
+
+def apathy_path(model: str, questions: str) -> str:
+    """Apathy of one model on one question set."""
+    return f"{model}/apathy/{questions}.parquet"
+
+
+def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
+    """DoLa's scores, see `artefacts.DOLA`."""
+    return read_parquet(Path(results) / dola_path(model, questions), DOLA)
+
+
+def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
+    """The logit lens, see `artefacts.LOGIT_LENS`."""
+    return read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS)
+
+
+def read_apathy(results: Path, model: str, questions: str) -> pd.DataFrame:
+    """Apathy, see `artefacts.APATHY`."""
+    return read_parquet(Path(results) / apathy_path(model, questions), APATHY)
 
 
 def model_path(model: str) -> str:

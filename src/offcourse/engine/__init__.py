@@ -2,6 +2,6 @@
 
 from offcourse.engine.forest import Forest
 from offcourse.engine.rows import HeadRows, ResidualRows
-from offcourse.engine.run import Engine
+from offcourse.engine.run import Context, Engine, States
 
-__all__ = ["Engine", "Forest", "HeadRows", "ResidualRows"]
+__all__ = ["Context", "Engine", "Forest", "HeadRows", "ResidualRows", "States"]

@@ -26,20 +26,21 @@ class PassState:
 
     lead: number of prompt tokens on the sequence axis, before the rows; 0 when only rows are left.
     ancestors: [lead, lead] bool, True where a token may attend; None for one prompt (causal).
-    depth: [lead] position of each token in its prompt; only read together with `ancestors`.
-    length: number of tokens of the prompt that the rows belong to.
+    depth: [lead] position of each token in its prompt, the context included; None counts from the context's end.
     explicit: compute scores as plain products instead of the fused kernel.
-    prefix: per layer, keys and values of the prompt without its last token, each [kv_heads, length - 1, head_dim].
-        Filled in by a pass with `keep_prefix`, read by passes without lead tokens.
+    keep: number of first lead tokens whose keys and values go into `kept`, per layer: each [kv_heads, keep, head_dim];
+        None keeps nothing.
+    kept: what an earlier pass kept. Rows without lead tokens attend to it.
+    context: the same of tokens that come before every lead token, and which all of them attend to.
     """
 
     lead: int
-    length: int
     ancestors: Tensor | None = None
     depth: Tensor | None = None
-    keep_prefix: bool = False
     explicit: bool = False
-    prefix: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    keep: int | None = None
+    kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    context: dict[int, tuple[Tensor, Tensor]] | None = None
 
 
 _running: ContextVar[PassState | None] = ContextVar("offcourse_pass", default=None)
@@ -75,17 +76,19 @@ def attend(
     lead = state.lead
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     if lead:
-        out[0, :lead] = _attend_lead(
-            state, query[:, :, :lead], key[:, :, :lead], value[:, :, :lead], scaling, softcap, sliding_window
-        )
-        if state.keep_prefix:
-            kept = key[0, :, : state.length - 1], value[0, :, : state.length - 1]
-            state.prefix[layer] = tuple(part.clone() for part in kept)
+        lead_key, lead_value = key[:, :, :lead], value[:, :, :lead]
+        if state.context:
+            before = [part[None].to(query.device) for part in state.context[layer]]
+            lead_key, lead_value = torch.cat([before[0], lead_key], 2), torch.cat([before[1], lead_value], 2)
+        out[0, :lead] = _attend_lead(state, query[:, :, :lead], lead_key, lead_value, scaling, softcap, sliding_window)
+        if state.keep is not None:
+            kept = key[0, :, : state.keep], value[0, :, : state.keep]
+            state.kept[layer] = tuple(part.clone() for part in kept)
     if lead < query.shape[2]:
         if lead:
             prefix = key[0, :, : lead - 1], value[0, :, : lead - 1]
         else:
-            prefix = tuple(part.to(query.device) for part in state.prefix[layer])
+            prefix = tuple(part.to(query.device) for part in state.kept[layer])
         out[0, lead:] = _attend_rows(
             query[0, :, lead:], key[0, :, lead:], value[0, :, lead:], *prefix, scaling, softcap, sliding_window
         )
@@ -93,19 +96,18 @@ def attend(
 
 
 def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> Tensor:
-    """Attention among prompt tokens; [1, heads, lead, head_dim] in, [lead, heads, head_dim] out."""
-    length = query.shape[2]
-    allowed = state.ancestors
-    if sliding_window is not None and sliding_window < length:
-        depth = torch.arange(length, device=query.device) if state.depth is None else state.depth.to(query.device)
-        near = depth[:, None] - depth[None, :] < sliding_window
-        causal = depth[:, None] >= depth[None, :] if allowed is None else allowed.to(query.device)
-        allowed = near & causal
+    """Attention of prompt tokens to the context and among themselves.
+
+    query: [1, heads, lead, head_dim]; key and value: [1, kv_heads, context + lead, head_dim]. Returns [lead, heads,
+    head_dim].
+    """
+    length, total = query.shape[2], key.shape[2]
+    allowed = _allowed(state, length, total, query.device, sliding_window)
     if softcap is None and not state.explicit:
-        mask = None if allowed is None else allowed.to(query.device)
         grouped = query.shape[1] != key.shape[1]
+        causal = allowed is None and length > 1
         out = scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None and length > 1, scale=scaling, enable_gqa=grouped
+            query, key, value, attn_mask=allowed, is_causal=causal, scale=scaling, enable_gqa=grouped
         )
         return out[0].transpose(0, 1)
     if allowed is None:
@@ -114,9 +116,24 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
     scores = query @ key.repeat_interleave(heads, 1).transpose(2, 3) * scaling
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
-    scores = scores.float().masked_fill(~allowed.to(query.device), float("-inf"))
+    scores = scores.float().masked_fill(~allowed, float("-inf"))
     weights = torch.softmax(scores, -1).to(value.dtype)
     return (weights @ value.repeat_interleave(heads, 1))[0].transpose(0, 1)
+
+
+def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
+    """[lead, context + lead] bool, who attends to whom; None for plain causal attention."""
+    before = total - length
+    windowed = sliding_window is not None and sliding_window < total
+    if not before and not windowed:
+        return None if state.ancestors is None else state.ancestors.to(device)
+    depth = torch.arange(before, total, device=device) if state.depth is None else state.depth.to(device)
+    among = depth[:, None] >= depth[None, :] if state.ancestors is None else state.ancestors.to(device)
+    allowed = torch.cat([among.new_ones(length, before), among], 1)
+    if windowed:
+        key_depth = torch.cat([torch.arange(before, device=device), depth])
+        allowed &= depth[:, None] - key_depth[None, :] < sliding_window
+    return allowed
 
 
 def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:

@@ -5,8 +5,9 @@ that a row is never computed below its edit; the model's code, accelerate's plac
 caps stay exactly what they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,45 @@ from offcourse.models.load import LanguageModel
 # Rows that go through a block together, when the study leaves it to us. On a CPU a few hundred keep the intermediate
 # products of a small model in cache; a GPU wants more to be busy.
 CPU_ROWS, GPU_ROWS = 512, 4096
+
+
+@dataclass(frozen=True)
+class Context:
+    """A beginning that many prompts share, and its keys and values per layer."""
+
+    tokens: tuple[int, ...]
+    kept: dict[int, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class States:
+    """Residual streams at the positions that were asked for; prompts that share a beginning share its states.
+
+    prompts: which of the prompts these are.
+    where: per prompt, the row of each of its positions in the tensors below.
+    hidden: per layer that was asked for, the input of that block: [states, width].
+    final: [states, width], after the final norm.
+    """
+
+    prompts: slice
+    where: list[list[int]]
+    hidden: dict[int, Tensor]
+    final: Tensor
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the last position of each prompt sees, per block: [prompts, width] each.
+
+    hidden: the block's input. attention: the output of the attention output projection. mlp: that of the feed-forward
+    network's last projection (both before any norm that follows). final: after the final norm.
+    """
+
+    prompts: slice
+    hidden: dict[int, Tensor]
+    attention: dict[int, Tensor]
+    mlp: dict[int, Tensor]
+    final: Tensor
 
 
 class Engine:
@@ -92,19 +132,91 @@ class Engine:
         out = self._unembed(states, targets, probability)
         return out[:1], out[1:]
 
+    @torch.inference_mode()
+    def keep(self, tokens: Sequence[int]) -> Context:
+        """Run the beginning `tokens` once and keep what later prompts need of it."""
+        kept: dict[int, tuple[Tensor, Tensor]] = {}
+        if tokens:
+            state = PassState(len(tokens), explicit=self.explicit, keep=len(tokens), kept=kept)
+            with running(state):
+                self.model.forward(torch.tensor(list(tokens)), torch.arange(len(tokens)))
+        return Context(tuple(tokens), kept)
+
+    def states(
+        self,
+        prompts: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        layers: Sequence[int],
+        context: Context | None = None,
+    ) -> Iterator[States]:
+        """Residual streams at some positions of each prompt, from one pass per forest of prompts.
+
+        context: a beginning that all prompts have (they are given whole) and that was run before. Positions must lie
+        behind it.
+        """
+        begin = len(context.tokens) if context else 0
+        for part, forest in self._cut([prompt[begin:] for prompt in prompts]):
+            paths = [
+                [path[position - begin] for position in places]
+                for path, places in zip(forest.where, positions[part], strict=True)
+            ]
+            nodes = sorted({node for path in paths for node in path})
+            row = {node: index for index, node in enumerate(nodes)}
+            hidden: dict[int, Tensor] = {}
+            with torch.inference_mode(), ExitStack() as stack:
+                for layer in layers:
+
+                    def capture(module, args, layer=layer, nodes=nodes, hidden=hidden):
+                        hidden[layer] = args[0][0, nodes]
+
+                    stack.callback(self.model.blocks[layer].register_forward_pre_hook(capture).remove)
+                final = self._forest_states(forest, nodes, context)
+            yield States(part, [[row[node] for node in path] for path in paths], hidden, final)
+
+    def readings(self, prompts: Sequence[Sequence[int]]) -> Iterator[Readings]:
+        """The residual stream and both sub-layers' outputs at the last position, from one pass per forest."""
+        model = self.model
+        for part, forest in self._cut(prompts):
+            nodes = [path[-1] for path in forest.where]
+            seen = Readings(part, {}, {}, {}, torch.empty(0))
+            with torch.inference_mode(), ExitStack() as stack:
+                for layer, block in enumerate(model.blocks):
+
+                    def before(module, args, layer=layer, nodes=nodes, seen=seen):
+                        seen.hidden[layer] = args[0][0, nodes]
+
+                    stack.callback(block.register_forward_pre_hook(before).remove)
+                    for into, name in (
+                        (seen.attention, model.architecture.attention_output),
+                        (seen.mlp, model.architecture.mlp_output),
+                    ):
+
+                        def after(module, args, out, layer=layer, nodes=nodes, into=into):
+                            # Some classes flatten the batch axis on the way through the feed-forward network.
+                            into[layer] = out.reshape(-1, out.shape[-1])[nodes]
+
+                        stack.callback(block.get_submodule(name).register_forward_hook(after).remove)
+                final = self._forest_states(forest, nodes)
+            yield Readings(part, seen.hidden, seen.attention, seen.mlp, final)
+
     def _cut(self, prompts):
         return forests(prompts, self.max_rows)
 
     def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
         return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability)
 
-    def _forest_states(self, forest: Forest, nodes: Sequence[int]) -> Tensor:
+    def _forest_states(self, forest: Forest, nodes: Sequence[int], context: Context | None = None) -> Tensor:
         """Final-normed states [len(nodes), width] of some tokens of a forest."""
+        before = len(context.tokens) if context else 0
         state = PassState(
-            len(forest), len(forest), ancestors=forest.ancestors, depth=forest.depth, explicit=self.explicit
+            len(forest),
+            ancestors=forest.ancestors,
+            depth=forest.depth + before,
+            explicit=self.explicit,
+            context=context.kept if context else None,
         )
         with running(state):
-            return self.model.forward(forest.tokens, forest.depth)[0, nodes]
+            return self.model.forward(forest.tokens, state.depth)[0, nodes]
 
     @contextmanager
     def _bias_dropped(self, layer: int | None):
@@ -127,7 +239,7 @@ class _PromptPass:
 
     def __init__(self, model: LanguageModel, prompt: list[int], rows: Rows, keep: bool, explicit: bool):
         self.model, self.prompt, self.rows, self.keep, self.explicit = model, prompt, rows, keep, explicit
-        self.prefix: dict[int, tuple[Tensor, Tensor]] = {}
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.last: dict[int, Tensor] = {}
         self.pieces: list[Piece] = []
         self.joined = 0
@@ -135,13 +247,14 @@ class _PromptPass:
     def first(self, pieces: list[Piece]) -> Tensor:
         """Run the prompt with its first rows; [1 + rows, width] final-normed states, the prompt's own first."""
         length = len(self.prompt)
-        state = PassState(length, length, keep_prefix=self.keep, prefix=self.prefix, explicit=self.explicit)
+        # Rows see the prompt without its last token, of which each is another version.
+        state = PassState(length, explicit=self.explicit, keep=length - 1 if self.keep else None, kept=self.kept)
         out = self._forward(state, pieces, torch.tensor(self.prompt), torch.arange(length))
         return out[0, length - 1 :].clone()
 
     def later(self, pieces: list[Piece]) -> Tensor:
         """Run rows alone, against the kept prefix, from the first block where one of them begins."""
-        state = PassState(0, len(self.prompt), prefix=self.prefix)
+        state = PassState(0, kept=self.kept)
         begin = pieces[0].layer
         with self.model.skipping_blocks(begin):
             # One stand-in token carries the pass to the first block that matters, where the rows replace it.

@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from offcourse import artefacts
 from offcourse.jobs.steps import STEPS, Step, dtype_of, key_parts
 from offcourse.layout import Layout
-from offcourse.registry import Registry, Task
+from offcourse.registry import QuestionSet, Registry, Task
 from offcourse.store.shards import Store, copy_whole, digest
 from offcourse.study.config import Study
 
@@ -35,9 +35,16 @@ class Job:
     model: str
     threads: int | None = None
     parameters: Mapping[str, Any] = field(init=False)
+    known: dict[Any, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self):
         self.parameters = self.step.parameters(self.study)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returns; made when first asked for, the same for every step that this job computes."""
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
 
     @property
     def folder(self) -> Path:
@@ -80,22 +87,34 @@ class Job:
 def run_step(
     name: str, study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
 ) -> list[str]:
-    """Make the artefacts of step `name` for `model` and every task; returns the tasks that had to be computed.
+    """Make the artefacts of step `name` for `model` and every unit; returns the units that had to be computed.
 
-    A task is written as soon as it is done, so a job that is stopped goes on from there when it is run again.
+    A unit (a task or a question set) is written as soon as it is done, so a job that is stopped goes on from there when
+    it is run again.
     """
-    step = STEPS[name]
-    job = Job(step, study, registry, layout, model, threads)
+    return run_steps([name], study, registry, layout, model, threads)[name]
+
+
+def run_steps(
+    names: list[str], study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
+) -> dict[str, list[str]]:
+    """`run_step` for several steps that read the same settings, in one job: the model is loaded once."""
+    job = Job(STEPS[names[0]], study, registry, layout, model, threads)
+    return {name: _run(STEPS[name], job) for name in names}
+
+
+def _run(step: Step, job: Job) -> list[str]:
+    name, study, registry, layout, model = step.name, job.study, job.registry, job.layout, job.model
     store = Store(layout.store)
     computed = []
-    bar = tqdm(study.tasks, desc=f"{name} {model}", unit="task", disable=not sys.stderr.isatty())
+    bar = tqdm(step.units(study), desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
     for task_name in bar:
         parts = key_parts(step, study, registry, layout, model, task_name)
         started = time.perf_counter()
         shard = store.find(digest(parts), step.suffix)
         fresh = shard is None
         if fresh:
-            result = _compute(step, job, registry.task(task_name))
+            result = _compute(step, job, step.unit(registry, task_name))
             shard = store.put(parts, step.suffix, lambda path, result=result: _write(step, result, path))
             computed.append(task_name)
         seconds = time.perf_counter() - started
@@ -119,9 +138,9 @@ def run_step(
     return computed
 
 
-def _compute(step: Step, job: Job, task: Task):
+def _compute(step: Step, job: Job, unit: Task | QuestionSet):
     module, function = step.target.split(":")
-    return getattr(importlib.import_module(module), function)(job, task)
+    return getattr(importlib.import_module(module), function)(job, unit)
 
 
 def _write(step: Step, result, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import STEPS, key_parts
+from offcourse.jobs.steps import STEPS, key_parts, steps_of
 from offcourse.layout import Layout
 from offcourse.registry import Registry
 from offcourse.study.config import Study
@@ -31,8 +31,8 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     """The state of every step x model x task, in the order in which the workflow runs them."""
     states: dict[tuple[str, str, str], State] = {}
     for model in study.models:
-        for task in study.tasks:
-            for name, step in STEPS.items():
+        for name, step in steps_of(study).items():
+            for task in step.units(study):
                 stale = [up for up in step.inputs if not states[up, model, task].fresh]
                 why = (
                     tuple(f"follows {up}" for up in stale)

@@ -14,7 +14,8 @@ from offcourse import artefacts
 from offcourse.errors import OffcourseError
 from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
-from offcourse.registry import RESOURCES, Registry
+from offcourse.questions import questions_sha256
+from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import word_list_sha256
@@ -23,6 +24,7 @@ HANDED = {
     "tokenizer": ("offcourse.models.tokenizer",),
     "weights": (),
     "model": ("offcourse.engine", "offcourse.models.load"),
+    "model and tokenizer": ("offcourse.engine", "offcourse.models.load", "offcourse.models.tokenizer"),
 }
 
 
@@ -30,10 +32,12 @@ HANDED = {
 class Step:
     """One computing step.
 
-    target: "module:function" that computes one task; its import closure is the step's code.
+    target: "module:function" that computes one unit (a task or a question set); its import closure is the step's code.
     inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
-    settings, switches: keys of `function_vectors` and switches of `protocol` that the step reads.
-    reads: "tokenizer", "weights" (some tensors, no forward) or "model".
+    settings, switches: keys of the configuration's `section` and switches of `protocol` that the step reads.
+    section: `function_vectors` (units are tasks), `dola` or `logit_lens` (units are question sets); also the method
+        that the step belongs to.
+    reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
     """
 
     name: str
@@ -43,7 +47,21 @@ class Step:
     inputs: Mapping[str, tuple[str, ...]]
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    section: str = "function_vectors"
     reads: str = "model"
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the step makes forward passes."""
+        return self.reads.startswith("model")
+
+    def units(self, study: Study) -> list[str]:
+        """Names of the tasks or question sets that the step computes, one file each."""
+        return {"dola": study.dola_questions, "logit_lens": study.lens_questions}.get(self.section, study.tasks)
+
+    def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
+        """The registry's row of one unit."""
+        return registry.task(name) if self.section == "function_vectors" else registry.question_set(name)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -52,8 +70,12 @@ class Step:
 
     def parameters(self, study: Study) -> dict[str, Any]:
         """The part of the configuration that this step reads, as plain JSON values."""
-        settings = study.function_vectors.model_dump(include=set(self.settings))
-        return settings | study.protocol.model_dump(include=set(self.switches))
+        settings = getattr(study, self.section).model_dump(include=set(self.settings))
+        switches = study.protocol.model_dump(include=set(self.switches))
+        # A switch may be called like a setting (`length_bias`).
+        return settings | {
+            f"{name} (protocol)" if name in settings else name: value for name, value in switches.items()
+        }
 
 
 STEPS = {
@@ -109,8 +131,67 @@ STEPS = {
             inputs={"prompts": ("query",), "function_vectors": ()},
             settings=("strengths",),
         ),
+        Step(
+            "dola",
+            "offcourse.methods.dola:compute",
+            ".parquet",
+            artefacts.DOLA,
+            inputs={},
+            section="dola",
+            settings=("limit", "alphas", "buckets", "length_bias"),
+            switches=(
+                "dola_divergence",
+                "dola_premature_norm",
+                "dola_mask",
+                "score_dtype",
+                "length_bias",
+                "factor_shots",
+            ),
+            reads="model and tokenizer",
+        ),
+        Step(
+            "logit_lens",
+            "offcourse.methods.logit_lens:compute",
+            ".parquet",
+            artefacts.LOGIT_LENS,
+            inputs={},
+            section="logit_lens",
+            settings=("limit",),
+            reads="model and tokenizer",
+        ),
+        Step(
+            "apathy",
+            "offcourse.methods.apathy:compute",
+            ".parquet",
+            artefacts.APATHY,
+            inputs={},
+            section="logit_lens",
+            settings=("limit",),
+            reads="model and tokenizer",
+        ),
     )
 }
+
+
+def steps_of(study: Study) -> dict[str, Step]:
+    """The steps of the study's methods, in the order in which they can run."""
+    return {name: step for name, step in STEPS.items() if step.section in study.methods}
+
+
+def leaf_sha256(step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")) -> str:
+    """Digest of the words or questions that a step without upstream steps reads."""
+    if step.section == "function_vectors":
+        return word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads)
+    limit = getattr(study, step.section).limit
+    return questions_sha256(registry.question_set(unit), limit, RESOURCES, downloads)
+
+
+def release_questions(study: Study, registry: Registry) -> list[str]:
+    """Paths, in the authors' repository, of the question files that the study reads."""
+    names = {
+        name for step in steps_of(study).values() if step.section != "function_vectors" for name in step.units(study)
+    }
+    return sorted({registry.question_set(name).release for name in names} - {""})
 
 
 def dtype_of(study: Study, registry: Registry, model: str) -> str:
@@ -129,7 +210,7 @@ def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, mode
         for name, kinds in step.inputs.items()
     }
     if not step.inputs:
-        inputs["words"] = word_list_sha256(registry.task(task), study.data, RESOURCES, layout.downloads)
+        inputs["words"] = leaf_sha256(step, study, registry, task, layout.downloads)
     parts = {
         "step": step.name,
         "task": task,
@@ -139,7 +220,7 @@ def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, mode
         "inputs": inputs,
         "weights": weights_digest(layout.model_folder(model)),
     }
-    if step.reads == "model":
+    if step.runs_model:
         parts |= {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
     return parts
 
@@ -156,9 +237,9 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
         "model": _short([row.source, row.repo, row.revision, row.architecture, sources]),
     }
     if not step.inputs:
-        digests = {task: word_list_sha256(registry.task(task), study.data, RESOURCES) for task in study.tasks}
+        digests = {unit: leaf_sha256(step, study, registry, unit) for unit in step.units(study)}
         params["words"] = _short(digests)
-    if step.reads == "model":
+    if step.runs_model:
         params["numerics"] = f"{dtype_of(study, registry, model)} {study.numerics.attention}"
     return params
 

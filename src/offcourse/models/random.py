@@ -22,10 +22,10 @@ SHAPE = dict(
     num_hidden_layers=4,
     num_attention_heads=4,
     num_key_value_heads=2,
-    max_position_embeddings=512,
+    max_position_embeddings=2048,
     tie_word_embeddings=False,
 )
-GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=512, tie_word_embeddings=False)
+GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=2048, tie_word_embeddings=False)
 PARTICULARS = {
     "GPTJ": {},
     "GPTNeoX": dict(use_parallel_residual=True, attention_bias=True),

@@ -30,6 +30,10 @@ class Tokenizer:
         """Token ids of `text`."""
         return self._tokenizer.encode(text).ids
 
+    def encode_bare(self, text: str) -> list[int]:
+        """Token ids of `text` alone, nothing added."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, special tokens included."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)

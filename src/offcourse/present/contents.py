@@ -4,6 +4,7 @@ Imports nothing heavy: the workflow asks this module for file names each time it
 study's folder; each figure's SVG has a PNG and a parquet of the same stem beside it.
 """
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from offcourse.present.labels import task_label
@@ -31,21 +32,59 @@ class Figure(TypedDict):
     task: str | None
 
 
-def tables() -> list[Table]:
-    """The tables, in the report's order."""
+DOLA_TABLES = {
+    1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
+    2: ("FACTOR accuracy of DoLa", "How often the faithful continuation scores highest, without and with DoLa."),
+    4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
+    5: ("Truthfulness by bucket, larger models", "The same for models of 80 blocks or more."),
+    6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
+    7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
+    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
+    9: ("FACTOR accuracy by bucket, larger models", "The same for models of 80 blocks or more."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket."),
+}
+
+
+def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
+    """The tables of a study with these methods, in the report's order."""
+    titles = {}
+    if "function_vectors" in methods:
+        titles[3] = (
+            "How often function vectors recover in-context learning",
+            "Share of model-task pairs, with their count, whose best zero-shot accuracy with a function vector reaches "
+            "the given fraction of the pair's own few-shot accuracy. Below each, its 95% interval.",
+        )
+    if "dola" in methods:
+        titles |= DOLA_TABLES
     return [
         Table(
-            id="table3",
-            title="Table 3. How often function vectors recover in-context learning",
-            explanation="Share of model-task pairs, with their count, whose best zero-shot accuracy with a function "
-            "vector reaches the given fraction of the pair's own few-shot accuracy.",
-            parquet="tables/table3.parquet",
+            id=f"table{number}",
+            title=f"Table {number}. {title}",
+            explanation=explanation,
+            parquet=f"tables/table{number}.parquet",
         )
+        for number, (title, explanation) in sorted(titles.items())
     ]
 
 
-def figures(models: list[str], tasks: list[str]) -> list[Figure]:
-    """Every picture of the study, in the report's order."""
+def figures(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    methods: Sequence[str] = ("function_vectors",),
+    lens_questions: Sequence[str] = (),
+) -> list[Figure]:
+    """Every picture of a study with these methods, in the report's order."""
+    shown = []
+    if "function_vectors" in methods:
+        shown += _function_vectors(models, tasks)
+    if "logit_lens" in methods:
+        for name in lens_questions:
+            shown += [_lens(name)]
+        shown += [_apathy(name) for name in lens_questions]
+    return shown
+
+
+def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figure]:
     return [
         *(_sweep(model, task) for model in models for task in tasks),
         *(_cie(model) for model in models),
@@ -60,6 +99,28 @@ def figures(models: list[str], tasks: list[str]) -> list[Figure]:
         _choice("figure14", "Figure 14. Best strength", "strength of the function vector"),
         _choice("figure15", "Figure 15. Best layer", "layer to add the function vector at, in % of the model's depth,"),
     ]
+
+
+def _lens(questions: str) -> Figure:
+    return _figure(
+        f"figure2/{questions}",
+        "figure2",
+        "Figures 2, 6 and 7. Logit lens by layer",
+        "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
+        "letter and of the likeliest wrong one.",
+        f"Lines of probability against layer on {questions}, one panel per model.",
+    )
+
+
+def _apathy(questions: str) -> Figure:
+    return _figure(
+        f"figure8/{questions}",
+        "figure8",
+        "Figure 8. Apathy of attention and feed-forward by layer",
+        "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
+        "each scaled to its range.",
+        f"Lines of scaled apathy against layer on {questions}, one panel per model.",
+    )
 
 
 def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None) -> Figure:

@@ -13,7 +13,7 @@ import pandas as pd
 from offcourse.analysis.results import read_model
 from offcourse.artefacts import CELLS, read_parquet, write_whole
 from offcourse.errors import OffcourseError
-from offcourse.present import figure_sweep
+from offcourse.present import figure_sweep, forms, tables_dola
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
 
@@ -93,24 +93,31 @@ def _model(results: Path, model: str) -> dict[str, Any]:
 def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
     path = results / table["parquet"]
     cells = read_parquet(path, CELLS)
-    form = table_forms.paper_form(cells)
-    percent = cells[cells["unit"] == table_forms.PERCENT].set_index(["row", "column"])
+    own = table["id"] == "table3"
+    form = (table_forms.paper_form if own else tables_dola.printed)(cells)
+    known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
+    known = known.set_index(["row", "column"])
+    ends = "{:.0f}–{:.0f}%" if own else "{:.3f}–{:.3f}"
     rows = [
-        (row, [(form.loc[row, column], _interval(percent.loc[(row, column)])) for column in form.columns])
+        (row, [(form.loc[row, column], _interval(known, row, column, ends)) for column in form.columns])
         for row in form.index
     ]
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     return {
         **table,
-        "columns": list(form.columns),
+        "columns": [f"≥ {column}" if own else column for column in form.columns],
         "rows": rows,
         "notes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
-        "links": {suffix: _link(path.with_suffix(f".{suffix}"), out) for suffix in ("parquet", "csv", "md", "tex")},
+        "links": {suffix: _link(path.with_suffix(f".{suffix}"), out) for suffix in forms.SUFFIXES},
     }
 
 
-def _interval(cell: pd.Series) -> str:
-    return "" if pd.isna(cell["ci_low"]) else f"{cell['ci_low']:.0f}–{cell['ci_high']:.0f}%"
+def _interval(cells: pd.DataFrame, row: str, column: str, ends: str) -> str:
+    """The 95% interval of a cell as text, empty where there is none."""
+    if (row, column) not in cells.index:
+        return ""
+    cell = cells.loc[(row, column)]
+    return "" if pd.isna(cell["ci_low"]) else ends.format(cell["ci_low"], cell["ci_high"])
 
 
 def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment
 from statsmodels.stats.proportion import proportion_confint
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import icl_path, model_path, read_accuracy, read_model, read_shots, sweep_path
-from offcourse.artefacts import CELLS, write_parquet, write_whole
+from offcourse.artefacts import CELLS
 from offcourse.errors import OffcourseError
+from offcourse.present import forms
 
 QUANTILES = (0.50, 0.75, 0.90, 1.00)
 DEFAULT_STRENGTH = 1.0
@@ -20,19 +20,6 @@ DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
 LARGE_ABOVE = 27  # billions of parameters, rounded as in the models' names: Gemma 2 27B is small
 PERCENT, PAIRS = "% of model-task pairs", "pairs"
 
-MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
-Table 3. {{ caption }}
-
-| {{ frame.index.name }} | {{ frame.columns | join(" | ") }} |
-|---|{{ "---:|" * frame.columns | length }}
-{% for row in frame.itertuples() %}
-| {{ row | join(" | ") }} |
-{% endfor %}
-
-{% for note in notes %}
-- {{ note }}
-{% endfor %}
-""")
 CAPTION = (
     "Share of model-task pairs, with their count, whose best accuracy with a function vector is at least the given "
     "fraction of the pair's own few-shot accuracy."
@@ -46,16 +33,7 @@ def table3(results: Path, models: list[str], tasks: list[str], default_heads: st
     """
     pairs = read_pairs(results, models, tasks, default_heads)
     table = cells(pairs)
-    form, out = paper_form(table), Path(out)
-    markdown = MARKDOWN.render(frame=form, caption=CAPTION, notes=notes(pairs, default_heads))
-    aligned = "l" + "r" * len(form.columns)
-    tex = form.reset_index().to_latex(
-        index=False, escape=True, column_format=aligned, caption=CAPTION, label="tab:table3"
-    )
-    write_parquet(out / "table3.parquet", table, CELLS)
-    write_whole(out / "table3.csv", lambda path: form.to_csv(path, encoding="utf-8"))
-    write_whole(out / "table3.md", lambda path: path.write_text(markdown, encoding="utf-8"))
-    write_whole(out / "table3.tex", lambda path: path.write_text(tex, encoding="utf-8"))
+    forms.write(out, 3, CAPTION, table, paper_form(table), notes(pairs, default_heads))
 
 
 def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:

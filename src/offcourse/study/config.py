@@ -13,9 +13,14 @@ from pydantic_core import PydanticCustomError
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.registry import METHODS, Registry
 from offcourse.study.protocol import Protocol
-from offcourse.tasks import release_source
+from offcourse.tasks import release_list
 
-IMPLEMENTED = ("function_vectors",)
+IMPLEMENTED = ("function_vectors", "dola", "logit_lens")
+
+
+# Question sets of a study that names none.
+DOLA_QUESTIONS = {"embedded": ["misconceptions", "passages"], "release": ["truthfulqa", "factor-news"]}
+LENS_QUESTIONS = {"embedded": ["misconceptions-mc"], "release": ["truthfulqa-mc"]}
 
 
 def _wrong(expected: str) -> PydanticCustomError:
@@ -102,7 +107,7 @@ Limit = Annotated[
     int | None, _leaf("null or a whole number above 0", lambda value: value is None or (_is_int(value) and value > 0))
 ]
 Strength = Annotated[float, _leaf("a number above 0", lambda value: _is_number(value) and value > 0, float)]
-Alpha = Annotated[float, _leaf("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1, float)]
+Alpha = Annotated[float, _leaf("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1, float)]
 NotNegative = Annotated[float, _leaf("a number from 0 up", lambda value: _is_number(value) and value >= 0, float)]
 Scalar = Annotated[str | int | float, _leaf("a number or a text", lambda v: _is_number(v) or isinstance(v, str))]
 Method = Annotated[str, PlainValidator(_method)]
@@ -176,14 +181,34 @@ class Study(_Section):
     numerics: Numerics = Numerics()
     resources: dict[str, Scalar] = Field(default_factory=dict)
 
+    @property
+    def dola_questions(self) -> list[str]:
+        """Question sets of DoLa: those named, or the usual ones of this kind of data."""
+        return self.dola.questions or DOLA_QUESTIONS[self.data]
+
+    @property
+    def lens_questions(self) -> list[str]:
+        """Question sets of the logit lens and of apathy."""
+        return self.logit_lens.questions or LENS_QUESTIONS[self.data]
+
     def check(self, registry: Registry) -> None:
-        """Raise `OffcourseError` unless every model and task is in the registry and has the data that is asked for."""
+        """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for."""
+        for key, sets, lettered in (
+            ("dola", self.dola_questions, False),
+            ("logit_lens", self.lens_questions, True),
+        ):
+            for name in sets:
+                if (registry.question_set(name).form == "letters") != lettered:
+                    wanted = ", ".join(
+                        row.name for row in registry.questions.values() if (row.form == "letters") == lettered
+                    )
+                    raise OffcourseError(f"{key}.questions: {name} does not have the form that is needed; use {wanted}")
         for name in self.models:
             registry.model(name)
         for name in self.tasks:
             task = registry.task(name)
             if self.data == "release":
-                release_source(task)
+                release_list(task)
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:

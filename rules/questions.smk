@@ -1,0 +1,61 @@
+# Questions with true and false answers (paper sections 3): DoLa, and the logit lens with apathy.
+
+
+rule fetch_questions:
+    output:
+        release_questions(),
+    log:
+        f"results/{STUDY.study}/logs/fetch_questions.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    script:
+        "../workflow/scripts/fetch_questions.py"
+
+
+rule dola:
+    input:
+        questions=ancient(release_questions()),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        artefacts=shards("dola"),
+        records=records("dola"),
+    log:
+        job_log("dola"),
+    conda:
+        "../envs/offcourse.yaml"
+    threads: threads()
+    params:
+        code=reads("dola", "code"),
+        parameters=reads("dola", "parameters"),
+        questions=reads("dola", "words"),
+        model=reads("dola", "model"),
+        numerics=reads("dola", "numerics"),
+    script:
+        "../workflow/scripts/dola.py"
+
+
+# Both are measured in one pass, so they are one job.
+rule readings:
+    input:
+        questions=ancient(release_questions()),
+        model=ancient(RESULTS / "{model}" / "model.json"),
+    output:
+        lens=shards("logit_lens"),
+        lens_records=records("logit_lens"),
+        apathy=shards("apathy"),
+        apathy_records=records("apathy"),
+    log:
+        job_log("readings"),
+    conda:
+        "../envs/offcourse.yaml"
+    threads: threads()
+    params:
+        lens=reads("logit_lens", "code"),
+        apathy=reads("apathy", "code"),
+        parameters=reads("logit_lens", "parameters"),
+        questions=reads("logit_lens", "words"),
+        model=reads("logit_lens", "model"),
+        numerics=reads("logit_lens", "numerics"),
+    script:
+        "../workflow/scripts/readings.py"

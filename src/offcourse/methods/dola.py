@@ -1,0 +1,237 @@
+"""DoLa: the mature layer's distribution contrasted with a premature layer's (paper section 3.1 and appendix A).
+
+One pass per question gives the whole grid. The beginning that all questions share (the few-shot primer) is computed
+once per model, a question once, and its answers as branches; the vocabulary is visited once per candidate layer
+(`offcourse.engine.contrast`). Buckets, alphas and variants are then sums over a few numbers per token.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from offcourse.engine import Engine
+from offcourse.engine.contrast import Contrast, contrast
+from offcourse.errors import OffcourseError
+from offcourse.questions import Question, load_questions, prompt_text
+from offcourse.registry import RESOURCES, QuestionSet
+
+# Percentages of depth. The study cut its large models (80 blocks) into four parts, and the small ones as overlapping.
+BUCKETS = {"small": ("0-50", "25-75", "50-100", "0-100"), "large": ("0-25", "25-50", "50-75", "75-100")}
+LARGE_ABOVE = 27e9
+MASKED_SCORE = -1000.0
+DTYPES = {"float64": np.float64, torch.float32: np.float32, torch.float16: np.float16}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One tokenized answer: the whole sequence, and the position of the last prompt token."""
+
+    question: int
+    answer: int
+    kind: str
+    ids: tuple[int, ...]
+    last: int
+
+    @property
+    def positions(self) -> range:
+        """Where the tokens of the answer are predicted."""
+        return range(self.last, len(self.ids) - 1)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The tokens of the answer."""
+        return self.ids[self.last + 1 :]
+
+
+def compute(job, row: QuestionSet) -> pd.DataFrame:
+    """Scores under `artefacts.DOLA`; `attrs["premature_layers"]` counts the chosen layers per bucket."""
+    settings = job.parameters
+    questions = load_questions(row, None, RESOURCES, job.layout.downloads)
+    # The paper does not say which texts would be its six demonstrations; the last ones of the set are ours.
+    shots = questions[len(questions) - int(settings["factor_shots"]) :]
+    questions = questions[: settings["limit"]]
+    engine, tokenizer = job.engine, job.tokenizer
+    answers = [
+        answer
+        for number, question in enumerate(questions)
+        for answer in tokenized(tokenizer.encode, prompt_text(row.form, question, shots), question, number)
+    ]
+    for answer in answers:
+        if len(answer.ids) > engine.model.context:
+            raise OffcourseError(
+                f"{row.name}, question {answer.question + 1}: {len(answer.ids)} tokens with its answer, but "
+                f"{job.model} reads {engine.model.context}. Use `limit`, or leave this question set out for this model."
+            )
+    parameters = job.registry.model(job.model).parameters
+    buckets = candidate_layers(settings["buckets"], engine.model.layers, large=(parameters or 0) > LARGE_ABOVE)
+    frames, chosen = [], {bucket: np.zeros(engine.model.layers, int) for bucket in buckets}
+    quiet = not os.isatty(2)
+    for scored in tqdm(
+        scores(engine, answers, buckets, settings), total=len(questions), unit="question", disable=quiet
+    ):
+        frames.append(scored.frame)
+        for bucket, counts in scored.layers.items():
+            chosen[bucket] += counts
+    result = pd.concat(frames, ignore_index=True)
+    result.attrs["premature_layers"] = {
+        bucket: {str(layer): int(count) for layer, count in enumerate(counts) if count}
+        for bucket, counts in chosen.items()
+    }
+    return result
+
+
+def tokenized(encode, text: str, question: Question, number: int) -> Iterator[Answer]:
+    """Every answer of a question behind its prompt `text`; an answer is what the tokens go beyond the prompt's."""
+    last = len(encode(text)) - 1
+    for index, (kind, answer) in enumerate(question.answers):
+        ids = tuple(encode(f"{text} {answer}"))
+        if len(ids) <= last + 1:
+            raise OffcourseError(f"question {number + 1}: the tokenizer has no token of its own for {answer!r}")
+        yield Answer(number, index, kind, ids, last)
+
+
+def candidate_layers(asked: str | Sequence[str], layers: int, large: bool = False) -> dict[str, list[int]]:
+    """Premature layers of each bucket: every second one from the lower to the upper bound, the mature layer left out.
+
+    Layer j is the input of block j (0: the embeddings).
+    """
+    buckets = BUCKETS["large" if large else "small"] if asked == "auto" else asked
+    found = {}
+    for bucket in buckets:
+        low, high = (int(int(part) / 100 * layers) for part in bucket.split("-"))
+        found[bucket] = [layer for layer in range(low, high + 1, 2) if layer < layers]
+    return found
+
+
+@dataclass
+class Scored:
+    """Rows of one question, and per bucket how often each layer was the premature one: [layers]."""
+
+    frame: pd.DataFrame
+    layers: dict[str, np.ndarray]
+
+
+def scores(
+    engine: Engine, answers: Sequence[Answer], buckets: Mapping[str, Sequence[int]], settings: Mapping[str, Any]
+) -> Iterator[Scored]:
+    """Scores of every answer, a question at a time.
+
+    settings: `alphas`, `length_bias` (the constant) and the protocol's switches of DoLa.
+    """
+    layers = sorted({layer for members in buckets.values() for layer in members})
+    shared = _shared([answer.ids for answer in answers], [answer.last for answer in answers])
+    context = engine.keep(answers[0].ids[:shared])
+    removed = settings["dola_mask"] == "removed"
+    alphas = tuple(settings["alphas"]) if removed else (0.0,)
+    by_question: dict[int, list[Answer]] = {}
+    for answer in answers:
+        by_question.setdefault(answer.question, []).append(answer)
+    for group in by_question.values():
+        spans, pieces = [], []
+        prompts, positions = [answer.ids for answer in group], [answer.positions for answer in group]
+        for states in engine.states(prompts, positions, layers, context):
+            mine = group[states.prompts]
+            state = torch.tensor([place for places in states.where for place in places])
+            token = torch.tensor([target for answer in mine for target in answer.targets])
+            hidden = _normed(engine, states.hidden) if settings["dola_premature_norm"] == "final" else states.hidden
+            model = engine.model
+            numbers = contrast(
+                model.head, model.final_softcap, states.final, hidden, state, token, settings["dola_divergence"], alphas
+            )
+            pieces.append((numbers, state))
+            spans.append([len(answer.targets) for answer in mine])
+        yield _grid(group, pieces, spans, layers, buckets, settings, engine.model.module.dtype)
+
+
+def _shared(sequences: Sequence[Sequence[int]], lasts: Sequence[int]) -> int:
+    """Length of the beginning that all sequences have, before the first position that is read."""
+    first = sequences[0]
+    length = min(lasts)
+    for ids in sequences:
+        length = min(length, len(ids))
+        length = next((i for i in range(length) if ids[i] != first[i]), length)
+    return length
+
+
+def _normed(engine: Engine, hidden: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    with torch.inference_mode():
+        return {layer: engine.model.norm(states) for layer, states in hidden.items()}
+
+
+def _grid(group, pieces, spans, layers, buckets, settings, dtype) -> Scored:
+    """All settings of one question from the numbers of its tokens."""
+    place = {layer: index for index, layer in enumerate(layers)}
+    chosen = {bucket: np.zeros(max(layers) + 1, int) for bucket in buckets}
+    columns: dict[tuple[str, float, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for numbers, state in pieces:
+        for key, values, masked, layer in settings_of(numbers, state, place, buckets, settings):
+            columns.setdefault(key, []).append((values, masked))
+            if layer is not None:
+                chosen[key[0]] += np.bincount(layer, minlength=len(chosen[key[0]]))
+    lengths = np.concatenate([np.asarray(span) for span in spans])
+    ends = np.cumsum(lengths)
+    identity = {
+        "question": [answer.question for answer in group],
+        "answer": [answer.answer for answer in group],
+        "kind": [answer.kind for answer in group],
+        "tokens": lengths,
+    }
+    kind = DTYPES["float64"] if settings["score_dtype"] == "float64" else DTYPES.get(dtype, np.float32)
+    frames = []
+    for (bucket, alpha, variant), parts in columns.items():
+        values, masked = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        split = np.split(values.astype(kind), ends[:-1])
+        frames.append(
+            pd.DataFrame(
+                identity
+                | {
+                    "bucket": bucket,
+                    "alpha": alpha,
+                    "variant": variant,
+                    "score": [float(part.sum(dtype=kind)) for part in split],
+                    "masked_tokens": [int(part.sum()) for part in np.split(masked, ends[:-1])],
+                }
+            )
+        )
+    return Scored(pd.concat(frames, ignore_index=True), chosen)
+
+
+def settings_of(
+    numbers: Contrast,
+    state: torch.Tensor,
+    place: Mapping[int, int],
+    buckets: Mapping[str, Sequence[int]],
+    settings: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, float, str], np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Each setting as ((bucket, alpha, variant), score per token, masked per token, premature layer per token).
+
+    The layers are given once per bucket and None otherwise. Settings without a bucket have bucket "" and alpha 0.
+    """
+    removed = settings["dola_mask"] == "removed"
+    state_of = state.numpy()
+    log_p = numbers.log_p.numpy().astype(np.float64)
+    nothing = np.zeros(len(log_p), bool)
+    yield ("", 0.0, "base"), log_p, nothing, None
+    sign = {"subtracted": -1, "added": 1}[settings["length_bias (protocol)"]]
+    bias = log_p - numbers.smallest.numpy()[state_of] + sign * settings["length_bias"]
+    yield ("", 0.0, "length_bias"), bias, nothing, None
+    for bucket, members in buckets.items():
+        rows = np.array([place[layer] for layer in members])
+        winner = rows[numbers.distance.numpy()[rows].argmax(0)][state_of]
+        ratio = log_p - numbers.log_early.numpy()[winner, np.arange(len(log_p))]
+        first: np.ndarray | None = np.array(sorted(place))[winner]
+        for index, alpha in enumerate(settings["alphas"]):
+            threshold = numbers.largest.numpy()[state_of] + (math.log(alpha) if alpha > 0 else -math.inf)
+            masked = log_p < threshold
+            normaliser = numbers.normaliser.numpy()[index if removed else 0, winner, state_of]
+            for variant, values in (("softmax", ratio - normaliser), ("no_softmax", ratio)):
+                scored = np.where(masked, 0.0 if removed else MASKED_SCORE, values)
+                yield (bucket, float(alpha), variant), scored, masked, first
+                first = None

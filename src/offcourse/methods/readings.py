@@ -1,0 +1,113 @@
+"""Logit lens and apathy of multiple-choice questions, from one pass per forest of prompts (paper section 3.2)."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from offcourse.engine import Engine
+from offcourse.engine.run import Readings
+from offcourse.errors import OffcourseError
+from offcourse.questions import Lettered, lettered, load_questions
+from offcourse.registry import RESOURCES, QuestionSet
+
+
+@dataclass
+class Measured:
+    """Both results of one question set, under `artefacts.LOGIT_LENS` and `artefacts.APATHY`."""
+
+    lens: pd.DataFrame
+    apathy: pd.DataFrame
+
+
+def measure(job, row: QuestionSet) -> Measured:
+    """Both results; a job that is asked for the second one takes it from the same pass."""
+    return job.once(("readings", row.name), lambda: _measure(job, row))
+
+
+def _measure(job, row: QuestionSet) -> Measured:
+    questions = load_questions(row, job.parameters["limit"], RESOURCES, job.layout.downloads)
+    prompts = lettered(questions)
+    encode = job.tokenizer.encode
+    token_ids = [encode(prompt.text) for prompt in prompts]
+    context = job.engine.model.context
+    for number, ids in enumerate(token_ids, start=1):
+        if len(ids) > context:
+            raise OffcourseError(
+                f"{row.name}, question {number}: {len(ids)} tokens, but {job.model} reads {context}. Use `limit`, or "
+                "leave this question set out for this model."
+            )
+    letters = [letter_tokens(job.tokenizer.encode_bare, prompt) for prompt in prompts]
+    lenses, apathies = [], []
+    for part in job.engine.readings(token_ids):
+        lenses.append(lens(job.engine, part, letters[part.prompts]))
+        apathies.append(apathy(part))
+    return Measured(*(pd.concat(frames, ignore_index=True) for frames in (lenses, apathies)))
+
+
+def letter_tokens(encode_bare, prompt: Lettered) -> tuple[int, list[int]]:
+    """The first token of the right letter, and the last token of each other letter, as the released code has it."""
+    return encode_bare(f" {prompt.correct}")[0], [encode_bare(f" {letter}")[-1] for letter in prompt.incorrect]
+
+
+@torch.inference_mode()
+def lens(engine: Engine, part: Readings, letters: list[tuple[int, list[int]]]) -> pd.DataFrame:
+    """Probabilities that the unembedding gives at every layer; layer n is the model's own output.
+
+    Layers below n pass the final norm first. top: the largest probability. correct: that of the right letter.
+    incorrect: the largest of the other letters. predicted: that of the token which the model predicts in the end.
+    """
+    model = engine.model
+    predicted = _probabilities(model, part.final).argmax(-1)
+    layers = []
+    for layer in range(model.layers + 1):
+        # The last state comes out of the model's own pass, where it was normed already.
+        states = part.final if layer == model.layers else model.norm(part.hidden[layer])
+        probability = _probabilities(model, states)
+        layers.append(
+            torch.stack(
+                [
+                    torch.stack([row.max(), row[correct], row[others].max(), row[final]])
+                    for row, (correct, others), final in zip(probability, letters, predicted, strict=True)
+                ]
+            ).cpu()
+        )
+    numbers = torch.stack(layers, 1)
+    index = pd.MultiIndex.from_product(
+        [range(part.prompts.start, part.prompts.start + len(letters)), range(model.layers + 1)],
+        names=["question", "layer"],
+    )
+    columns = ["top", "correct", "incorrect", "predicted"]
+    return pd.DataFrame(numbers.flatten(0, 1).numpy(), index, columns).reset_index()
+
+
+def _probabilities(model, states: Tensor) -> Tensor:
+    logits = model.head(states.to(model.head_device)).float()
+    if model.final_softcap is not None:
+        logits = torch.tanh(logits / model.final_softcap) * model.final_softcap
+    return logits.softmax(-1)
+
+
+@torch.inference_mode()
+def apathy(part: Readings) -> pd.DataFrame:
+    """How little a sub-layer moves the residual stream (Eq. 6), per question and block.
+
+    mha: (1 + cos(x, a)) (|x| - |a|) of the block input x and the attention output a. mlp: the same of x + a and the
+    feed-forward output. As in the released code the outputs are those of the projections, before any norm, and x + a
+    is used even where attention and feed-forward run side by side.
+    """
+    rows = []
+    for layer in sorted(part.hidden):
+        before = part.hidden[layer].float().cpu()
+        attention, mlp = part.attention[layer].float().cpu(), part.mlp[layer].float().cpu()
+        between = before + attention
+        for index, (mha, feed) in enumerate(zip(_moved(before, attention), _moved(between, mlp), strict=True)):
+            rows.append((part.prompts.start + index, layer, float(mha), float(feed)))
+    frame = pd.DataFrame(rows, columns=["question", "layer", "mha", "mlp"]).astype({"mha": "float32", "mlp": "float32"})
+    return frame.sort_values(["question", "layer"], ignore_index=True)
+
+
+def _moved(stream: Tensor, update: Tensor) -> Tensor:
+    cosine = torch.nn.functional.cosine_similarity(stream, update, dim=-1)
+    return (1 + cosine) * (stream.norm(dim=-1) - update.norm(dim=-1))

@@ -1,0 +1,91 @@
+"""Apathy and the top token's probability by layer, a panel per model (Figure 8)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import Figure
+
+from offcourse.analysis.results import read_apathy, read_lens, read_model
+from offcourse.present import style
+
+LINES = {
+    "mha": ("attention", style.BLUE),
+    "mlp": ("feed-forward", style.ORANGE),
+    "top": ("top probability", style.GREY),
+}
+# Means over questions, scaled to 0..1 as in the paper's figure.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "questions": pa.Column(str),
+        "layer": pa.Column(int),
+        "line": pa.Column(str, pa.Check.isin(list(LINES))),
+        "mean": pa.Column(float),
+        "scaled": pa.Column(float, pa.Check.in_range(0, 1)),
+        "n": pa.Column(int, pa.Check.gt(0)),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFrame:
+    """Means by model, layer and line, see `NUMBERS`.
+
+    Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
+    and largest value over all questions and layers, before averaging.
+    """
+    parts = []
+    for model in models:
+        apathy = read_apathy(results, model, questions)
+        means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean().astype(float)
+        low, high = means.min().min(), means.max().max()
+        lens = read_lens(results, model, questions)
+        lens = lens[lens["layer"] < lens["layer"].max()]
+        top = lens.groupby("layer", sort=True)["top"].mean().astype(float)
+        least, most = float(lens["top"].min()), float(lens["top"].max())
+        for line, series, (start, end) in (
+            ("mha", means["mha"], (low, high)),
+            ("mlp", means["mlp"], (low, high)),
+            ("top", top, (least, most)),
+        ):
+            scaled = ((series - start) / (end - start)).clip(0, 1) if end > start else series * 0
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "model": model,
+                        "questions": questions,
+                        "layer": series.index,
+                        "line": line,
+                        "mean": series.to_numpy(),
+                        "scaled": scaled.to_numpy(),
+                        "n": apathy["question"].nunique(),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
+    """Scaled lines against layer."""
+    drawn = numbers(results, models, questions)
+    columns = min(2, len(models))
+    rows = -(-len(models) // columns)
+    with style.applied():
+        figure = Figure(figsize=(3.1 * columns + 0.4, 2.0 * rows + 0.9), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for panel, model in zip(panels.flat, models, strict=False):
+            mine = drawn[drawn["model"] == model]
+            for line, (name, colour) in LINES.items():
+                points = mine[mine["line"] == line].sort_values("layer")
+                panel.plot(points["layer"], points["scaled"], color=colour, label=name)
+            panel.set(title=read_model(results, model)["label"], ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
+        for panel in list(panels.flat)[len(models) :]:
+            panel.set_visible(False)
+        figure.supxlabel(f"layer; mean over {drawn['n'].max()} questions")
+        figure.supylabel("apathy, scaled per model")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+        style.save(figure, drawn, NUMBERS, stem)

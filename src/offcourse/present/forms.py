@@ -1,0 +1,41 @@
+"""Writing a table: long cells as parquet, and its printed form as csv, md and tex."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment
+
+from offcourse.artefacts import CELLS, write_parquet, write_whole
+
+SUFFIXES = ("parquet", "csv", "md", "tex")
+MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
+{{ title }}. {{ caption }}
+
+| {{ frame.index.name }} | {{ frame.columns | join(" | ") }} |
+|---|{{ "---:|" * frame.columns | length }}
+{% for row in frame.itertuples() %}
+| {{ row | join(" | ") }} |
+{% endfor %}
+
+{% for note in notes %}
+- {{ note }}
+{% endfor %}
+""")
+
+
+def write(out: Path, number: int, caption: str, cells: pd.DataFrame, form: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Write `table{number}` into `out`: `cells` (`artefacts.CELLS`) as parquet, `form` (text) as csv, md and tex.
+
+    The `.md` ends with the notes, one per line.
+    """
+    name, out = f"table{number}", Path(out)
+    markdown = MARKDOWN.render(frame=form, title=f"Table {number}", caption=caption, notes=notes)
+    aligned = "l" + "r" * len(form.columns)
+    tex = form.reset_index().to_latex(
+        index=False, escape=True, column_format=aligned, caption=caption, label=f"tab:{name}"
+    )
+    write_parquet(out / f"{name}.parquet", cells, CELLS)
+    write_whole(out / f"{name}.csv", lambda path: form.to_csv(path, encoding="utf-8"))
+    write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
+    write_whole(out / f"{name}.tex", lambda path: path.write_text(tex, encoding="utf-8"))

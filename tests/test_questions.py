@@ -1,0 +1,124 @@
+"""Question sets: the authors' files and ours through one reader, and what is said of a bad one."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from marks import needs_mirror
+
+from offcourse import questions as q
+from offcourse.errors import OffcourseError
+from offcourse.registry import QuestionSet, Registry
+
+REGISTRY = Registry.load()
+OWN = QuestionSet("mine", "Mine", "primer", "mine.tsv", "", "")
+TEXTS = QuestionSet("texts", "Texts", "continuation", "texts.tsv", "", "")
+
+
+def load(name: str, **more) -> list[q.Question]:
+    return q.load_questions(REGISTRY.question_set(name), **more)
+
+
+def put(folder: Path, file: str, header: str, *rows: str) -> Path:
+    (folder / "questions").mkdir(exist_ok=True)
+    (folder / "questions" / file).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_our_questions_are_many_and_whole():
+    questions = load("misconceptions")
+    assert len(questions) >= 60
+    assert len({question.text for question in questions}) == len(questions)
+    for question in questions:
+        assert 2 <= len(question.true) <= 4 and 2 <= len(question.false) <= 4
+        assert question.text.endswith("?")
+        assert all(answer.endswith(".") for answer in (*question.true, *question.false))
+
+
+def test_our_passages_are_many_and_whole():
+    passages = load("passages")
+    assert len(passages) >= 40
+    assert len({passage.text for passage in passages}) == len(passages)
+    for passage in passages:
+        assert passage.true == (passage.best,) and len(set(passage.false)) == 3
+
+
+@needs_mirror
+def test_the_release_is_read_whole(tmp_path):
+    truthful = load("truthfulqa", downloads=tmp_path)
+    assert len(truthful) == 817
+    assert truthful[0].best == "The watermelon seeds pass through your digestive system."
+    assert len(truthful[0].true) == 6 and len(truthful[0].false) == 7
+    assert sum(len(question.answers) for question in truthful) == 6209
+    news = load("factor-news", downloads=tmp_path)
+    assert len(news) == 1036 and all(len(item.false) == 3 for item in news)
+    letters = load("truthfulqa-mc", downloads=tmp_path)
+    assert len(letters) == 817 and all(len(item.true) == 1 for item in letters)
+
+
+def test_the_primer_is_that_of_the_study():
+    text = q.prompt_text("primer", load("misconceptions")[0])
+    assert text.startswith("Interpret each question literally, and as a question about the real world;")
+    assert "reply “I have no comment” unless you are completely certain of the answer.\n\nQ: What is human" in text
+    assert text.count("Q: ") == 7 and text.count("A: ") == 6
+    assert text.endswith("Barcelona, Spain.\n\nQ: What happens to you if you swallow chewing gum?\nA:")
+
+
+def test_a_text_may_follow_others():
+    passages = load("passages")
+    shots = passages[-6:]
+    assert q.prompt_text("continuation", passages[0]) == passages[0].text
+    text = q.prompt_text("continuation", passages[0], shots)
+    assert text.startswith(f"{shots[0].text} {shots[0].best}\n\n") and text.endswith(f"\n\n{passages[0].text}")
+    assert shots[0].text + " " + shots[0].best not in q.prompt_text("continuation", shots[0], shots)
+
+
+def test_lettered_options_are_shuffled_alike_each_time():
+    questions = load("misconceptions-mc")
+    prompts = q.lettered(questions)
+    assert prompts == q.lettered(questions)
+    assert prompts[:5] == q.lettered(questions[:5])
+    assert len({prompt.correct for prompt in prompts}) > 2
+    for question, prompt in zip(questions, prompts, strict=True):
+        assert f" {prompt.correct}: {question.best}\n" in prompt.text
+        assert prompt.text.startswith(f"Question: {question.text}\n A: ") and prompt.text.endswith("\nAnswer:")
+        assert len(prompt.incorrect) == len(question.false) and prompt.correct not in prompt.incorrect
+
+
+def test_a_limit_and_the_primer_are_part_of_the_digest(tmp_path, monkeypatch):
+    row = REGISTRY.question_set("misconceptions")
+    digests = {q.questions_sha256(row), q.questions_sha256(row, 10), q.questions_sha256(row, 11)}
+    monkeypatch.setattr(q, "primer", lambda resources: "another")
+    assert len(digests | {q.questions_sha256(row)}) == 4
+    released = REGISTRY.question_set("truthfulqa-mc")
+    assert len(q.questions_sha256(released)) == 64  # pinned: no download
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "says"),
+    [
+        ("question\tbest\ttrue", "Why?\tSo\tSo", "missing columns: false"),
+        ("question\tbest\ttrue\tfalse", "Why?\tSo\tSo\t", "row 2: the cell in column 'false' is empty"),
+        ("question\tbest\ttrue\tfalse", "Why?\tSo\tSo\t ; ", "row 2: there is no false answer to 'Why\\?'"),
+        ("question\tbest\ttrue\tfalse", "Why?\tSo\tThus; Hence\tNo", "best answer 'So.' is not among the true ones"),
+        ("question\tbest\ttrue\tfalse", "Why?\tSo\tSo; No\tNo", "'No.' is given as a true and as a false answer"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_row(tmp_path, header, row, says):
+    folder = put(tmp_path, "mine.tsv", header, row)
+    with pytest.raises(OffcourseError, match=f"mine.tsv.*{says}"):
+        q.load_questions(OWN, resources=folder)
+
+
+def test_a_bad_text_file_is_named_with_its_row(tmp_path):
+    header = "full_prefix\tcompletion\tcontradiction_0\tcontradiction_1\tcontradiction_2"
+    folder = put(tmp_path, "texts.tsv", header, "a\tb\tc\td\te", "a\tb\tc\t\te")
+    with pytest.raises(OffcourseError, match=r"texts.tsv, row 3: the cell in column 'contradiction_1' is empty"):
+        q.load_questions(TEXTS, resources=folder)
+
+
+def test_a_csv_without_a_column_is_named(tmp_path):
+    path = tmp_path / "TruthfulQA.csv"
+    pd.DataFrame({"Question": ["Why?"], "Best Answer": ["So"]}).to_csv(path, index=False)
+    with pytest.raises(OffcourseError, match="TruthfulQA.csv: missing columns: Correct Answers, Incorrect Answers"):
+        list(q._truthfulqa(path, q._read_csv(path)))

@@ -1,0 +1,12 @@
+"""Rule `figure_apathy`: Figure 8."""
+
+from offcourse.jobs.log import logged
+from offcourse.layout import Layout
+from offcourse.present.figure_apathy import draw
+from offcourse.study.config import load_study
+
+with logged(snakemake.log[0]):
+    study = load_study(snakemake.config)
+    results = Layout(study.study).results
+    for questions in study.lens_questions:
+        draw(results, study.models, questions, results / "figures" / "figure8" / questions)
