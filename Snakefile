@@ -14,6 +14,7 @@ if not workflow.overwrite_configfiles:
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/function_vectors.smk"
+include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
 include: "rules/present.smk"
 

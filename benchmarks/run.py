@@ -1,9 +1,9 @@
 """`make bench`: the engine against the naive loops, in one process, interleaved, on SmolLM2 with real prompts.
 
-The naive loops are the way of the study's released code: one full forward per head (CIE), a clean and an edited full
-forward per setting and layer (sweep), one forward of the whole prompt per answer and setting with the candidate layers
-unembedded at the answer's positions only (DoLa). A naive run is timed over a sample of its forwards, all of the same shape, and
-scaled to the whole loop. Every figure is a median of `REPEATS` rounds, with the smallest and the largest.
+The naive loops are the way of the study's released code: one full forward per head (CIE); a clean and an edited full
+forward per setting and layer (sweep); one forward of the whole prompt per answer and setting, with the candidate layers
+unembedded at the answer's positions only (DoLa). A naive run is timed over a sample of its forwards, spread evenly over
+the whole loop, and scaled to it. Every figure is a median of `REPEATS` rounds, with the smallest and the largest.
 """
 
 import argparse
@@ -20,12 +20,14 @@ from benchmarks.flops import matmul_rate, model_flops
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.attention import uninstalled
 from offcourse.methods.dola import candidate_layers, scores, tokenized
+from offcourse.methods.tv_sweep import sweep
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
 from offcourse.models.tokenizer import Tokenizer
 from offcourse.prompts import build_prompts
 from offcourse.questions import load_questions, prompt_text
 from offcourse.registry import RESOURCES, Registry
+from offcourse.task_vector_prompts import build_task_vector_prompts
 from offcourse.tasks import load_pairs
 
 MODEL, TASK = "smollm2-135m-instruct", "present-past"
@@ -33,6 +35,7 @@ N_HEADS = (2, 16, 32, 64, 128, 256, 512)
 STRENGTHS = (0.5, 1, 2, 4, 8, 16, 32, 64)
 ALPHAS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 QUESTIONS = 20
+ITEMS = 4
 REPEATS = 7
 SAMPLE = 6
 
@@ -42,6 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=["release", "embedded"], default="release")
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument(
+        "--only", nargs="+", choices=["cie", "sweep", "task_vectors", "dola"], help="some of the figures"
+    )
     options = parser.parse_args()
     torch.manual_seed(0)
     registry, downloads = Registry.load(), Path("resources/downloads")
@@ -63,10 +69,7 @@ def main() -> None:
     frame = build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)
     prompt = {kind: frame[frame["kind"] == kind].iloc[0] for kind in ("cie", "query")}
     print(f"{MODEL}, {options.data} {TASK}, float32, {torch.get_num_threads()} threads, median of {REPEATS} [min, max]")
-    figures = {
-        "cie": compare_cie(Engine(model), prompt["cie"].token_ids, int(prompt["cie"].target_id)),
-        "sweep": compare_sweep(Engine(model), prompt["query"].token_ids),
-    }
+    vector_prompts = task_vector_prompts(registry, options.data, downloads, tokenizer)
     row = registry.question_set("truthfulqa" if options.data == "release" else "misconceptions")
     questions = load_questions(row, QUESTIONS, RESOURCES, downloads)
     answers = [
@@ -74,7 +77,13 @@ def main() -> None:
         for number, question in enumerate(questions)
         for answer in tokenized(tokenizer.encode, prompt_text(row.form, question), question, number)
     ]
-    figures["dola"] = compare_dola(Engine(model), answers)
+    comparisons = {
+        "cie": lambda: compare_cie(Engine(model), prompt["cie"].token_ids, int(prompt["cie"].target_id)),
+        "sweep": lambda: compare_sweep(Engine(model), prompt["query"].token_ids),
+        "task_vectors": lambda: compare_task_vectors(Engine(model), *vector_prompts),
+        "dola": lambda: compare_dola(Engine(model), answers),
+    }
+    figures = {name: compare() for name, compare in comparisons.items() if name in (options.only or comparisons)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of this process, naive loops included: {peak:.2f} GiB")
     figures["peak_gib"] = peak
@@ -208,6 +217,53 @@ def compare_sweep(engine: Engine, ids) -> dict:
     slow, quick, rates = interleaved(plain, fast)
     agreement = f"same hits on {len(checked)} cells, {sum(expected)} of them hits"
     return report("sweep", slow, quick, rates, len(grid) / SAMPLE, flops, agreement)
+
+
+def task_vector_prompts(registry, data: str, downloads: Path, tokenizer) -> tuple[list, list]:
+    """Queries of task vectors, and the dummy prompts that their vectors are read from, one each."""
+    task = registry.task(TASK)
+    pairs = load_pairs(task, data, RESOURCES, downloads, "task_vectors")
+    settings = dict(task=TASK, shots=5, dummy_queries=1, dev_items=ITEMS, test_items=1, baseline_items=1)
+    frame = build_task_vector_prompts(pairs, settings, task.task_vector_match, tokenizer.encode, tokenizer.encode_bare)
+    return tuple(list(frame[frame["kind"] == f"tv_dev_{what}"]["token_ids"]) for what in ("query", "dummy"))
+
+
+@torch.inference_mode()
+def compare_task_vectors(engine: Engine, queries, dummies) -> dict:
+    """The sweep of some items over all layers against a forward per layer and item."""
+    model = engine.model
+    vectors = engine.capture_residuals(dummies)
+    grid = [(item, layer) for item in range(len(queries)) for layer in range(model.layers)]
+    sample = grid[:: len(grid) // SAMPLE][:SAMPLE]
+
+    def naive(cells=sample) -> list[int]:
+        found = []
+        for item, layer in cells:
+
+            def replace(module, args, out, vector=vectors[item, layer]):
+                out[0, -1] = vector
+                return out
+
+            handle = model.blocks[layer].register_forward_hook(replace)
+            tokens = torch.tensor([list(queries[item])])
+            with uninstalled(model, "sdpa"):
+                found.append(int(model.module(tokens, use_cache=False).logits[0, -1].argmax()))
+            handle.remove()
+        return found
+
+    def fast() -> list[list[int]]:
+        return [sweep(engine, ids, vector).tolist() for ids, vector in zip(queries, vectors, strict=True)]
+
+    checked, got = grid[::7], fast()
+    expected = naive(checked)
+    if [got[item][layer] for item, layer in checked] != expected:
+        sys.exit("task vectors: predictions differ from the naive loop")
+    flops = sum(
+        model_flops(model, len(ids), dict.fromkeys(range(1, model.layers + 1), 1), 1 + model.layers) for ids in queries
+    )
+    slow, quick, rates = interleaved(naive, fast)
+    agreement = f"same predictions on {len(checked)} cells, {len(set(expected))} different tokens among them"
+    return report("task vectors", slow, quick, rates, len(grid) / SAMPLE, flops, agreement)
 
 
 @torch.inference_mode()

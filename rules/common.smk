@@ -5,6 +5,7 @@ from pathlib import Path
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
 from offcourse.jobs.steps import STEPS, rule_params
+from offcourse.jobs.steps import release_lists as list_files
 from offcourse.jobs.steps import release_questions as question_files
 from offcourse.layout import Layout
 from offcourse.present import contents
@@ -12,7 +13,6 @@ from offcourse.registry import Registry
 from offcourse.release import release_path
 from offcourse.store.fingerprint import fingerprint
 from offcourse.study.config import load_study
-from offcourse.tasks import release_list
 
 try:
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
@@ -70,9 +70,7 @@ def manifests():
 
 def release_lists():
     """The authors' word lists, when the study asks for them."""
-    if STUDY.data != "release":
-        return []
-    return [release_path(release_list(REGISTRY.task(task)), LAYOUT.downloads) for task in STUDY.tasks]
+    return [release_path(spec, LAYOUT.downloads) for spec in list_files(STUDY, REGISTRY)]
 
 
 def release_questions():
@@ -82,7 +80,8 @@ def release_questions():
 
 def figures(models=STUDY.models):
     """Every picture of the study."""
-    return contents.figures(models, STUDY.tasks, STUDY.methods, STUDY.lens_questions)
+    post_training = REGISTRY.post_training(STUDY.models)
+    return contents.figures(models, STUDY.tasks, STUDY.methods, STUDY.lens_questions, post_training)
 
 
 def tables(*numbers):

@@ -3,8 +3,8 @@
 
 rule table3:
     input:
-        of_every_model("icl"),
-        of_every_model("fv_sweep"),
+        [of_every_model(step) for step in ("icl", "fv_sweep") if runs("function_vectors")],
+        [of_every_model(step) for step in ("tv_icl", "tv_sweep") if runs("task_vectors")],
         facts(),
     output:
         multiext(str(RESULTS / "tables" / "table3"), ".parquet", ".csv", ".md", ".tex"),
@@ -15,6 +15,11 @@ rule table3:
     params:
         code=fingerprint("offcourse.present.tables:table3"),
         default_heads=STUDY.protocol.default_heads,
+        task_vectors=[
+            STUDY.protocol.tv_denominator,
+            STUDY.protocol.tv_direction,
+            STUDY.protocol.tv_score,
+        ],
     script:
         "../workflow/scripts/table3.py"
 
@@ -83,6 +88,42 @@ rule figure_choices:
         code=fingerprint("offcourse.present.figure_choices:draw"),
     script:
         "../workflow/scripts/figure_choices.py"
+
+
+rule figure_task_vectors:
+    input:
+        shards("tv_icl"),
+        shards("tv_sweep"),
+        RESULTS / "{model}" / "model.json",
+    output:
+        pictures("figure18", models=["{model}"]),
+    log:
+        job_log("figure18"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=fingerprint("offcourse.present.figure_task_vectors:draw"),
+    script:
+        "../workflow/scripts/figure_task_vectors.py"
+
+
+if pictures("figure16"):
+
+    rule figure_post_training:
+        input:
+            of_every_model("tv_icl"),
+            of_every_model("tv_sweep"),
+        output:
+            pictures("figure16"),
+        log:
+            f"results/{STUDY.study}/logs/figure16.log",
+        conda:
+            "../envs/offcourse.yaml"
+        params:
+            code=fingerprint("offcourse.present.figure_post_training:draw"),
+            tv_direction=STUDY.protocol.tv_direction,
+        script:
+            "../workflow/scripts/figure_post_training.py"
 
 
 rule tables_dola:

@@ -7,7 +7,19 @@ import grimp
 import pytest
 
 LAYERS = [
-    ["errors", "layout", "artefacts", "study", "registry", "release", "tasks", "prompts", "questions", "store"],
+    [
+        "errors",
+        "layout",
+        "artefacts",
+        "study",
+        "registry",
+        "release",
+        "tasks",
+        "prompts",
+        "questions",
+        "task_vector_prompts",
+        "store",
+    ],
     ["models"],
     ["engine"],
     ["methods"],

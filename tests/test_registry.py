@@ -50,14 +50,14 @@ def test_facts_of_the_default_models(registry):
     smollm2, gemma = registry.model("smollm2-135m-instruct"), registry.model("gemma-3-270m")
     assert (smollm2.layers, smollm2.heads, smollm2.kv_heads, smollm2.head_dim, smollm2.width) == (30, 9, 3, 64, 576)
     assert (gemma.layers, gemma.heads, gemma.kv_heads, gemma.head_dim, gemma.width) == (18, 4, 1, 256, 640)
-    assert smollm2.methods == ("function_vectors", "dola", "logit_lens") and smollm2.gated is False
+    assert smollm2.methods == ("function_vectors", "task_vectors", "dola", "logit_lens") and smollm2.gated is False
     assert "https://ai.google.dev/gemma/terms" in gemma.licence_notice
     assert smollm2.learning_rate == ""
 
 
 def test_a_random_model_is_small_and_seeded(registry):
     tiny = registry.model("tiny-llama")
-    assert (tiny.source, tiny.repo, tiny.revision, tiny.layers, tiny.vocabulary) == ("random", "Llama", "0", 4, 512)
+    assert (tiny.source, tiny.repo, tiny.revision, tiny.layers, tiny.vocabulary) == ("random", "Llama", "0", 4, 4096)
 
 
 def test_all_eleven_tasks_and_their_release_lists(registry):
@@ -149,7 +149,7 @@ def test_a_missing_or_ragged_table_is_named(folder):
     path = folder / "tasks.tsv"
     text = path.read_text(encoding="utf-8")
     path.write_text(text + "short\trow\n", encoding="utf-8")
-    with pytest.raises(OffcourseError, match=r"tasks.tsv, line 13: expected 8 .* got 2"):
+    with pytest.raises(OffcourseError, match=r"tasks.tsv, line 13: expected 10 .* got 2"):
         Registry.load(folder)
     path.write_text(text.replace("description", "descripton", 1), encoding="utf-8")
     with pytest.raises(OffcourseError, match=r"tasks.tsv: the column 'descript?i?on' is"):

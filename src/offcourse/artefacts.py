@@ -18,8 +18,12 @@ def _columns(**columns: pa.Column) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, strict=True, ordered=True)
 
 
+FUNCTION_VECTOR_PROMPTS = ("head_mean", "cie", "icl", "query")
+TASK_VECTOR_PROMPTS = ("tv_baseline", "tv_icl", "tv_test_dummy", "tv_test_query", "tv_dev_dummy", "tv_dev_query")
+PROMPT_KINDS = (*FUNCTION_VECTOR_PROMPTS, *TASK_VECTOR_PROMPTS)
+
 PROMPTS = _columns(
-    kind=pa.Column(str, pa.Check.isin(["head_mean", "cie", "icl", "query"])),
+    kind=pa.Column(str, pa.Check.isin(PROMPT_KINDS)),
     index=pa.Column(int, pa.Check.ge(0)),
     shots=pa.Column(int, pa.Check.ge(0)),
     text=pa.Column(str),
@@ -42,6 +46,12 @@ CIE = _columns(
 FV_SWEEP = _columns(
     n_heads=pa.Column(int, pa.Check.gt(0)),
     strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+TV_SWEEP = _columns(
+    split=pa.Column(str, pa.Check.isin(["dev", "test"])),
     layer=pa.Column(int, pa.Check.ge(0)),
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
@@ -81,6 +91,12 @@ CELLS = _columns(
     unit=pa.Column(str),
     sources=pa.Column(str),
 )
+
+
+def cells(rows: list[tuple]) -> pd.DataFrame:
+    """Rows as a table of schema `CELLS`, also when there are none."""
+    types = {name: column.dtype.type for name, column in CELLS.columns.items()}
+    return pd.DataFrame(rows, columns=list(CELLS.columns)).astype(types)
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """What the project knows by name: models, tasks, question sets and downloads, from the tables in `resources/`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -29,6 +29,7 @@ class Model:
         random weights: repo is the architecture, revision the seed).
     licence_notice: shown to the user before anything is downloaded.
     tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
+    base: name of the model that a post-trained model was made from, "" if it is not in the table.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Model:
     learning_rate: str
     staged_pretraining: str
     post_trained: str
+    base: str
     licence: str
     licence_notice: str
     gated: bool
@@ -66,7 +68,10 @@ class Model:
 class Task:
     """One row of tasks.tsv: words[input_column] -> words[output_column].
 
-    words: file in `resources/words`. release: path of the authors' list inside their repository, "" if they have none.
+    words: file in `resources/words`. release, task_vector_release: paths of the authors' lists for function vectors and
+        for task vectors inside their repository, "" if they have none.
+    task_vector_match: when the predicted token counts as the answer in the study of task vectors: exact (equal),
+        synonym (they share a meaning), prefix (one begins with the other; answers may then be of any length).
     """
 
     name: str
@@ -76,7 +81,14 @@ class Task:
     input_column: str
     output_column: str
     release: str
+    task_vector_release: str
+    task_vector_match: str
     description: str
+
+    @property
+    def releases(self) -> dict[str, str]:
+        """The authors' list by method."""
+        return {"function_vectors": self.release, "task_vectors": self.task_vector_release}
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,7 @@ _CELLS = {
         "words": _FILLED,
         "input_column": _FILLED,
         "output_column": _FILLED,
+        "task_vector_match": _one_of("exact", "synonym", "prefix"),
     },
     QuestionSet: {"label": _FILLED, "form": _one_of(*FORMS)},
     Source: {
@@ -261,14 +274,18 @@ class Registry:
         specs = {source.spec: source for source in registry.sources.values()}
         for model in registry.models.values():
             _check_pinned(files.models, model, specs)
-        for path, row in (
-            *((files.tasks, task) for task in registry.tasks.values()),
-            *((files.questions, row) for row in registry.questions.values()),
-        ):
-            if row.release and not (row.release in specs and specs[row.release].sha256):
+            if model.base and model.base not in registry.models:
                 raise OffcourseError(
-                    f"{path}: the release file {row.release} of {row.name} has no row with its sha256 in "
-                    f"{files.sources}"
+                    f"{files.models}: the base {model.base!r} of {model.name} is no model of this table; "
+                    f"{did_you_mean(model.base, registry.models)}"
+                )
+        for path, name, release in (
+            *((files.tasks, task.name, path) for task in registry.tasks.values() for path in task.releases.values()),
+            *((files.questions, row.name, row.release) for row in registry.questions.values()),
+        ):
+            if release and not (release in specs and specs[release].sha256):
+                raise OffcourseError(
+                    f"{path}: the release file {release} of {name} has no row with its sha256 in {files.sources}"
                 )
         for row in registry.questions.values():
             if bool(row.file) == bool(row.release):
@@ -278,6 +295,10 @@ class Registry:
     def model(self, name: str) -> Model:
         """The model called `name`. Raises `OffcourseError` with a did-you-mean."""
         return _get(self.models, name, "model", "models.tsv")
+
+    def post_training(self, models: Sequence[str]) -> list[tuple[str, str]]:
+        """The (base, post-trained) pairs among some models, in their order."""
+        return [(self.model(name).base, name) for name in models if self.model(name).base in models]
 
     def task(self, name: str) -> Task:
         """The task called `name`. Raises `OffcourseError` with a did-you-mean."""

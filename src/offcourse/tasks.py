@@ -13,28 +13,43 @@ from offcourse.release import release_file, release_source
 Pairs = list[tuple[str, str]]
 
 
-def load_pairs(task: Task, data: str, resources: Path = RESOURCES, downloads: Path = Path("downloads")) -> Pairs:
+def load_pairs(
+    task: Task,
+    data: str,
+    resources: Path = RESOURCES,
+    downloads: Path = Path("downloads"),
+    method: str = "function_vectors",
+) -> Pairs:
     """The (input, output) pairs of a task in file order.
 
     data: `embedded`, a column pair of a file in `resources/words`, or `release`, the authors' list, byte for byte: it
-    is taken from the folder OFFCOURSE_MIRROR or the network, and kept below `downloads/release`.
+    is taken from the folder OFFCOURSE_MIRROR or the network, and kept below `downloads/release`. The authors have a
+    list for each `method`; ours serve both.
     Raises `OffcourseError` for a file that is missing, damaged, not UTF-8, or (embedded) has an empty, padded or
     repeated entry.
     """
     if data == "release":
-        rows = json.loads(release_file(release_list(task), resources, downloads).read_text(encoding="utf-8"))
-        return [(row["input"], row["output"]) for row in rows]
+        path = release_file(release_list(task, method), resources, downloads)
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        # Lists for task vectors are mappings, those for function vectors are lists of records.
+        return list(rows.items()) if isinstance(rows, dict) else [(row["input"], row["output"]) for row in rows]
     return _embedded(task, Path(resources) / "words" / task.words)
 
 
-def word_list_sha256(task: Task, data: str, resources: Path = RESOURCES, downloads: Path = Path("downloads")) -> str:
+def word_list_sha256(
+    task: Task,
+    data: str,
+    resources: Path = RESOURCES,
+    downloads: Path = Path("downloads"),
+    method: str = "function_vectors",
+) -> str:
     """A digest that changes exactly when the pairs of this task do.
 
     release: the pinned sha256 of the file, known without a download. embedded: that of the task's own two columns,
     since several tasks share a file.
     """
     if data == "release":
-        return release_source(release_list(task), resources).sha256
+        return release_source(release_list(task, method), resources).sha256
     pairs = load_pairs(task, data, resources, downloads)
     return hashlib.sha256("".join(f"{word}\t{answer}\n" for word, answer in pairs).encode()).hexdigest()
 
@@ -78,11 +93,12 @@ def require_enough(task: Task, pairs: Iterable, shots: int) -> None:
         )
 
 
-def release_list(task: Task) -> str:
+def release_list(task: Task, method: str = "function_vectors") -> str:
     """Path of the authors' list in their repository. Raises `OffcourseError` for a task that they have none for."""
-    if not task.release:
+    path = task.releases[method]
+    if not path:
         raise OffcourseError(
-            f"the authors released no word list for function vectors of task {task.name}; use data: embedded, or leave "
-            "the task out"
+            f"the authors released no word list for {method.replace('_', ' ')} of task {task.name}; use data: "
+            "embedded, or leave the task out"
         )
-    return task.release
+    return path

@@ -95,7 +95,7 @@ def test_every_key_of_the_default_study_is_explained():
         if (
             ":" in key
             and not key.startswith("#")
-            and key not in ("numerics:", "function_vectors:", "dola:", "logit_lens:")
+            and key not in ("numerics:", "function_vectors:", "task_vectors:", "dola:", "logit_lens:")
         ):
             assert before.strip().startswith("#"), line
 
@@ -112,7 +112,8 @@ BAD = [
     ({"tasks": [3]}, r"tasks\[0\]: expected a name, got 3"),
     ({"tasks": None}, "tasks: expected a list, got None"),
     ({"methods": []}, "methods: expected at least one"),
-    ({"methods": ["task_vectors"]}, "task_vectors is not implemented yet in this version"),
+    ({"methods": ["task_vector"]}, "there is no method 'task_vector'; did you mean 'task_vectors'"),
+    ({"task_vectors": {"synonyms": "wordnet"}}, "task_vectors.synonyms: expected one of exact, got 'wordnet'"),
     ({"methods": ["function_vector"]}, "did you mean 'function_vectors'"),
     ({"data": "relase"}, "data: expected one of embedded, release, got 'relase'"),
     ({"protocol": "corected"}, "protocol: there is no protocol 'corected'; did you mean 'corrected'"),

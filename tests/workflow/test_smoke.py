@@ -17,13 +17,15 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
     for task in ("antonym", "present-past"):
         folder = results / "tiny-llama"
         prompts = artefacts.read_parquet(folder / "prompts" / f"{task}.parquet", artefacts.PROMPTS)
-        assert set(prompts["kind"]) == {"head_mean", "cie", "icl", "query"}
+        assert set(prompts["kind"]) == set(artefacts.PROMPT_KINDS)
         icl = artefacts.read_parquet(folder / "icl" / f"{task}.parquet", artefacts.ICL)
         assert len(icl) == 4 * 5
         cie = artefacts.read_parquet(folder / "cie" / f"{task}.parquet", artefacts.CIE)
         assert len(cie) == 2 * 4 * 4
         sweep = artefacts.read_parquet(folder / "fv_sweep" / f"{task}.parquet", artefacts.FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
+        sweep = artefacts.read_parquet(folder / "tv_sweep" / f"{task}.parquet", artefacts.TV_SWEEP)
+        assert len(sweep) == (3 + 3) * 4
     for name, questions in (("misconceptions", 3), ("passages", 3)):
         dola = artefacts.read_parquet(results / "tiny-llama" / "dola" / f"{name}.parquet", artefacts.DOLA)
         assert dola["question"].nunique() == questions
@@ -33,7 +35,7 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
     assert (len(lens), len(apathy)) == (4 * 5, 4 * 4)
     assert {"MC1 base", "MC1 DoLa"} <= set(pd.read_parquet(results / "tables" / "table1.parquet")["column"])
     table = pd.read_parquet(results / "tables" / "table3.parquet")
-    assert {"FV default", "FV search"} <= set(table["row"])
+    assert {"FV default", "FV search", "TV"} <= set(table["row"])
     assert (results / "report.html").stat().st_size > 10_000
     again = finished.snakemake()
     assert again.returncode == 0

@@ -1,13 +1,24 @@
-"""Rule `table3`: function-vector rows of Table 3."""
+"""Rule `table3`: Table 3, with a row for each method of the study that it has."""
 
 from pathlib import Path
 
 from offcourse.jobs.log import logged
 from offcourse.layout import Layout
 from offcourse.present.tables import table3
+from offcourse.registry import Registry
 from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    out = Path(snakemake.output[0]).parent
-    table3(Layout(study.study).results, study.models, study.tasks, study.protocol.default_heads, out)
+    study, registry = load_study(snakemake.config), Registry.load()
+    protocol = study.protocol
+    switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
+    table3(
+        Layout(study.study).results,
+        study.models,
+        study.tasks,
+        protocol.default_heads,
+        Path(snakemake.output[0]).parent,
+        groups={name: registry.task(name).group for name in study.tasks},
+        tv_switches=switches if "task_vectors" in study.methods else None,
+        function_vectors="function_vectors" in study.methods,
+    )

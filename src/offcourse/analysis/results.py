@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, read_parquet
+from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, read_parquet
 from offcourse.errors import OffcourseError
 
 
@@ -19,6 +19,16 @@ def sweep_path(model: str, task: str) -> str:
 def icl_path(model: str, task: str) -> str:
     """The in-context baselines of one pair."""
     return f"{model}/icl/{task}.parquet"
+
+
+def tv_sweep_path(model: str, task: str) -> str:
+    """The task-vector sweep of one pair."""
+    return f"{model}/tv_sweep/{task}.parquet"
+
+
+def tv_icl_path(model: str, task: str) -> str:
+    """The baselines of task vectors of one pair."""
+    return f"{model}/tv_icl/{task}.parquet"
 
 
 def dola_path(model: str, questions: str) -> str:
@@ -66,10 +76,27 @@ def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:
     """The in-context accuracy (0 to 1) of a pair by its number of shots, in rising order."""
-    icl = read_parquet(Path(results) / icl_path(model, task), ICL)
+    return _shots(results, icl_path(model, task))
+
+
+def read_tv_shots(results: Path, model: str, task: str) -> pd.Series:
+    """The same in the prompts of task vectors: 0 shots, and the number that vectors are built with."""
+    return _shots(results, tv_icl_path(model, task))
+
+
+def _shots(results: Path, path: str) -> pd.Series:
+    icl = read_parquet(Path(results) / path, ICL)
     if not (icl["shots"] == 0).any():
-        raise OffcourseError(f"{icl_path(model, task)} holds no 0-shot item. Delete it and run the workflow again.")
+        raise OffcourseError(f"{path} holds no 0-shot item. Delete it and run the workflow again.")
     return icl.groupby("shots", sort=True)["hit"].mean()
+
+
+def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
+    """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`."""
+    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
+    if sweep.empty:
+        raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
+    return sweep.groupby(["layer", "split"], sort=True)["hit"].mean().unstack("split")
 
 
 def read_model(results: Path, model: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ class ResidualRows:
     """Rows whose residual stream is edited right after a block (paper Eq. 5).
 
     vectors: [edits, width], added to the last token's state after each block (`replace=False`, function vectors) or
-    put in its place (`replace=True`, task vectors). One row per layer and edit.
+    put in its place (`replace=True`, task vectors); [layers, edits, width] when they differ by layer. One row per layer
+    and edit.
     """
 
     vectors: Tensor
@@ -20,11 +21,12 @@ class ResidualRows:
 
     def begins(self, layer: int) -> int:
         """Number of rows that join at the input of block `layer`; `layers` stands for the final norm."""
-        return len(self.vectors) if 1 <= layer <= self.layers else 0
+        return self.vectors.shape[-2] if 1 <= layer <= self.layers else 0
 
     def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
         """[rows, width]: the rows `part` of those that join at the input of block `layer`, from the state `last`."""
-        vectors = self.vectors[part].to(last.device, last.dtype)
+        vectors = self.vectors if self.vectors.dim() == 2 else self.vectors[layer - 1]
+        vectors = vectors[part].to(last.device, last.dtype)
         return vectors if self.replace else last + vectors
 
     def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:

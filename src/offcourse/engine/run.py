@@ -89,20 +89,25 @@ class Engine:
 
         A head's output is its slice of the input of the attention output projection (before W_O).
         """
-        model, out = self.model, []
-        for part, forest in self._cut(prompts):
-            nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
-            captured: list[Tensor] = []
+        found = self._capture(prompts, positions, self.model.projections)
+        return found.view(*found.shape[:2], self.model.heads, self.model.head_dim)
 
-            def capture(module, args, nodes=nodes, captured=captured):
-                captured.append(args[0][0, nodes].float().cpu())
+    @torch.inference_mode()
+    def capture_residuals(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Residual stream after every block at the last token: [prompts, layers, width] float32, on the CPU."""
+        readers = [*self.model.blocks[1:], self.model.norm]
+        return self._capture(prompts, [len(prompt) - 1 for prompt in prompts], readers)
 
-            with ExitStack() as stack:
-                for projection in model.projections:
-                    stack.callback(projection.register_forward_pre_hook(capture).remove)
-                self._forest_states(forest, nodes)
-            out.append(torch.stack(captured, 1).view(len(nodes), model.layers, model.heads, model.head_dim))
-        return torch.cat(out)
+    @torch.inference_mode()
+    def predict(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """The most likely token after each prompt: [prompts] ids."""
+        states = [self._forest_states(forest, [path[-1] for path in forest.where]) for _, forest in self._cut(prompts)]
+        return unembed.predict(self.model.head, torch.cat(states))
+
+    @torch.inference_mode()
+    def predict_rows(self, prompt: Sequence[int], rows: Rows) -> Tensor:
+        """The most likely token after the unedited prompt and after every row, in layer order: [1 + rows] ids."""
+        return unembed.predict(self.model.head, self._row_states(prompt, rows))
 
     @torch.inference_mode()
     def read_rows(
@@ -122,12 +127,8 @@ class Engine:
             bare = self.model.projections[without_output_bias]
             if bare.bias is None:
                 without_output_bias = None
-        chunks = split(rows, self.model.layers, self.max_rows)
-        run = _PromptPass(self.model, list(prompt), rows, keep=len(chunks) > 1, explicit=self.explicit)
         with self._bias_dropped(without_output_bias):
-            states = [run.first(chunks[0])]
-            states += [run.later(chunk) for chunk in chunks[1:]]
-        states = torch.cat(states)
+            states = self._row_states(prompt, rows)
         targets = torch.full((len(states),), int(target))
         out = self._unembed(states, targets, probability)
         return out[:1], out[1:]
@@ -198,6 +199,29 @@ class Engine:
                         stack.callback(block.get_submodule(name).register_forward_hook(after).remove)
                 final = self._forest_states(forest, nodes)
             yield Readings(part, seen.hidden, seen.attention, seen.mlp, final)
+
+    def _capture(self, prompts, positions: Sequence[int], modules) -> Tensor:
+        """The first argument of each module at one position of each prompt: [prompts, modules, width] float32."""
+        out = []
+        for part, forest in self._cut(prompts):
+            nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
+            captured: list[Tensor] = []
+
+            def capture(module, args, nodes=nodes, captured=captured):
+                captured.append(args[0][0, nodes].float().cpu())
+
+            with ExitStack() as stack:
+                for module in modules:
+                    stack.callback(module.register_forward_pre_hook(capture).remove)
+                self._forest_states(forest, nodes)
+            out.append(torch.stack(captured, 1))
+        return torch.cat(out)
+
+    def _row_states(self, prompt: Sequence[int], rows: Rows) -> Tensor:
+        """Final-normed states [1 + rows, width] of the unedited prompt and of every row."""
+        chunks = split(rows, self.model.layers, self.max_rows)
+        run = _PromptPass(self.model, list(prompt), rows, keep=len(chunks) > 1, explicit=self.explicit)
+        return torch.cat([run.first(chunks[0]), *(run.later(chunk) for chunk in chunks[1:])])
 
     def _cut(self, prompts):
         return forests(prompts, self.max_rows)

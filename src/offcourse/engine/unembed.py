@@ -44,6 +44,25 @@ def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float 
     return Readout(torch.cat([p.probability for p in parts]).cpu(), torch.cat([p.hit for p in parts]).cpu())
 
 
+@torch.inference_mode()
+def predict(head: torch.nn.Module, states: Tensor) -> Tensor:
+    """The most likely token of each final-normed state: [states] ids, on the CPU. A soft cap would change no order."""
+    if head.weight.is_meta:
+        return torch.cat([head(part).argmax(-1) for part in states.split(STATES)]).cpu()
+    weight = head.weight
+    states = states.to(weight.device, weight.dtype)
+    largest = torch.full((len(states),), float("-inf"), device=weight.device)
+    token = torch.zeros(len(states), dtype=torch.long, device=weight.device)
+    for start in range(0, len(weight), WORDS):
+        logits = states @ weight[start : start + WORDS].T
+        if head.bias is not None:
+            logits += head.bias[start : start + WORDS]
+        value, place = logits.float().max(-1)
+        better = value > largest
+        largest, token = torch.where(better, value, largest), torch.where(better, place + start, token)
+    return token.cpu()
+
+
 def _read_sliced(head, states, targets, softcap, probability) -> Readout:
     weight = head.weight
     states, targets = states.to(weight.device, weight.dtype), targets.to(weight.device)

@@ -18,7 +18,7 @@ from offcourse.questions import questions_sha256
 from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
-from offcourse.tasks import word_list_sha256
+from offcourse.tasks import release_list, word_list_sha256
 
 HANDED = {
     "tokenizer": ("offcourse.models.tokenizer",),
@@ -34,9 +34,11 @@ class Step:
 
     target: "module:function" that computes one unit (a task or a question set); its import closure is the step's code.
     inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
-    settings, switches: keys of the configuration's `section` and switches of `protocol` that the step reads.
-    section: `function_vectors` (units are tasks), `dola` or `logit_lens` (units are question sets); also the method
-        that the step belongs to.
+    methods: what the step belongs to; it runs when the study has one of them. Units of `function_vectors` and
+        `task_vectors` are tasks, those of `dola` and `logit_lens` question sets.
+    settings, switches: keys of the configuration and switches of `protocol` that the step reads. The keys are those of
+        the section called like the method; a step of several methods writes `section.key`, and reads the sections of
+        the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
     """
 
@@ -47,7 +49,7 @@ class Step:
     inputs: Mapping[str, tuple[str, ...]]
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
-    section: str = "function_vectors"
+    methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
 
     @property
@@ -55,13 +57,18 @@ class Step:
         """Whether the step makes forward passes."""
         return self.reads.startswith("model")
 
+    @property
+    def on_questions(self) -> bool:
+        """Whether its units are question sets."""
+        return self.methods[0] in ("dola", "logit_lens")
+
     def units(self, study: Study) -> list[str]:
         """Names of the tasks or question sets that the step computes, one file each."""
-        return {"dola": study.dola_questions, "logit_lens": study.lens_questions}.get(self.section, study.tasks)
+        return {"dola": study.dola_questions, "logit_lens": study.lens_questions}.get(self.methods[0], study.tasks)
 
     def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
         """The registry's row of one unit."""
-        return registry.task(name) if self.section == "function_vectors" else registry.question_set(name)
+        return registry.question_set(name) if self.on_questions else registry.task(name)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -70,7 +77,11 @@ class Step:
 
     def parameters(self, study: Study) -> dict[str, Any]:
         """The part of the configuration that this step reads, as plain JSON values."""
-        settings = getattr(study, self.section).model_dump(include=set(self.settings))
+        settings = {}
+        for key in self.settings:
+            section, _, name = key.rpartition(".")
+            if not section or section in study.methods:
+                settings[key] = getattr(getattr(study, section or self.methods[0]), name)
         switches = study.protocol.model_dump(include=set(self.switches))
         # A switch may be called like a setting (`length_bias`).
         return settings | {
@@ -87,7 +98,17 @@ STEPS = {
             ".parquet",
             artefacts.PROMPTS,
             inputs={},
-            settings=("shots", "trials", "test_items"),
+            methods=("function_vectors", "task_vectors"),
+            settings=(
+                "function_vectors.shots",
+                "function_vectors.trials",
+                "function_vectors.test_items",
+                "task_vectors.shots",
+                "task_vectors.dummy_queries",
+                "task_vectors.dev_items",
+                "task_vectors.test_items",
+                "task_vectors.baseline_items",
+            ),
             switches=("splits", "sampling", "head_read_position"),
             reads="tokenizer",
         ),
@@ -132,12 +153,40 @@ STEPS = {
             settings=("strengths",),
         ),
         Step(
+            "tv_icl",
+            "offcourse.methods.tv_icl:compute",
+            ".parquet",
+            artefacts.ICL,
+            inputs={"prompts": ("tv_baseline", "tv_icl")},
+            methods=("task_vectors",),
+            settings=("synonyms",),
+            reads="model and tokenizer",
+        ),
+        Step(
+            "task_vectors",
+            "offcourse.methods.task_vectors:compute",
+            ".safetensors",
+            None,
+            inputs={"prompts": ("tv_test_dummy", "tv_dev_dummy")},
+            methods=("task_vectors",),
+        ),
+        Step(
+            "tv_sweep",
+            "offcourse.methods.tv_sweep:compute",
+            ".parquet",
+            artefacts.TV_SWEEP,
+            inputs={"prompts": ("tv_test_query", "tv_dev_query"), "task_vectors": ()},
+            methods=("task_vectors",),
+            settings=("synonyms",),
+            reads="model and tokenizer",
+        ),
+        Step(
             "dola",
             "offcourse.methods.dola:compute",
             ".parquet",
             artefacts.DOLA,
             inputs={},
-            section="dola",
+            methods=("dola",),
             settings=("limit", "alphas", "buckets", "length_bias"),
             switches=(
                 "dola_divergence",
@@ -155,7 +204,7 @@ STEPS = {
             ".parquet",
             artefacts.LOGIT_LENS,
             inputs={},
-            section="logit_lens",
+            methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
         ),
@@ -165,7 +214,7 @@ STEPS = {
             ".parquet",
             artefacts.APATHY,
             inputs={},
-            section="logit_lens",
+            methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
         ),
@@ -175,22 +224,34 @@ STEPS = {
 
 def steps_of(study: Study) -> dict[str, Step]:
     """The steps of the study's methods, in the order in which they can run."""
-    return {name: step for name, step in STEPS.items() if step.section in study.methods}
+    return {name: step for name, step in STEPS.items() if set(step.methods) & set(study.methods)}
 
 
-def leaf_sha256(step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")) -> str:
-    """Digest of the words or questions that a step without upstream steps reads."""
-    if step.section == "function_vectors":
-        return word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads)
-    limit = getattr(study, step.section).limit
-    return questions_sha256(registry.question_set(unit), limit, RESOURCES, downloads)
+def leaf_sha256(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> dict[str, str]:
+    """Digests, by method, of the words or questions that a step without upstream steps reads."""
+    if step.on_questions:
+        [method] = step.methods
+        limit = getattr(study, method).limit
+        return {method: questions_sha256(registry.question_set(unit), limit, RESOURCES, downloads)}
+    return {
+        method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
+        for method in step.methods
+        if method in study.methods
+    }
+
+
+def release_lists(study: Study, registry: Registry) -> list[str]:
+    """Paths, in the authors' repository, of the word lists that the study reads."""
+    if study.data != "release":
+        return []
+    return sorted({release_list(registry.task(name), method) for name in study.tasks for method in study.task_methods})
 
 
 def release_questions(study: Study, registry: Registry) -> list[str]:
     """Paths, in the authors' repository, of the question files that the study reads."""
-    names = {
-        name for step in steps_of(study).values() if step.section != "function_vectors" for name in step.units(study)
-    }
+    names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
     return sorted({registry.question_set(name).release for name in names} - {""})
 
 
@@ -210,7 +271,8 @@ def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, mode
         for name, kinds in step.inputs.items()
     }
     if not step.inputs:
-        inputs["words"] = leaf_sha256(step, study, registry, task, layout.downloads)
+        leaf = leaf_sha256(step, study, registry, task, layout.downloads)
+        inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
     parts = {
         "step": step.name,
         "task": task,

@@ -5,16 +5,24 @@ import pandas as pd
 from offcourse.errors import OffcourseError
 from offcourse.prompts import build_prompts
 from offcourse.registry import RESOURCES, Task
+from offcourse.task_vector_prompts import build_task_vector_prompts
 from offcourse.tasks import load_pairs, require_enough
 
 
 def compute(job, task: Task) -> pd.DataFrame:
-    """Prompts under `artefacts.PROMPTS` (paper section 4.1)."""
-    pairs = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads)
-    require_enough(task, pairs, job.parameters["shots"])
-    tokenizer = job.tokenizer
-    settings = {"task": task.name, **job.parameters}
-    prompts = build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos)
+    """Prompts under `artefacts.PROMPTS` (paper section 4.1), of every method of the study."""
+    tokenizer, parts = job.tokenizer, []
+    for method in job.study.task_methods:
+        pairs = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads, method)
+        settings = {"task": task.name, **job.parameters}
+        settings |= {key.removeprefix(f"{method}."): value for key, value in job.parameters.items()}
+        if method == "function_vectors":
+            require_enough(task, pairs, settings["shots"])
+            parts.append(build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos))
+        else:
+            match = task.task_vector_match
+            parts.append(build_task_vector_prompts(pairs, settings, match, tokenizer.encode, tokenizer.encode_bare))
+    prompts = pd.concat(parts, ignore_index=True)
     unknown = prompts[prompts["target_id"] == tokenizer.unknown]
     if len(unknown):
         words = ", ".join(sorted({target.strip() for target in unknown["target"]})[:5])

@@ -14,6 +14,8 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from offcourse.models.architectures import architecture
 
 BOS = "<s>"
+# Enough for most words of our lists to be one token, which task vectors need of their answers.
+WRITTEN_VOCABULARY = 4096
 
 # Settings that make a tiny model use what its class can do: grouped heads, biases, windows, caps, partial rotation.
 SHAPE = dict(
@@ -84,5 +86,5 @@ def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512
 
 def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str], adds_bos: bool = True) -> None:
     """Write a random model and its tokenizer as a folder that `transformers` loads."""
-    random_model(name, seed).save_pretrained(folder)
-    random_tokenizer(texts, adds_bos).save_pretrained(folder)
+    random_model(name, seed, vocabulary=WRITTEN_VOCABULARY).save_pretrained(folder)
+    random_tokenizer(texts, adds_bos, WRITTEN_VOCABULARY).save_pretrained(folder)

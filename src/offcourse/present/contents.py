@@ -48,11 +48,11 @@ DOLA_TABLES = {
 def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
     """The tables of a study with these methods, in the report's order."""
     titles = {}
-    if "function_vectors" in methods:
+    if {"function_vectors", "task_vectors"} & set(methods):
         titles[3] = (
-            "How often function vectors recover in-context learning",
-            "Share of model-task pairs, with their count, whose best zero-shot accuracy with a function vector reaches "
-            "the given fraction of the pair's own few-shot accuracy. Below each, its 95% interval.",
+            "How often steering vectors recover in-context learning",
+            "Share of model-task pairs, with their count, whose best zero-shot accuracy with a function vector (FV) or "
+            "a task vector (TV) reaches the given fraction of few-shot accuracy. Below each, its 95% interval.",
         )
     if "dola" in methods:
         titles |= DOLA_TABLES
@@ -72,11 +72,19 @@ def figures(
     tasks: Sequence[str],
     methods: Sequence[str] = ("function_vectors",),
     lens_questions: Sequence[str] = (),
+    post_training: Sequence[tuple[str, str]] = (),
 ) -> list[Figure]:
-    """Every picture of a study with these methods, in the report's order."""
+    """Every picture of a study with these methods, in the report's order.
+
+    post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
+    """
     shown = []
     if "function_vectors" in methods:
         shown += _function_vectors(models, tasks)
+    if "task_vectors" in methods:
+        shown += [_task_vectors(model) for model in models]
+        if post_training:
+            shown.append(POST_TRAINING)
     if "logit_lens" in methods:
         for name in lens_questions:
             shown += [_lens(name)]
@@ -99,6 +107,18 @@ def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figur
         _choice("figure14", "Figure 14. Best strength", "strength of the function vector"),
         _choice("figure15", "Figure 15. Best layer", "layer to add the function vector at, in % of the model's depth,"),
     ]
+
+
+def _task_vectors(model: str) -> Figure:
+    return _figure(
+        f"figure18/{model}",
+        "figure18",
+        "Figures 18 and 19. Accuracy of task vectors by layer",
+        "Zero-shot accuracy when the output of one layer is replaced by the task vector, on development prompts, "
+        "between the accuracies without a vector; a panel per task.",
+        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        model,
+    )
 
 
 def _lens(questions: str) -> Figure:
@@ -138,6 +158,15 @@ def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, 
 
 def _single(figure: str, title: str, explanation: str, alt: str) -> Figure:
     return _figure(figure, figure, title, explanation, alt)
+
+
+POST_TRAINING = _single(
+    "figure16",
+    "Figure 16. Task vectors after post-training",
+    "Change of peak recovery by task vectors from a base model to the model post-trained from it: mean over pairs of "
+    "models with its 95% interval.",
+    "Dots with intervals: change of peak recovery for each group of tasks.",
+)
 
 
 def _sweep(model: str, task: str) -> Figure:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
 from offcourse.analysis.results import read_model, read_shots
 from offcourse.errors import OffcourseError
@@ -45,7 +44,7 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
     for model in models:
         for shots in shown:
             values = np.array([by_pair[model, task].loc[shots] for task in tasks])
-            low, high = _interval(values)
+            low, high = np.clip(style.student_interval(values), 0, 1)
             rows.append((model, int(shots), values.mean(), low, high, len(tasks)))
     return pd.DataFrame(rows, columns=list(NUMBERS.columns))
 
@@ -76,10 +75,3 @@ def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None
         figure.suptitle("In-context accuracy by number of shots")
         figure.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
         style.save(figure, drawn, NUMBERS, stem)
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
-    return max(0.0, values.mean() - half), min(1.0, values.mean() + half)

@@ -58,7 +58,7 @@ def draw(results: Path, model: str, task: str, stem: Path) -> None:
         figure.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
         figure.supxlabel("layer that the function vector is added at", y=0.05 / height)
         figure.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
-        handles = [axes[0][0].plot([], [], **line)[0] for line in (FV, FEW, ZERO)]
+        handles = [axes[0][0].plot([], [], **line)[0] for line in (FV, style.FEW_SHOT, style.ZERO_SHOT)]
         names = ["function vector, zero-shot", f"no vector, {shots}-shot", "no vector, zero-shot"]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
         figure.legend(handles, names, **place, ncols=3, handlelength=2.2)
@@ -66,8 +66,6 @@ def draw(results: Path, model: str, task: str, stem: Path) -> None:
 
 
 FV = {"color": style.BLUE}
-FEW = {"color": style.ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
-ZERO = {"color": style.GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
 
 
 def _page(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
@@ -82,8 +80,8 @@ def _page(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 
 def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
-    panel.axhline(drawn["few_shot"].iloc[0], **FEW)
-    panel.axhline(drawn["zero_shot"].iloc[0], **ZERO)
+    panel.axhline(drawn["few_shot"].iloc[0], **style.FEW_SHOT)
+    panel.axhline(drawn["zero_shot"].iloc[0], **style.ZERO_SHOT)
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
     else:

@@ -4,9 +4,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
 from offcourse.artefacts import write_parquet, write_whole
 
@@ -17,6 +19,10 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 SHADES = mpl.colormaps["YlGnBu"]  # sequential
 DIVERGING = "RdBu_r"  # white at 0
 BLANK = "#ECECEC"
+
+# Lines of the accuracy without a vector.
+FEW_SHOT = {"color": ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
+ZERO_SHOT = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
 
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -51,6 +57,14 @@ DPI = 200
 def applied() -> AbstractContextManager[None]:
     """Our style while a figure is drawn and written, and the user's own settings afterwards."""
     return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
+
+
+def student_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95% interval of the mean; NaN with fewer than two values."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
 
 
 def ink_on(colour: tuple[float, ...]) -> str:

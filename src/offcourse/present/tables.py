@@ -1,14 +1,24 @@
-"""Table 3: in how many model-task pairs a function vector recovers few-shot accuracy."""
+"""Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from offcourse.analysis import recovery
-from offcourse.analysis.results import icl_path, model_path, read_accuracy, read_model, read_shots, sweep_path
-from offcourse.artefacts import CELLS
+from offcourse import artefacts
+from offcourse.analysis import recovery, task_vectors
+from offcourse.analysis.results import (
+    icl_path,
+    model_path,
+    read_accuracy,
+    read_model,
+    read_shots,
+    sweep_path,
+    tv_icl_path,
+    tv_sweep_path,
+)
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
 
@@ -21,19 +31,40 @@ LARGE_ABOVE = 27  # billions of parameters, rounded as in the models' names: Gem
 PERCENT, PAIRS = "% of model-task pairs", "pairs"
 
 CAPTION = (
-    "Share of model-task pairs, with their count, whose best accuracy with a function vector is at least the given "
-    "fraction of the pair's own few-shot accuracy."
+    "Share of model-task pairs, with their count, whose best accuracy with a steering vector is at least the given "
+    "fraction of few-shot accuracy."
 )
 
 
-def table3(results: Path, models: list[str], tasks: list[str], default_heads: str, out: Path) -> None:
+def table3(
+    results: Path,
+    models: list[str],
+    tasks: list[str],
+    default_heads: str,
+    out: Path,
+    groups: Mapping[str, str] | None = None,
+    tv_switches: Mapping[str, str] | None = None,
+    function_vectors: bool = True,
+) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
+    `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
+    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task.
     """
-    pairs = read_pairs(results, models, tasks, default_heads)
-    table = cells(pairs)
-    forms.write(out, 3, CAPTION, table, paper_form(table), notes(pairs, default_heads))
+    parts, lines, before = [], [], None
+    if function_vectors:
+        pairs = read_pairs(results, models, tasks, default_heads)
+        parts.append(function_vector_cells(pairs))
+        lines += notes(pairs, default_heads)
+        before = float(pairs["few_shot"].iloc[-1])
+    if tv_switches is not None:
+        pairs = task_vectors.read_pairs(results, models, tasks, groups, tv_switches, before)
+        parts.append(task_vector_cells(pairs))
+        lines += task_vector_notes(pairs, tv_switches)
+    table = pd.concat(parts, ignore_index=True)
+    lines.append("Wilson 95% intervals, which take the pairs as independent, are in table3.parquet.")
+    forms.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
 def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:
@@ -67,7 +98,7 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
     return pd.DataFrame(rows)
 
 
-def cells(pairs: pd.DataFrame) -> pd.DataFrame:
+def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     """The cells of Table 3: a percentage with its Wilson 95% interval, and the count behind it.
 
     A pair without a default setting is left out of the default row. A pair with few-shot accuracy 0 counts as
@@ -76,21 +107,29 @@ def cells(pairs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, column in (("FV default", "default"), ("FV search", "search")):
         known = pairs[pairs[column].notna()]
-        sources = json.dumps(_sources(known, with_model=column == "default"))
-        for quantile in QUANTILES:
-            count = sum(
-                recovery.reaches(best, quantile, few_shot)
-                for best, few_shot in zip(known[column], known["few_shot"], strict=True)
-            )
-            percent, low, high, shown = None, None, None, None
-            if len(known):
-                low, high = (100 * end for end in proportion_confint(count, len(known), method="wilson"))
-                percent, shown = 100 * count / len(known), count
-            at = f"{quantile:.2f}"
-            rows.append((method, at, percent, len(known), low, high, PERCENT, sources))
-            rows.append((f"{method} (count)", at, shown, len(known), None, None, PAIRS, sources))
-    numeric = ["value", "ci_low", "ci_high"]
-    return pd.DataFrame(rows, columns=list(CELLS.columns)).astype(dict.fromkeys(numeric, float))
+        sources = _sources(known, with_model=column == "default")
+        rows += _method_cells(method, known[column], known["few_shot"], sources)
+    return artefacts.cells(rows)
+
+
+def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The same for task vectors, from `analysis.task_vectors.read_pairs`."""
+    sources = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (tv_sweep_path, tv_icl_path)]
+    return artefacts.cells(_method_cells("TV", pairs["best"], pairs["few_shot"], sources))
+
+
+def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[str]) -> list[tuple]:
+    rows, pairs, sources = [], len(accuracies), json.dumps(sources)
+    for quantile in QUANTILES:
+        count = sum(recovery.reaches(best, quantile, base) for best, base in zip(accuracies, few_shot, strict=True))
+        percent, low, high, shown = None, None, None, None
+        if pairs:
+            low, high = (100 * end for end in proportion_confint(count, pairs, method="wilson"))
+            percent, shown = 100 * count / pairs, count
+        at = f"{quantile:.2f}"
+        rows.append((method, at, percent, pairs, low, high, PERCENT, sources))
+        rows.append((f"{method} (count)", at, shown, pairs, None, None, PAIRS, sources))
+    return rows
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,6 +141,7 @@ def paper_form(table: pd.DataFrame) -> pd.DataFrame:
         for value, count in zip(percent["value"], counts, strict=True)
     ]
     form = percent.assign(text=text).pivot(index="row", columns="column", values="text")
+    form = form.loc[percent["row"].unique()]
     return form.rename_axis(index="Method", columns=None)
 
 
@@ -141,7 +181,31 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
             f"This study has fewer than {recovery.BASELINE_SHOTS} shots, so few-shot means "
             f"{' or '.join(f'{shots}-shot' for shots in fewer)} and not {recovery.BASELINE_SHOTS}-shot as in the paper."
         )
-    lines.append("Wilson 95% intervals, which take the pairs as independent, are in table3.parquet.")
+    return lines
+
+
+def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:
+    """The same for the row of task vectors."""
+    shots = pairs["shots"].iloc[0]
+    where = {
+        "dev": "on the development prompts that choose the layer",
+        "test": "on test prompts, at the layer that is best on the development prompts",
+    }[switches["tv_score"]]
+    lines = [f"TV is the accuracy {where}, against {shots}-shot accuracy on the test prompts of task vectors."]
+    stale = pairs[pairs["denominator"] == "previous_model"]
+    if len(stale):
+        lines.append(
+            f"As in the published code, {len(stale)} of {len(pairs)} pairs are divided by a {shots}-shot accuracy left "
+            "over from the model before them (protocol tv_denominator)."
+        )
+    elif switches["tv_denominator"] == "previous_model":
+        lines.append("No accuracy is left over from another model here, so each pair is divided by its own.")
+    zero = pairs[pairs["few_shot"] == 0]
+    if len(zero):
+        lines.append(
+            f"{len(zero)} pair{'s'[: len(zero) > 1]} of task vectors with {shots}-shot accuracy 0 count as recovered: "
+            f"{_names(zero)}."
+        )
     return lines
 
 

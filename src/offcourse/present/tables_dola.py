@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from offcourse import artefacts
 from offcourse.analysis import truthfulness
 from offcourse.analysis.results import dola_path, read_dola, read_model
-from offcourse.artefacts import CELLS
 from offcourse.present import forms
 
 # Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
@@ -96,22 +96,25 @@ def write(
             blocks = read_model(results, model)["layers"]
             runs[form].append(Run(model, name, metrics, blocks, METRICS[form][0]))
     for number in CAPTIONS:
-        table = cells(number, runs[FORM_OF[number]], shared_ties)
-        forms.write(out, number, CAPTIONS[number], table, printed(table), notes(number, runs[FORM_OF[number]]))
+        shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
+        table = cells(number, shown, shared_ties)
+        forms.write(out, number, CAPTIONS[number], table, printed(table), notes(number, shown))
+
+
+def _belongs(number: int, run: Run) -> bool:
+    """Tables of buckets are one for smaller and one for larger models."""
+    return number not in (4, 5, 8, 9) or (run.blocks >= LARGE_BLOCKS) == (number in (5, 9))
 
 
 def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
     """The cells of one table, under `artefacts.CELLS`; rows are models, columns "<metric> <setting>"."""
     rows = []
     for run in runs:
-        if number in (4, 5, 8, 9) and (run.blocks >= LARGE_BLOCKS) != (number in (5, 9)):
-            continue
         for metric in METRICS[FORM_OF[number]]:
             for column, setting in settings(number, run):
                 rows.append(_cell(run, metric, column, setting, shared_ties))
         rows += _comparison(number, run, shared_ties)
-    numeric = ["value", "ci_low", "ci_high"]
-    return pd.DataFrame(rows, columns=list(CELLS.columns)).astype(dict.fromkeys(numeric, float) | {"n": int})
+    return artefacts.cells(rows)
 
 
 def settings(number: int, run: Run) -> list[tuple[str, tuple[str, float, str]]]:
@@ -165,12 +168,18 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     """Models by columns, four digits as in the paper."""
     text = table.assign(text=[f"{value:.4f}" for value in table["value"]])
     columns = list(dict.fromkeys(table["column"]))
-    form = text.pivot(index="row", columns="column", values="text").reindex(columns=columns).fillna("")
+    form = text.pivot(index="row", columns="column", values="text").fillna("")
+    form = form.reindex(index=table["row"].unique(), columns=columns)
     return form.rename_axis(index="Model", columns=None)
 
 
 def notes(number: int, runs: Sequence[Run]) -> list[str]:
     """What a reader must know."""
+    if not runs:
+        size = {4: "below", 5: "of at least", 8: "below", 9: "of at least"}.get(number)
+        which = f" {size} {LARGE_BLOCKS} blocks" if size else ""
+        kind = {"primer": "questions", "continuation": "texts to be continued"}[FORM_OF[number]]
+        return [f"Empty: this study has no model{which} with a set of {kind}."]
     lines = [
         f"{_row(run)}: {run.metrics['question'].nunique()} questions; best bucket {run.best_bucket} % at alpha "
         f"{run.bucket_alpha:g}, best setting {run.best[0]} % with alpha {run.best[1]:g}."

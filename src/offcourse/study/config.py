@@ -15,7 +15,7 @@ from offcourse.registry import METHODS, Registry
 from offcourse.study.protocol import Protocol
 from offcourse.tasks import release_list
 
-IMPLEMENTED = ("function_vectors", "dola", "logit_lens")
+ON_TASKS = ("function_vectors", "task_vectors")
 
 
 # Question sets of a study that names none.
@@ -65,12 +65,9 @@ def _filled(values: list) -> list:
 
 
 def _method(name: Any) -> str:
-    if not isinstance(name, str) or name not in METHODS:
-        message = f"there is no method {name!r}; {did_you_mean(name, METHODS)}"
-    elif name not in IMPLEMENTED:
-        message = f"{name} is not implemented yet in this version; leave it out (implemented: {', '.join(IMPLEMENTED)})"
-    else:
+    if isinstance(name, str) and name in METHODS:
         return name
+    message = f"there is no method {name!r}; {did_you_mean(name, METHODS)}"
     raise PydanticCustomError("said", "{message}", {"message": message})
 
 
@@ -129,13 +126,14 @@ class FunctionVectors(_Section):
 
 
 class TaskVectors(_Section):
-    """Paper section 4, task vectors."""
+    """Paper section 4, task vectors. synonyms: when a translation counts as right."""
 
     shots: Positive = 5
     dummy_queries: Positive = 2
     dev_items: Positive = 50
     test_items: Positive = 50
     baseline_items: Positive = 100
+    synonyms: Annotated[str, _choice("exact")] = "exact"
 
 
 class Dola(_Section):
@@ -182,6 +180,11 @@ class Study(_Section):
     resources: dict[str, Scalar] = Field(default_factory=dict)
 
     @property
+    def task_methods(self) -> list[str]:
+        """The study's methods that run on tasks, in a fixed order."""
+        return [method for method in ON_TASKS if method in self.methods]
+
+    @property
     def dola_questions(self) -> list[str]:
         """Question sets of DoLa: those named, or the usual ones of this kind of data."""
         return self.dola.questions or DOLA_QUESTIONS[self.data]
@@ -208,7 +211,8 @@ class Study(_Section):
         for name in self.tasks:
             task = registry.task(name)
             if self.data == "release":
-                release_list(task)
+                for method in self.task_methods:
+                    release_list(task, method)
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:

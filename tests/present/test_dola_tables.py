@@ -65,6 +65,17 @@ def mc1(results, model: str, name: str, bucket: str, alpha: float, variant: str)
     return float(np.mean(hits))
 
 
+def test_a_table_without_a_model_says_why_it_is_empty(results, tmp_path):
+    tables_dola.write(results, ["little-1b"], [("asked", "primer")], False, False, tmp_path)
+    for number, why in (
+        (5, "no model of at least 80 blocks with a set of questions"),
+        (2, "no model with a set of texts to be continued"),
+    ):
+        assert read_parquet(tmp_path / f"table{number}.parquet", CELLS).empty
+        assert f"- Empty: this study has {why}." in (tmp_path / f"table{number}.md").read_text()
+    assert not read_parquet(tmp_path / "table4.parquet", CELLS).empty
+
+
 @pytest.mark.parametrize("number", tables_dola.CAPTIONS)
 def test_every_table_is_written_in_every_form(written, number):
     for suffix in forms.SUFFIXES:

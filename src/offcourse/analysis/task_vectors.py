@@ -1,0 +1,86 @@
+"""Accuracies of task vectors, and what they are held against (paper section 4; protocol switches `tv_...`)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from offcourse.analysis.results import read_tv_shots, read_tv_sweep
+
+SPANISH = {"english-spanish": "spanish-english", "spanish-english": "english-spanish"}
+
+
+def direction(task: str, groups: Mapping[str, str], tv_direction: str) -> str:
+    """Group of a task; under `spanish_swapped` the two Spanish tasks change places, as in the released averages."""
+    task = SPANISH.get(task, task) if tv_direction == "spanish_swapped" else task
+    return groups[task]
+
+
+def peak(results: Path, model: str, task: str, tv_score: str) -> float:
+    """Accuracy of the best layer: the first one that is best on the development prompts.
+
+    tv_score: `dev`, its accuracy on those same prompts; `test`, on the test prompts.
+    """
+    accuracy = read_tv_sweep(results, model, task)
+    best = accuracy["dev"].idxmax()
+    return float(accuracy.loc[best, tv_score])
+
+
+def read_pairs(
+    results: Path,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    groups: Mapping[str, str],
+    switches: Mapping[str, str],
+    before: float | None = None,
+) -> pd.DataFrame:
+    """One row per model and task: `best` accuracy of its task vectors, and the `few_shot` accuracy it is divided by.
+
+    groups: group by task (tasks.tsv). switches: `tv_denominator`, `tv_direction`, `tv_score`.
+    before: what stood in the released code's variable before its first model: the function vectors' last accuracy.
+    Column `denominator` says what `few_shot` is: `own`, or `previous_model`: with that switch, the mean 5-shot accuracy
+    of the model before over tasks from English. It is `own` where there is nothing left over.
+    """
+    rows, left_over = [], before
+    stale = switches["tv_denominator"] == "previous_model"
+    for model in models:
+        shots = {task: read_tv_shots(results, model, task) for task in tasks}
+        few_shot = {task: float(series.loc[series.index.max()]) for task, series in shots.items()}
+        for task in tasks:
+            use = stale and left_over is not None
+            rows.append(
+                {
+                    "model": model,
+                    "task": task,
+                    "shots": int(shots[task].index.max()),
+                    "best": peak(results, model, task, switches["tv_score"]),
+                    "few_shot": left_over if use else few_shot[task],
+                    "denominator": "previous_model" if use else "own",
+                }
+            )
+        from_english = [
+            few_shot[task] for task in tasks if direction(task, groups, switches["tv_direction"]) == "from-english"
+        ]
+        left_over = sum(from_english) / len(from_english) if from_english else None
+    return pd.DataFrame(rows)
+
+
+def by_group(
+    results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
+) -> dict[str, float]:
+    """Peak recovery by task group: best layer of the group's mean development accuracy / its mean few-shot accuracy.
+
+    Linguistic and factual tasks stand alone, translations are averaged by direction, as the released tables are.
+    NaN where the few-shot accuracy is 0.
+    """
+    members: dict[str, list[str]] = {}
+    for task in tasks:
+        group = direction(task, groups, tv_direction)
+        members.setdefault(group if group.endswith("english") else task, []).append(task)
+    recovered = {}
+    for group, names in members.items():
+        accuracy = pd.concat([read_tv_sweep(results, model, name)["dev"] for name in names], axis=1).mean(axis=1)
+        shots = [read_tv_shots(results, model, name) for name in names]
+        few_shot = sum(float(series.loc[series.index.max()]) for series in shots) / len(shots)
+        recovered[group] = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
+    return recovered

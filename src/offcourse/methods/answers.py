@@ -1,0 +1,15 @@
+"""When the token that a model predicts counts as the answer of a task (Hendel et al. 2023)."""
+
+from offcourse.registry import Task
+
+
+def is_right(task: Task, predicted: str, expected: str) -> bool:
+    """Whether the text of the single predicted token is the answer.
+
+    Both are cut at the first newline and stripped. prefix: one is a beginning of the other and not empty, so "P" counts
+    for Paris. exact and synonym: equal; see `task_vectors.synonyms` in config.yaml.
+    """
+    predicted, expected = (text.split("\n")[0].strip() for text in (predicted, expected))
+    if task.task_vector_match == "prefix":
+        return bool(predicted) and bool(expected) and (predicted.startswith(expected) or expected.startswith(predicted))
+    return predicted == expected

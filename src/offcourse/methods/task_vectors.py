@@ -1,0 +1,18 @@
+"""Step `task_vectors`: the residual stream of the demonstrations' last token, after every block (paper section 4)."""
+
+import numpy as np
+
+from offcourse.registry import Task
+from offcourse.task_vector_prompts import SPLITS
+
+
+def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+    """Per split, [items, layers, width] float32: a dataset's vector is the mean over its dummy queries."""
+    vectors = {}
+    for split in SPLITS:
+        prompts = job.prompts(task, f"tv_{split}_dummy")
+        items = prompts["index"].nunique()
+        found = job.engine.capture_residuals(list(prompts["token_ids"]))
+        # The dummy queries of a dataset stand one after the other.
+        vectors[split] = found.view(items, -1, *found.shape[1:]).mean(1).contiguous().numpy()
+    return vectors, {}

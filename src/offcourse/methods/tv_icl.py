@@ -1,0 +1,17 @@
+"""Step `tv_icl`: accuracy without a task vector, from the query alone and from demonstrations (paper section 4)."""
+
+import pandas as pd
+
+from offcourse.methods.answers import is_right
+from offcourse.registry import Task
+
+
+def compute(job, task: Task) -> pd.DataFrame:
+    """One row per number of shots and dataset."""
+    prompts = pd.concat([job.prompts(task, kind) for kind in ("tv_baseline", "tv_icl")])
+    tokens = job.engine.predict(list(prompts["token_ids"])).tolist()
+    hits = [
+        is_right(task, job.tokenizer.decode([token]), target)
+        for token, target in zip(tokens, prompts["target"], strict=True)
+    ]
+    return pd.DataFrame({"shots": prompts["shots"], "item": prompts["index"], "hit": hits})

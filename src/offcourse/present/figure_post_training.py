@@ -1,0 +1,75 @@
+"""Peak recovery by task vectors, post-trained minus base, by task group (Figure 16)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import Figure
+
+from offcourse.analysis.task_vectors import by_group
+from offcourse.present import style
+from offcourse.present.labels import task_label
+
+# Mean over `pairs` of models, and its Student 95% interval (missing with a single pair).
+NUMBERS = pa.DataFrameSchema(
+    {
+        "group": pa.Column(str),
+        "change": pa.Column(float, nullable=True),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
+        "pairs": pa.Column(int, pa.Check.ge(0)),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+) -> pd.DataFrame:
+    """Mean change by task group, see `NUMBERS`. A pair whose recovery is undefined is left out and not counted."""
+    changes: dict[str, list[float]] = {}
+    for base, post in pairs:
+        before, after = (by_group(results, model, tasks, groups, tv_direction) for model in (base, post))
+        for group in before:
+            changes.setdefault(group, []).append(after[group] - before[group])
+    rows = []
+    for group, values in changes.items():
+        known = np.array([value for value in values if not np.isnan(value)])
+        mean = known.mean() if len(known) else float("nan")
+        low, high = style.student_interval(known)
+        rows.append((group, mean, low, high, len(known)))
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype(
+        {"change": float, "ci_low": float, "ci_high": float}
+    )
+
+
+def draw(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+    stem: Path,
+) -> None:
+    """A dot per task group, from top to bottom."""
+    drawn = numbers(results, pairs, tasks, groups, tv_direction)
+    with style.applied():
+        figure = Figure(figsize=(5.0, 1.2 + 0.36 * len(drawn)), layout="constrained")
+        panel = figure.subplots()
+        y = np.arange(len(drawn))
+        panel.axvline(0, color=style.GREY, linewidth=0.8)
+        panel.hlines(y, drawn["ci_low"], drawn["ci_high"], color=style.BLUE, linewidth=1.4, alpha=0.6)
+        panel.plot(drawn["change"], y, "o", color=style.BLUE, markersize=4.5)
+        panel.set_yticks(y, [task_label(group) for group in drawn["group"]])
+        panel.set_ylim(len(drawn) - 0.5, -0.5)
+        panel.grid(axis="y", visible=False)
+        count = len(pairs)
+        panel.set_xlabel(f"change of peak recovery, post-trained minus base ({count} pair{'s'[: count > 1]} of models)")
+        style.save(figure, drawn, NUMBERS, stem)

@@ -1,0 +1,143 @@
+"""Task vectors in Table 3 and in Figures 16 and 18, against counting by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import MODELS, write_study
+
+from offcourse.analysis import task_vectors
+from offcourse.artefacts import CELLS, ICL, TV_SWEEP, read_parquet, write_parquet
+from offcourse.present import figure_post_training, figure_task_vectors, tables
+
+TASKS = ["antonym", "english-spanish", "spanish-english", "english-french"]
+GROUPS = {
+    "antonym": "linguistic",
+    "english-spanish": "from-english",
+    "spanish-english": "to-english",
+    "english-french": "from-english",
+}
+PUBLISHED = {"tv_denominator": "previous_model", "tv_direction": "spanish_swapped", "tv_score": "dev"}
+CORRECTED = {"tv_denominator": "own", "tv_direction": "straight", "tv_score": "test"}
+NAMES = list(MODELS)
+LAYERS, ITEMS = 5, 20
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A made-up study; `hits` of split, layer and item and of shots and item come from a seeded generator."""
+    results = write_study(tmp_path_factory.mktemp("study"), tasks=TASKS, trials=1)
+    random = np.random.default_rng(5)
+    for model in NAMES:
+        for task in TASKS:
+            skill = random.uniform(0.2, 0.9)
+            rows = [
+                (split, layer, item, random.random() < skill * np.exp(-((layer - 2) ** 2)))
+                for split in ("dev", "test")
+                for layer in range(LAYERS)
+                for item in range(ITEMS)
+            ]
+            frame = pd.DataFrame(rows, columns=list(TV_SWEEP.columns))
+            write_parquet(results / model / "tv_sweep" / f"{task}.parquet", frame, TV_SWEEP)
+            rows = [
+                (shots, item, random.random() < skill * (0.3 + 0.14 * shots))
+                for shots in (0, 5)
+                for item in range(ITEMS)
+            ]
+            write_parquet(
+                results / model / "tv_icl" / f"{task}.parquet", pd.DataFrame(rows, columns=list(ICL.columns)), ICL
+            )
+    return results
+
+
+def accuracy(share, results, model, task, split):
+    return [share(results, f"{model}/tv_sweep/{task}.parquet", split=split, layer=layer) for layer in range(LAYERS)]
+
+
+def few(share, results, model, task, shots=5):
+    return share(results, f"{model}/tv_icl/{task}.parquet", shots=shots)
+
+
+def test_own_few_shot_accuracy_and_test_prompts(results, share):
+    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, CORRECTED, before=0.123)
+    assert set(pairs["denominator"]) == {"own"}
+    for pair in pairs.itertuples():
+        dev, test = (accuracy(share, results, pair.model, pair.task, split) for split in ("dev", "test"))
+        assert pair.best == pytest.approx(test[dev.index(max(dev))])
+        assert pair.few_shot == pytest.approx(few(share, results, pair.model, pair.task))
+
+
+def test_published_pairs_are_divided_by_what_the_model_before_left_over(results, share):
+    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, PUBLISHED, before=0.123)
+    for pair in pairs.itertuples():
+        assert pair.best == pytest.approx(max(accuracy(share, results, pair.model, pair.task, "dev")))
+        before = NAMES.index(pair.model) - 1
+        # From English, with the Spanish column of the other direction.
+        columns = ("spanish-english", "english-french")
+        left = 0.123 if before < 0 else sum(few(share, results, NAMES[before], task) for task in columns) / 2
+        assert pair.few_shot == pytest.approx(left)
+    first = task_vectors.read_pairs(results, NAMES[:2], TASKS[:1], GROUPS, PUBLISHED)
+    assert list(first["denominator"]) == ["own", "own"]  # nothing is left over without tasks from English
+
+
+def test_the_row_of_table_3(results, share, tmp_path):
+    tables.table3(results, NAMES, TASKS, "maximum", tmp_path, GROUPS, CORRECTED)
+    found = read_parquet(tmp_path / "table3.parquet", CELLS)
+    assert list(found["row"].unique()[:6:2]) == ["FV default", "FV search", "TV"]
+    for quantile in (0.5, 0.75, 0.9, 1.0):
+        count = 0
+        for model in NAMES:
+            for task in TASKS:
+                dev, test = (accuracy(share, results, model, task, split) for split in ("dev", "test"))
+                count += test[dev.index(max(dev))] >= quantile * few(share, results, model, task) - 1e-9
+        cell = found[(found["row"] == "TV") & (found["column"] == f"{quantile:.2f}")].iloc[0]
+        assert cell["value"] == pytest.approx(100 * count / 12) and cell["n"] == 12
+        assert cell["ci_low"] < cell["value"] + 1e-9 and cell["value"] < cell["ci_high"] + 1e-9
+    sources = json.loads(found[found["row"] == "TV"]["sources"].iloc[0])
+    assert len(sources) == 24 and all((results / source).exists() for source in sources)
+    text = (tmp_path / "table3.md").read_text()
+    assert "| TV |" in text and "at the layer that is best on the development prompts" in text
+
+
+def test_a_study_of_task_vectors_alone_has_their_row_alone(results, tmp_path):
+    tables.table3(results, NAMES, TASKS, "maximum", tmp_path, GROUPS, PUBLISHED, function_vectors=False)
+    assert set(read_parquet(tmp_path / "table3.parquet", CELLS)["row"]) == {"TV", "TV (count)"}
+    # The first model has nothing left over, the other two have.
+    assert "8 of 12 pairs are divided by a 5-shot accuracy left over" in (tmp_path / "table3.md").read_text()
+
+
+def test_the_page_of_a_model_draws_its_development_accuracies(results, share, tmp_path):
+    figure_task_vectors.draw(results, NAMES[0], TASKS, tmp_path / "page")
+    drawn = read_parquet(tmp_path / "page.parquet", figure_task_vectors.NUMBERS)
+    for task in TASKS:
+        mine = drawn[drawn["task"] == task]
+        assert list(mine["accuracy"]) == pytest.approx(accuracy(share, results, NAMES[0], task, "dev"))
+        assert set(mine["few_shot"]) == {few(share, results, NAMES[0], task)}
+        assert set(mine["zero_shot"]) == {few(share, results, NAMES[0], task, 0)}
+    assert (tmp_path / "page.svg").stat().st_size > 1000 and (tmp_path / "page.png").stat().st_size > 1000
+
+
+def test_the_change_by_post_training_is_the_mean_over_pairs(results, share, tmp_path):
+    pairs = [(NAMES[0], NAMES[1]), (NAMES[0], NAMES[2])]
+
+    def recovery(model, names):
+        layers = [sum(accuracy(share, results, model, n, "dev")[layer] for n in names) for layer in range(LAYERS)]
+        return max(layers) / sum(few(share, results, model, n) for n in names)
+
+    members = {
+        "antonym": ["antonym"],
+        "to-english": ["english-spanish"],
+        "from-english": ["spanish-english", "english-french"],
+    }
+    figure_post_training.draw(results, pairs, TASKS, GROUPS, "spanish_swapped", tmp_path / "change")
+    drawn = read_parquet(tmp_path / "change.parquet", figure_post_training.NUMBERS).set_index("group")
+    assert set(drawn.index) == set(members)
+    for group, names in members.items():
+        changes = [recovery(post, names) - recovery(base, names) for base, post in pairs]
+        assert drawn.loc[group, "change"] == pytest.approx(np.mean(changes))
+        # Student's interval with one degree of freedom: the quantile is 12.706.
+        half = 12.7062 * abs(changes[0] - changes[1]) / 2
+        assert drawn.loc[group, "ci_high"] == pytest.approx(np.mean(changes) + half, rel=1e-4)
+    one = figure_post_training.numbers(results, pairs[:1], TASKS, GROUPS, "straight")
+    assert one["ci_low"].isna().all() and set(one["pairs"]) == {1}
