@@ -23,3 +23,5 @@ rule all:
     default_target: True
     input:
         RESULTS / "report.html",
+        # Named, or Snakemake would not miss them while a newer report is there (a job that failed takes its results away).
+        everything(),

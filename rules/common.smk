@@ -4,7 +4,7 @@ from pathlib import Path
 
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import STEPS, rule_params
+from offcourse.jobs.steps import STEPS, rule_params, steps_of
 from offcourse.jobs.steps import release_lists as list_files
 from offcourse.jobs.steps import release_questions as question_files
 from offcourse.layout import Layout
@@ -103,6 +103,17 @@ def pictures(*numbers, models=STUDY.models):
     pages = [page for page in figures(models) if page["figure"] in numbers]
     stems = [Path(page["svg"]).with_suffix("") for page in pages]
     return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
+
+
+def presented():
+    """Every table and figure."""
+    shown = [RESULTS / table["parquet"] for table in contents.tables(STUDY.methods)]
+    return shown + pictures(*{page["figure"] for page in figures()})
+
+
+def everything():
+    """Every result of every step, and every table and figure."""
+    return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
 
 
 def report_template():

@@ -179,8 +179,7 @@ rule figure_apathy:
 
 rule report:
     input:
-        pictures(*{page["figure"] for page in figures()}),
-        [RESULTS / table["parquet"] for table in contents.tables(STUDY.methods)],
+        presented(),
         facts(),
     output:
         RESULTS / "report.html",

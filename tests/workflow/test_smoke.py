@@ -12,7 +12,7 @@ from offcourse import artefacts
 NOTHING = "Nothing to be done"
 
 
-def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
+def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished, tmp_path):
     results = finished.results
     for task in ("antonym", "present-past"):
         folder = results / "tiny-llama"
@@ -41,6 +41,12 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished):
     assert again.returncode == 0
     assert NOTHING in again.stderr + again.stdout
     assert finished.status() == (0, {})
+    # A result that went missing under a newer report (a failed job takes its results away) is made again.
+    lost = results / "tiny-llama" / "dola" / "passages.parquet"
+    lost.rename(tmp_path / "aside")
+    plan = finished.snakemake("--dry-run")
+    (tmp_path / "aside").rename(lost)
+    assert plan.returncode == 0 and "rule dola:" in plan.stdout + plan.stderr
 
 
 def test_a_bad_study_is_one_message_before_anything_runs(tmp_path):

@@ -12,12 +12,14 @@ SUFFIXES = ("parquet", "csv", "md", "tex")
 MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
 {{ title }}. {{ caption }}
 
+{% if frame.columns | length %}
 | {{ frame.index.name }} | {{ frame.columns | join(" | ") }} |
 |---|{{ "---:|" * frame.columns | length }}
 {% for row in frame.itertuples() %}
 | {{ row | join(" | ") }} |
 {% endfor %}
 
+{% endif %}
 {% for note in notes %}
 - {{ note }}
 {% endfor %}
