@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from offcourse.analysis.results import read_lens, read_model
 from offcourse.present import style
@@ -63,7 +64,7 @@ def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> No
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
     with style.applied():
-        figure = Figure(figsize=(3.1 * columns + 0.4, 2.1 * rows + 0.9), layout="constrained")
+        figure = Figure(figsize=(max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 0.9), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for panel, model in zip(panels.flat, models, strict=False):
             mine = drawn[drawn["model"] == model]
@@ -71,6 +72,7 @@ def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> No
                 points = mine[mine["line"] == line].sort_values("layer")
                 panel.fill_between(points["layer"], points["ci_low"], points["ci_high"], color=colour, alpha=0.2, lw=0)
                 panel.plot(points["layer"], points["mean"], color=colour, label=name)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             panel.set(title=read_model(results, model)["label"], ylim=(-0.02, 1.02), xlim=(0, mine["layer"].max()))
         for panel in list(panels.flat)[len(models) :]:
             panel.set_visible(False)

@@ -63,7 +63,10 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
         for panel in list(panels.flat)[len(tasks) :]:
             panel.set_visible(False)
         figure.suptitle(read_model(results, model)["label"])
-        figure.supxlabel("layer whose output the task vector replaces")
+        # Labels of panels keep clear of a legend below them, a label of the figure does not.
+        for panel in panels.flat[max(0, len(tasks) - columns) : len(tasks)]:
+            panel.set_xlabel("replaced layer")
+            panel.tick_params(labelbottom=True)
         figure.supylabel("accuracy")
         lines = ({"color": style.BLUE}, style.FEW_SHOT, style.ZERO_SHOT)
         handles = [panels[0, 0].plot([], [], **line)[0] for line in lines]
