@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# States that are unembedded together, and words of one slice of the elementwise work: 64 x 4096 float32 are 1 MB.
-STATES = 64
-WORDS = 4096
-TINY = torch.finfo(torch.float32).tiny
+from offcourse.engine.exponentials import exp_, log_sum_exp_
+
+# Bytes of one layer's logits: as many states are unembedded together as fit. Three such tensors are alive at once.
+LOGITS = 128 << 20
+# Words of one slice of the elementwise work.
+WORDS = 2048
 
 
 @dataclass
@@ -57,9 +59,10 @@ def contrast(
     alphas: thresholds for `normaliser`; a token passes when its mature probability is at least alpha times the largest.
     """
     parts, targets = [], []
-    for start in range(0, len(final), STATES):
-        mine = ((state >= start) & (state < start + STATES)).nonzero()[:, 0]
-        rows = slice(start, start + STATES)
+    together = max(1, LOGITS // (4 * head.weight.shape[0]))
+    for start in range(0, len(final), together):
+        mine = ((state >= start) & (state < start + together)).nonzero()[:, 0]
+        rows = slice(start, start + together)
         layers = {layer: states[rows] for layer, states in hidden.items()}
         parts.append(
             _contrast(head, softcap, final[rows], layers, state[mine] - start, token[mine], divergence, alphas)
@@ -75,7 +78,7 @@ def contrast(
 def _contrast(head, softcap, final, hidden, state, token, divergence, alphas) -> Contrast:
     log_p = _log_probabilities(head, softcap, final)
     state, token = state.to(log_p.device), token.to(log_p.device)
-    p = log_p.exp()
+    p = exp_(log_p.clone())
     largest = log_p.amax(-1)
     passing = [_passing(log_p, largest, alpha) for alpha in alphas]
     log_early, distances, normalisers = [], [], []
@@ -105,7 +108,7 @@ def _log_probabilities(head, softcap, states) -> Tensor:
         logits = torch.nn.functional.linear(states, weight, head.bias).float()
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
-    total = torch.stack([torch.logsumexp(part, -1) for part in logits.split(WORDS, -1)]).logsumexp(0)
+    total = torch.stack([log_sum_exp_(part.clone()) for part in logits.split(WORDS, -1)]).logsumexp(0)
     return logits.sub_(total[:, None])
 
 
@@ -115,15 +118,16 @@ def _apart(log_p, p, log_q, divergence) -> tuple[Tensor, Tensor]:
     for start in range(0, log_p.shape[1], WORDS):
         part = slice(start, start + WORDS)
         mine, early = log_p[:, part], log_q[:, part]
-        ratios.append(torch.logsumexp(mine - early, -1))
-        early_p = early.exp()
-        mixture = (p[:, part] + early_p) / 2
-        # Where both underflow to 0 the term is 0; the logarithm must only be finite there.
-        log_m = mixture.clamp_min(TINY).log_()
+        early_p = exp_(early.clone())
+        mixture = (p[:, part] + early_p).div_(2)
+        log_m = mixture.log()
+        ratio = mine - early
         if divergence == "mean_kl":
-            distance = distance + (mixture * (2 * log_m - mine - early)).sum(-1)
+            # M (log M - log p) + M (log M - log q)
+            distance = distance + log_m.mul_(2).sub_(mine).sub_(early).mul_(mixture).sum(-1)
         else:
             distance = distance + (p[:, part] * (mine - log_m) + early_p * (early - log_m)).sum(-1)
+        ratios.append(log_sum_exp_(ratio))
     if divergence == "mean_kl":
         distance = distance / log_p.shape[1]
     return distance / 2, torch.stack(ratios).logsumexp(0)
@@ -140,4 +144,4 @@ def _passing(log_p, largest, alpha) -> tuple[Tensor, Tensor] | None:
 
 def _over(log_p, log_q, columns, passes) -> Tensor:
     ratio = log_p[:, columns] - log_q[:, columns]
-    return ratio.masked_fill(~passes, float("-inf")).logsumexp(-1)
+    return log_sum_exp_(ratio.masked_fill_(~passes, float("-inf")))
