@@ -53,7 +53,7 @@ def draw(
     grid = None if what == "layer" else _grid(results, models, tasks, what)
     with style.applied():
         figure = Figure(
-            figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.7, 1.5 + 0.34 * len(models))), layout="constrained"
+            figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.9, 1.7 + 0.34 * len(models))), layout="constrained"
         )
         panel = figure.subplots()
         colours, norm = _colours(grid)
@@ -72,7 +72,7 @@ def draw(
             bar.set_ticks(_middles(norm.boundaries), labels=[f"{value:g}" for value in grid])
         bar.minorticks_off()
         bar.ax.tick_params(length=0)
-        blank = f"  (– : at most {choices.LEAST_RECOVERY:.0%} recovered)" if np.isnan(cells).any() else ""
+        blank = f"\n(– : at most {choices.LEAST_RECOVERY:.0%} recovered)" if np.isnan(cells).any() else ""
         figure.suptitle(TITLE[what] + blank)
         style.save(figure, drawn, NUMBERS, stem)
 

@@ -1,5 +1,6 @@
 """Accuracy of task vectors against layer, a page per model and a panel per task (Figures 18 and 19)."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -47,7 +48,8 @@ def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
 def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
     """A panel per task, each with the accuracies without a vector as horizontal lines."""
     drawn = numbers(results, model, tasks)
-    columns = min(COLUMNS, len(tasks))
+    # As square as it goes: four tasks are two rows of two, the paper's nine three of three.
+    columns = min(COLUMNS, math.isqrt(len(tasks) - 1) + 1)
     rows = -(-len(tasks) // columns)
     with style.applied():
         figure = Figure(figsize=(2.3 * columns + 0.5, 1.7 * rows + 1.0), layout="constrained")

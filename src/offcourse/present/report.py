@@ -17,7 +17,15 @@ from offcourse.present import figure_sweep, forms, tables_dola
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
 
-METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
+# What a reader is told that each method asks.
+QUESTIONS = {
+    "function_vectors": "How much of what a model learns from examples in its prompt does a function vector give back "
+    "without them?",
+    "task_vectors": "How much does a task vector?",
+    "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
+    "logit_lens": "At which layer does it come to prefer its answer, and which layers change little (logit lens, apathy)?",
+}
+METHODS = tuple(QUESTIONS)
 SUFFIXES = ("parquet", "svg", "png")
 
 
@@ -45,6 +53,7 @@ def write(
     )
     page = environment.get_template("report.html.j2").render(
         study=study,
+        questions=[QUESTIONS[method] for method in study.get("methods", METHODS)],
         settings=settings(study),
         models=[_model(results, model) for model in models],
         tables=[_table(results, table, out) for table in tables],
