@@ -23,7 +23,7 @@ QUESTIONS = {
     "without them?",
     "task_vectors": "How much does a task vector?",
     "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
-    "logit_lens": "At which layer does it come to prefer its answer, and which layers change little (logit lens, apathy)?",
+    "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
 }
 METHODS = tuple(QUESTIONS)
 SUFFIXES = ("parquet", "svg", "png")
