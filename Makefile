@@ -46,7 +46,7 @@ format: $(INSTALLED) ## rewrite in the project's style
 	$(BIN)/snakefmt Snakefile rules
 
 bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
-	$(BIN)/python -m benchmarks.run
+	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py
