@@ -24,4 +24,8 @@ rule all:
     input:
         RESULTS / "report.html",
         # Named, or Snakemake would not miss them while a newer report is there (a job that failed takes its results away).
-        everything(),
+        results_of_study,
+
+
+onstart:
+    lock()

@@ -19,6 +19,7 @@ LAYERS = [
         "questions",
         "task_vector_prompts",
         "store",
+        "provenance",
     ],
     ["models"],
     ["engine"],

@@ -91,12 +91,23 @@ def _shots(results: Path, path: str) -> pd.Series:
     return icl.groupby("shots", sort=True)["hit"].mean()
 
 
+def read_items(results: Path, path: str, shots: int) -> int:
+    """How many items a pair's in-context accuracy with `shots` examples is over; `path` as of `icl_path`."""
+    return int((read_parquet(Path(results) / path, ICL)["shots"] == shots).sum())
+
+
 def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
     """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`."""
     sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
     return sweep.groupby(["layer", "split"], sort=True)["hit"].mean().unstack("split")
+
+
+def read_tv_items(results: Path, model: str, task: str, split: str) -> int:
+    """How many items each of its layers has in a split."""
+    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
+    return int(sweep.loc[sweep["split"] == split, "item"].nunique())
 
 
 def read_model(results: Path, model: str) -> dict[str, Any]:

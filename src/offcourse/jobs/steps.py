@@ -16,6 +16,7 @@ from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
 from offcourse.questions import questions_sha256
 from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
+from offcourse.release import release_path
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import release_list, word_list_sha256
@@ -40,6 +41,7 @@ class Step:
         the section called like the method; a step of several methods writes `section.key`, and reads the sections of
         the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
+    job: the rule that runs the step, when it is not called like it.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Step:
     switches: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
+    job: str = ""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule that runs the step."""
+        return self.job or self.name
 
     @property
     def runs_model(self) -> bool:
@@ -161,6 +169,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "task_vectors",
@@ -179,6 +188,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "dola",
@@ -207,6 +217,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
         Step(
             "apathy",
@@ -217,6 +228,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
     )
 }
@@ -240,6 +252,19 @@ def leaf_sha256(
         for method in step.methods
         if method in study.methods
     }
+
+
+def leaf_files(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> list[Path]:
+    """The downloaded files among what `leaf_sha256` digests; tracked ones are known by the digest of their rows."""
+    if step.on_questions:
+        release = registry.question_set(unit).release
+        return [release_path(release, downloads)] if release else []
+    if study.data != "release":
+        return []
+    lists = {release_list(registry.task(unit), method) for method in step.methods if method in study.methods}
+    return [release_path(spec, downloads) for spec in sorted(lists)]
 
 
 def release_lists(study: Study, registry: Registry) -> list[str]:

@@ -9,14 +9,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from offcourse import artefacts
 from offcourse.analysis import recovery, task_vectors
+from offcourse.analysis.cells import PAIRS, PERCENT, source
 from offcourse.analysis.results import (
     icl_path,
-    model_path,
     read_accuracy,
+    read_items,
     read_model,
     read_shots,
     sweep_path,
-    tv_icl_path,
     tv_sweep_path,
 )
 from offcourse.errors import OffcourseError
@@ -28,7 +28,6 @@ DEFAULT_STRENGTH = 1.0
 # that made its Table 3 takes the best of a list.
 DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
 LARGE_ABOVE = 27  # billions of parameters, rounded as in the models' names: Gemma 2 27B is small
-PERCENT, PAIRS = "% of model-task pairs", "pairs"
 
 CAPTION = (
     "Share of model-task pairs, with their count, whose best accuracy with a steering vector is at least the given "
@@ -57,7 +56,9 @@ def table3(
         pairs = read_pairs(results, models, tasks, default_heads)
         parts.append(function_vector_cells(pairs))
         lines += notes(pairs, default_heads)
-        before = float(pairs["few_shot"].iloc[-1])
+        last = pairs.iloc[-1]
+        behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
+        before = (float(last["few_shot"]), behind)
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, models, tasks, groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
@@ -70,8 +71,9 @@ def table3(
 def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:
     """One row per model and task. `large` says which default numbers of heads the model has.
 
-    `few_shot` is the accuracy with `shots` examples; `search` the best accuracy over all settings and layers;
-    `default` the same over the default settings, NaN when the sweep has none of them.
+    `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
+    and layers; `default` the same over the default settings, NaN when the sweep has none of them. `search_at` and
+    `default_at` are the row of the sweep that is best, the first of equals.
     """
     if default_heads not in DEFAULT_HEADS:
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
@@ -84,17 +86,12 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
             is_default = (sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(
                 DEFAULT_HEADS[default_heads][large]
             )
-            rows.append(
-                {
-                    "model": model,
-                    "task": task,
-                    "large": large,
-                    "shots": shots,
-                    "few_shot": few_shot,
-                    "search": sweep["accuracy"].max(),
-                    "default": sweep.loc[is_default, "accuracy"].max(),
-                }
-            )
+            row = {"model": model, "task": task, "large": large, "shots": shots, "few_shot": few_shot}
+            row["items"] = read_items(results, icl_path(model, task), shots)
+            for name, tried in (("search", sweep), ("default", sweep[is_default])):
+                best = None if tried.empty else tried.loc[tried["accuracy"].idxmax()]
+                row |= {name: float("nan") if best is None else best["accuracy"], f"{name}_at": best}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -107,18 +104,34 @@ def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, column in (("FV default", "default"), ("FV search", "search")):
         known = pairs[pairs[column].notna()]
-        sources = _sources(known, with_model=column == "default")
+        sources = [entry for pair in known.itertuples() for entry in _function_vector_sources(pair, f"{column}_at")]
         rows += _method_cells(method, known[column], known["few_shot"], sources)
     return artefacts.cells(rows)
 
 
+def _function_vector_sources(pair, chosen: str) -> list[dict]:
+    group, best = f"{pair.model} {pair.task}", getattr(pair, chosen)
+    where = {"n_heads": int(best["n_heads"]), "strength": float(best["strength"]), "layer": int(best["layer"])}
+    return [
+        source("best", sweep_path(pair.model, pair.task), where, best["n"], group=group),
+        source("few_shot", icl_path(pair.model, pair.task), {"shots": pair.shots}, pair.items, group=group),
+    ]
+
+
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     """The same for task vectors, from `analysis.task_vectors.read_pairs`."""
-    sources = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (tv_sweep_path, tv_icl_path)]
+    sources = []
+    for pair in pairs.itertuples():
+        group = f"{pair.model} {pair.task}"
+        where = {"split": pair.split, "layer": pair.layer}
+        sources.append(source("best", tv_sweep_path(pair.model, pair.task), where, pair.items, group=group))
+        sources += [
+            source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
+        ]
     return artefacts.cells(_method_cells("TV", pairs["best"], pairs["few_shot"], sources))
 
 
-def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[str]) -> list[tuple]:
+def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[dict]) -> list[tuple]:
     rows, pairs, sources = [], len(accuracies), json.dumps(sources)
     for quantile in QUANTILES:
         count = sum(recovery.reaches(best, quantile, base) for best, base in zip(accuracies, few_shot, strict=True))
@@ -215,9 +228,3 @@ def _or(numbers: tuple[int, ...]) -> str:
 
 def _names(pairs: pd.DataFrame) -> str:
     return ", ".join(f"{pair.model} {pair.task}" for pair in pairs.itertuples())
-
-
-def _sources(pairs: pd.DataFrame, with_model: bool) -> list[str]:
-    """The artefacts behind a row, relative to the study's folder; the default row needs the models' sizes too."""
-    files = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (sweep_path, icl_path)]
-    return files + [model_path(model) for model in pairs["model"].unique() if with_model]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from offcourse import artefacts
 from offcourse.analysis import truthfulness
+from offcourse.analysis.cells import P_VALUE, SHARE, source
 from offcourse.analysis.results import dola_path, read_dola, read_model
 from offcourse.present import forms
 
@@ -17,7 +18,6 @@ BUCKET_ALPHA = 0.1
 METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
 NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
 PROPORTIONS = ("mc1", "factor")
-UNIT = "share of questions"
 CAPTIONS = {
     1: "Truthfulness of the base model and of DoLa in its best setting by MC1.",
     2: "FACTOR accuracy of the base model and of DoLa in its best setting.",
@@ -42,12 +42,19 @@ class Run:
     metrics: pd.DataFrame
     blocks: int
     lead: str
+    removed: bool
 
     def at(self, bucket: str, alpha: float, variant: str) -> pd.DataFrame:
         """The questions of one setting, in order."""
         frame = self.metrics
         picked = (frame["bucket"] == bucket) & (frame["alpha"] == alpha) & (frame["variant"] == variant)
         return frame[picked].sort_values("question")
+
+    def source(self, role: str, setting: tuple[str, float, str], measure: str) -> dict:
+        """Where a number of one setting comes from, see `analysis.cells`."""
+        where = dict(zip(truthfulness.SETTING, setting, strict=True))
+        path = dola_path(self.model, self.questions)
+        return source(role, path, where, len(self.at(*setting)), measure, removed=self.removed)
 
     @property
     def buckets(self) -> list[str]:
@@ -94,7 +101,7 @@ def write(
             scores = read_dola(results, model, name)
             metrics = truthfulness.per_question(scores, removed)
             blocks = read_model(results, model)["layers"]
-            runs[form].append(Run(model, name, metrics, blocks, METRICS[form][0]))
+            runs[form].append(Run(model, name, metrics, blocks, METRICS[form][0], removed))
     for number in CAPTIONS:
         shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
         table = cells(number, shown, shared_ties)
@@ -113,7 +120,7 @@ def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
         for metric in METRICS[FORM_OF[number]]:
             for column, setting in settings(number, run):
                 rows.append(_cell(run, metric, column, setting, shared_ties))
-        rows += _comparison(number, run, shared_ties)
+        rows += _comparison(number, run)
     return artefacts.cells(rows)
 
 
@@ -138,30 +145,32 @@ def settings(number: int, run: Run) -> list[tuple[str, tuple[str, float, str]]]:
 
 def _cell(run: Run, metric: str, column: str, setting: tuple[str, float, str], shared_ties: bool) -> tuple:
     frame = run.at(*setting)
-    values = frame[f"{metric}_shared" if shared_ties and f"{metric}_shared" in frame else metric]
+    measure = f"{metric}_shared" if shared_ties and f"{metric}_shared" in frame else metric
+    values = frame[measure]
     low, high = truthfulness.wilson(values) if metric in PROPORTIONS else (None, None)
-    where = _row(run)
-    return where, f"{NAMES[metric]} {column}", values.mean(), len(values), low, high, UNIT, _sources(run)
+    sources = json.dumps([run.source("value", setting, measure)])
+    return _row(run), f"{NAMES[metric]} {column}", values.mean(), len(values), low, high, SHARE, sources
 
 
-def _comparison(number: int, run: Run, shared_ties: bool) -> list[tuple]:
+def _comparison(number: int, run: Run) -> list[tuple]:
     """Beside base and DoLa: McNemar's p, the share of ties and of masked best answers."""
     if number not in (1, 2):
         return []
-    base, dola = (run.at(*setting) for _, setting in settings(number, run))
-    rows = [("McNemar p", truthfulness.mcnemar(base[run.lead], dola[run.lead]), "p-value")]
-    for name, frame in (("base", base), ("DoLa", dola)):
-        rows.append((f"ties {name}", frame["tied"].mean(), UNIT))
-    rows.append(("masked best answers DoLa", dola["best_masked"].mean(), UNIT))
-    return [(_row(run), name, value, len(base), None, None, unit, _sources(run)) for name, value, unit in rows]
+    (_, base), (_, dola) = settings(number, run)
+    hits = run.at(*base)[run.lead], run.at(*dola)[run.lead]
+    found = [("McNemar p", truthfulness.mcnemar(*hits), P_VALUE, [("base", base, run.lead), ("DoLa", dola, run.lead)])]
+    for name, setting in (("base", base), ("DoLa", dola)):
+        found.append((f"ties {name}", run.at(*setting)["tied"].mean(), SHARE, [("value", setting, "tied")]))
+    masked = run.at(*dola)["best_masked"].mean()
+    found.append(("masked best answers DoLa", masked, SHARE, [("value", dola, "best_masked")]))
+    return [
+        (_row(run), name, value, len(hits[0]), None, None, unit, json.dumps([run.source(*entry) for entry in entries]))
+        for name, value, unit, entries in found
+    ]
 
 
 def _row(run: Run) -> str:
     return f"{run.model} ({run.questions})"
-
-
-def _sources(run: Run) -> str:
-    return json.dumps([dola_path(run.model, run.questions)])
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
