@@ -29,9 +29,13 @@ class Lab:
     def snakemake(self, *more) -> subprocess.CompletedProcess:
         return self._run(self.command(*more))
 
+    def offcourse(self, verb: str, *more) -> subprocess.CompletedProcess:
+        """One verb on the lab's study."""
+        where = ["--configfile", self.configfile, "--directory", self.folder]
+        return self._run([sys.executable, "-m", "offcourse", verb, *more, *where])
+
     def status(self) -> tuple[int, dict]:
-        where = ["--configfile", self.configfile, "--directory", self.folder, "--json"]
-        done = self._run([sys.executable, "-m", "offcourse", "status", *where])
+        done = self.offcourse("status", "--json")
         assert done.returncode in (0, 1), done.stderr
         states = json.loads(done.stdout)["states"]
         return done.returncode, {(s["step"], s["model"], s["task"]): s["why"] for s in states if not s["fresh"]}

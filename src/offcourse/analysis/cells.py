@@ -1,13 +1,6 @@
-"""What a cell of a table was computed from, and computing it again from nothing else.
+"""Computing a cell of a table or a point of a figure again, from nothing but what its `sources` name.
 
-`sources` of a cell is a JSON list of entries, each a selection of rows of one artefact:
-
-role      what the entry is for: `best`, `few_shot`, `base`, `DoLa`, `value`
-group     the model-task pair it belongs to; a role's entries of one group are averaged
-artefact  path relative to the study's folder
-where     values that select the rows: for a best-of-grid number the grid point that was chosen
-measure   what is averaged over the rows: a column of the artefact, or one of `truthfulness.per_question`
-n         number of items (rows, or questions) that the selection has
+See `analysis.sources` for what an entry is.
 """
 
 import json
@@ -17,30 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from offcourse.analysis import recovery, truthfulness
+from offcourse.analysis import choices, recovery, truthfulness
+from offcourse.analysis.sources import P_VALUE, PAIRS, PERCENT, SHARE
 from offcourse.errors import OffcourseError
 
-PERCENT, PAIRS, SHARE, P_VALUE = "% of model-task pairs", "pairs", "share of questions", "p-value"
+Entry = Mapping[str, Any]
+CHOICES = ("n_heads", "strength", "layer_percent")
 
 
-def source(
-    role: str, artefact: str, where: Mapping[str, Any], n: int, measure: str = "hit", group: str = "", **more: Any
-) -> dict[str, Any]:
-    """One entry; numpy's scalars become plain numbers."""
-    plain = {key: value.item() if hasattr(value, "item") else value for key, value in where.items()}
-    return {
-        "role": role,
-        "group": group,
-        "artefact": artefact,
-        "where": plain,
-        "measure": measure,
-        "n": int(n),
-        **more,
-    }
-
-
-def rows_of(results: Path, entry: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of an entry's artefact. Raises `OffcourseError` when they are not as many items as it says."""
+def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
+    """The rows that an entry selects. Raises `OffcourseError` when its artefact cannot be read or lacks a column."""
     path = Path(results) / entry["artefact"]
     try:
         rows = pd.read_parquet(path)
@@ -49,15 +28,23 @@ def rows_of(results: Path, entry: Mapping[str, Any]) -> pd.DataFrame:
     for column, value in entry["where"].items():
         if column not in rows:
             raise OffcourseError(f"{path} has no column {column!r}, which a cell names; run the workflow again.")
-        rows = rows[rows[column] == value]
+        rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
     return rows
 
 
-def items(results: Path, entry: Mapping[str, Any]) -> pd.Series:
-    """The numbers that an entry averages, one per item."""
+def items(results: Path, entry: Entry) -> pd.Series:
+    """The numbers that an entry averages, one per item.
+
+    Raises `OffcourseError` when they are not as many as the entry says.
+    """
+    if entry["artefact"].endswith(".json"):
+        facts = json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))
+        return pd.Series([facts[entry["measure"]]], dtype=float)
     rows = rows_of(results, entry)
-    if entry["measure"] in rows:
+    if entry["measure"] in rows and entry["measure"] not in CHOICES:
         values = rows[entry["measure"]].astype(float)
+    elif entry["measure"] in CHOICES:
+        values = rows["hit"].astype(float)
     else:
         values = truthfulness.per_question(rows, entry.get("removed", False))[entry["measure"]].astype(float)
     if len(values) != entry["n"]:
@@ -82,17 +69,64 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
     raise OffcourseError(f"cells of unit {cell['unit']!r} cannot be computed again by this version.")
 
 
-def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> float | None:
-    groups: dict[str, dict[str, list[float]]] = {}
+def plotted(point: Mapping[str, Any]) -> list[str]:
+    """The columns of a figure's row that its sources give again."""
+    roles = {entry["role"] for entry in json.loads(point["sources"])}
+    derived = {"sweep": ("value", "peak_recovery"), "post_best": ("change",), "low": ("mean", "scaled")}
+    names = [name for role, columns in derived.items() if role in roles for name in columns]
+    return [*names, *sorted(role for role in roles if role in point and role not in names)]
+
+
+def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> float | None:
+    """A number of a figure (a row of its parquet) from the artefacts that the row names; None where it is blank."""
+    entries = json.loads(point["sources"])
+    if column in ("value", "peak_recovery"):
+        return _choice(results, entries, column)
+    if column == "change":
+        return _change(results, entries)
+    if column == "scaled":
+        mean, low, high = (_mean_of(results, entries, role) for role in ("mean", "low", "high"))
+        return min(1.0, max(0.0, (mean - low) / (high - low))) if high > low else 0.0
+    return _mean_of(results, entries, column)
+
+
+def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """Mean of each role's entries, by group."""
+    means: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
-        groups.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(items(results, entry).mean())
+        means.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(items(results, entry).mean())
+    return {group: {role: _mean(values) for role, values in roles.items()} for group, roles in means.items()}
+
+
+def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[Entry]) -> float | None:
+    groups = _groups(results, entries)
     if not groups:
         return None
     quantile = float(cell["column"])
-    reached = sum(
-        recovery.reaches(_mean(roles["best"]), quantile, _mean(roles["few_shot"])) for roles in groups.values()
-    )
+    reached = sum(recovery.reaches(roles["best"], quantile, roles["few_shot"]) for roles in groups.values())
     return float(reached) if cell["unit"] == PAIRS else 100 * reached / len(groups)
+
+
+def _mean_of(results: Path, entries: Sequence[Entry], role: str) -> float:
+    mine = [entry for entry in entries if entry["role"] == role]
+    return _mean([roles[role] for roles in _groups(results, mine).values()])
+
+
+def _choice(results: Path, entries: Sequence[Entry], column: str) -> float | None:
+    by_role = {entry["role"]: entry for entry in entries}
+    accuracies = recovery.accuracy(rows_of(results, by_role["sweep"]))
+    few_shot, layers = (float(items(results, by_role[role]).mean()) for role in ("few_shot", "layers"))
+    best = choices.best_of(accuracies, few_shot, int(layers))
+    value = best[by_role["sweep"]["measure"] if column == "value" else column]
+    return None if pd.isna(value) else float(value)
+
+
+def _change(results: Path, entries: Sequence[Entry]) -> float | None:
+    changes = [
+        roles["post_best"] / roles["post_few_shot"] - roles["base_best"] / roles["base_few_shot"]
+        for roles in _groups(results, entries).values()
+    ]
+    return _mean(changes) if changes else None
 
 
 def _mean(values: Sequence[float]) -> float:

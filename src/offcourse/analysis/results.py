@@ -11,6 +11,11 @@ from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEE
 from offcourse.errors import OffcourseError
 
 
+def cie_path(model: str, task: str) -> str:
+    """The causal indirect effects of one pair."""
+    return f"{model}/cie/{task}.parquet"
+
+
 def sweep_path(model: str, task: str) -> str:
     """The sweep of one pair."""
     return f"{model}/fv_sweep/{task}.parquet"
@@ -91,9 +96,14 @@ def _shots(results: Path, path: str) -> pd.Series:
     return icl.groupby("shots", sort=True)["hit"].mean()
 
 
+def items_by_shots(results: Path, path: str) -> pd.Series:
+    """How many items a pair's in-context accuracy is over, by number of shots; `path` as of `icl_path`."""
+    return read_parquet(Path(results) / path, ICL)["shots"].value_counts().sort_index()
+
+
 def read_items(results: Path, path: str, shots: int) -> int:
-    """How many items a pair's in-context accuracy with `shots` examples is over; `path` as of `icl_path`."""
-    return int((read_parquet(Path(results) / path, ICL)["shots"] == shots).sum())
+    """The same for one number of shots."""
+    return int(items_by_shots(results, path).loc[shots])
 
 
 def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -70,9 +71,17 @@ def read_pairs(
     return pd.DataFrame(rows)
 
 
+class Peak(NamedTuple):
+    """Peak recovery of a task group, the layer it is at, and the group's tasks with their few-shot count."""
+
+    recovery: float
+    layer: int
+    shots: dict[str, int]
+
+
 def by_group(
     results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
-) -> dict[str, float]:
+) -> dict[str, Peak]:
     """Peak recovery by task group: best layer of the group's mean development accuracy / its mean few-shot accuracy.
 
     Linguistic and factual tasks stand alone, translations are averaged by direction, as the released tables are.
@@ -87,5 +96,7 @@ def by_group(
         accuracy = pd.concat([read_tv_sweep(results, model, name)["dev"] for name in names], axis=1).mean(axis=1)
         shots = [read_tv_shots(results, model, name) for name in names]
         few_shot = sum(float(series.loc[series.index.max()]) for series in shots) / len(shots)
-        recovered[group] = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
+        peak = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
+        counts = {name: int(series.index.max()) for name, series in zip(names, shots, strict=True)}
+        recovered[group] = Peak(peak, int(accuracy.idxmax()), counts)
     return recovered

@@ -63,33 +63,44 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     return list(states.values())
 
 
-def step_reasons(
-    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, shard: bool = True
-) -> list[str]:
-    """Why one result of a step is not what the workflow would make now; empty when it is.
-
-    shard: whether a damaged shard is a reason.
-    """
+def step_reasons(step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> list[str]:
+    """Why one result of a step is not what the workflow would make now; empty when it is."""
     artefact = layout.artefact(step.name, step.suffix, model, task)
     known = _intact([artefact], layout.record(step.name, model, task), layout)
     if isinstance(known, list):
         return known
+    if changed := step_changes(step, study, registry, layout, known):
+        return changed
+    damage = Store(layout.store).damage(known["key"], step.suffix)
+    return [f"its shard is damaged: {damage}"] if damage else []
+
+
+def step_changes(step: Step, study: Study, registry: Registry, layout: Layout, known: Mapping[str, Any]) -> list[str]:
+    """What the key of a result would have otherwise now than its record says."""
     try:
-        now = key_parts(step, study, registry, layout, model, task)
+        now = key_parts(step, study, registry, layout, known["model"], known["task"])
     except OffcourseError as error:
         return [str(error)]
-    if changed := differences(known["parts"], now):
-        return changed
-    damage = Store(layout.store).damage(known["key"], step.suffix) if shard else ""
-    return [f"its shard is damaged: {damage}"] if damage else []
+    return differences(known["parts"], now)
 
 
 def drawing_reasons(drawing: Drawing, study: Study, registry: Registry, layout: Layout, model: str | None) -> list[str]:
     """The same for the files of a job that makes facts, tables or figures."""
     outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
     known = _intact(outputs, layout.rule_record(drawing.rule, model), layout)
-    if isinstance(known, list):
-        return known
+    return known if isinstance(known, list) else drawing_changes(drawing, study, registry, layout, model, known)
+
+
+def drawing_changes(
+    drawing: Drawing,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str | None,
+    known: Mapping[str, Any],
+    hashed: Callable[[Path], str] = sha256,
+) -> list[str]:
+    """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
     code = code_behind(drawing.target)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"])}
@@ -102,7 +113,7 @@ def drawing_reasons(drawing: Drawing, study: Study, registry: Registry, layout: 
     return found or [
         f"{path} is not what it was drawn from"
         for path, digest in known["inputs"].items()
-        if not (layout.base / path).exists() or sha256(layout.base / path) != digest
+        if not (layout.base / path).exists() or hashed(layout.base / path) != digest
     ]
 
 

@@ -9,7 +9,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from offcourse import artefacts
 from offcourse.analysis import recovery, task_vectors
-from offcourse.analysis.cells import PAIRS, PERCENT, source
 from offcourse.analysis.results import (
     icl_path,
     read_accuracy,
@@ -19,6 +18,7 @@ from offcourse.analysis.results import (
     sweep_path,
     tv_sweep_path,
 )
+from offcourse.analysis.sources import PAIRS, PERCENT, source
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from offcourse import artefacts
 from offcourse.analysis import truthfulness
-from offcourse.analysis.cells import P_VALUE, SHARE, source
 from offcourse.analysis.results import dola_path, read_dola, read_model
+from offcourse.analysis.sources import P_VALUE, SHARE, source
 from offcourse.present import forms
 
 # Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
@@ -51,7 +51,7 @@ class Run:
         return frame[picked].sort_values("question")
 
     def source(self, role: str, setting: tuple[str, float, str], measure: str) -> dict:
-        """Where a number of one setting comes from, see `analysis.cells`."""
+        """Where a number of one setting comes from, see `analysis.sources`."""
         where = dict(zip(truthfulness.SETTING, setting, strict=True))
         path = dola_path(self.model, self.questions)
         return source(role, path, where, len(self.at(*setting)), measure, removed=self.removed)

@@ -20,6 +20,10 @@ SCHEMA = 2
 FIELDS = ("schema", "rule", "wildcards", "study", "inputs", "outputs", "parameters", "code", "made")
 
 
+class OlderRecordError(OffcourseError):
+    """A record of a schema that this version does not read."""
+
+
 class Stopwatch:
     """Start, end, peak memory and energy of a piece of work."""
 
@@ -89,7 +93,7 @@ def _refuse_other_schemas(path: Path) -> None:
     if older or (
         isinstance(found, dict) and found.get("schema", SCHEMA) != SCHEMA and isinstance(found["schema"], int)
     ):
-        raise OffcourseError(
+        raise OlderRecordError(
             f"{path} is a record of schema {found.get('schema', 1)}, this version writes schema {SCHEMA}. Run the "
             "workflow again: what the store still has is not computed anew."
         )
