@@ -195,6 +195,7 @@ CODE = """
 import dataclasses, sys
 from pathlib import Path
 from offcourse.errors import OffcourseError
+from offcourse.jobs.log import logged
 from offcourse.models.fetch import prepare
 from offcourse.registry import Registry
 
@@ -202,15 +203,13 @@ registry = Registry.load()
 model = dataclasses.replace(registry.model("tiny-llama"), name="other", **{columns})
 if {size}:
     limit_files({size})
-try:
+with logged("log"):
     prepare(model, registry, Path("models/other"), Path("packages"))
-except OffcourseError as error:
-    sys.exit(f"offcourse: {{error}}")
 """
 
 
 def prepare_elsewhere(tmp_path, size=None, **columns):
-    """`prepare` in a process of its own. size: no file may become larger."""
+    """`prepare` in a process of its own, with its log, as the workflow's script runs it. size: of the largest file."""
     return small_disk.run(CODE.format(columns=columns, size=size), tmp_path)
 
 
@@ -278,28 +277,35 @@ def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
 def test_a_commit_that_the_hub_does_not_have_is_named(hub, tmp_path):
     done = prepare_elsewhere(tmp_path, **HUB | {"revision": "b" * 40})
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("offcourse: other (some/model at bbbbbbbbbbbb)")
+    assert done.stderr.startswith("offcourse: other (some/model at bbbbbbbbbbbb)")
     assert nothing_left(tmp_path)
 
 
 def test_a_disk_that_the_download_fills_is_not_blamed_on_the_network(hub, tmp_path):
     done = prepare_elsewhere(tmp_path, size=500_000, **HUB)
     assert done.returncode == 1
-    said = done.stderr.splitlines()[-1]
-    assert said.startswith("offcourse: cannot write below models (model other): File too large.")
-    assert "network" not in said
+    assert done.stderr.startswith("offcourse: cannot write below models (model other): File too large.")
+    assert "network" not in done.stderr
     assert nothing_left(tmp_path)
 
 
 def test_a_disk_that_the_weights_fill_is_one_message(tmp_path):
     """`save_pretrained`, whose safetensors library does not raise OSError."""
     done = prepare_elsewhere(tmp_path, size=100_000)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
+    assert (done.returncode, done.stderr) == (
+        1,
         "offcourse: cannot write below models (model other): File too large. Nothing was changed; make room or permit "
-        "writing, then run the same command again."
+        "writing, then run the same command again.\n",
     )
-    assert "Traceback" not in done.stderr
     assert nothing_left(tmp_path)
     assert prepare_elsewhere(tmp_path).returncode == 0
     fetch.verify(tmp_path / "models" / "other")
+
+
+def test_terms_of_use_reach_the_terminal_before_anything_is_downloaded(tmp_path):
+    """A job's stderr goes to its log, where nobody looks; here the download then fails, which is said after them."""
+    done = prepare_elsewhere(tmp_path, licence_notice="Read the terms first.", source="local", repo="nowhere")
+    terms, failed = done.stderr.splitlines()
+    assert terms == "other: Read the terms first."
+    assert failed.startswith("offcourse: other: nowhere is neither a model folder")
+    assert (tmp_path / "log").read_text().splitlines() == [terms, failed]

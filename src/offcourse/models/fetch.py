@@ -27,7 +27,9 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
     Raises `OffcourseError` for what a user can mend: no network, a gated model, a wrong sha256, no space, no folder.
     """
     if model.licence_notice:
-        print(f"{model.name}: {model.licence_notice}", file=sys.stderr, flush=True)
+        # The stderr of a job is its log; terms that a download accepts must be on the terminal before it begins.
+        for stream in dict.fromkeys((sys.stderr, sys.__stderr__)):
+            print(f"{model.name}: {model.licence_notice}", file=stream, flush=True)
     with writing(f"below {folder.parent} (model {model.name})"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
