@@ -35,6 +35,7 @@ def _filled(*columns: str) -> pa.DataFrameSchema:
 TRUTHFULQA = _filled("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
 CONTINUATIONS = _filled("full_prefix", "completion", *(f"contradiction_{i}" for i in range(3)))
 OWN = _filled("question", "best", "true", "false")
+PRIMER = _filled("question", "answer")
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,50 @@ def load_questions(
         frame = read_tsv(path) if path.suffix == ".tsv" else _read_csv(path)
         reader = {"continuation": _continuations}.get(row.form, _own if path.suffix == ".tsv" else _truthfulqa)
         questions = list(reader(path, frame))
+    if not questions:
+        raise OffcourseError(f"{path} holds no question; add at least one row")
     return questions[:limit]
 
 
+def evaluated(
+    row: QuestionSet,
+    limit: int | None = None,
+    shots: int = 0,
+    resources: Path = RESOURCES,
+    downloads: Path = Path("downloads"),
+) -> tuple[list[Question], list[Question]]:
+    """The questions of a set that are put to a model, the first `limit`, and the demonstrations before each of them.
+
+    shots: number of demonstrations of texts to be continued (`factor_shots`); the paper does not say which its six
+    would be, and ours are the last ones of the set, which are then not evaluated. Other forms have none.
+    Raises `OffcourseError` as `load_questions` does, and for a set that is all demonstrations.
+    """
+    questions = load_questions(row, None, resources, downloads)
+    count = shots if row.form == "continuation" else 0
+    if len(questions) <= count:
+        raise OffcourseError(
+            f"{row.name}: protocol factor_shots takes the last {count} texts as demonstrations, but the set has "
+            f"{len(questions)} and none is left to evaluate. Use factor_shots: 0 or a longer set."
+        )
+    end = len(questions) - count
+    return questions[:end][:limit], questions[end:]
+
+
 def questions_sha256(
-    row: QuestionSet, limit: int | None = None, resources: Path = RESOURCES, downloads: Path = Path("downloads")
+    row: QuestionSet,
+    limit: int | None = None,
+    shots: int = 0,
+    resources: Path = RESOURCES,
+    downloads: Path = Path("downloads"),
 ) -> str:
-    """A digest that changes when the questions do; of released files the pinned one, known without a download."""
+    """A digest that changes when the questions do, or the demonstrations before them (see `evaluated`).
+
+    Of released files it is the pinned one, known without a download.
+    """
     if row.release:
         parts: list = [release_source(row.release, resources).sha256, limit]
     else:
-        parts = [asdict(question) for question in load_questions(row, limit, resources, downloads)]
+        parts = [asdict(question) for part in evaluated(row, limit, shots, resources, downloads) for question in part]
     if row.form == "primer":
         parts.append(primer(resources))
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
@@ -87,7 +121,8 @@ def questions_sha256(
 @lru_cache
 def primer(resources: Path = RESOURCES) -> str:
     """TruthfulQA's few-shot primer, up to and including the blank line before the question."""
-    demos = read_tsv(Path(resources) / "questions" / "primer.tsv")
+    path = Path(resources) / "questions" / "primer.tsv"
+    demos = _checked(path, read_tsv(path), PRIMER)
     shown = [f"Q: {demo.question}\nA: {demo.answer}\n\n" for demo in demos.itertuples()]
     return INSTRUCTION + "\n\n" + "".join(shown)
 
@@ -100,7 +135,7 @@ def prompt_text(form: str, question: Question, shots: Sequence[Question] = ()) -
     if form == "primer":
         return f"{primer()}Q: {question.text}\nA:"
     if form == "continuation":
-        return "".join(f"{shot.text} {shot.best}\n\n" for shot in shots if shot != question) + question.text
+        return "".join(f"{shot.text} {shot.best}\n\n" for shot in shots) + question.text
     raise ValueError(f"answers are not scored in the form {form!r}")
 
 
@@ -141,7 +176,9 @@ def _checked(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.
     except pa.errors.SchemaError as error:
         if error.reason_code == pa.errors.SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
             missing = [name for name in schema.columns if name not in frame]
-            raise OffcourseError(f"{path}: missing columns: {', '.join(missing)}") from error
+            raise OffcourseError(
+                f"{path}: missing columns: {', '.join(missing)}. It needs {', '.join(schema.columns)}."
+            ) from error
         line = int(error.failure_cases["index"].iloc[0]) + 2
         raise OffcourseError(f"{path}, row {line}: the cell in column {error.schema.name!r} is empty") from error
 
@@ -192,10 +229,17 @@ def _continuations(path: Path, frame: pd.DataFrame):
 
 def _from_json(path: Path) -> list[Question]:
     """The multiple-choice file: options with 1 (right, exactly one) or 0."""
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(item["question"], list(item["mc1_targets"].items())) for item in items]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OffcourseError(
+            f"{path} is not a list of questions as JSON, each with a question and mc1_targets, its options with 1 or 0 "
+            f"({type(error).__name__}: {error})"
+        ) from error
     questions = []
-    for number, item in enumerate(json.loads(path.read_text(encoding="utf-8")), start=1):
-        options = item["mc1_targets"]
-        true = [option for option, right in options.items() if right]
-        false = [option for option, right in options.items() if not right]
-        questions.append(_question(path, number, item["question"], true[0] if true else "", true, false))
+    for number, (text, options) in enumerate(rows, start=1):
+        true = [option for option, right in options if right]
+        false = [option for option, right in options if not right]
+        questions.append(_question(path, number, text, true[0] if true else "", true, false))
     return questions

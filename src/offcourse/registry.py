@@ -18,6 +18,15 @@ ARCHITECTURES = ("GPTJ", "GPTNeoX", "Llama", "Mistral", "Gemma2", "Gemma3", "Qwe
 FORMS = ("primer", "continuation", "letters")
 METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
+LARGE_ABOVE = 27  # billions of parameters
+
+
+def is_large(parameters: int) -> bool:
+    """Whether the study treats a model of so many parameters as large: other grids, other tables.
+
+    Billions are rounded as in the models' names, as the released code reads them there: Gemma 2 27B is small.
+    """
+    return round(parameters / 1e9) > LARGE_ABOVE
 
 
 @dataclass(frozen=True)

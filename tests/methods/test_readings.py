@@ -2,13 +2,20 @@
 
 import pytest
 import torch
+from homemade import with_model
 from oracles import plain_hidden_states
 
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
-from offcourse.methods.readings import apathy, lens, letter_tokens
+from offcourse.errors import OffcourseError
+from offcourse.jobs.run import Job
+from offcourse.jobs.steps import STEPS
+from offcourse.layout import Layout
+from offcourse.methods.readings import apathy, lens, letter_tokens, measure
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.questions import Lettered
+from offcourse.registry import Registry
+from offcourse.study.config import load_study
 
 PROMPTS = [[0, *((7 * i) % 500 + 2 for i in range(n))] for n in (25, 9, 30)]
 PROMPTS[2][:9] = PROMPTS[1][:9]
@@ -87,3 +94,13 @@ def test_letters_are_taken_as_the_released_code_takes_them():
     spaced = {" A": [29871, 319], " B": [29871, 350], " C": [29871, 315]}
     prompt = Lettered("...", "B", ("A", "C"))
     assert letter_tokens(spaced.__getitem__, prompt) == (29871, [319, 315])
+
+
+def test_a_question_longer_than_the_context_is_named(tmp_path):
+    registry = with_model(Registry.load(), tmp_path, "short", max_position_embeddings=32)
+    study = load_study({"study": "mine", "models": ["short"], "tasks": ["antonym"], "methods": ["logit_lens"]})
+    job = Job(STEPS["logit_lens"], study, registry, Layout("mine", tmp_path), "short", threads=1)
+    with pytest.raises(
+        OffcourseError, match=r"misconceptions-mc, question 1: \d+ tokens, but short reads 32. Use `limit`"
+    ):
+        measure(job, registry.question_set("misconceptions-mc"))

@@ -1,11 +1,14 @@
 """Where models come from, and every way in which they cannot be had."""
 
 import dataclasses
+import http.server
 import json
 import subprocess
+import threading
 import zipfile
 
 import pytest
+import small_disk
 
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
@@ -160,8 +163,6 @@ def test_the_hub_without_a_network_says_so(registry, tmp_path, monkeypatch):
 )
 def test_the_hub_refuses(registry, tmp_path, monkeypatch, status, code, says):
     """A real answer of a hub, from a server on this machine: what a gated model without a token gets."""
-    import http.server
-    import threading
 
     class Refuse(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -188,3 +189,123 @@ def test_the_hub_refuses(registry, tmp_path, monkeypatch, status, code, says):
             server.shutdown()
             thread.join()
     assert nothing_left(tmp_path)
+
+
+CODE = """
+import dataclasses, sys
+from pathlib import Path
+from offcourse.errors import OffcourseError
+from offcourse.jobs.log import logged
+from offcourse.models.fetch import prepare
+from offcourse.registry import Registry
+
+registry = Registry.load()
+model = dataclasses.replace(registry.model("tiny-llama"), name="other", **{columns})
+if {size}:
+    limit_files({size})
+with logged("log"):
+    prepare(model, registry, Path("models/other"), Path("packages"))
+"""
+
+
+def prepare_elsewhere(tmp_path, size=None, **columns):
+    """`prepare` in a process of its own, with its log, as the workflow's script runs it. size: of the largest file."""
+    return small_disk.run(CODE.format(columns=columns, size=size), tmp_path)
+
+
+@pytest.fixture
+def hub(prepared, tmp_path, monkeypatch):
+    """A server that is a hub with one model, at one commit and no other; what it was asked for."""
+    asked = []
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            path = self.path.split("?")[0]
+            api, files = f"/api/models/some/model/tree/{HUB['revision']}", f"/some/model/resolve/{HUB['revision']}/"
+            if path == api:
+                tree = [
+                    {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": sha256(file)[:40]}
+                    for file in prepared.iterdir()
+                ]
+                self.answer(json.dumps(tree).encode(), "application/json")
+            elif path.startswith(files):
+                file = prepared / path.removeprefix(files)
+                self.answer(file.read_bytes(), "application/octet-stream", ETag=f'"{sha256(file)}"')
+            else:
+                self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def answer(self, body, kind, **headers):
+            self.send_response(200)
+            headers |= {"Content-Type": kind, "Content-Length": str(len(body)), "X-Repo-Commit": HUB["revision"]}
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
+    done = prepare_elsewhere(tmp_path, **HUB)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "models" / "other"
+    fetch.verify(folder)
+    assert fetch.weights_digest(folder) == fetch.weights_digest(prepared)
+    assert load(folder, "Llama", "float32").layers == 4
+    of_the_model = [path for path in hub if "some/model" in path]
+    assert any("model.safetensors" in path for path in of_the_model)
+    assert all(HUB["revision"] in path for path in of_the_model)
+
+
+def test_a_commit_that_the_hub_does_not_have_is_named(hub, tmp_path):
+    done = prepare_elsewhere(tmp_path, **HUB | {"revision": "b" * 40})
+    assert done.returncode == 1
+    assert done.stderr.startswith("offcourse: other (some/model at bbbbbbbbbbbb)")
+    assert nothing_left(tmp_path)
+
+
+def test_a_disk_that_the_download_fills_is_not_blamed_on_the_network(hub, tmp_path):
+    done = prepare_elsewhere(tmp_path, size=500_000, **HUB)
+    assert done.returncode == 1
+    assert done.stderr.startswith("offcourse: cannot write below models (model other): File too large.")
+    assert "network" not in done.stderr
+    assert nothing_left(tmp_path)
+
+
+def test_a_disk_that_the_weights_fill_is_one_message(tmp_path):
+    """`save_pretrained`, whose safetensors library does not raise OSError."""
+    done = prepare_elsewhere(tmp_path, size=100_000)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "offcourse: cannot write below models (model other): File too large. Nothing was changed; make room or permit "
+        "writing, then run the same command again.\n",
+    )
+    assert nothing_left(tmp_path)
+    assert prepare_elsewhere(tmp_path).returncode == 0
+    fetch.verify(tmp_path / "models" / "other")
+
+
+def test_terms_of_use_reach_the_terminal_before_anything_is_downloaded(tmp_path):
+    """A job's stderr goes to its log, where nobody looks; here the download then fails, which is said after them."""
+    done = prepare_elsewhere(tmp_path, licence_notice="Read the terms first.", source="local", repo="nowhere")
+    terms, failed = done.stderr.splitlines()
+    assert terms == "other: Read the terms first."
+    assert failed.startswith("offcourse: other: nowhere is neither a model folder")
+    assert (tmp_path / "log").read_text().splitlines() == [terms, failed]

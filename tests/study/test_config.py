@@ -1,5 +1,6 @@
 """The configuration: its keys and defaults, and one clear message for each way to get it wrong."""
 
+import shutil
 from typing import get_args
 
 import pytest
@@ -141,7 +142,10 @@ BAD = [
     ({"task_vectors": {"dev_items": -1}}, "task_vectors.dev_items: expected a whole number"),
     ({"dola": {"limit": 0}}, "dola.limit: expected null or a whole number"),
     ({"dola": {"alphas": [1.5]}}, r"dola.alphas\[0\]: expected a number from 0 to below 1"),
+    ({"dola": {"alphas": [0.1, 1.0]}}, r"dola.alphas\[1\]: expected a number from 0 to below 1, got 1.0"),
+    ({"dola": {"alphas": [-0.1]}}, r"dola.alphas\[0\]: expected a number from 0 to below 1, got -0.1"),
     ({"dola": {"buckets": ["50-0"]}}, "dola.buckets: expected auto, or a list of percentages"),
+    ({"dola": {"buckets": ["50-150"]}}, r"dola.buckets: expected .* from 0 to 100, such as 0-50, got \['50-150'\]"),
     ({"dola": {"length_bias": -20}}, "dola.length_bias: expected a number from 0 up"),
     ({"logit_lens": {"questions": []}}, "logit_lens.questions: expected at least one"),
     ({"numerics": {"dtype": "fp16"}}, "numerics.dtype: expected one of auto, float32, bfloat16, float16, got 'fp16'"),
@@ -209,6 +213,46 @@ def test_check_suggests_models_and_tasks():
         load_study({**LEAST, "tasks": ["antonyn"]}).check(registry)
     with pytest.raises(OffcourseError, match="task english-italian; use data: embedded"):
         load_study({**LEAST, "tasks": ["english-italian"], "data": "release"}).check(registry)
+
+
+def broken(tmp_path, file: str, change):
+    """A copy of the resources in which `change` was made to the text of one file."""
+    resources = tmp_path / "resources"
+    shutil.copytree(RESOURCES, resources, ignore=shutil.ignore_patterns("downloads"))
+    text = (resources / file).read_text(encoding="utf-8")
+    (resources / file).write_text(change(text), encoding="utf-8")
+    return resources
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("questions/passages.tsv", lambda text: text.replace("completion", "ending", 1), "missing columns: completion"),
+        ("questions/misconceptions.tsv", lambda text: text + "Why?\tSo\tSo\t\n", "row 72: the cell in column 'false'"),
+        ("questions/misconceptions.tsv", lambda text: text + "one cell\n", "line 72: expected 4 tab-separated cells"),
+        ("questions/primer.tsv", lambda text: text.replace("answer", "reply", 1), "missing columns: answer"),
+        ("words/antonyms.tsv", lambda text: text + "big\t\n", "line 302: the entry in column .* is empty"),
+    ],
+)
+def test_a_mistake_in_our_own_lists_is_told_before_anything_runs(tmp_path, file, change, message):
+    """The Snakefile and `offcourse status` call this first; later it would come out of a rule's params."""
+    study = load_study(LEAST | {"methods": ["function_vectors", "dola", "logit_lens"]})
+    study.check(Registry.load())
+    with pytest.raises(OffcourseError, match=f"{file.split('/')[1]}.*{message}") as caught:
+        study.check(Registry.load(), broken(tmp_path, file, change))
+    assert str(caught.value).count("\n") == 0
+
+
+def test_question_sets_of_a_method_that_is_not_run_are_left_alone(tmp_path):
+    resources = broken(tmp_path, "questions/passages.tsv", lambda text: "")
+    load_study(LEAST).check(Registry.load(), resources)
+
+
+def test_demonstrations_that_leave_nothing_to_evaluate_are_told_before_anything_runs(tmp_path):
+    resources = broken(tmp_path, "questions/passages.tsv", lambda text: "\n".join(text.split("\n")[:7]) + "\n")
+    study = load_study(LEAST | {"methods": ["dola"], "protocol": {"factor_shots": 6}})
+    with pytest.raises(OffcourseError, match="passages: protocol factor_shots takes the last 6 .* the set has 6"):
+        study.check(Registry.load(), resources)
 
 
 # ------------------------------------------------------------------------------------------------- protocol

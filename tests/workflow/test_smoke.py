@@ -59,12 +59,13 @@ def test_a_bad_study_is_one_message_before_anything_runs(tmp_path):
 
 
 def test_a_model_that_cannot_be_had_stops_the_run_before_any_step(tmp_path):
-    """A local folder that is not there, beside a model that could run."""
+    """A local folder that is not there, beside a model that could run; its terms of use are said first."""
     resources = tmp_path / "resources"
     subprocess.run(["cp", "-r", CHECKOUT / "resources", resources], check=True)
     table = resources / "models.tsv"
     good = next(line for line in table.read_text().splitlines() if line.startswith("tiny-llama\t"))
     bad = good.replace("tiny-llama\t", "absent\t").replace("\trandom\tLlama\t0\t", "\tlocal\t/nowhere\t\t")
+    bad = bad.replace("\tMIT\t\t", "\tMIT\tRead the terms first.\t")
     table.write_text(table.read_text() + bad + "\n")
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | {"models": ["tiny-llama", "absent"]}))
@@ -76,6 +77,7 @@ def test_a_model_that_cannot_be_had_stops_the_run_before_any_step(tmp_path):
         del os.environ["OFFCOURSE_RESOURCES"]
     assert done.returncode != 0
     assert "absent: /nowhere is neither a model folder" in done.stderr
+    assert "absent: Read the terms first." in done.stderr.partition("absent: /nowhere")[0]
     # Making prompts needs a tokenizer only; nothing that needs a model may have run.
     assert {path.parent.name for path in (tmp_path / "lab").rglob("*.parquet")} <= {"prompts"}
     assert not list((tmp_path / "lab").rglob("model.json"))

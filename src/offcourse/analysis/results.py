@@ -56,6 +56,16 @@ def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
     return read_parquet(Path(results) / dola_path(model, questions), DOLA)
 
 
+def read_premature_layers(results: Path, model: str, questions: str) -> pd.DataFrame:
+    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false)."""
+    path = Path(results) / dola_path(model, questions)
+    chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
+    if chosen is None:
+        raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
+    rows = [(bucket, int(layer), tokens) for bucket, layers in chosen.items() for layer, tokens in layers.items()]
+    return pd.DataFrame(rows, columns=["bucket", "layer", "tokens"])
+
+
 def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
     """The logit lens, see `artefacts.LOGIT_LENS`."""
     return read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from offcourse.engine.exponentials import exp_, log_sum_exp_
 
-# Bytes of one layer's logits: as many states are unembedded together as fit. Three such tensors are alive at once.
-LOGITS = 128 << 20
-# Words of one slice of the elementwise work.
-WORDS = 2048
+# Bytes of the logits of all layers: as many states are compared together as fit, which bounds memory.
+LOGITS = 512 << 20
+# Bytes of one slice of the vocabulary in the elementwise work, which then stays in a core's cache.
+SLICE = 1 << 20
 
 
 @dataclass
@@ -59,13 +59,13 @@ def contrast(
     alphas: thresholds for `normaliser`; a token passes when its mature probability is at least alpha times the largest.
     """
     parts, targets = [], []
-    together = max(1, LOGITS // (4 * head.weight.shape[0]))
+    together = max(1, LOGITS // (4 * (1 + len(hidden)) * head.weight.shape[0]))
     for start in range(0, len(final), together):
         mine = ((state >= start) & (state < start + together)).nonzero()[:, 0]
         rows = slice(start, start + together)
-        layers = {layer: states[rows] for layer, states in hidden.items()}
+        layers = [states[rows] for states in hidden.values()]
         parts.append(
-            _contrast(head, softcap, final[rows], layers, state[mine] - start, token[mine], divergence, alphas)
+            _contrast(head, softcap, [final[rows], *layers], state[mine] - start, token[mine], divergence, alphas)
         )
         targets.append(mine)
     order = torch.argsort(torch.cat(targets))
@@ -75,59 +75,70 @@ def contrast(
     return Contrast(**{name: value.cpu() for name, value in joined.items()})
 
 
-def _contrast(head, softcap, final, hidden, state, token, divergence, alphas) -> Contrast:
-    log_p = _log_probabilities(head, softcap, final)
-    state, token = state.to(log_p.device), token.to(log_p.device)
-    p = exp_(log_p.clone())
+def _contrast(head, softcap, layers, state, token, divergence, alphas) -> Contrast:
+    """`layers`: [states, width] each, the mature one first."""
+    logs = _log_probabilities(head, softcap, layers)
+    log_p, log_q = logs[0], logs[1:]
+    state, token = state.to(logs.device), token.to(logs.device)
     largest = log_p.amax(-1)
+    distance, whole = _apart(log_p, log_q, divergence)
     passing = [_passing(log_p, largest, alpha) for alpha in alphas]
-    log_early, distances, normalisers = [], [], []
-    for states in hidden.values():
-        log_q = _log_probabilities(head, softcap, states)
-        log_early.append(log_q[state, token])
-        distance, normaliser = _apart(log_p, p, log_q, divergence)
-        distances.append(distance)
-        normalisers.append(torch.stack([normaliser if of is None else _over(log_p, log_q, *of) for of in passing]))
     return Contrast(
         log_p=log_p[state, token],
-        log_early=torch.stack(log_early),
+        log_early=log_q[:, state, token],
         largest=largest,
         smallest=log_p.amin(-1),
-        distance=torch.stack(distances),
-        normaliser=torch.stack(normalisers, 1),
+        distance=distance,
+        normaliser=torch.stack([whole if of is None else _over(log_p, log_q, *of) for of in passing]),
     )
 
 
-def _log_probabilities(head, softcap, states) -> Tensor:
-    """[states, vocabulary] float32; normalised in place, a slice of the vocabulary at a time."""
+def _log_probabilities(head, softcap, layers) -> Tensor:
+    """[layers, states, vocabulary] float32. One product for all layers, so that the weights are read once."""
     if head.weight.is_meta:
-        logits = head(states).float()
+        logits = head(torch.cat(layers)).float()
+        slices = [logits]
     else:
         weight = head.weight
-        states = states.to(weight.device, weight.dtype)
-        logits = torch.nn.functional.linear(states, weight, head.bias).float()
+        states = torch.cat([states.to(weight.device, weight.dtype) for states in layers])
+        logits = torch.empty(len(states), len(weight), dtype=torch.float32, device=weight.device)
+        slices = logits.split(_words(len(states)), -1)
+        start = 0
+        for part in slices:
+            words = slice(start, start + part.shape[1])
+            if weight.dtype == torch.float32:
+                torch.mm(states, weight[words].T, out=part)
+            else:
+                part.copy_(states @ weight[words].T)
+            if head.bias is not None:
+                part += head.bias[words]
+            start = words.stop
     if softcap is not None:
-        logits = torch.tanh(logits / softcap) * softcap
-    total = torch.stack([log_sum_exp_(part.clone()) for part in logits.split(WORDS, -1)]).logsumexp(0)
-    return logits.sub_(total[:, None])
+        for part in slices:
+            part.div_(softcap).tanh_().mul_(softcap)
+    total = torch.stack([log_sum_exp_(part.clone()) for part in slices]).logsumexp(0)
+    return logits.sub_(total[:, None]).view(len(layers), -1, logits.shape[1])
 
 
-def _apart(log_p, p, log_q, divergence) -> tuple[Tensor, Tensor]:
-    """[states] each: the divergence, and the log-sum-exp of `log_p - log_q`."""
+def _words(rows: int) -> int:
+    """Words in a slice of `rows` rows."""
+    return max(64, SLICE // (4 * rows))
+
+
+def _apart(log_p, log_q, divergence) -> tuple[Tensor, Tensor]:
+    """[layers, states] each: the divergence, and the log-sum-exp of `log_p - log_q`."""
     distance, ratios = 0.0, []
-    for start in range(0, log_p.shape[1], WORDS):
-        part = slice(start, start + WORDS)
-        mine, early = log_p[:, part], log_q[:, part]
-        early_p = exp_(early.clone())
-        mixture = (p[:, part] + early_p).div_(2)
+    words = _words(log_q.shape[0] * log_q.shape[1])
+    for mine, early in zip(log_p.split(words, -1), log_q.split(words, -1), strict=True):
+        p, q = exp_(mine.clone()), exp_(early.clone())
+        mixture = (p + q).div_(2)
         log_m = mixture.log()
-        ratio = mine - early
         if divergence == "mean_kl":
             # M (log M - log p) + M (log M - log q)
             distance = distance + log_m.mul_(2).sub_(mine).sub_(early).mul_(mixture).sum(-1)
         else:
-            distance = distance + (p[:, part] * (mine - log_m) + early_p * (early - log_m)).sum(-1)
-        ratios.append(log_sum_exp_(ratio))
+            distance = distance + (p * (mine - log_m) + q * (early - log_m)).sum(-1)
+        ratios.append(log_sum_exp_(mine - early))
     if divergence == "mean_kl":
         distance = distance / log_p.shape[1]
     return distance / 2, torch.stack(ratios).logsumexp(0)
@@ -143,5 +154,5 @@ def _passing(log_p, largest, alpha) -> tuple[Tensor, Tensor] | None:
 
 
 def _over(log_p, log_q, columns, passes) -> Tensor:
-    ratio = log_p[:, columns] - log_q[:, columns]
+    ratio = log_p[:, columns] - log_q[:, :, columns]
     return log_sum_exp_(ratio.masked_fill_(~passes, float("-inf")))

@@ -54,6 +54,15 @@ def _depths(parents: Sequence[int]) -> list[int]:
     return depths
 
 
+def shared_beginning(prompts: Sequence[Sequence[int]], most: int) -> int:
+    """Number of tokens, at most `most`, with which all prompts begin."""
+    first = prompts[0]
+    length = min([most, *map(len, prompts)])
+    for prompt in prompts:
+        length = next((i for i in range(length) if prompt[i] != first[i]), length)
+    return length
+
+
 def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[slice, Forest]]:
     """Cut consecutive prompts into forests of at most about `budget` tokens (a longer prompt is alone in its forest).
 

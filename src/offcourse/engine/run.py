@@ -14,7 +14,7 @@ from torch import Tensor
 
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
-from offcourse.engine.forest import Forest, forests
+from offcourse.engine.forest import Forest, forests, shared_beginning
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.load import LanguageModel
 
@@ -25,10 +25,19 @@ CPU_ROWS, GPU_ROWS = 512, 4096
 
 @dataclass(frozen=True)
 class Context:
-    """A beginning that many prompts share, and its keys and values per layer."""
+    """A beginning that many prompts share, and its keys and values per layer: [kv_heads, tokens, head_dim] each."""
 
     tokens: tuple[int, ...]
     kept: dict[int, tuple[Tensor, Tensor]]
+
+    def followed_by(self, tokens: tuple[int, ...], kept: dict[int, tuple[Tensor, Tensor]]) -> "Context":
+        """Both as one: `kept` are the keys and values of `tokens`, which were run behind this beginning."""
+        joined = {
+            layer: tuple(torch.cat([old, new], 1) for old, new in zip(self.kept[layer], parts, strict=True))
+            for layer, parts in kept.items()
+            if self.tokens
+        }
+        return Context(self.tokens + tokens, joined or kept)
 
 
 @dataclass(frozen=True)
@@ -134,14 +143,19 @@ class Engine:
         return out[:1], out[1:]
 
     @torch.inference_mode()
-    def keep(self, tokens: Sequence[int]) -> Context:
-        """Run the beginning `tokens` once and keep what later prompts need of it."""
-        kept: dict[int, tuple[Tensor, Tensor]] = {}
-        if tokens:
-            state = PassState(len(tokens), explicit=self.explicit, keep=len(tokens), kept=kept)
+    def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
+        """Run the beginning `tokens` once and keep what later prompts need of it, at most `max_rows` tokens in a pass.
+
+        context: what was kept of tokens that come before them; the result then stands for both.
+        """
+        context = context or Context((), {})
+        for start in range(0, len(tokens), self.max_rows):
+            part, before = tuple(tokens[start : start + self.max_rows]), len(context.tokens)
+            state = PassState(len(part), explicit=self.explicit, keep=len(part), context=context.kept)
             with running(state):
-                self.model.forward(torch.tensor(list(tokens)), torch.arange(len(tokens)))
-        return Context(tuple(tokens), kept)
+                self.model.forward(torch.tensor(part), torch.arange(before, before + len(part)))
+            context = context.followed_by(part, state.kept)
+        return context
 
     def states(
         self,
@@ -153,10 +167,17 @@ class Engine:
         """Residual streams at some positions of each prompt, from one pass per forest of prompts.
 
         context: a beginning that all prompts have (they are given whole) and that was run before. Positions must lie
-        behind it.
+        behind it. If the prompts do not fit into one forest, what else they share is run once before and kept as well.
         """
-        begin = len(context.tokens) if context else 0
-        for part, forest in self._cut([prompt[begin:] for prompt in prompts]):
+        context = context or Context((), {})
+        parts = self._cut_behind(prompts, context)
+        if len(parts) > 1:
+            # Each part would begin with what the prompts share.
+            shared = shared_beginning(prompts, min(min(places) for places in positions))
+            context = self.keep(prompts[0][len(context.tokens) : shared], context)
+            parts = self._cut_behind(prompts, context)
+        begin = len(context.tokens)
+        for part, forest in parts:
             paths = [
                 [path[position - begin] for position in places]
                 for path, places in zip(forest.where, positions[part], strict=True)
@@ -225,6 +246,9 @@ class Engine:
 
     def _cut(self, prompts):
         return forests(prompts, self.max_rows)
+
+    def _cut_behind(self, prompts, context: Context) -> list[tuple[slice, Forest]]:
+        return list(self._cut([prompt[len(context.tokens) :] for prompt in prompts]))
 
     def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
         return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability)

@@ -46,7 +46,7 @@ def write_facts(job: Job, out: Path) -> None:
         "class": row.architecture,
         **loaded,
         "adds_bos": job.tokenizer.adds_bos,
-        "parameters": sum(parameter.numel() for parameter in model.module.parameters()),
+        "parameters": model.parameters,
         "dtype": str(model.module.dtype).removeprefix("torch."),
         "weights_digest": weights_digest(job.folder),
         "checks": checks,

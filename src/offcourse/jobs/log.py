@@ -1,6 +1,7 @@
 """Where a job's messages go: its log file, and for an error that a user can mend, one clear message."""
 
 import contextlib
+import io
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,13 +15,17 @@ def logged(path: str) -> Iterator[None]:
 
     Any other error is written with its traceback and raised on.
     """
-    with open(path, "w", buffering=1, encoding="utf-8") as log:
+    # Unbuffered: nothing is left to be written when the file is closed, which a full disk would refuse.
+    with io.TextIOWrapper(io.FileIO(path, "w"), encoding="utf-8", write_through=True) as log:
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
         except OffcourseError as error:
-            print(f"offcourse: {error}", file=log)
+            # The message may be about the very disk that the log is on; the terminal gets it in any case.
+            with contextlib.suppress(OSError):
+                print(f"offcourse: {error}", file=log)
             sys.exit(f"offcourse: {error}")
         except BaseException:
-            traceback.print_exc(file=log)
+            with contextlib.suppress(OSError):
+                traceback.print_exc(file=log)
             raise

@@ -246,7 +246,8 @@ def leaf_sha256(
     if step.on_questions:
         [method] = step.methods
         limit = getattr(study, method).limit
-        return {method: questions_sha256(registry.question_set(unit), limit, RESOURCES, downloads)}
+        shots = int(study.protocol.factor_shots) if "factor_shots" in step.switches else 0
+        return {method: questions_sha256(registry.question_set(unit), limit, shots, RESOURCES, downloads)}
     return {
         method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
         for method in step.methods

@@ -18,15 +18,14 @@ from tqdm import tqdm
 
 from offcourse.engine import Engine
 from offcourse.engine.contrast import Contrast, contrast
+from offcourse.engine.forest import shared_beginning
 from offcourse.errors import OffcourseError
-from offcourse.questions import Question, load_questions, prompt_text
-from offcourse.registry import RESOURCES, QuestionSet
+from offcourse.questions import Question, evaluated, prompt_text
+from offcourse.registry import RESOURCES, QuestionSet, is_large
 
-# Percentages of depth. The study cut its large models (80 blocks) into four parts, and the small ones as overlapping.
+# Percentages of depth. The study cut its large models into four parts, and the small ones as overlapping.
 BUCKETS = {"small": ("0-50", "25-75", "50-100", "0-100"), "large": ("0-25", "25-50", "50-75", "75-100")}
-LARGE_ABOVE = 27e9
 MASKED_SCORE = -1000.0
-DTYPES = {"float64": np.float64, torch.float32: np.float32, torch.float16: np.float16}
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,7 @@ class Answer:
 def compute(job, row: QuestionSet) -> pd.DataFrame:
     """Scores under `artefacts.DOLA`; `attrs["premature_layers"]` counts the chosen layers per bucket."""
     settings = job.parameters
-    questions = load_questions(row, None, RESOURCES, job.layout.downloads)
-    # The paper does not say which texts would be its six demonstrations; the last ones of the set are ours.
-    shots = questions[len(questions) - int(settings["factor_shots"]) :]
-    questions = questions[: settings["limit"]]
+    questions, shots = evaluated(row, settings["limit"], int(settings["factor_shots"]), RESOURCES, job.layout.downloads)
     engine, tokenizer = job.engine, job.tokenizer
     answers = [
         answer
@@ -69,8 +65,7 @@ def compute(job, row: QuestionSet) -> pd.DataFrame:
                 f"{row.name}, question {answer.question + 1}: {len(answer.ids)} tokens with its answer, but "
                 f"{job.model} reads {engine.model.context}. Use `limit`, or leave this question set out for this model."
             )
-    parameters = job.registry.model(job.model).parameters
-    buckets = candidate_layers(settings["buckets"], engine.model.layers, large=(parameters or 0) > LARGE_ABOVE)
+    buckets = candidate_layers(settings["buckets"], engine.model.layers, is_large(engine.model.parameters))
     frames, chosen = [], {bucket: np.zeros(engine.model.layers, int) for bucket in buckets}
     quiet = not os.isatty(2)
     for scored in tqdm(
@@ -100,12 +95,17 @@ def tokenized(encode, text: str, question: Question, number: int) -> Iterator[An
 def candidate_layers(asked: str | Sequence[str], layers: int, large: bool = False) -> dict[str, list[int]]:
     """Premature layers of each bucket: every second one from the lower to the upper bound, the mature layer left out.
 
-    Layer j is the input of block j (0: the embeddings).
+    Layer j is the input of block j (0: the embeddings). Raises `OffcourseError` for a bucket that no model has.
     """
     buckets = BUCKETS["large" if large else "small"] if asked == "auto" else asked
     found = {}
     for bucket in buckets:
-        low, high = (int(int(part) / 100 * layers) for part in bucket.split("-"))
+        low, high = (int(part) * layers // 100 for part in bucket.split("-"))
+        if not low < layers or high > layers:
+            raise OffcourseError(
+                f"dola.buckets: {bucket} goes beyond the model's {layers} layers. A bucket is two percentages of "
+                "depth, from 0 to 100, such as 50-100."
+            )
         found[bucket] = [layer for layer in range(low, high + 1, 2) if layer < layers]
     return found
 
@@ -126,7 +126,7 @@ def scores(
     settings: `alphas`, `length_bias` (the constant) and the protocol's switches of DoLa.
     """
     layers = sorted({layer for members in buckets.values() for layer in members})
-    shared = _shared([answer.ids for answer in answers], [answer.last for answer in answers])
+    shared = shared_beginning([answer.ids for answer in answers], min(answer.last for answer in answers))
     context = engine.keep(answers[0].ids[:shared])
     removed = settings["dola_mask"] == "removed"
     alphas = tuple(settings["alphas"]) if removed else (0.0,)
@@ -147,17 +147,7 @@ def scores(
             )
             pieces.append((numbers, state))
             spans.append([len(answer.targets) for answer in mine])
-        yield _grid(group, pieces, spans, layers, buckets, settings, engine.model.module.dtype)
-
-
-def _shared(sequences: Sequence[Sequence[int]], lasts: Sequence[int]) -> int:
-    """Length of the beginning that all sequences have, before the first position that is read."""
-    first = sequences[0]
-    length = min(lasts)
-    for ids in sequences:
-        length = min(length, len(ids))
-        length = next((i for i in range(length) if ids[i] != first[i]), length)
-    return length
+        yield _grid(group, pieces, spans, layers, buckets, settings, engine.model)
 
 
 def _normed(engine: Engine, hidden: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
@@ -165,42 +155,47 @@ def _normed(engine: Engine, hidden: Mapping[int, torch.Tensor]) -> dict[int, tor
         return {layer: engine.model.norm(states) for layer, states in hidden.items()}
 
 
-def _grid(group, pieces, spans, layers, buckets, settings, dtype) -> Scored:
+def _grid(group, pieces, spans, layers, buckets, settings, model) -> Scored:
     """All settings of one question from the numbers of its tokens."""
     place = {layer: index for index, layer in enumerate(layers)}
-    chosen = {bucket: np.zeros(max(layers) + 1, int) for bucket in buckets}
+    chosen = {bucket: np.zeros(model.layers, int) for bucket in buckets}
     columns: dict[tuple[str, float, str], list[tuple[np.ndarray, np.ndarray]]] = {}
     for numbers, state in pieces:
         for key, values, masked, layer in settings_of(numbers, state, place, buckets, settings):
             columns.setdefault(key, []).append((values, masked))
             if layer is not None:
-                chosen[key[0]] += np.bincount(layer, minlength=len(chosen[key[0]]))
-    lengths = np.concatenate([np.asarray(span) for span in spans])
-    ends = np.cumsum(lengths)
-    identity = {
-        "question": [answer.question for answer in group],
-        "answer": [answer.answer for answer in group],
-        "kind": [answer.kind for answer in group],
-        "tokens": lengths,
-    }
-    kind = DTYPES["float64"] if settings["score_dtype"] == "float64" else DTYPES.get(dtype, np.float32)
-    frames = []
-    for (bucket, alpha, variant), parts in columns.items():
-        values, masked = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-        split = np.split(values.astype(kind), ends[:-1])
-        frames.append(
-            pd.DataFrame(
-                identity
-                | {
-                    "bucket": bucket,
-                    "alpha": alpha,
-                    "variant": variant,
-                    "score": [float(part.sum(dtype=kind)) for part in split],
-                    "masked_tokens": [int(part.sum()) for part in np.split(masked, ends[:-1])],
-                }
-            )
-        )
-    return Scored(pd.concat(frames, ignore_index=True), chosen)
+                chosen[key[0]] += np.bincount(layer, minlength=model.layers)
+    values, masked = (
+        np.stack([np.concatenate([part[i] for part in parts]) for parts in columns.values()]) for i in (0, 1)
+    )
+    lengths = [length for span in spans for length in span]
+    dtype = torch.float64 if settings["score_dtype"] == "float64" else model.module.dtype
+    bucket, alpha, variant = (np.repeat(np.array(part), len(group)) for part in zip(*columns, strict=True))
+    count = len(columns)
+    frame = pd.DataFrame(
+        {
+            "question": np.tile([answer.question for answer in group], count),
+            "answer": np.tile([answer.answer for answer in group], count),
+            "kind": np.tile(np.array([answer.kind for answer in group], object), count),
+            "tokens": np.tile(lengths, count),
+            "bucket": bucket.astype(object),
+            "alpha": alpha,
+            "variant": variant.astype(object),
+            "score": sums(values, lengths, dtype).ravel(),
+            "masked_tokens": np.add.reduceat(masked, np.cumsum([0, *lengths[:-1]]), 1, dtype=int).ravel(),
+        }
+    )
+    return Scored(frame, chosen)
+
+
+def sums(values: np.ndarray, lengths: Sequence[int], dtype: torch.dtype) -> np.ndarray:
+    """Sum of the scores of each answer's tokens: [settings, tokens] to [settings, answers] float64.
+
+    lengths: number of tokens of each answer. dtype: precision of the tokens' scores and of their sum. It is
+    `torch.sum`, as in the released code: half precisions are added up in float32, and the sum is rounded once.
+    """
+    parts = torch.from_numpy(values).to(dtype).split(list(lengths), -1)
+    return torch.stack([part.sum(-1) for part in parts], -1).double().numpy()
 
 
 def settings_of(

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from offcourse.artefacts import sha256, write_json
+from offcourse.artefacts import refusal, sha256, write_json, writing
 from offcourse.errors import OffcourseError
 from offcourse.registry import RESOURCES, Model, Registry
 
@@ -27,27 +27,25 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
     Raises `OffcourseError` for what a user can mend: no network, a gated model, a wrong sha256, no space, no folder.
     """
     if model.licence_notice:
-        print(f"{model.name}: {model.licence_notice}", file=sys.stderr, flush=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        SOURCES[model.source](model, registry, scratch, downloads)
-        files = {
-            str(path.relative_to(scratch)): sha256(path)
-            for path in sorted(scratch.rglob("*"))
-            if path.is_file() and ".cache" not in path.parts
-        }
-        write_json(scratch / MANIFEST, {"model": model.name, "digest": digest_of(files), "files": files})
-        scratch.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(scratch, folder)
-    except OSError as error:
-        raise OffcourseError(
-            f"{model.name}: cannot write below {folder.parent}: {error.strerror or error}. Nothing was kept; make room "
-            "or permit writing, then run the same command again."
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        # The stderr of a job is its log; terms that a download accepts must be on the terminal before it begins.
+        for stream in dict.fromkeys((sys.stderr, sys.__stderr__)):
+            print(f"{model.name}: {model.licence_notice}", file=stream, flush=True)
+    with writing(f"below {folder.parent} (model {model.name})"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            SOURCES[model.source](model, registry, scratch, downloads)
+            files = {
+                str(path.relative_to(scratch)): sha256(path)
+                for path in sorted(scratch.rglob("*"))
+                if path.is_file() and ".cache" not in path.parts and path != scratch / MANIFEST
+            }
+            write_json(scratch / MANIFEST, {"model": model.name, "digest": digest_of(files), "files": files})
+            scratch.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def weights_digest(folder: Path) -> str:
@@ -80,7 +78,7 @@ def digest_of(files: dict[str, str]) -> str:
 
 def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
     where = f"{model.name} ({model.repo} at {model.revision[:12]})"
     try:
@@ -100,10 +98,15 @@ def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -
             f"{where} was not found on the hub, or needs a token: check `repo` and `revision` in resources/models.tsv, "
             "or set HF_TOKEN."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    # The client reports what its own HTTP library and the one of its storage (which raises RuntimeError) stumble over.
+    except (HTTPError, OSError, RuntimeError) as error:
+        if refusal(error):
+            # Not the network but the disk; `prepare` says so.
+            raise
+        reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
-            f"{where} cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            "Check the network and run the same command again; a download continues where it stopped."
+            f"{where} cannot be downloaded ({type(error).__name__}: {reason}). Check the network and run the same "
+            "command again."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     if not list(folder.glob("*.safetensors")):

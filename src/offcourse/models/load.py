@@ -44,6 +44,11 @@ class LanguageModel:
         self.context = config.max_position_embeddings
 
     @property
+    def parameters(self) -> int:
+        """Number of parameters; those that are used twice (tied embeddings) count once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
     def input_device(self) -> torch.device:
         """Where token ids go; accelerate moves everything on from there (an offloaded embedding takes the CPU's)."""
         device = self.module.get_input_embeddings().weight.device

@@ -28,7 +28,13 @@ def _files(folder: Path) -> dict[str, Path]:
     """Which file holds which tensor."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+        try:
+            return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+        except (ValueError, KeyError) as error:
+            raise OffcourseError(
+                f"{index} is not the index of a model's weights ({error}); it may be truncated. Delete {folder} and "
+                "run again: the model is prepared anew."
+            ) from error
     return {name: path for path in folder.glob("*.safetensors") for name in _open(path).keys()}  # noqa: SIM118
 
 

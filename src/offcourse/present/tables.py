@@ -21,13 +21,13 @@ from offcourse.analysis.results import (
 from offcourse.analysis.sources import PAIRS, PERCENT, source
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
+from offcourse.registry import LARGE_ABOVE, is_large
 
 QUANTILES = (0.50, 0.75, 0.90, 1.00)
 DEFAULT_STRENGTH = 1.0
 # Numbers of heads of the default setting, for (small, large) models. The paper says one number per size; the code
 # that made its Table 3 takes the best of a list.
 DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
-LARGE_ABOVE = 27  # billions of parameters, rounded as in the models' names: Gemma 2 27B is small
 
 CAPTION = (
     "Share of model-task pairs, with their count, whose best accuracy with a steering vector is at least the given "
@@ -79,7 +79,7 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
     rows = []
     for model in models:
-        large = round(read_model(results, model)["parameters"] / 1e9) > LARGE_ABOVE
+        large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
             sweep = read_accuracy(results, model, task)

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from offcourse.errors import OffcourseError, did_you_mean
-from offcourse.registry import METHODS, Registry
+from offcourse.questions import questions_sha256
+from offcourse.registry import METHODS, RESOURCES, Registry
 from offcourse.study.protocol import Protocol
-from offcourse.tasks import release_list
+from offcourse.tasks import word_list_sha256
 
 ON_TASKS = ("function_vectors", "task_vectors")
 
@@ -75,7 +76,7 @@ def _buckets(value: Any) -> str | list[str]:
     if value == "auto":
         return value
     if not (isinstance(value, list) and value and all(map(_is_range, value))):
-        raise _wrong("auto, or a list of percentages of depth such as 0-50")
+        raise _wrong("auto, or a list of percentages of depth from 0 to 100, such as 0-50")
     return _filled(value)
 
 
@@ -194,25 +195,30 @@ class Study(_Section):
         """Question sets of the logit lens and of apathy."""
         return self.logit_lens.questions or LENS_QUESTIONS[self.data]
 
-    def check(self, registry: Registry) -> None:
-        """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for."""
+    def check(self, registry: Registry, resources: Path = RESOURCES) -> None:
+        """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
+
+        Our own word lists and question sets are read, so that a mistake in one is told before anything runs.
+        """
+        shots = int(self.protocol.factor_shots)
         for key, sets, lettered in (
             ("dola", self.dola_questions, False),
             ("logit_lens", self.lens_questions, True),
         ):
             for name in sets:
-                if (registry.question_set(name).form == "letters") != lettered:
+                row = registry.question_set(name)
+                if (row.form == "letters") != lettered:
                     wanted = ", ".join(
                         row.name for row in registry.questions.values() if (row.form == "letters") == lettered
                     )
                     raise OffcourseError(f"{key}.questions: {name} does not have the form that is needed; use {wanted}")
+                if key in self.methods:
+                    questions_sha256(row, getattr(self, key).limit, shots, resources)
         for name in self.models:
             registry.model(name)
         for name in self.tasks:
-            task = registry.task(name)
-            if self.data == "release":
-                for method in self.task_methods:
-                    release_list(task, method)
+            for method in self.task_methods:
+                word_list_sha256(registry.task(name), self.data, resources, method=method)
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
