@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from offcourse.errors import OffcourseError
-from offcourse.jobs.drawings import DRAWINGS, drawings_of
+from offcourse.jobs.drawings import DRAWINGS, drawings_of, records_of
 from offcourse.jobs.lock import hold
 from offcourse.jobs.mend import mend
 from offcourse.jobs.steps import STEPS, rule_params, steps_of
@@ -14,7 +14,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.registry import Registry
 from offcourse.release import release_path
-from offcourse.store.fingerprint import fingerprint, source_digest
+from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 
 try:
@@ -54,20 +54,14 @@ def record(rule, model=None):
     return LAYOUT.rule_record(rule, model)
 
 
-def script_code(rule):
-    """Digest of a rule's script."""
-    script = CHECKOUT / "workflow" / "scripts" / f"{rule}.py"
-    return source_digest(script.read_text(encoding="utf-8"))[:16]
-
-
 def code(rule):
     """Digest of the script of a job and of every module behind it."""
-    return f"{fingerprint(DRAWINGS[rule].target)} {script_code(rule)}"
+    return f"{fingerprint(DRAWINGS[rule].target)} {script_digest(rule)}"
 
 
 def reads(step, key):
     """One entry of what a step depends on, as a `params` function of the model."""
-    script = f" {script_code(STEPS[step].rule)}" if key == "code" else ""
+    script = f" {script_digest(STEPS[step].rule)}" if key == "code" else ""
     return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
 
 
@@ -155,9 +149,13 @@ def settings(rule):
     return lambda wildcards: json.dumps(drawing.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
+# What is not shown in the report.
+UNSHOWN = ("check_model", "report", "ro_crate")
+
+
 def presented():
     """Every table and figure."""
-    shown = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in ("check_model", "report")]
+    shown = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
     return [path for each in shown for model in each.instances(STUDY) for path in drawn(each.rule, model)]
 
 

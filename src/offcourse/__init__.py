@@ -2,7 +2,7 @@
 
 import time
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
 # When this process began to read the package's code, in seconds since the epoch (see `store.fingerprint.settle`).
 STARTED = time.time()

@@ -173,7 +173,8 @@ def _print_states(found: Sequence[states.State]) -> None:
     console = Console()
     table = Table("step", "model", "task", "state", box=None)
     for state in found:
-        words = "[green]fresh[/]" if state.fresh else "[yellow]stale:[/] " + escape("; ".join(state.why))
+        kind = "[yellow]stale:[/] " if state.job else "[yellow]damaged:[/] "
+        words = "[green]fresh[/]" if state.fresh else kind + escape("; ".join(state.why))
         table.add_row(state.step, state.model, state.task, words)
     console.print(table)
     counts = Counter(state.fresh for state in found)

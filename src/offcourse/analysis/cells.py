@@ -46,7 +46,8 @@ def items(results: Path, entry: Entry) -> pd.Series:
     elif entry["measure"] in CHOICES:
         values = rows["hit"].astype(float)
     else:
-        values = truthfulness.per_question(rows, entry.get("removed", False))[entry["measure"]].astype(float)
+        how = entry.get("removed", False), entry.get("exact", False)
+        values = truthfulness.per_question(rows, *how)[entry["measure"]].astype(float)
     if len(values) != entry["n"]:
         raise OffcourseError(
             f"{entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made from {entry['n']}. "

@@ -20,7 +20,7 @@ from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
 # Folders of a study that hold no result.
-OTHER = ("logs", "provenance", "ro-crate")
+OTHER = ("logs", "provenance")
 
 
 @dataclass(frozen=True)

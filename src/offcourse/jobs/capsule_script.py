@@ -22,7 +22,8 @@ def items(entry):
     import truthfulness
 
     scores = pandas.read_csv(HERE / entry["file"], keep_default_na=False)
-    return truthfulness.per_question(scores, entry.get("removed", False))[entry["measure"]].astype(float).tolist()
+    how = entry.get("removed", False), entry.get("exact", False)
+    return truthfulness.per_question(scores, *how)[entry["measure"]].astype(float).tolist()
 
 
 def mean(values):
@@ -43,8 +44,8 @@ def share_of_pairs(cell):
 
 def mcnemar(base, other):
     """Exact two-sided p-value over paired hits."""
-    gained = sum(b == 0 and o == 1 for b, o in zip(base, other, strict=True))
-    lost = sum(b == 1 and o == 0 for b, o in zip(base, other, strict=True))
+    gained = sum(o > b for b, o in zip(base, other, strict=True))
+    lost = sum(o < b for b, o in zip(base, other, strict=True))
     n, least = gained + lost, min(gained, lost)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
 

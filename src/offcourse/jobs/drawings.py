@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offcourse.artefacts import sha256
-from offcourse.jobs.steps import STEPS, dtype_of
+from offcourse.jobs.steps import STEPS, dtype_of, steps_of
+from offcourse.layout import Layout
 from offcourse.present import contents
 from offcourse.registry import Registry
 from offcourse.study.config import Study
@@ -38,6 +39,8 @@ class Drawing:
     def outputs(self, study: Study, registry: Registry, model: str | None) -> list[str]:
         """The files of one job, relative to the study's folder."""
         paths = [name.format(model=model) for name in self.files]
+        if self.rule == "ro_crate":
+            paths += [f"ro-crate/{name}" for name in crate_files(study, registry)]
         paths += [
             f"tables/table{number}{suffix}" for number in self.tables for suffix in (".parquet", ".csv", ".md", ".tex")
         ]
@@ -56,6 +59,8 @@ class Drawing:
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
         """The part of the configuration that one job reads, as plain JSON values."""
+        if self.rule == "ro_crate":
+            return study.model_dump(mode="json")
         if self.rule == "report":
             # The template is no Python, so the code's digests do not see it.
             template = sha256(Path(contents.__file__).with_name("report.html.j2"))
@@ -128,8 +133,35 @@ DRAWINGS = {
         _drawn("figure_lens", "figure_lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
         _drawn("figure_apathy", "figure_apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
         _drawn("report", "report", function="write", files=("report.html",)),
+        Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )
 }
+
+
+WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"
+
+
+def crate_files(study: Study, registry: Registry) -> list[str]:
+    """What the study's RO-Crate holds beside its metadata."""
+    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    outputs = [
+        path for each in shown for model in each.instances(study) for path in each.outputs(study, registry, model)
+    ]
+    layout = Layout(study.study)
+    records = [path.relative_to(layout.results).as_posix() for path in records_of(study, registry, layout)]
+    return [WORKFLOW, CONFIGURATION, *outputs, *records]
+
+
+def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
+    """The record of every job but the RO-Crate's, which is made from them."""
+    steps = [
+        layout.record(name, model, unit)
+        for name, step in steps_of(study).items()
+        for model in study.models
+        for unit in step.units(study)
+    ]
+    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    return steps + [layout.rule_record(each.rule, model) for each in shown for model in each.instances(study)]
 
 
 def pages(study: Study, registry: Registry, models: list[str] | None = None) -> list[contents.Figure]:
@@ -149,5 +181,5 @@ def drawings_of(study: Study, registry: Registry) -> dict[str, Drawing]:
         name: drawing
         for name, drawing in DRAWINGS.items()
         if (not drawing.methods or set(drawing.methods) & set(study.methods))
-        and drawing.outputs(study, registry, study.models[0])
+        and (name == "ro_crate" or drawing.outputs(study, registry, study.models[0]))
     }

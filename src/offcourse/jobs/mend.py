@@ -54,9 +54,10 @@ def _mend_result(step: Step, layout: Layout, model: str, unit: str, change: bool
         _say(f"{artefact} differs from its record: it {_tense(change)} copied from its shard.")
         if change:
             copy_whole(store.find(known["key"], step.suffix), artefact)
-            # As old as it was, so that nothing that was made from it counts as older.
-            times = record.stat()
-            os.utime(artefact, ns=(times.st_mtime_ns, times.st_mtime_ns))
+        # As old as it was, so that nothing that was made from it counts as older; in a dry run as well, which would
+        # announce jobs that the run then does not have.
+        times = record.stat()
+        os.utime(artefact, ns=(times.st_mtime_ns, times.st_mtime_ns))
     elif damage:
         _say(f"{damage}: the shard {_tense(change)} put back from {artefact}, which is intact.")
         if change:

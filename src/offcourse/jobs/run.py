@@ -18,7 +18,7 @@ from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.registry import QuestionSet, Registry, Task
-from offcourse.store.fingerprint import settle
+from offcourse.store.fingerprint import script_digest, settle
 from offcourse.store.sealed import digest
 from offcourse.store.shards import Store, copy_whole
 from offcourse.study.config import Study
@@ -171,6 +171,7 @@ def _record(
         "parameters": parts["parameters"],
         "protocol": study.protocol.model_dump(),
         "code": code_behind(*step.targets),
+        "script": script_digest(step.rule),
         "source": {"kind": row.source, "repo": row.repo, "revision": row.revision, "weights": parts["weights"]},
         "key": digest(parts),
         "parts": parts,

@@ -12,7 +12,7 @@ from offcourse.jobs.run import run_steps
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.registry import Registry
-from offcourse.store.fingerprint import settle
+from offcourse.store.fingerprint import script_digest, settle
 from offcourse.study.config import Study, load_study
 
 
@@ -61,6 +61,7 @@ def script(snakemake: Any) -> Iterator[Script]:
             return
         drawing = DRAWINGS[snakemake.rule]
         code = code_behind(drawing.target)
+        program = script_digest(snakemake.rule)
         settle(code["modules"])
         yield job
         body = {
@@ -72,6 +73,7 @@ def script(snakemake: Any) -> Iterator[Script]:
             "parameters": drawing.parameters(study, job.registry, job.model),
             "protocol": study.protocol.model_dump(),
             "code": code,
+            "script": program,
             "made": watch.made(),
         }
         write_record(Path(record), body)

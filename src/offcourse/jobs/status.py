@@ -1,6 +1,6 @@
 """Which results are fresh, and for a stale one, which part of what it depends on changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from offcourse.jobs.steps import STEPS, Step, key_parts, steps_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.registry import Registry
+from offcourse.store.fingerprint import script_digest
 from offcourse.store.shards import Store
 from offcourse.study.config import Study
 
@@ -22,6 +23,7 @@ class State:
     """State of one result of a step, or of what one other rule makes: `fresh`, or not and why (empty when fresh).
 
     step: the step, or the rule. model, task: empty for a rule that runs once for the study, or for all tasks.
+    job: whether the next run has a job for it; damage that the store can mend needs none.
     """
 
     step: str
@@ -29,6 +31,7 @@ class State:
     task: str
     fresh: bool
     why: tuple[str, ...] = ()
+    job: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -38,11 +41,16 @@ class State:
 def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     """The state of every step x model x task and of every table and figure, in an order in which they can be made."""
     states: dict[tuple[str, str, str], State] = {}
+    mended: set[Path] = set()
 
     def note(step: str, model: str, task: str, upstream: list[tuple[str, str, str]], ask: Callable) -> None:
-        stale = sorted({name for name, *rest in upstream if not states[name, *rest].fresh})
+        stale = sorted({name for name, *rest in upstream if states[name, *rest].job})
         why = tuple(f"follows {name}" for name in stale) or tuple(ask())
-        states[step, model, task] = State(step, model, task, not why, why)
+        job = bool(why)
+        if job and not stale and step in STEPS and can_mend(STEPS[step], study, registry, layout, model, task, mended):
+            mended.add(layout.artefact(step, STEPS[step].suffix, model, task))
+            job, why = False, (*why, "the next run mends it without computing")
+        states[step, model, task] = State(step, model, task, not why, why, job)
 
     drawings = drawings_of(study, registry)
     facts = drawings.pop("check_model")
@@ -52,43 +60,92 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
             for task in step.units(study):
                 upstream = [(up, model, task) for up in step.inputs]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
-                note(name, model, task, upstream, partial(step_reasons, step, study, registry, layout, model, task))
+                asked = (step, study, registry, layout, model, task, mended)
+                note(name, model, task, upstream, partial(step_reasons, *asked))
     for name, drawing in drawings.items():
         for model in drawing.instances(study):
             upstream = drawing.upstream(study, model)
             upstream += [(facts.rule, each, "") for each in ([model] if model else study.models)]
-            if name == "report":
-                upstream += [key for key in states if key[0] in drawings]
-            note(name, model or "", "", upstream, partial(drawing_reasons, drawing, study, registry, layout, model))
+            if name in ("report", "ro_crate"):
+                upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
+            asked = (drawing, study, registry, layout, model, mended)
+            note(name, model or "", "", upstream, partial(drawing_reasons, *asked))
     return list(states.values())
 
 
-def step_reasons(step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> list[str]:
-    """Why one result of a step is not what the workflow would make now; empty when it is."""
+def step_reasons(
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path] = ()
+) -> list[str]:
+    """Why one result of a step is not what the workflow would make now; empty when it is.
+
+    mended: results that are damaged, but will be as their records say when anything reads them.
+    """
     artefact = layout.artefact(step.name, step.suffix, model, task)
     known = _intact([artefact], layout.record(step.name, model, task), layout)
     if isinstance(known, list):
         return known
-    if changed := step_changes(step, study, registry, layout, known):
+    if changed := step_changes(step, study, registry, layout, known, mended):
         return changed
+    if known.get("script") != script_digest(step.rule):
+        return [f"script of {step.rule}"]
     damage = Store(layout.store).damage(known["key"], step.suffix)
     return [f"its shard is damaged: {damage}"] if damage else []
 
 
-def step_changes(step: Step, study: Study, registry: Registry, layout: Layout, known: Mapping[str, Any]) -> list[str]:
-    """What the key of a result would have otherwise now than its record says."""
+def can_mend(
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path]
+) -> bool:
+    """Whether one result or its shard is damaged and the other one is not (see `mend`), and nothing else changed."""
+    artefact, record = layout.artefact(step.name, step.suffix, model, task), layout.record(step.name, model, task)
+    if not artefact.exists() or not record.exists():
+        return False
     try:
-        now = key_parts(step, study, registry, layout, known["model"], known["task"])
+        known = read_record(record)
+    except OffcourseError:
+        return False
+    damaged = sha256(artefact) != known["outputs"].get(relative(artefact, layout.base))
+    if damaged == bool(Store(layout.store).damage(known["key"], step.suffix)):
+        return False
+    return not step_changes(step, study, registry, layout, known, mended)
+
+
+def step_changes(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    known: Mapping[str, Any],
+    mended: Collection[Path] = (),
+) -> list[str]:
+    """What the key of a result would have otherwise now than its record says."""
+    model, task = known["model"], known["task"]
+    inputs = known["parts"]["inputs"]
+    digests = {up: inputs[up] for up in step.inputs if layout.artefact(up, STEPS[up].suffix, model, task) in mended}
+    try:
+        now = key_parts(step, study, registry, layout, model, task, digests)
     except OffcourseError as error:
         return [str(error)]
     return differences(known["parts"], now)
 
 
-def drawing_reasons(drawing: Drawing, study: Study, registry: Registry, layout: Layout, model: str | None) -> list[str]:
+def drawing_reasons(
+    drawing: Drawing,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str | None,
+    mended: Collection[Path] = (),
+) -> list[str]:
     """The same for the files of a job that makes facts, tables or figures."""
     outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
     known = _intact(outputs, layout.rule_record(drawing.rule, model), layout)
-    return known if isinstance(known, list) else drawing_changes(drawing, study, registry, layout, model, known)
+    if isinstance(known, list):
+        return known
+
+    def hashed(path: Path) -> str:
+        return known["inputs"][relative(path, layout.base)] if path in mended else sha256(path)
+
+    return drawing_changes(drawing, study, registry, layout, model, known, hashed)
 
 
 def drawing_changes(
@@ -103,9 +160,10 @@ def drawing_changes(
     """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
     code = code_behind(drawing.target)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
-    before |= {"parameters": known["parameters"], "results": sorted(known["inputs"])}
+    before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}
     now |= {"parameters": drawing.parameters(study, registry, model), "results": sorted(known["inputs"])}
+    now["script"] = script_digest(drawing.rule)
     if drawing.inputs:
         read = {relative(path, layout.base) for path in inputs_of(drawing, study, layout, model)}
         now["results"] = sorted(read)

@@ -287,13 +287,23 @@ def dtype_of(study: Study, registry: Registry, model: str) -> str:
     return registry.model(model).dtype if asked == "auto" else asked
 
 
-def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> dict[str, Any]:
+def key_parts(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str,
+    task: str,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Everything that a shard is a function of, by name (plain JSON).
 
-    Raises `OffcourseError` when an input is not there yet.
+    digests: of inputs, by step, that are taken at their word and not read.
+    Raises `OffcourseError` when an input is not there yet or cannot be read.
     """
+    digests = digests or {}
     inputs = {
-        name: _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
+        name: digests.get(name) or _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
         for name, kinds in step.inputs.items()
     }
     if not step.inputs:
@@ -342,7 +352,10 @@ def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:
         return artefacts.sha256(path)
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow, which mends it.") from error
     frame = frame[frame["kind"].isin(kinds)]
     rows = frame.to_json(orient="records", force_ascii=False)
     return hashlib.sha256(rows.encode()).hexdigest()

@@ -57,6 +57,13 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
 
 
+@cache
+def script_digest(rule: str) -> str:
+    """Digest of the script of a rule in this checkout; empty where there is none."""
+    path = SOURCE.parents[1] / "workflow" / "scripts" / f"{rule}.py"
+    return source_digest(path.read_text(encoding="utf-8"))[:16] if path.exists() else ""
+
+
 def _reached(targets: tuple[str, ...]) -> list[str]:
     return sorted(set().union(*(_closure(target.split(":")[0]) for target in targets)))
 
@@ -66,13 +73,17 @@ def modules_behind(*targets: str) -> dict[str, str]:
     return {name: module_digest(name) for name in _reached(targets)}
 
 
+# Modules that were imported and digested before anyone changed them.
+_SETTLED: set[str] = set()
+
+
 def settle(modules: Iterable[str]) -> None:
     """Import `modules` now, so that an edit made from now on has no part in what this process computes.
 
     Raises `OffcourseError` naming a module whose file was changed after this process began: what was imported may then
     not be what `module_digest` read.
     """
-    modules = list(modules)
+    modules = sorted(set(modules) - _SETTLED)
     for module in modules:
         importlib.import_module(module)
         module_digest(module)
@@ -82,6 +93,7 @@ def settle(modules: Iterable[str]) -> None:
             f"{', '.join(edited)} changed while this job was starting, so it is not clear which code would run. "
             "Nothing was computed; run the same command again."
         )
+    _SETTLED.update(modules)
 
 
 def _changed(path: Path) -> float:
