@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from offcourse.engine import Engine, ResidualRows
 from offcourse.methods.cie import head_effects
 from offcourse.methods.function_vectors import function_vector, rank_heads
-from offcourse.methods.fv_sweep import sweep
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.weights import output_projections
 
@@ -121,14 +120,3 @@ def test_two_edits_at_one_layer_add_up(tiny):
     finally:
         handle.remove()
     assert float(found.probability[1]) == pytest.approx(after, rel=1e-4)
-
-
-def test_the_sweep_is_layers_by_edits(tiny):
-    model = tiny("Qwen2")
-    edits = 8 * torch.randn(3, model.width, generator=torch.Generator().manual_seed(5))
-    expected = [
-        [int(oracles.residual_edited(model, IDS, lay, e).argmax()) for e in edits] for lay in range(model.layers)
-    ]
-    target = expected[1][2]
-    hits = sweep(Engine(model), IDS, target, edits)
-    assert hits.tolist() == [[token == target for token in row] for row in expected]
