@@ -91,6 +91,17 @@ def test_a_model_without_the_default_is_left_out_and_named(make_study, tmp_path)
     )
 
 
+def test_head_counts_that_a_models_sweep_lacks_are_noted(make_study, tmp_path):
+    """Drawn from the sweeps themselves, so it is said as well when they come from the store."""
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4))
+    make_study(models={"big": (8, 64, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4, 64, 512))
+    tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 512, 64, 4])
+    note = "- More heads than a model has are left out of its sweep: m without n_heads 64, 512."
+    assert note in (tmp_path / "table3.md").read_text().splitlines()
+    tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 4])
+    assert "left out of its sweep" not in (tmp_path / "table3.md").read_text()
+
+
 def test_few_shot_accuracy_of_zero_counts_and_is_noted(make_study, tmp_path):
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], unlearnt=[("m", "antonym")])
     tables.table3(results, ["m"], ["antonym"], "maximum", tmp_path)

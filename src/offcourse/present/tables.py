@@ -1,7 +1,7 @@
 """Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -45,18 +45,20 @@ def table3(
     groups: Mapping[str, str] | None = None,
     tv_switches: Mapping[str, str] | None = None,
     function_vectors: bool = True,
+    n_heads: Sequence[int] = (),
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
     `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
-    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task.
+    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
+    study's grid: what of it a model's sweep lacks is noted.
     """
     parts, lines, before = [], [], None
     if function_vectors:
         pairs = read_pairs(results, models, tasks, default_heads)
         parts.append(function_vector_cells(pairs))
-        lines += notes(pairs, default_heads)
+        lines += notes(pairs, default_heads) + left_out(pairs, n_heads)
         before = float(pairs["few_shot"].iloc[-1])
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, models, tasks, groups, tv_switches, before)
@@ -91,6 +93,7 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
                     "large": large,
                     "shots": shots,
                     "few_shot": few_shot,
+                    "n_heads": frozenset(sweep["n_heads"]),
                     "search": sweep["accuracy"].max(),
                     "default": sweep.loc[is_default, "accuracy"].max(),
                 }
@@ -182,6 +185,15 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
             f"{' or '.join(f'{shots}-shot' for shots in fewer)} and not {recovery.BASELINE_SHOTS}-shot as in the paper."
         )
     return lines
+
+
+def left_out(pairs: pd.DataFrame, n_heads: Sequence[int]) -> list[str]:
+    """A note on the numbers of heads of the study's grid that a model's sweeps lack, since it has fewer heads."""
+    models = []
+    for model, mine in pairs.groupby("model", sort=False):
+        if missing := sorted(set(n_heads) - frozenset.union(*mine["n_heads"])):
+            models.append(f"{model} without n_heads {', '.join(map(str, missing))}")
+    return [f"More heads than a model has are left out of its sweep: {'; '.join(models)}."] if models else []
 
 
 def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:
