@@ -2,9 +2,11 @@
 
 import pandas as pd
 import pytest
+from harness import harness_mc1, harness_mc2
 from homemade import with_model
 from oracles import logits
 
+from offcourse.analysis import truthfulness
 from offcourse.analysis.results import read_premature_layers
 from offcourse.errors import OffcourseError
 from offcourse.jobs.run import Job, run_step
@@ -12,7 +14,7 @@ from offcourse.jobs.steps import STEPS, leaf_sha256
 from offcourse.layout import Layout
 from offcourse.methods import dola
 from offcourse.models.load import LanguageModel
-from offcourse.questions import load_questions, questions_sha256
+from offcourse.questions import load_questions, prompt_text, questions_sha256
 from offcourse.registry import Registry
 from offcourse.study.config import load_study
 
@@ -115,6 +117,28 @@ def test_the_key_holds_the_demonstrations():
         leaves.append(leaf_sha256(STEPS["dola"], study("four", {"factor_shots": shots}), registry, "passages"))
         assert leaves[-1] == {"dola": questions_sha256(row, 2, shots)}
     assert leaves[0] != leaves[1]
+
+
+def test_mc1_and_mc2_of_the_unsteered_model_are_those_of_lm_evaluation_harness(registry, base):
+    """On the same log-probabilities: plain forwards of the tiny model, the harness' formulas, no tie among them."""
+    made = job(registry, base, "four", questions=["misconceptions"], limit=5)
+    found = truthfulness.per_question(compute(made))
+    found = found[found["variant"] == "base"].set_index("question")
+    row = registry.question_set("misconceptions")
+    for number, question in enumerate(load_questions(row, 5)):
+        text = prompt_text(row.form, question)
+        begin = len(made.tokenizer.encode(text))
+        lls = {}
+        for _, answer in question.answers:
+            ids = made.tokenizer.encode(f"{text} {answer}")
+            log_p = logits(made.engine.model, ids)[:-1].log_softmax(-1)
+            lls[answer] = float(log_p[range(begin - 1, len(ids) - 1), ids[begin:]].sum())
+        mc1 = [lls[answer] for answer in (question.best, *question.false)]
+        assert len(set(mc1)) == len(mc1)
+        assert found.loc[number, "mc1"] == harness_mc1(mc1)
+        mc2 = [lls[answer] for answer in (*question.true, *question.false)]
+        labels = [1] * len(question.true) + [0] * len(question.false)
+        assert found.loc[number, "mc2"] == pytest.approx(harness_mc2(mc2, labels), rel=1e-3)
 
 
 def test_a_question_longer_than_the_context_is_named(tmp_path):

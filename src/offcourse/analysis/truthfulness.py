@@ -39,14 +39,21 @@ def mc1(best: float, false: Sequence[float], ties: str = "as_coded") -> float:
     return wins(best, false, 0.0 if ties == "as_coded" else float("nan"))
 
 
-def mc2(true: np.ndarray, false: np.ndarray) -> float:
+def mc2(true: np.ndarray, false: np.ndarray, exact: bool = False) -> float:
     """Share of the true answers in the probability of all: sum exp(true) / (sum exp(true) + sum exp(false)).
 
-    As in the released code: scores of a side whose exponentials all underflow are halved until they do not, and what is
-    then still undefined is 0.
+    exact: False, as in the released code: scores of a side whose exponentials all underflow are halved until they do
+    not, and what is then still undefined is 0, also where exponentials overflow (above about 709, which scores without
+    a softmax and with a length bias reach). True (`score_dtype: float64`): the largest score is taken off all first,
+    which changes no share, and neither happens; only where every score is minus infinity the share is 0.
     """
+    scores = [np.asarray(side, np.float64) for side in (true, false)]
     with np.errstate(over="ignore", invalid="ignore"):
-        sides = [_exponentials(np.asarray(side, np.float64)).sum() for side in (true, false)]
+        if exact:
+            largest = max(side.max() for side in scores)
+            sides = [np.exp(side - largest).sum() for side in scores]
+        else:
+            sides = [_exponentials(side).sum() for side in scores]
         share = sides[0] / (sides[0] + sides[1])
     return 0.0 if np.isnan(share) else float(share)
 
@@ -68,9 +75,10 @@ def factor(true: float, false: Sequence[float], ties: str = "as_coded") -> float
     return wins(true, false, 1.0 if ties == "as_coded" else float("nan"))
 
 
-def per_question(scores: pd.DataFrame, removed: bool = False) -> pd.DataFrame:
+def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = False) -> pd.DataFrame:
     """The metrics of every question and setting of a table under `artefacts.DOLA`.
 
+    removed: see `order`; MC2 is then among the answers with the fewest masked tokens. exact: see `mc2`.
     Columns: `SETTING`, `question`, then `mc1`, `mc3` and `factor` under each tie rule (`mc1_shared`), `mc2`, and
     `tied`, `best_masked`: whether the best answer ties with the best false one, and whether a token of it is masked.
     """
@@ -81,8 +89,8 @@ def per_question(scores: pd.DataFrame, removed: bool = False) -> pd.DataFrame:
         rank = order(score, masked, removed)
         best, false, true = kind == "best", rank[kind == "false"], rank[kind != "false"]
         one = rank[best][0]
-        # With removed tokens the probability of an answer that has one is 0.
-        weight = np.where(masked > 0, -np.inf, score) if removed else score
+        # A token that was removed has probability 0: beside an answer with fewer of them this one has none.
+        weight = np.where(masked > masked.min(), -np.inf, score) if removed else score
         row = dict(zip([*SETTING, "question"], key, strict=True))
         for ties in TIES:
             end = "" if ties == "as_coded" else "_shared"
@@ -92,7 +100,7 @@ def per_question(scores: pd.DataFrame, removed: bool = False) -> pd.DataFrame:
                 f"factor{end}": factor(one, false, ties),
             }
         row |= {
-            "mc2": mc2(weight[kind != "false"], weight[kind == "false"]),
+            "mc2": mc2(weight[kind != "false"], weight[kind == "false"], exact),
             "tied": one == false.max(),
             "best_masked": masked[best][0] > 0,
         }
@@ -106,7 +114,10 @@ def wilson(values: Sequence[float]) -> tuple[float, float]:
 
 
 def mcnemar(base: Sequence[float], other: Sequence[float]) -> float:
-    """Exact two-sided p-value of McNemar's test on paired hits; 1 when no pair differs. Shared ties do not count."""
-    gained = sum(b == 0 and o == 1 for b, o in zip(base, other, strict=True))
-    lost = sum(b == 1 and o == 0 for b, o in zip(base, other, strict=True))
+    """Exact two-sided p-value of McNemar's test on paired hits; 1 when no pair differs.
+
+    A share of a tie is more than a miss and less than a hit: with such values it is the sign test.
+    """
+    gained = sum(o > b for b, o in zip(base, other, strict=True))
+    lost = sum(o < b for b, o in zip(base, other, strict=True))
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
