@@ -15,6 +15,7 @@ rule table3:
     params:
         code=fingerprint("offcourse.present.tables:table3"),
         default_heads=STUDY.protocol.default_heads,
+        selection=STUDY.protocol.selection,
         task_vectors=[
             STUDY.protocol.tv_denominator,
             STUDY.protocol.tv_direction,

@@ -21,4 +21,5 @@ with logged(snakemake.log[0]):
         groups={name: registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
+        selection=protocol.selection,
     )
