@@ -141,6 +141,8 @@ rule tables_dola:
         code=fingerprint("offcourse.present.tables_dola:write"),
         dola_mask=STUDY.protocol.dola_mask,
         ties=STUDY.protocol.ties,
+        score_dtype=STUDY.protocol.score_dtype,
+        selection=STUDY.protocol.selection,
     script:
         "../workflow/scripts/tables_dola.py"
 
