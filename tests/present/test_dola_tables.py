@@ -334,6 +334,22 @@ def test_figures_draw_the_means(results):
         assert (both.min(), both.max()) == (0, 1)
 
 
+def test_the_top_probability_is_scaled_over_all_questions_and_layers(results, tmp_path):
+    """The last layer, the model's output, is one of them; its probabilities are the largest of a real model."""
+    for folder, name in (("logit_lens", LOGIT_LENS), ("apathy", APATHY)):
+        frame = read_parquet(results / "little-1b" / folder / "letters.parquet", name)
+        if folder == "logit_lens":
+            frame["top"] = frame["top"] / 2 + 0.5 * (frame["layer"] == 12).astype("float32")
+            lens = frame
+        write_parquet(tmp_path / "m" / folder / "letters.parquet", frame, name)
+    drawn = figure_apathy.numbers(tmp_path, ["m"], "letters").set_index(["line", "layer"])["scaled"]
+    least, most = lens["top"].min(), lens["top"].max()
+    assert most > 0.9 and drawn["top"].index.tolist() == list(range(13))
+    for layer in range(13):
+        scaled = [(top - least) / (most - least) for top in lens.loc[lens["layer"] == layer, "top"]]
+        assert drawn["top", layer] == pytest.approx(np.mean(scaled), abs=1e-5)
+
+
 def test_contents_follow_the_methods():
     tables = [table["id"] for table in contents.tables(["dola", "function_vectors"])]
     assert tables == [f"table{number}" for number in range(1, 11)]
