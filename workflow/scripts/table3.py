@@ -22,4 +22,5 @@ with logged(snakemake.log[0]):
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
         n_heads=study.function_vectors.n_heads,
+        selection=protocol.selection,
     )

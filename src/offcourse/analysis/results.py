@@ -52,7 +52,10 @@ def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
 
 
 def read_premature_layers(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false)."""
+    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false).
+
+    Raises `OffcourseError` for a file that does not say.
+    """
     path = Path(results) / dola_path(model, questions)
     chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
     if chosen is None:
@@ -76,12 +79,17 @@ def model_path(model: str) -> str:
     return f"{model}/model.json"
 
 
-def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
-    """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
+    """A function-vector sweep, see `artefacts.FV_SWEEP`."""
     sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
-    return recovery.accuracy(sweep)
+    return sweep
+
+
+def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+    return recovery.accuracy(read_sweep(results, model, task))
 
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:

@@ -97,13 +97,13 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
 
 
 def _read_hits(head, states, target: int) -> Readout:
-    """Hits of one target: a state that some word already beats is dropped, so most see a part of the vocabulary only."""
+    """Hits of one target. A state in which some word beats it is dropped: most see a part of the vocabulary only."""
     weight = head.weight
     states = states.to(weight.device, weight.dtype)
     hit = torch.zeros(len(states), dtype=torch.bool, device=weight.device)
     alive = torch.arange(len(states), device=weight.device)
     first = target - target % WORDS
-    # The target's own slice first: what it is compared with then comes from the same product as its largest rival there.
+    # The target's own slice first, so that its logit is compared with that of the very same product.
     at_target = None
     for start in (first, *(begin for begin in range(0, len(weight), WORDS) if begin != first)):
         logits = states @ weight[start : start + WORDS].T

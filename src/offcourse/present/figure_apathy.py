@@ -36,7 +36,7 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     """Means by model, layer and line, see `NUMBERS`.
 
     Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
-    and largest value over all questions and layers, before averaging.
+    and largest value over all questions and layers, the model's output (layer n) included, before averaging.
     """
     parts = []
     for model in models:
@@ -44,7 +44,6 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
         means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean().astype(float)
         low, high = means.min().min(), means.max().max()
         lens = read_lens(results, model, questions)
-        lens = lens[lens["layer"] < lens["layer"].max()]
         top = lens.groupby("layer", sort=True)["top"].mean().astype(float)
         least, most = float(lens["top"].min()), float(lens["top"].max())
         for line, series, (start, end) in (
