@@ -1,6 +1,7 @@
 """Reading a study's per-task results as accuracies. Paths are relative to the study's folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,11 @@ def read_model(results: Path, model: str) -> dict[str, Any]:
         raise OffcourseError(
             f"{path} is not the record of a model ({error}). Delete it and run the workflow again."
         ) from error
+
+
+def read_labels(results: Path, models: Sequence[str]) -> list[str]:
+    """The models' labels; two that are the same (say, of checkpoints) get the models' names behind them."""
+    labels = [read_model(results, model)["label"] for model in models]
+    return [
+        f"{label} ({model})" if labels.count(label) > 1 else label for label, model in zip(labels, models, strict=True)
+    ]
