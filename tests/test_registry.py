@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import METHODS, RESOURCES, Registry
+from offcourse.registry import METHODS, RESOURCES, Registry, is_large
 
 TASKS = [
     "antonym",
@@ -138,6 +138,31 @@ def test_a_wrong_cell_is_named(folder, table, name, cells, message):
 def test_hub_and_local_models_are_welcome(folder, cells):
     edit(folder, "models", "tiny-llama", **cells)
     assert Registry.load(folder).model("tiny-llama").repo == cells["repo"]
+
+
+def test_checkpoints_are_rows_of_one_repo_each_pinned_to_its_commit(folder):
+    """A branch such as step1000-tokens4B moves with its repo; its commit does not."""
+    path = folder / "models.tsv"
+    row = next(line for line in path.read_text().splitlines() if line.startswith("tiny-llama\t"))
+    rows = [
+        row.replace("tiny-llama\t", f"stage-{n}\t").replace("\trandom\tLlama\t0\t", f"\thub\ta/b\t{n * 40}\t")
+        for n in "12"
+    ]
+    path.write_text("\n".join([path.read_text().rstrip("\n"), *rows]) + "\n")
+    stages = [Registry.load(folder).model(f"stage-{n}") for n in "12"]
+    assert [stage.repo for stage in stages] == ["a/b", "a/b"] and stages[0].revision != stages[1].revision
+    edit(folder, "models", "stage-2", revision="step1000-tokens4B")
+    with pytest.raises(OffcourseError, match=r"stage-2 .* pin it to a commit.*a/b/commits/step1000-tokens4B shows"):
+        Registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "large"),
+    [(0, False), (7e9, False), (27.2e9, False), (27.49e9, False), (27.6e9, True), (70.6e9, True)],
+)
+def test_large_models_are_those_named_above_27_billion(parameters, large):
+    """Gemma 2 27B has 27.2 billion parameters and took the small models' grid."""
+    assert is_large(int(parameters)) is large
 
 
 def test_unpublished_facts_may_be_left_out(folder):

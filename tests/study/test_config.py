@@ -258,6 +258,19 @@ def test_demonstrations_that_leave_nothing_to_evaluate_are_told_before_anything_
 # ------------------------------------------------------------------------------------------------- protocol
 
 
+def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything_runs():
+    registry, grid = Registry.load(), {"n_heads": [512, 17]}
+    study = load_study({**LEAST, "models": ["gemma-3-270m", "tiny-llama"], "function_vectors": grid})
+    says = (
+        r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(512, 17\)\. Add a "
+    )
+    with pytest.raises(OffcourseError, match=says):
+        study.check(registry)
+    # One number that fits is enough, and other methods do not ask for heads.
+    load_study({**LEAST, "function_vectors": {"n_heads": [512, 16]}}).check(registry)
+    load_study({**LEAST, "function_vectors": grid, "methods": ["dola"]}).check(registry)
+
+
 def test_the_switches_are_the_fixed_ones_and_explained():
     assert list(Protocol.model_fields) == SWITCHES
     for field in Protocol.model_fields.values():

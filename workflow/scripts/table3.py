@@ -15,4 +15,6 @@ with script(snakemake) as job:
         groups={name: job.registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
+        n_heads=study.function_vectors.n_heads,
+        selection=protocol.selection,
     )

@@ -6,5 +6,13 @@ from offcourse.present.tables_dola import write
 with script(snakemake) as job:
     protocol = job.study.protocol
     sets = [(name, job.registry.question_set(name).form) for name in job.study.dola_questions]
-    removed, shared = protocol.dola_mask == "removed", protocol.ties == "shared"
-    write(job.results, job.study.models, sets, removed, shared, job.output[0].parent)
+    write(
+        job.results,
+        job.study.models,
+        sets,
+        protocol.dola_mask == "removed",
+        protocol.ties == "shared",
+        job.output[0].parent,
+        exact=protocol.score_dtype == "float64",
+        selected=protocol.selection,
+    )

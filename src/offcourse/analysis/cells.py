@@ -4,6 +4,7 @@ See `analysis.sources` for what an entry is.
 """
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
-from offcourse.analysis.sources import P_VALUE, PAIRS, PERCENT, SHARE
+from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
 from offcourse.errors import OffcourseError
 
 Entry = Mapping[str, Any]
@@ -41,6 +42,7 @@ def items(results: Path, entry: Entry) -> pd.Series:
         facts = json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))
         return pd.Series([facts[entry["measure"]]], dtype=float)
     rows = rows_of(results, entry)
+    rows = rows.sort_values("item") if "item" in rows and "times" in entry else rows
     if entry["measure"] in rows and entry["measure"] not in CHOICES:
         values = rows[entry["measure"]].astype(float)
     elif entry["measure"] in CHOICES:
@@ -62,11 +64,13 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
     if cell["unit"] in (PERCENT, PAIRS):
         return _share_of_pairs(results, cell, entries)
     if cell["unit"] == P_VALUE:
-        base, other = (items(results, entry) for entry in entries)
-        return truthfulness.mcnemar(base, other)
-    if cell["unit"] == SHARE:
-        [entry] = entries
-        return float(items(results, entry).mean())
+        return _paired_test(results, entries)
+    if cell["unit"] == ALPHA:
+        return float(entries[0]["where"]["alpha"])
+    if cell["unit"] == DEPTH:
+        return float(entries[0]["where"]["bucket"].split("-")[cell["column"].endswith(" to")])
+    if cell["unit"].startswith((SHARE, PERCENT_OF)):
+        return _pooled(results, entries) * (100 if cell["unit"].startswith(PERCENT_OF) else 1)
     raise OffcourseError(f"cells of unit {cell['unit']!r} cannot be computed again by this version.")
 
 
@@ -93,10 +97,22 @@ def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> flo
 
 def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
     """Mean of each role's entries, by group."""
-    means: dict[str, dict[str, list[float]]] = {}
+    parts: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
-        means.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(items(results, entry).mean())
-    return {group: {role: _mean(values) for role, values in roles.items()} for group, roles in means.items()}
+        parts.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
+    return {group: {role: _pooled(results, mine) for role, mine in roles.items()} for group, roles in parts.items()}
+
+
+def _pooled(results: Path, entries: Sequence[Entry]) -> float:
+    """Mean of the entries' means; over all items, each as often as it was reported, where entries say how often."""
+    if not any("times" in entry for entry in entries):
+        return _mean([items(results, entry).mean() for entry in entries])
+    total, count = 0.0, 0
+    for entry in entries:
+        times = entry.get("times", [1] * entry["n"])
+        total += float((items(results, entry) * times).sum())
+        count += sum(times)
+    return total / count
 
 
 def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[Entry]) -> float | None:
@@ -111,6 +127,16 @@ def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[En
 def _mean_of(results: Path, entries: Sequence[Entry], role: str) -> float:
     mine = [entry for entry in entries if entry["role"] == role]
     return _mean([roles[role] for roles in _groups(results, mine).values()])
+
+
+def _paired_test(results: Path, entries: Sequence[Entry]) -> float:
+    """McNemar's p; of several repetitions twice the median."""
+    pairs: dict[int, dict[str, list[float]]] = {}
+    for entry in entries:
+        sides = pairs.setdefault(entry.get("repetition", 0), {})
+        sides.setdefault(entry["role"], []).extend(items(results, entry))
+    tests = [truthfulness.mcnemar(sides["base"], sides["DoLa"]) for sides in pairs.values()]
+    return tests[0] if len(tests) == 1 else min(1.0, 2 * statistics.median(tests))
 
 
 def _choice(results: Path, entries: Sequence[Entry], column: str) -> float | None:

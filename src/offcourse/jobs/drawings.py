@@ -1,6 +1,6 @@
 """The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +18,8 @@ class Drawing:
 
     target: "module:function" where its code begins.
     methods: it runs when the study has one of them (empty: always). inputs: steps that it reads.
-    switches: those of `protocol` that it reads. tables, figures: what it writes. files: other files that it writes.
+    switches: those of `protocol` that it reads. settings: those of its first method that it reads.
+    tables, figures: what it writes. files: other files that it writes.
     per_model: whether there is a job for each model.
     """
 
@@ -27,6 +28,7 @@ class Drawing:
     methods: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     tables: tuple[int, ...] = ()
     figures: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -66,8 +68,10 @@ class Drawing:
             template = sha256(Path(contents.__file__).with_name("report.html.j2"))
             return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
         if self.rule == "check_model":
-            return {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
-        return study.protocol.model_dump(include=set(self.switches))
+            numerics = {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
+            return numerics | {"row": asdict(registry.model(model)), "methods": study.methods}
+        settings = {name: getattr(getattr(study, self.methods[0]), name) for name in self.settings}
+        return settings | study.protocol.model_dump(include=set(self.switches))
 
 
 def _drawn(rule: str, module: str, *methods: str, function: str = "draw", **more: Any) -> Drawing:
@@ -85,7 +89,8 @@ DRAWINGS = {
             "task_vectors",
             function="table3",
             inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
-            switches=("default_heads", "tv_denominator", "tv_direction", "tv_score"),
+            switches=("default_heads", "tv_denominator", "tv_direction", "tv_score", "selection"),
+            settings=("n_heads",),
             tables=(3,),
         ),
         _drawn(
@@ -94,7 +99,7 @@ DRAWINGS = {
             "dola",
             function="write",
             inputs=("dola",),
-            switches=("dola_mask", "ties"),
+            switches=("dola_mask", "ties", "score_dtype", "selection"),
             tables=(1, 2, 4, 5, 6, 7, 8, 9, 10),
         ),
         _drawn(

@@ -18,7 +18,7 @@ from offcourse.analysis.results import (
     items_by_shots,
     model_path,
     read_accuracy,
-    read_model,
+    read_labels,
     read_shots,
     sweep_path,
 )
@@ -70,7 +70,7 @@ def draw(
 ) -> None:
     """A cell per model and task. Heads and strengths are coloured by rank in the study's grid, layers by depth."""
     drawn = numbers(results, models, tasks, what)
-    labels = [read_model(results, model)["label"] for model in models]
+    labels = read_labels(results, models)
     cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
     grid = None if what == "layer" else _grid(results, models, tasks, what)
     with style.applied():

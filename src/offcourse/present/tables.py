@@ -1,7 +1,7 @@
 """Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +11,14 @@ from offcourse import artefacts
 from offcourse.analysis import recovery, task_vectors
 from offcourse.analysis.results import (
     icl_path,
-    read_accuracy,
     read_items,
     read_model,
     read_shots,
+    read_sweep,
     sweep_path,
     tv_sweep_path,
 )
+from offcourse.analysis.selection import best_accuracy, note, repetitions, weights
 from offcourse.analysis.sources import PAIRS, PERCENT, source
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
@@ -44,18 +45,22 @@ def table3(
     groups: Mapping[str, str] | None = None,
     tv_switches: Mapping[str, str] | None = None,
     function_vectors: bool = True,
+    n_heads: Sequence[int] = (),
+    selection: str = "same_items",
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
     `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
-    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task.
+    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
+    study's grid: what of it a model's sweep lacks is noted. `selection` says where the settings of function vectors are
+    chosen, see `analysis.selection`.
     """
     parts, lines, before = [], [], None
     if function_vectors:
-        pairs = read_pairs(results, models, tasks, default_heads)
+        pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
-        lines += notes(pairs, default_heads)
+        lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads)
         last = pairs.iloc[-1]
         behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
         before = (float(last["few_shot"]), behind)
@@ -68,12 +73,15 @@ def table3(
     forms.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
-def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:
+def read_pairs(
+    results: Path, models: list[str], tasks: list[str], default_heads: str, selection: str = "same_items"
+) -> pd.DataFrame:
     """One row per model and task. `large` says which default numbers of heads the model has.
 
     `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
-    and layers; `default` the same over the default settings, NaN when the sweep has none of them. `search_at` and
-    `default_at` are the row of the sweep that is best, the first of equals.
+    and layers; `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is
+    chosen as `selection` says; `search_at` and `default_at` are the rows of the sweep that were chosen, see
+    `selection.weights`.
     """
     if default_heads not in DEFAULT_HEADS:
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
@@ -82,17 +90,24 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            sweep = read_accuracy(results, model, task)
-            is_default = (sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(
-                DEFAULT_HEADS[default_heads][large]
-            )
+            sweep = recovery.hits(read_sweep(results, model, task))
+            heads, strength = (sweep.index.get_level_values(level) for level in ("n_heads", "strength"))
+            is_default = (strength == DEFAULT_STRENGTH) & heads.isin(DEFAULT_HEADS[default_heads][large])
+            repeated = repetitions(selection, task, sweep.shape[1])
             row = {"model": model, "task": task, "large": large, "shots": shots, "few_shot": few_shot}
-            row["items"] = read_items(results, icl_path(model, task), shots)
+            row |= {"items": read_items(results, icl_path(model, task), shots), "n_heads": frozenset(heads)}
             for name, tried in (("search", sweep), ("default", sweep[is_default])):
-                best = None if tried.empty else tried.loc[tried["accuracy"].idxmax()]
-                row |= {name: float("nan") if best is None else best["accuracy"], f"{name}_at": best}
+                row[name] = best_accuracy(tried.to_numpy(), repeated) if len(tried) else None
+                row[f"{name}_at"] = _chosen(tried, repeated) if len(tried) else []
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"default": float})
+
+
+def _chosen(tried: pd.DataFrame, repeated) -> list[tuple[dict, list[int], int]]:
+    """The rows of a sweep that are best, each with how often it is for each item, and the number of items."""
+    hits = tried.to_numpy()
+    counts = weights(repeated, lambda chosen_on: int(hits[:, chosen_on].sum(1).argmax()))
+    return [(dict(zip(tried.index.names, tried.index[at], strict=True)), n, hits.shape[1]) for at, n in counts.items()]
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -110,12 +125,10 @@ def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _function_vector_sources(pair, chosen: str) -> list[dict]:
-    group, best = f"{pair.model} {pair.task}", getattr(pair, chosen)
-    where = {"n_heads": int(best["n_heads"]), "strength": float(best["strength"]), "layer": int(best["layer"])}
-    return [
-        source("best", sweep_path(pair.model, pair.task), where, best["n"], group=group),
-        source("few_shot", icl_path(pair.model, pair.task), {"shots": pair.shots}, pair.items, group=group),
-    ]
+    group, path = f"{pair.model} {pair.task}", sweep_path(pair.model, pair.task)
+    best = [source("best", path, where, n, group=group, times=times) for where, times, n in getattr(pair, chosen)]
+    few_shot = source("few_shot", icl_path(pair.model, pair.task), {"shots": pair.shots}, pair.items, group=group)
+    return [*best, few_shot]
 
 
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -158,7 +171,7 @@ def paper_form(table: pd.DataFrame) -> pd.DataFrame:
     return form.rename_axis(index="Method", columns=None)
 
 
-def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
+def notes(pairs: pd.DataFrame, default_heads: str, selection: str = "same_items") -> list[str]:
     """What a reader of the table must know, a sentence or two each."""
     models, tasks = pairs["model"].nunique(), pairs["task"].nunique()
     heads = {large: _or(DEFAULT_HEADS[default_heads][large]) for large in sorted(set(pairs["large"]))}
@@ -171,6 +184,7 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
     lines = [
         f"{len(pairs)} pairs: {models} model{'s'[: models > 1]} x {tasks} task{'s'[: tasks > 1]}. "
         "Best accuracy is over layers; FV search takes the best of all settings of the sweep as well.",
+        note(selection, "The settings and layers of function vectors"),
     ]
     without = pairs[pairs["default"].isna()]
     if len(without) == len(pairs):
@@ -195,6 +209,15 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
             f"{' or '.join(f'{shots}-shot' for shots in fewer)} and not {recovery.BASELINE_SHOTS}-shot as in the paper."
         )
     return lines
+
+
+def left_out(pairs: pd.DataFrame, n_heads: Sequence[int]) -> list[str]:
+    """A note on the numbers of heads of the study's grid that a model's sweeps lack, since it has fewer heads."""
+    models = []
+    for model, mine in pairs.groupby("model", sort=False):
+        if missing := sorted(set(n_heads) - frozenset.union(*mine["n_heads"])):
+            models.append(f"{model} without n_heads {', '.join(map(str, missing))}")
+    return [f"More heads than a model has are left out of its sweep: {'; '.join(models)}."] if models else []
 
 
 def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:

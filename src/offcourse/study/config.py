@@ -215,10 +215,22 @@ class Study(_Section):
                 if key in self.methods:
                     questions_sha256(row, getattr(self, key).limit, shots, resources)
         for name in self.models:
-            registry.model(name)
+            model = registry.model(name)
+            if "function_vectors" in self.methods and model.layers and model.heads:
+                self.check_heads(name, model.layers, model.heads)
         for name in self.tasks:
             for method in self.task_methods:
                 word_list_sha256(registry.task(name), self.data, resources, method=method)
+
+    def check_heads(self, model: str, layers: int, heads: int) -> None:
+        """Raise `OffcourseError` if a model with `heads` heads per layer is too small for every n_heads of the grid."""
+        grid = self.function_vectors.n_heads
+        if min(grid) > layers * heads:
+            raise OffcourseError(
+                f"function_vectors.n_heads: {model} has {layers * heads} heads ({layers} layers of {heads}), fewer "
+                f"than every number in the grid ({', '.join(map(str, grid))}). Add a smaller number, or leave the "
+                "model out."
+            )
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
