@@ -204,3 +204,12 @@ def test_a_study_that_never_ran(tmp_path):
     done = Lab(tmp_path).offcourse("audit", "table3")
     assert done.returncode == 1
     assert "missing: results/smoke/tables/table3.parquet: it was not made yet, or is gone" in done.stdout
+
+
+def test_the_report_says_how_to_audit_what_it_shows_and_that_it_was_intact(finished):
+    html = (finished.results / "report.html").read_text(encoding="utf-8")
+    audit = audit_of(finished)
+    for name in ("table1", "table3", "figure2", "figure8", "figure9", "figure11", "figure17", "figure18"):
+        code = audit.fingerprint(name)
+        said = f"Audit: <code>offcourse audit {name}</code> · code {code} · intact when this report was made"
+        assert said in html

@@ -214,6 +214,10 @@ class Audit:
         file = self.layout.base / path
         if not file.exists():
             yield Finding(path, MISSING, "the file is gone")
+        elif file in self.records:
+            yield Finding(path, INTACT)
+        elif file in self.broken:
+            yield self.broken[file]
         elif file.name == MANIFEST:
             yield from self._model(file)
         elif pinned := self._pinned(path):
@@ -262,6 +266,16 @@ class Audit:
             if path in self.producers
         }
         return ", ".join(sorted(codes))
+
+    def summary(self, name: str) -> dict[str, str]:
+        """A table or figure for the reader of a report: command, code fingerprint and state."""
+        wrong = [finding for finding in self.chain(name) if finding.state != INTACT]
+        state = f"{len(wrong)} files behind it were not intact" if wrong else "intact"
+        return {
+            "command": f"offcourse audit {name}",
+            "code": self.fingerprint(name),
+            "state": f"{state} when this report was made",
+        }
 
     def _sha256(self, path: Path) -> str:
         if path not in self._hashes:

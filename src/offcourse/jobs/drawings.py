@@ -1,5 +1,6 @@
 """The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,7 +70,8 @@ class Drawing:
             return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
         if self.rule == "check_model":
             numerics = {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
-            return numerics | {"row": asdict(registry.model(model)), "methods": study.methods}
+            # By way of JSON, as the record has it: a tuple is a list there.
+            return numerics | {"row": json.loads(json.dumps(asdict(registry.model(model)))), "methods": study.methods}
         settings = {name: getattr(getattr(study, self.methods[0]), name) for name in self.settings}
         return settings | study.protocol.model_dump(include=set(self.switches))
 
