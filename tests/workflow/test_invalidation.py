@@ -225,7 +225,8 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     assert "offcourse: another run is at work in" in refused.stderr and "Traceback" not in refused.stderr
     assert run.wait(timeout=600) == 0, (tmp_path / "two").read_text()
     executed = jobs((tmp_path / "two").read_text())
-    assert executed <= plan and of_study(*SHARED) <= executed
+    assert of_study(*REPORT) <= executed <= plan
+    assert jobs((tmp_path / "one").read_text()) | executed == plan
     computed = edited.computed(executed)
     assert not computed & before
     # What the two jobs that were killed had just put into the store is in no log.
