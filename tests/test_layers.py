@@ -20,6 +20,7 @@ LAYERS = [
         "questions",
         "task_vector_prompts",
         "store",
+        "provenance",
     ],
     ["models"],
     ["engine"],

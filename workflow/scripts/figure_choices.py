@@ -1,12 +1,8 @@
 """Rule `figure_choices`: Figures 13 to 15."""
 
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.figure_choices import draw
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    results = Layout(study.study).results
+with script(snakemake) as job:
     for figure, what in (("figure13", "n_heads"), ("figure14", "strength"), ("figure15", "layer")):
-        draw(results, study.models, study.tasks, what, results / "figures" / figure)
+        draw(job.results, job.study.models, job.study.tasks, what, job.results / "figures" / figure)

@@ -1,15 +1,9 @@
 """Rule `figure_post_training`: Figure 16."""
 
-from pathlib import Path
-
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.figure_post_training import draw
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study, registry = load_study(snakemake.config), Registry.load()
+with script(snakemake) as job:
+    study, registry = job.study, job.registry
     pairs, groups = registry.post_training(study.models), {name: registry.task(name).group for name in study.tasks}
-    stem = Path(snakemake.output[0]).with_suffix("")
-    draw(Layout(study.study).results, pairs, study.tasks, groups, study.protocol.tv_direction, stem)
+    draw(job.results, pairs, study.tasks, groups, study.protocol.tv_direction, job.stem)

@@ -16,6 +16,7 @@ from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
 from offcourse.questions import questions_sha256
 from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
+from offcourse.release import release_path
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import release_list, word_list_sha256
@@ -40,6 +41,7 @@ class Step:
         the section called like the method; a step of several methods writes `section.key`, and reads the sections of
         the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
+    job: the rule that runs the step, when it is not called like it.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Step:
     switches: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
+    job: str = ""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule that runs the step."""
+        return self.job or self.name
 
     @property
     def runs_model(self) -> bool:
@@ -161,6 +169,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "task_vectors",
@@ -179,6 +188,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "dola",
@@ -207,6 +217,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
         Step(
             "apathy",
@@ -217,6 +228,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
     )
 }
@@ -243,6 +255,19 @@ def leaf_sha256(
     }
 
 
+def leaf_files(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> list[Path]:
+    """The downloaded files among what `leaf_sha256` digests; tracked ones are known by the digest of their rows."""
+    if step.on_questions:
+        release = registry.question_set(unit).release
+        return [release_path(release, downloads)] if release else []
+    if study.data != "release":
+        return []
+    lists = {release_list(registry.task(unit), method) for method in step.methods if method in study.methods}
+    return [release_path(spec, downloads) for spec in sorted(lists)]
+
+
 def release_lists(study: Study, registry: Registry) -> list[str]:
     """Paths, in the authors' repository, of the word lists that the study reads."""
     if study.data != "release":
@@ -262,13 +287,23 @@ def dtype_of(study: Study, registry: Registry, model: str) -> str:
     return registry.model(model).dtype if asked == "auto" else asked
 
 
-def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> dict[str, Any]:
+def key_parts(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str,
+    task: str,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Everything that a shard is a function of, by name (plain JSON).
 
-    Raises `OffcourseError` when an input is not there yet.
+    digests: of inputs, by step, that are taken at their word and not read.
+    Raises `OffcourseError` when an input is not there yet or cannot be read.
     """
+    digests = digests or {}
     inputs = {
-        name: _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
+        name: digests.get(name) or _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
         for name, kinds in step.inputs.items()
     }
     if not step.inputs:
@@ -317,7 +352,10 @@ def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:
         return artefacts.sha256(path)
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow, which mends it.") from error
     frame = frame[frame["kind"].isin(kinds)]
     rows = frame.to_json(orient="records", force_ascii=False)
     return hashlib.sha256(rows.encode()).hexdigest()
