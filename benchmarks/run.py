@@ -8,6 +8,7 @@ the whole loop, and scaled to it. Every figure is a median of `REPEATS` rounds, 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from benchmarks.dola import compare_dola, cost_of_settings
 from benchmarks.timing import REPEATS
 from benchmarks.vectors import compare_cie, compare_sweep, compare_task_vectors
 from offcourse.engine import Engine
+from offcourse.errors import OffcourseError
 from offcourse.methods.dola import tokenized
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
@@ -95,4 +97,7 @@ def task_vector_prompts(registry, data: str, downloads: Path, tokenizer) -> tupl
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OffcourseError as error:
+        sys.exit(f"offcourse: {error}")
