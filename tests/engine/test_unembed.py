@@ -14,6 +14,7 @@ def head(request, monkeypatch):
     """An unembedding that is read in slices of 7 words and 10 states; word 40 is word 3 again, which makes ties."""
     monkeypatch.setattr(unembed, "WORDS", 7)
     monkeypatch.setattr(unembed, "STATES", 10)
+    monkeypatch.setattr(unembed, "HIT_STATES", 9)
     torch.manual_seed(0)
     head = nn.Linear(WIDTH, VOCABULARY, bias=request.param)
     with torch.no_grad():

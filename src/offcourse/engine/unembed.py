@@ -10,6 +10,7 @@ from offcourse.engine.exponentials import exp_
 # 1,024 words x 512 states of float32 are 2 MB: a product of this size stays in a core's cache.
 WORDS = 1024
 STATES = 512
+HIT_STATES = 2048
 
 
 @dataclass
@@ -37,12 +38,15 @@ def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float 
     """
     targets = targets.to(states.device)
     parts = []
-    for start in range(0, len(states), STATES):
-        part = slice(start, start + STATES)
+    # Where most states leave early, more of them begin together, so that products stay large.
+    one = not probability and len(targets) > 0 and bool((targets == targets[0]).all()) and not head.weight.is_meta
+    together = HIT_STATES if one else STATES
+    for start in range(0, len(states), together):
+        part = slice(start, start + together)
         if head.weight.is_meta:
             parts.append(_read_whole(head, states[part], targets[part], softcap))
-        elif not probability and (targets[part] == targets[start]).all():
-            parts.append(_read_hits(head, states[part], int(targets[start])))
+        elif one:
+            parts.append(_read_hits(head, states[part], int(targets[0])))
         else:
             parts.append(_read_sliced(head, states[part], targets[part], softcap, probability))
     return Readout(torch.cat([p.probability for p in parts]).cpu(), torch.cat([p.hit for p in parts]).cpu())
@@ -102,20 +106,24 @@ def _read_hits(head, states, target: int) -> Readout:
     states = states.to(weight.device, weight.dtype)
     hit = torch.zeros(len(states), dtype=torch.bool, device=weight.device)
     alive = torch.arange(len(states), device=weight.device)
+    buffer = states.new_empty(len(states) * WORDS)
     first = target - target % WORDS
     # The target's own slice first, so that its logit is compared with that of the very same product.
     at_target = None
     for start in (first, *(begin for begin in range(0, len(weight), WORDS) if begin != first)):
-        logits = states @ weight[start : start + WORDS].T
+        words = weight[start : start + WORDS]
+        logits = buffer[: len(states) * len(words)].view(len(states), len(words))
+        torch.mm(states, words.T, out=logits)
         if head.bias is not None:
             logits += head.bias[start : start + WORDS]
         if at_target is None:
-            at_target = logits[:, target - start]
+            at_target = logits[:, target - start].clone()
         ahead = at_target >= logits.amax(-1)
-        if not ahead.all():
+        left = int(ahead.sum())
+        if left < len(states):
             states, at_target, alive = states[ahead], at_target[ahead], alive[ahead]
-            if not len(alive):
-                break
+        if not left:
+            break
     hit[alive] = True
     return Readout(torch.full((len(hit),), float("nan"), device=hit.device), hit)
 
