@@ -14,6 +14,7 @@ LAYERS = [
         "study",
         "registry",
         "release",
+        "shapes",
         "tasks",
         "prompts",
         "questions",

