@@ -14,7 +14,7 @@ from offcourse.errors import OffcourseError
 from offcourse.jobs.status import State
 from offcourse.jobs.status import status as status_of
 from offcourse.layout import Layout
-from offcourse.registry import Registry
+from offcourse.registry import LOCK, RESOURCES, Registry
 from offcourse.study.config import read_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -41,6 +41,27 @@ def status(configfile: Config = Path("config.yaml"), directory: Directory = Path
     else:
         _print(states)
     raise typer.Exit(0 if all(state.fresh for state in states) else 1)
+
+
+@app.command()
+def pin(
+    configfile: Annotated[Path | None, typer.Option(help="Only the models of this study (default: all).")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Ask again for models that are pinned already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve the revision of each hub model to a commit, and write resources/models.lock.tsv."""
+    from offcourse.models.pin import pin as pin_models
+
+    registry = Registry.load(locked=False)
+    names = read_study(configfile).models if configfile else list(registry.models)
+    wanted = [registry.model(name).name for name in names]
+    lock = RESOURCES / LOCK
+    asked = pin_models(registry.models, wanted, lock, update)
+    kept = [name for name in wanted if registry.model(name).source == "hub" and name not in asked]
+    if as_json:
+        print(json.dumps({"lock": str(lock), "pinned": asked, "kept": kept}, indent=2))
+    else:
+        print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")
 
 
 def _print(states: list[State]) -> None:
