@@ -31,9 +31,10 @@ wildcard_constraints:
     task="|".join(STUDY.tasks),
 
 
-def shards(step, model="{model}"):
-    """The results of a step, one file per task or question set."""
-    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in STEPS[step].units(STUDY)]
+def shards(step, model="{model}", reader=None):
+    """The results of a step, one file per task or question set; only those that the step `reader` reads, if given."""
+    units = STEPS[reader or step].units(STUDY)
+    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in units]
 
 
 def records(step):
@@ -42,8 +43,8 @@ def records(step):
 
 
 def of_every_model(step):
-    """The results of a step for the whole study."""
-    return [path for model in STUDY.models for path in shards(step, model)]
+    """The results of a step for every model that it runs on."""
+    return [path for model in STUDY.models_of(*STEPS[step].methods) for path in shards(step, model)]
 
 
 def reads(step, key):
@@ -78,10 +79,12 @@ def release_questions():
     return [release_path(spec, LAYOUT.downloads) for spec in question_files(STUDY, REGISTRY)]
 
 
-def figures(models=STUDY.models):
-    """Every picture of the study."""
-    post_training = REGISTRY.post_training(STUDY.models)
-    return contents.figures(models, STUDY.tasks, STUDY.methods, STUDY.lens_questions, post_training)
+def figures(model=None):
+    """Every picture of the study; with a name (or wildcard) in place of its models, those of one model."""
+    vectors = [[model] if model else STUDY.models_of(method) for method in ("function_vectors", "task_vectors")]
+    post_training = REGISTRY.post_training(STUDY.models_of("task_vectors"))
+    tasks = STUDY.tasks_of("function_vectors")
+    return contents.figures(vectors[0], tasks, STUDY.methods, STUDY.lens_questions, post_training, vectors[1])
 
 
 def tables(*numbers):
@@ -98,9 +101,9 @@ def runs(method):
     return method in STUDY.methods
 
 
-def pictures(*numbers, models=STUDY.models):
-    """SVG, PNG and numbers of some figures; with `models=["{model}"]` the model stays a wildcard."""
-    pages = [page for page in figures(models) if page["figure"] in numbers]
+def pictures(*numbers, model=None):
+    """SVG, PNG and numbers of some figures; with `model="{model}"` the model stays a wildcard."""
+    pages = [page for page in figures(model) if page["figure"] in numbers]
     stems = [Path(page["svg"]).with_suffix("") for page in pages]
     return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
 

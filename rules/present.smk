@@ -30,7 +30,7 @@ rule figure_sweep:
         shards("fv_sweep"),
         RESULTS / "{model}" / "model.json",
     output:
-        pictures("figure17", models=["{model}"]),
+        pictures("figure17", model="{model}"),
     log:
         job_log("figure17"),
     conda:
@@ -46,7 +46,7 @@ rule figure_cie:
         shards("cie"),
         RESULTS / "{model}" / "model.json",
     output:
-        pictures("figure9", models=["{model}"]),
+        pictures("figure9", model="{model}"),
     log:
         job_log("figure9"),
     conda:
@@ -96,7 +96,7 @@ rule figure_task_vectors:
         shards("tv_sweep"),
         RESULTS / "{model}" / "model.json",
     output:
-        pictures("figure18", models=["{model}"]),
+        pictures("figure18", model="{model}"),
     log:
         job_log("figure18"),
     conda:

@@ -8,5 +8,6 @@ from offcourse.study.config import load_study
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
     results = Layout(study.study).results
+    models, tasks = study.models_of("function_vectors"), study.tasks_of("function_vectors")
     for figure, what in (("figure13", "n_heads"), ("figure14", "strength"), ("figure15", "layer")):
-        draw(results, study.models, study.tasks, what, results / "figures" / figure)
+        draw(results, models, tasks, what, results / "figures" / figure)

@@ -7,6 +7,6 @@ from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
-    results = Layout(study.study).results
+    results, models = Layout(study.study).results, study.models_of("logit_lens")
     for questions in study.lens_questions:
-        draw(results, study.models, questions, results / "figures" / "figure2" / questions)
+        draw(results, models, questions, results / "figures" / "figure2" / questions)

@@ -10,6 +10,7 @@ from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):
     study, registry = load_study(snakemake.config), Registry.load()
-    pairs, groups = registry.post_training(study.models), {name: registry.task(name).group for name in study.tasks}
+    models, tasks = study.models_of("task_vectors"), study.tasks_of("task_vectors")
+    pairs, groups = registry.post_training(models), {name: registry.task(name).group for name in tasks}
     stem = Path(snakemake.output[0]).with_suffix("")
-    draw(Layout(study.study).results, pairs, study.tasks, groups, study.protocol.tv_direction, stem)
+    draw(Layout(study.study).results, pairs, tasks, groups, study.protocol.tv_direction, stem)

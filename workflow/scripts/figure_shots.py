@@ -9,4 +9,5 @@ from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
-    draw(Layout(study.study).results, study.models, study.tasks, Path(snakemake.output[0]).with_suffix(""))
+    models, tasks = study.models_of("function_vectors"), study.tasks_of("function_vectors")
+    draw(Layout(study.study).results, models, tasks, Path(snakemake.output[0]).with_suffix(""))

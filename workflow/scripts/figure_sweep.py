@@ -11,6 +11,6 @@ from offcourse.study.config import load_study
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
     results = Layout(study.study).results
-    for page in contents.figures([snakemake.wildcards.model], study.tasks):
+    for page in contents.figures([snakemake.wildcards.model], study.tasks_of("function_vectors")):
         if page["figure"] == "figure17":
             draw(results, page["model"], page["task"], results / Path(page["svg"]).with_suffix(""))

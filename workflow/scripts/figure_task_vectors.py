@@ -10,4 +10,5 @@ from offcourse.study.config import load_study
 with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
     stem = Path(snakemake.output[0]).with_suffix("")
-    draw(Layout(study.study).results, snakemake.wildcards.model, study.tasks, stem)
+    tasks = study.tasks_of("task_vectors")
+    draw(Layout(study.study).results, snakemake.wildcards.model, tasks, stem)

@@ -14,11 +14,12 @@ with logged(snakemake.log[0]):
     switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
     table3(
         Layout(study.study).results,
-        study.models,
-        study.tasks,
+        study.models_of("function_vectors"),
+        study.tasks_of("function_vectors"),
         protocol.default_heads,
         Path(snakemake.output[0]).parent,
         groups={name: registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
+        tv_scope=(study.models_of("task_vectors"), study.tasks_of("task_vectors")),
     )

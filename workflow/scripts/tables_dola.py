@@ -13,4 +13,5 @@ with logged(snakemake.log[0]):
     registry = Registry.load()
     sets = [(name, registry.question_set(name).form) for name in study.dola_questions]
     removed, shared = study.protocol.dola_mask == "removed", study.protocol.ties == "shared"
-    write(Layout(study.study).results, study.models, sets, removed, shared, Path(snakemake.output[0]).parent)
+    models = study.models_of("dola")
+    write(Layout(study.study).results, models, sets, removed, shared, Path(snakemake.output[0]).parent)

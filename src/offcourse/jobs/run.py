@@ -38,6 +38,7 @@ class Job:
     known: dict[Any, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self):
+        self.study = self.study.sized(self.registry.model(self.model).parameters)
         self.parameters = self.step.parameters(self.study)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -71,7 +72,7 @@ class Job:
 
         numerics = self.study.numerics
         row = self.registry.model(self.model)
-        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model))
+        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model, self.step))
         return Engine(model, numerics.max_rows, numerics.attention)
 
     def input(self, step: str, task: Task) -> Path:

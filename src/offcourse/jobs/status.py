@@ -31,7 +31,7 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     """The state of every step x model x task, in the order in which the workflow runs them."""
     states: dict[tuple[str, str, str], State] = {}
     for model in study.models:
-        for name, step in steps_of(study).items():
+        for name, step in steps_of(study, model).items():
             for task in step.units(study):
                 stale = [up for up in step.inputs if not states[up, model, task].fresh]
                 why = (

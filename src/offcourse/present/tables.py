@@ -45,12 +45,14 @@ def table3(
     groups: Mapping[str, str] | None = None,
     tv_switches: Mapping[str, str] | None = None,
     function_vectors: bool = True,
+    tv_scope: tuple[list[str], list[str]] | None = None,
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
     `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
     `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task.
+    `models` and `tasks` are those of function vectors, `tv_scope` those of task vectors (None: the same).
     """
     parts, lines, before = [], [], None
     if function_vectors:
@@ -59,7 +61,7 @@ def table3(
         lines += notes(pairs, default_heads)
         before = float(pairs["few_shot"].iloc[-1])
     if tv_switches is not None:
-        pairs = task_vectors.read_pairs(results, models, tasks, groups, tv_switches, before)
+        pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
         lines += task_vector_notes(pairs, tv_switches)
     table = pd.concat(parts, ignore_index=True)

@@ -1,0 +1,90 @@
+"""A method's steps run for its own models and tasks, with the grid and the precision that these have."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from offcourse.jobs.status import status
+from offcourse.jobs.steps import STEPS, dtype_of, release_lists, rule_params, steps_of
+from offcourse.layout import Layout
+from offcourse.registry import Registry
+from offcourse.study.config import load_study
+
+STUDY = load_study(
+    {
+        "study": "mine",
+        "models": ["smollm2-135m-instruct", "gemma-3-270m", "tiny-llama"],
+        "tasks": ["antonym", "english-german", "english-italian"],
+        "data": "release",
+        "methods": ["function_vectors", "task_vectors", "dola"],
+        "function_vectors": {
+            "models": ["smollm2-135m-instruct", "gemma-3-270m"],
+            "tasks": ["antonym", "english-german"],
+            "n_heads": [2, 16],
+            "large": {"n_heads": [64], "strengths": [1]},
+        },
+        "task_vectors": {"models": ["gemma-3-270m"], "tasks": ["antonym", "english-italian"], "dtype": "float16"},
+        "dola": {"models": ["tiny-llama"]},
+    }
+)
+FV_STEPS = {"icl", "head_means", "cie", "function_vectors", "fv_sweep"}
+TV_STEPS = {"tv_icl", "task_vectors", "tv_sweep"}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    """The registry, with one of the small models said to be large."""
+    registry = Registry.load()
+    model = registry.model("gemma-3-270m")
+    return replace(registry, models=dict(registry.models) | {model.name: replace(model, parameters=70_000_000_000)})
+
+
+@pytest.mark.parametrize(
+    ("model", "steps"),
+    [
+        ("smollm2-135m-instruct", {"prompts"} | FV_STEPS),
+        ("gemma-3-270m", {"prompts"} | FV_STEPS | TV_STEPS),
+        ("tiny-llama", {"dola"}),
+    ],
+)
+def test_a_model_has_the_steps_of_its_methods(model, steps):
+    assert set(steps_of(STUDY, model)) == steps
+
+
+def test_a_step_has_the_tasks_of_its_methods():
+    assert STEPS["icl"].units(STUDY) == ["antonym", "english-german"]
+    assert STEPS["tv_sweep"].units(STUDY) == ["antonym", "english-italian"]
+    assert STEPS["prompts"].units(STUDY) == STUDY.tasks
+
+
+def test_the_rules_of_a_method_that_is_not_run_have_outputs():
+    study = STUDY.model_copy(update={"methods": ["dola"]})
+    assert STEPS["tv_sweep"].units(study) == study.tasks and "tv_sweep" not in steps_of(study)
+
+
+def test_only_the_lists_of_a_method_s_tasks_are_fetched(registry):
+    assert [Path(path).parts[0] + " " + Path(path).stem for path in release_lists(STUDY, registry)] == [
+        "function_vectors antonym",
+        "function_vectors english-german",
+        "icl_task_vectors antonyms",
+        "icl_task_vectors en_it",
+    ]
+
+
+def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
+    states = [(s.step, s.model, s.task) for s in status(STUDY, registry, Layout("mine", tmp_path))]
+    assert len(states) == len(set(states)) == (3 + 5 * 2) + (3 + 5 * 2 + 3 * 2) + 2
+    assert ("tv_sweep", "gemma-3-270m", "english-italian") in states
+    assert not [state for state in states if state[:2] == ("tv_sweep", "smollm2-135m-instruct")]
+
+
+def test_a_large_model_has_the_large_grid(registry):
+    step = STEPS["function_vectors"]
+    grids = {model: rule_params(step, STUDY, registry, model)["parameters"] for model in STUDY.models[:2]}
+    assert '"n_heads": [2, 16]' in grids["smollm2-135m-instruct"] and '"n_heads": [64]' in grids["gemma-3-270m"]
+
+
+def test_a_method_has_its_own_precision(registry):
+    assert dtype_of(STUDY, registry, "gemma-3-270m", STEPS["tv_sweep"]) == "float16"
+    assert dtype_of(STUDY, registry, "gemma-3-270m", STEPS["fv_sweep"]) == "float32"
