@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,37 @@ def pin(
         print(json.dumps({"lock": str(lock), "pinned": asked, "kept": kept}, indent=2))
     else:
         print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")
+
+
+@app.command()
+def plan(configfile: Config = Path("config.yaml"), as_json: AsJson = False) -> None:
+    """What the study takes: jobs, operations, memory, cards and GPU-hours by step, from the registry alone."""
+    from offcourse.jobs.plan import downloads
+    from offcourse.jobs.plan import plan as plan_of
+
+    study, registry = read_study(configfile), Registry.load()
+    jobs = plan_of(study, registry)
+    fetched = downloads(study, registry)
+    hours = sum(job.gpu_hours for job in jobs)
+    if as_json:
+        listed = [asdict(job) | {"gpu_hours": job.gpu_hours} for job in jobs]
+        print(json.dumps({"study": study.study, "jobs": listed, "gpu_hours": hours, "downloads": fetched}, indent=2))
+        return
+    table = Table("job", "jobs", "PFLOP", "GPU-hours", "of them loading", "most cards", "most GB per card", box=None)
+    for name in dict.fromkeys(job.name for job in jobs):
+        of_name = [job for job in jobs if job.name == name]
+        table.add_row(
+            name,
+            str(len(of_name)),
+            f"{sum(job.flops for job in of_name) / 1e15:.1f}",
+            f"{sum(job.gpu_hours for job in of_name):.2f}",
+            f"{sum(job.cards * job.load_seconds for job in of_name) / 3600:.2f}",
+            str(max(job.cards for job in of_name)),
+            f"{max(job.memory for job in of_name) / 1e9:.0f}",
+        )
+    Console().print(table)
+    print(f"{len(jobs)} jobs that load a model, {hours:.1f} GPU-hours estimated (the paper: about 1,050 for function")
+    print(f"vectors alone), {sum(fetched.values()) / 1e9:.0f} GB to download. Rates and prompt lengths are estimates.")
 
 
 def _print(states: list[State]) -> None:
