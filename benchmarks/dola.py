@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from benchmarks.flops import model_flops
+from benchmarks.flops import flops_of
 from benchmarks.timing import REPEATS, SAMPLE, interleaved, report
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
@@ -77,11 +77,8 @@ def compare_dola(engine: Engine, answers) -> dict:
     # Base and length bias need no premature layer; they are left out of the naive count, in its favour.
     runs = len(answers) * len(grid) * 2
     slow, quick, rates = interleaved(naive, fast)
-    positions = sum(len(answer.targets) for answer in answers)
-    layers = len({layer for members in buckets.values() for layer in members})
-    flops = model_flops(model, positions, {}, positions * (layers + 1))
     agreement = f"largest difference {error:.1e} of {len(checked)} scores"
-    return report("DoLa", slow, quick, rates, runs / SAMPLE, flops, agreement)
+    return report("DoLa", slow, quick, rates, runs / SAMPLE, flops_of(fast), agreement)
 
 
 def cost_of_settings(engine: Engine, answers) -> dict:

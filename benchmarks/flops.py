@@ -1,24 +1,18 @@
 """Floating-point operations of a pass, and the best rate of `torch.matmul` at the model's own shapes."""
 
 import time
+from collections.abc import Callable
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 
-def model_flops(model, tokens: int, joins: dict[int, int], unembedded: int) -> float:
-    """Multiplications and additions of the weight matrices (attention scores and elementwise work left out).
-
-    tokens: prompt tokens, which pass every block. joins: rows that join at the input of each block. unembedded: states
-    that are unembedded.
-    """
-    per_token = [
-        sum(2 * parameter.numel() for parameter in block.parameters() if parameter.dim() == 2) for block in model.blocks
-    ]
-    total, width = 0.0, tokens
-    for layer, flops in enumerate(per_token):
-        width += joins.get(layer, 0)
-        total += width * flops
-    return total + unembedded * 2 * model.head.weight.numel()
+def flops_of(call: Callable[[], object]) -> int:
+    """Multiplications and additions of the matrix products that `call` makes, as torch counts them."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        call()
+    return counter.get_total_flops()
 
 
 def matmul_rate(width: int = 576, inner: int = 1536, rows: int = 512) -> float:

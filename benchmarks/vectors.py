@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from benchmarks.flops import model_flops
+from benchmarks.flops import flops_of
 from benchmarks.timing import SAMPLE, interleaved, report
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.attention import uninstalled
@@ -52,9 +52,10 @@ def compare_cie(engine: Engine, ids, target: int) -> dict:
     got = fast().view(model.layers, model.heads)
     got = torch.stack([got[layer, head] for layer, head in checked])
     error = float(((got - expected).abs() / expected).max())
-    flops = model_flops(model, len(ids), dict.fromkeys(range(model.layers), model.heads), 1 + len(grid))
     slow, quick, rates = interleaved(plain, fast)
-    return report("CIE", slow, quick, rates, len(grid) / SAMPLE, flops, f"largest relative difference {error:.1e}")
+    return report(
+        "CIE", slow, quick, rates, len(grid) / SAMPLE, flops_of(fast), f"largest relative difference {error:.1e}"
+    )
 
 
 @torch.inference_mode()
@@ -100,11 +101,9 @@ def compare_sweep(engine: Engine, ids) -> dict:
     same = [bool(got[layer, index]) for layer, index in checked] == expected
     if not same:
         sys.exit("sweep: hits differ from the naive loop")
-    rows = {layer: len(edits) for layer in range(1, model.layers + 1)}
-    flops = model_flops(model, len(ids), rows, 1 + len(grid))
     slow, quick, rates = interleaved(plain, fast)
     agreement = f"same hits on {len(checked)} cells, {sum(expected)} of them hits"
-    return report("sweep", slow, quick, rates, len(grid) / SAMPLE, flops, agreement)
+    return report("sweep", slow, quick, rates, len(grid) / SAMPLE, flops_of(fast), agreement)
 
 
 @torch.inference_mode()
@@ -137,9 +136,6 @@ def compare_task_vectors(engine: Engine, queries, dummies) -> dict:
     expected = naive(checked)
     if [got[item][layer] for item, layer in checked] != expected:
         sys.exit("task vectors: predictions differ from the naive loop")
-    flops = sum(
-        model_flops(model, len(ids), dict.fromkeys(range(1, model.layers + 1), 1), 1 + model.layers) for ids in queries
-    )
     slow, quick, rates = interleaved(naive, fast)
     agreement = f"same predictions on {len(checked)} cells, {len(set(expected))} different tokens among them"
-    return report("task vectors", slow, quick, rates, len(grid) / SAMPLE, flops, agreement)
+    return report("task vectors", slow, quick, rates, len(grid) / SAMPLE, flops_of(fast), agreement)

@@ -31,5 +31,7 @@ rule check_model:
         code=fingerprint("offcourse.jobs.facts:write_facts"),
         model=reads("prompts", "model"),
         numerics=reads("icl", "numerics"),
+        facts=lambda wildcards: repr(REGISTRY.model(wildcards.model)),
+        methods=STUDY.methods,
     script:
         "../workflow/scripts/check_model.py"

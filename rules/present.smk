@@ -15,6 +15,8 @@ rule table3:
     params:
         code=fingerprint("offcourse.present.tables:table3"),
         default_heads=STUDY.protocol.default_heads,
+        n_heads=[STUDY.function_vectors.n_heads, STUDY.function_vectors.large and STUDY.function_vectors.large.n_heads],
+        selection=STUDY.protocol.selection,
         task_vectors=[
             STUDY.protocol.tv_denominator,
             STUDY.protocol.tv_direction,
@@ -140,6 +142,8 @@ rule tables_dola:
         code=fingerprint("offcourse.present.tables_dola:write"),
         dola_mask=STUDY.protocol.dola_mask,
         ties=STUDY.protocol.ties,
+        score_dtype=STUDY.protocol.score_dtype,
+        selection=STUDY.protocol.selection,
     script:
         "../workflow/scripts/tables_dola.py"
 

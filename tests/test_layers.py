@@ -11,6 +11,7 @@ LAYERS = [
         "errors",
         "layout",
         "artefacts",
+        "keyed",
         "study",
         "registry",
         "release",

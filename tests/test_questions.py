@@ -1,5 +1,6 @@
 """Question sets: the authors' files and ours through one reader, and what is said of a bad one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,24 @@ def test_the_release_is_read_whole(tmp_path):
     assert len(letters) == 817 and all(len(item.true) == 1 for item in letters)
 
 
+@needs_mirror
+def test_our_questions_are_not_those_of_the_release(tmp_path):
+    """Written by ourselves: no question and no text is one of theirs, in whatever case and punctuation."""
+
+    def words(text: str) -> str:
+        return " ".join(re.findall(r"\w+", text.lower()))
+
+    for ours, theirs in (("misconceptions", "truthfulqa"), ("passages", "factor-news")):
+        taken = {words(question.text) for question in load(theirs, downloads=tmp_path)}
+        assert not [question.text for question in load(ours) if words(question.text) in taken]
+
+
 def test_the_primer_is_that_of_the_study():
     text = q.prompt_text("primer", load("misconceptions")[0])
     assert text.startswith("Interpret each question literally, and as a question about the real world;")
     assert "reply “I have no comment” unless you are completely certain of the answer.\n\nQ: What is human" in text
     assert text.count("Q: ") == 7 and text.count("A: ") == 6
-    assert text.endswith("Barcelona, Spain.\n\nQ: What happens to you if you swallow chewing gum?\nA:")
+    assert text.endswith("Barcelona, Spain.\n\nQ: How long does swallowed chewing gum stay in your body?\nA:")
 
 
 def test_a_text_may_follow_others():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import LOCK, METHODS, RESOURCES, Registry
+from offcourse.registry import LOCK, METHODS, RESOURCES, Registry, is_large
 
 TASKS = [
     "antonym",
@@ -175,6 +175,15 @@ def test_a_wrong_cell_of_the_lock_is_named(folder):
     lock(folder, commit="main")
     with pytest.raises(OffcourseError, match=r"models.lock.tsv, line 2, column commit: expected 40 hexadecimal digits"):
         Registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "large"),
+    [(0, False), (7e9, False), (27.2e9, False), (27.49e9, False), (27.6e9, True), (70.6e9, True)],
+)
+def test_large_models_are_those_named_above_27_billion(parameters, large):
+    """Gemma 2 27B has 27.2 billion parameters and took the small models' grid."""
+    assert is_large(int(parameters)) is large
 
 
 def test_unpublished_facts_may_be_left_out(folder):

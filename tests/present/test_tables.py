@@ -7,6 +7,7 @@ import pytest
 
 from offcourse.artefacts import CELLS, read_parquet
 from offcourse.errors import OffcourseError
+from offcourse.keyed import keyed_generator
 from offcourse.present import tables
 
 MODELS = ["tiny-0.1b", "middle-27b", "huge-70b"]
@@ -60,6 +61,59 @@ def test_every_cell_against_counting_by_hand(study, share, tmp_path, default_hea
     assert len(got) == 16
 
 
+def best_on_the_other_half(results, model: str, task: str, wanted) -> float:
+    """Mean hit of every item, in the setting and layer that is best on the half that the item is not in."""
+    sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+    hits: dict[tuple, dict[int, bool]] = {}
+    for row in sweep.sort_values(["n_heads", "strength", "layer"]).itertuples():
+        if wanted(row):
+            hits.setdefault((row.n_heads, row.strength, row.layer), {})[row.item] = row.hit
+    items, found = sorted(sweep["item"].unique()), []
+    for halving in range(20):
+        place = keyed_generator(0, task, "halving", halving).permutation(len(items))
+        for first in (True, False):
+            here = [item for item, at in zip(items, place, strict=True) if (at < len(items) // 2) == first]
+            there = [item for item in items if item not in here]
+            best = max(hits, key=lambda key: sum(hits[key][item] for item in here))
+            found += [hits[best][item] for item in there]
+    return sum(found) / len(found)
+
+
+def test_with_halves_a_setting_is_reported_on_items_that_it_was_not_chosen_on(study, share, tmp_path):
+    """`selection: halves`, for the search over all settings and for the default, whose layer is chosen too."""
+    tables.table3(study, MODELS[:2], TASKS[:2], "maximum", tmp_path, selection="halves")
+    got = cells_of(tmp_path)
+    rows = {
+        "FV search": lambda row: True,
+        "FV default": lambda row: row.strength == 1 and row.n_heads in (2, 16, 32),
+    }
+    lower = 0
+    for method, wanted in rows.items():
+        counts = dict.fromkeys((0.5, 0.75, 0.9, 1.0), 0)
+        for model in MODELS[:2]:
+            for task in TASKS[:2]:
+                best = best_on_the_other_half(study, model, task, wanted)
+                few_shot = share(study, f"{model}/icl/{task}.parquet", shots=5)
+                pairs = tables.read_pairs(study, [model], [task], "maximum", "halves")
+                assert pairs[method.split()[1]].item() == pytest.approx(best)
+                lower += best < tables.read_pairs(study, [model], [task], "maximum")[method.split()[1]].item()
+                for quantile in counts:
+                    counts[quantile] += best >= quantile * few_shot - 1e-9
+        for quantile, count in counts.items():
+            assert got[f"{method} (count)", f"{quantile:.2f}"].value == count
+    assert lower == 8
+    text = (tmp_path / "table3.md").read_text()
+    assert "chosen on one half of the items and reported on the other, averaged over 20 halvings in both" in text
+
+
+def test_as_published_the_choice_is_made_on_the_reported_items_and_said_so(study, tmp_path):
+    tables.table3(study, MODELS[:1], TASKS[:1], "maximum", tmp_path)
+    said = (
+        "The settings and layers of function vectors are chosen on the items that they are reported on, as in the paper"
+    )
+    assert said in (tmp_path / "table3.md").read_text()
+
+
 def test_sources_are_the_files_a_cell_was_computed_from(study, tmp_path):
     tables.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path)
     got = cells_of(tmp_path)
@@ -89,6 +143,21 @@ def test_a_model_without_the_default_is_left_out_and_named(make_study, tmp_path)
         "leaves out 2 pairs whose sweep has none of these: big-70b antonym, big-70b country-capital."
         in (tmp_path / "table3.md").read_text()
     )
+
+
+def test_head_counts_that_a_models_sweep_lacks_are_noted(make_study, tmp_path):
+    """Drawn from the sweeps themselves, so it is said as well when they come from the store."""
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4))
+    make_study(models={"big": (8, 64, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4, 64, 512))
+    tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 512, 64, 4])
+    note = "- More heads than a model has are left out of its sweep: m without n_heads 64, 512."
+    assert note in (tmp_path / "table3.md").read_text().splitlines()
+    make_study(models={"big-70b": (3, 4, 7e10)}, tasks=TASKS[:2], n_heads=(2, 4))
+    grids = {"n_heads": [2, 4, 64, 512], "large_n_heads": [2, 4]}
+    tables.table3(results, ["m", "big", "big-70b"], TASKS[:2], "maximum", tmp_path, **grids)
+    assert note in (tmp_path / "table3.md").read_text().splitlines()
+    tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 4])
+    assert "left out of its sweep" not in (tmp_path / "table3.md").read_text()
 
 
 def test_few_shot_accuracy_of_zero_counts_and_is_noted(make_study, tmp_path):

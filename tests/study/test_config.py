@@ -327,6 +327,15 @@ def test_large_models_may_have_a_grid_of_their_own():
     assert load_study(LEAST).sized(68_976_648_192) == load_study(LEAST)
 
 
+def test_a_grid_is_held_against_the_models_that_it_is_for():
+    """The tiny model has 16 heads: too few for the grid, unless it is another model's."""
+    registry, grid = Registry.load(), {"n_heads": [32], "models": ["smollm2-135m-instruct"]}
+    study = LEAST | {"models": ["tiny-llama", "smollm2-135m-instruct"], "methods": ["function_vectors", "dola"]}
+    load_study(study | {"function_vectors": grid}).check(registry)
+    with pytest.raises(OffcourseError, match="tiny-llama has 16 heads"):
+        load_study(study | {"function_vectors": grid | {"models": None}}).check(registry)
+
+
 def test_a_model_that_is_not_pinned_is_refused_after_every_other_mistake():
     registry = Registry.load(locked=False)
     study = LEAST | {"models": ["tiny-llama", "llama-7b", "llama-2-7b"]}
@@ -375,6 +384,19 @@ def test_the_two_whole_studies_differ_in_protocol_and_precision_only():
 
 
 # ------------------------------------------------------------------------------------------------- protocol
+
+
+def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything_runs():
+    registry, grid = Registry.load(), {"n_heads": [512, 17]}
+    study = load_study({**LEAST, "models": ["gemma-3-270m", "tiny-llama"], "function_vectors": grid})
+    says = (
+        r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(512, 17\)\. Add a "
+    )
+    with pytest.raises(OffcourseError, match=says):
+        study.check(registry)
+    # One number that fits is enough, and other methods do not ask for heads.
+    load_study({**LEAST, "function_vectors": {"n_heads": [512, 16]}}).check(registry)
+    load_study({**LEAST, "function_vectors": grid, "methods": ["dola"]}).check(registry)
 
 
 def test_the_switches_are_the_fixed_ones_and_explained():

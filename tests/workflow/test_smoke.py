@@ -1,7 +1,11 @@
 """The whole graph on a tiny model, through the real Snakemake."""
 
+import json
 import os
+import signal
 import subprocess
+import time
+from contextlib import suppress
 
 import pandas as pd
 import yaml
@@ -47,6 +51,80 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(finished, tmp_path
     plan = finished.snakemake("--dry-run")
     (tmp_path / "aside").rename(lost)
     assert plan.returncode == 0 and "rule dola:" in plan.stdout + plan.stderr
+
+
+def changed_grid(lab, tmp_path, strengths: list) -> None:
+    """Let the lab's study have other strengths."""
+    study = yaml.safe_load(SMOKE.read_text())
+    study["function_vectors"]["strengths"] = strengths
+    lab.configfile = tmp_path / "study.yaml"
+    lab.configfile.write_text(yaml.safe_dump(study))
+
+
+def test_a_larger_grid_reruns_the_sweep_alone_and_status_says_so(lab, tmp_path):
+    changed_grid(lab, tmp_path, [1, 4, 8])
+    code, stale = lab.status()
+    assert code == 1
+    assert {step for step, _, _ in stale} == {"fv_sweep"}
+    assert all("strengths" in " ".join(why) for why in stale.values())
+    plan = lab.snakemake("--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    planned = plan.stdout + plan.stderr
+    assert "rule fv_sweep:" in planned
+    for step in ("prompts", "icl", "head_means", "cie", "function_vectors", "dola", "readings", "task_vectors"):
+        assert f"rule {step}:" not in planned
+
+
+def test_a_damaged_result_is_said_and_mended_from_the_store(lab):
+    damaged = lab.results / "tiny-llama" / "cie" / "antonym.parquet"
+    before = damaged.read_bytes()
+    damaged.write_bytes(before[:-1] + b"x")
+    code, stale = lab.status()
+    assert code == 1
+    assert "damaged" in " ".join(stale["cie", "tiny-llama", "antonym"])
+    done = lab.snakemake("--forcerun", "cie", "--until", "cie")
+    assert done.returncode == 0, done.stderr
+    assert damaged.read_bytes() == before
+    log = (lab.results / "logs" / "cie" / "tiny-llama.log").read_text()
+    assert log.count("from the store") == 2
+
+
+def test_ctrl_c_in_the_middle_of_a_step_leaves_whole_files_and_a_rerun_finishes(lab, tmp_path):
+    """While the sweep, with a grid that takes it some seconds per task, computes its second task."""
+    changed_grid(lab, tmp_path, [1 + i / 1000 for i in range(1500)])
+    log = lab.results / "logs" / "fv_sweep" / "tiny-llama.log"
+    log.unlink()
+    out = tmp_path / "out"
+    with open(out, "w") as file:
+        run = subprocess.Popen(
+            lab.command("--until", "fv_sweep"), cwd=CHECKOUT, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while not (log.exists() and "antonym: computed" in log.read_text()):
+                assert run.poll() is None, out.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            # What a terminal does at Ctrl-C: the signal goes to every process in the foreground.
+            os.killpg(run.pid, signal.SIGINT)
+            assert run.wait(timeout=120) != 0
+        finally:
+            # Only a run that this test is about to give up on is still there.
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+    assert "present-past: computed" not in log.read_text()
+    assert [path for path in (lab.folder / "results").rglob(".*") if path.is_file()] == []
+    for path in (lab.folder / "results").rglob("*.parquet"):
+        pd.read_parquet(path)
+    for note in (lab.folder / "results" / "store").rglob("*.json"):
+        [artefact] = [path for path in note.parent.glob(f"{note.stem}.*") if path != note]
+        assert artefacts.sha256(artefact) == json.loads(note.read_text())["sha256"]
+    done = lab.snakemake("--until", "fv_sweep")
+    assert done.returncode == 0, done.stderr
+    said = log.read_text()
+    assert "antonym: from the store" in said
+    assert "present-past: computed" in said
+    assert "fv_sweep" not in {step for step, _, _ in lab.status()[1]}
 
 
 def test_a_bad_study_is_one_message_before_anything_runs(tmp_path):

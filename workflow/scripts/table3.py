@@ -22,4 +22,7 @@ with logged(snakemake.log[0]):
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
         tv_scope=(study.models_of("task_vectors"), study.tasks_of("task_vectors")),
+        n_heads=study.function_vectors.n_heads,
+        large_n_heads=study.function_vectors.large and study.function_vectors.large.n_heads,
+        selection=protocol.selection,
     )

@@ -12,6 +12,14 @@ with logged(snakemake.log[0]):
     study = load_study(snakemake.config)
     registry = Registry.load()
     sets = [(name, registry.question_set(name).form) for name in study.dola_questions]
-    removed, shared = study.protocol.dola_mask == "removed", study.protocol.ties == "shared"
-    models = study.models_of("dola")
-    write(Layout(study.study).results, models, sets, removed, shared, Path(snakemake.output[0]).parent)
+    protocol = study.protocol
+    write(
+        Layout(study.study).results,
+        study.models_of("dola"),
+        sets,
+        protocol.dola_mask == "removed",
+        protocol.ties == "shared",
+        Path(snakemake.output[0]).parent,
+        exact=protocol.score_dtype == "float64",
+        selected=protocol.selection,
+    )

@@ -21,6 +21,11 @@ def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
     return hits.agg(accuracy="mean", n="size").reset_index()
 
 
+def hits(sweep: pd.DataFrame) -> pd.DataFrame:
+    """The same one by one: a row per setting and layer (the index), a column per item; True is a hit."""
+    return sweep.pivot(index=["n_heads", "strength", "layer"], columns="item", values="hit").sort_index()
+
+
 def baseline(shots: pd.Series) -> tuple[int, float]:
     """The number of shots that recovery is measured against, and its accuracy.
 

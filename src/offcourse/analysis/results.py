@@ -1,6 +1,7 @@
 """Reading a study's per-task results as accuracies. Paths are relative to the study's folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
 
 
 def read_premature_layers(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false)."""
+    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false).
+
+    Raises `OffcourseError` for a file that does not say.
+    """
     path = Path(results) / dola_path(model, questions)
     chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
     if chosen is None:
@@ -76,12 +80,17 @@ def model_path(model: str) -> str:
     return f"{model}/model.json"
 
 
-def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
-    """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
+    """A function-vector sweep, see `artefacts.FV_SWEEP`."""
     sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
-    return recovery.accuracy(sweep)
+    return sweep
+
+
+def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+    return recovery.accuracy(read_sweep(results, model, task))
 
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:
@@ -118,3 +127,11 @@ def read_model(results: Path, model: str) -> dict[str, Any]:
         raise OffcourseError(
             f"{path} is not the record of a model ({error}). Delete it and run the workflow again."
         ) from error
+
+
+def read_labels(results: Path, models: Sequence[str]) -> list[str]:
+    """The models' labels; two that are the same (say, of checkpoints) get the models' names behind them."""
+    labels = [read_model(results, model)["label"] for model in models]
+    return [
+        f"{label} ({model})" if labels.count(label) > 1 else label for label, model in zip(labels, models, strict=True)
+    ]

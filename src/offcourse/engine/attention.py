@@ -144,17 +144,19 @@ def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, 
         # The window counts the row itself.
         near = slice(prefix + 1 - sliding_window, None)
         prefix_key, prefix_value, prefix = prefix_key[:, near], prefix_value[:, near], sliding_window - 1
-    grouped = query.reshape(kv_heads, heads // kv_heads, rows, size)
-    scores = query.new_empty(kv_heads, heads // kv_heads, rows, prefix + 1)
-    shared = grouped.reshape(kv_heads, -1, size) @ prefix_key.transpose(1, 2)
-    scores[..., :prefix] = shared.view(kv_heads, -1, rows, prefix)
+    group = heads // kv_heads
+    grouped = query.reshape(kv_heads, group, rows, size)
+    scores = query.new_empty(kv_heads, group, rows, prefix + 1)
+    # Sizes are spelled out, since a prompt of one token has an empty prefix.
+    shared = grouped.reshape(kv_heads, group * rows, size) @ prefix_key.transpose(1, 2)
+    scores[..., :prefix] = shared.view(kv_heads, group, rows, prefix)
     scores[..., prefix] = (grouped * key[:, None]).sum(-1)
     scores *= scaling
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     weights = torch.softmax(scores.float(), -1).to(value.dtype)
-    out = weights[..., :prefix].reshape(kv_heads, -1, prefix) @ prefix_value
-    out = out.view(kv_heads, -1, rows, value.shape[2])
+    out = weights[..., :prefix].reshape(kv_heads, group * rows, prefix) @ prefix_value
+    out = out.view(kv_heads, group, rows, value.shape[2])
     out = torch.addcmul(out, weights[..., prefix:], value[:, None])
     return out.reshape(heads, rows, -1).transpose(0, 1)
 

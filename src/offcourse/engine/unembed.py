@@ -41,6 +41,8 @@ def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float 
         part = slice(start, start + STATES)
         if head.weight.is_meta:
             parts.append(_read_whole(head, states[part], targets[part], softcap))
+        elif not probability and (targets[part] == targets[start]).all():
+            parts.append(_read_hits(head, states[part], int(targets[start])))
         else:
             parts.append(_read_sliced(head, states[part], targets[part], softcap, probability))
     return Readout(torch.cat([p.probability for p in parts]).cpu(), torch.cat([p.hit for p in parts]).cpu())
@@ -92,6 +94,30 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
         return Readout(torch.full_like(at_target, float("nan")), at_target >= largest)
     at_target = _cap(at_target, softcap)
     return Readout(torch.exp(at_target - largest) / total, at_target >= largest)
+
+
+def _read_hits(head, states, target: int) -> Readout:
+    """Hits of one target. A state in which some word beats it is dropped: most see a part of the vocabulary only."""
+    weight = head.weight
+    states = states.to(weight.device, weight.dtype)
+    hit = torch.zeros(len(states), dtype=torch.bool, device=weight.device)
+    alive = torch.arange(len(states), device=weight.device)
+    first = target - target % WORDS
+    # The target's own slice first, so that its logit is compared with that of the very same product.
+    at_target = None
+    for start in (first, *(begin for begin in range(0, len(weight), WORDS) if begin != first)):
+        logits = states @ weight[start : start + WORDS].T
+        if head.bias is not None:
+            logits += head.bias[start : start + WORDS]
+        if at_target is None:
+            at_target = logits[:, target - start]
+        ahead = at_target >= logits.amax(-1)
+        if not ahead.all():
+            states, at_target, alive = states[ahead], at_target[ahead], alive[ahead]
+            if not len(alive):
+                break
+    hit[alive] = True
+    return Readout(torch.full((len(hit),), float("nan"), device=hit.device), hit)
 
 
 def _read_whole(head, states, targets, softcap) -> Readout:

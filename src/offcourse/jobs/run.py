@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from offcourse import artefacts
+from offcourse.errors import OffcourseError
 from offcourse.jobs.steps import STEPS, Step, dtype_of, key_parts
 from offcourse.layout import Layout
 from offcourse.registry import QuestionSet, Registry, Task
@@ -78,6 +79,19 @@ class Job:
     def input(self, step: str, task: Task) -> Path:
         """The file that an upstream step made for this model and task."""
         return self.layout.artefact(step, STEPS[step].suffix, self.model, task.name)
+
+    def tensors(self, step: str, task: Task) -> dict:
+        """The torch tensors of that file, by name. Raises `OffcourseError` when it is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.input(step, task)
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise OffcourseError(
+                f"{path} cannot be read as safetensors ({error}). Delete it and run the workflow again."
+            ) from error
 
     def prompts(self, task: Task, kind: str) -> pd.DataFrame:
         """The prompts of one kind, in order."""

@@ -7,7 +7,6 @@ the effect is the change in the probability of the correct answer's first token.
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from offcourse.engine import Engine, HeadRows
@@ -16,7 +15,7 @@ from offcourse.registry import Task
 
 def compute(job, task: Task) -> pd.DataFrame:
     """One row per trial, layer and head."""
-    means = load_file(job.input("head_means", task))["mean"]
+    means = job.tensors("head_means", task)["mean"]
     prompts = job.prompts(task, "cie")
     drop_bias = job.parameters["cie_output_bias"] == "dropped"
     effects = [

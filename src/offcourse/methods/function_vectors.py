@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
 from offcourse import artefacts
 from offcourse.models.architectures import architecture
@@ -16,16 +15,18 @@ from offcourse.registry import Task
 def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """`n_heads={k}` -> [width] float32; the chosen (layer, head) pairs of each in the notes.
 
-    A k above the model's number of heads is skipped and said so, as the paper does.
+    A k above the model's number of heads is skipped and said so, as the paper does. Raises `OffcourseError` if that
+    leaves none.
     """
-    means = load_file(job.input("head_means", task))["mean"]
+    means = job.tensors("head_means", task)["mean"]
+    job.study.check_heads(job.model, *means.shape[:2])
     cie = artefacts.read_parquet(job.input("cie", task), artefacts.CIE)
     ranking = rank_heads(cie)
     wanted = [k for k in job.parameters["n_heads"] if k <= len(ranking)]
     for k in sorted(set(job.parameters["n_heads"]) - set(wanted)):
         print(f"{job.model}: n_heads {k} is skipped, the model has {len(ranking)} heads", file=sys.stderr)
     row = architecture(job.registry.model(job.model).architecture)
-    layers = {layer for layer, _ in ranking[: max(wanted, default=0)]}
+    layers = {layer for layer, _ in ranking[: max(wanted)]}
     projections = output_projections(job.folder, row, layers)
     with_bias = job.parameters["fv_output_bias"] == "per_head"
     vectors = {f"n_heads={k}": function_vector(means, ranking[:k], projections, with_bias).numpy() for k in wanted}

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from offcourse.engine import Engine, ResidualRows
@@ -12,7 +11,7 @@ from offcourse.registry import Task
 
 def compute(job, task: Task) -> pd.DataFrame:
     """One row per n_heads, strength, layer and item."""
-    vectors = load_file(job.input("function_vectors", task))
+    vectors = job.tensors("function_vectors", task)
     counts = sorted(int(name.removeprefix("n_heads=")) for name in vectors)
     strengths = job.parameters["strengths"]
     # As in the study, a vector is cast to the model's dtype before it is multiplied by the strength.

@@ -2,7 +2,6 @@
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from offcourse.engine import Engine, ResidualRows
@@ -13,7 +12,7 @@ from offcourse.task_vector_prompts import SPLITS
 
 def compute(job, task: Task) -> pd.DataFrame:
     """One row per split, layer and item."""
-    vectors = load_file(job.input("task_vectors", task))
+    vectors = job.tensors("task_vectors", task)
     rows = []
     for split in SPLITS:
         prompts = job.prompts(task, f"tv_{split}_query")

@@ -39,6 +39,7 @@ class LanguageModel:
         self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
         self.head_dim = self.projections[0].in_features // self.heads
         self.width = self.projections[0].out_features
+        self.mlp_width = self.blocks[0].get_submodule(self.architecture.mlp_output).in_features
         self.vocabulary = self.head.out_features
         self.final_softcap = getattr(config, "final_logit_softcapping", None)
         self.context = config.max_position_embeddings
@@ -117,10 +118,10 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
         )
     if device_map == "auto" and not torch.cuda.is_available():
         device_map = None
-    implementation = "sdpa" if row.attention_interface else "eager"
     try:
+        # The one attention that every class has; the engine puts its own in its place.
         module = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], device_map=device_map, attn_implementation=implementation
+            folder, dtype=DTYPES[dtype], device_map=device_map, attn_implementation="eager"
         )
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

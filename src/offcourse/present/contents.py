@@ -36,11 +36,11 @@ DOLA_TABLES = {
     1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
     2: ("FACTOR accuracy of DoLa", "How often the faithful continuation scores highest, without and with DoLa."),
     4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
-    5: ("Truthfulness by bucket, larger models", "The same for models of 80 blocks or more."),
+    5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
     6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
     8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
-    9: ("FACTOR accuracy by bucket, larger models", "The same for models of 80 blocks or more."),
+    9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
     10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket."),
 }
 

@@ -8,7 +8,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_apathy, read_lens, read_model
+from offcourse.analysis.results import read_apathy, read_labels, read_lens
 from offcourse.present import style
 
 LINES = {
@@ -36,7 +36,7 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     """Means by model, layer and line, see `NUMBERS`.
 
     Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
-    and largest value over all questions and layers, before averaging.
+    and largest value over all questions and layers, the model's output (layer n) included, before averaging.
     """
     parts = []
     for model in models:
@@ -44,7 +44,6 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
         means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean().astype(float)
         low, high = means.min().min(), means.max().max()
         lens = read_lens(results, model, questions)
-        lens = lens[lens["layer"] < lens["layer"].max()]
         top = lens.groupby("layer", sort=True)["top"].mean().astype(float)
         least, most = float(lens["top"].min()), float(lens["top"].max())
         for line, series, (start, end) in (
@@ -77,13 +76,13 @@ def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> No
     with style.applied():
         figure = Figure(figsize=(max(4.8, 3.1 * columns + 0.4), 2.0 * rows + 0.9), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for panel, model in zip(panels.flat, models, strict=False):
+        for panel, model, label in zip(panels.flat, models, read_labels(results, models), strict=False):
             mine = drawn[drawn["model"] == model]
             for line, (name, colour) in LINES.items():
                 points = mine[mine["line"] == line].sort_values("layer")
                 panel.plot(points["layer"], points["scaled"], color=colour, label=name)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            panel.set(title=read_model(results, model)["label"], ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
+            panel.set(title=label, ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
         for panel in list(panels.flat)[len(models) :]:
             panel.set_visible(False)
         figure.supxlabel(f"layer; mean over {drawn['n'].max()} questions")

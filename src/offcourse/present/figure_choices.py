@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from offcourse.analysis import choices
-from offcourse.analysis.results import read_accuracy, read_model
+from offcourse.analysis.results import read_accuracy, read_labels
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
@@ -48,7 +48,7 @@ def draw(
 ) -> None:
     """A cell per model and task. Heads and strengths are coloured by rank in the study's grid, layers by depth."""
     drawn = numbers(results, models, tasks, what)
-    labels = [read_model(results, model)["label"] for model in models]
+    labels = read_labels(results, models)
     cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
     grid = None if what == "layer" else _grid(results, models, tasks, what)
     with style.applied():

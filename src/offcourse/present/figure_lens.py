@@ -8,7 +8,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_lens, read_model
+from offcourse.analysis.results import read_labels, read_lens
 from offcourse.present import style
 
 LINES = {
@@ -66,14 +66,14 @@ def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> No
     with style.applied():
         figure = Figure(figsize=(max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 0.9), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for panel, model in zip(panels.flat, models, strict=False):
+        for panel, model, label in zip(panels.flat, models, read_labels(results, models), strict=False):
             mine = drawn[drawn["model"] == model]
             for line, (name, colour) in LINES.items():
                 points = mine[mine["line"] == line].sort_values("layer")
                 panel.fill_between(points["layer"], points["ci_low"], points["ci_high"], color=colour, alpha=0.2, lw=0)
                 panel.plot(points["layer"], points["mean"], color=colour, label=name)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            panel.set(title=read_model(results, model)["label"], ylim=(-0.02, 1.02), xlim=(0, mine["layer"].max()))
+            panel.set(title=label, ylim=(-0.02, 1.02), xlim=(0, mine["layer"].max()))
         for panel in list(panels.flat)[len(models) :]:
             panel.set_visible(False)
         count = drawn["n"].max()

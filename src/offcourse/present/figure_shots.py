@@ -7,7 +7,7 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from offcourse.analysis.results import read_model, read_shots
+from offcourse.analysis.results import read_labels, read_shots
 from offcourse.errors import OffcourseError
 from offcourse.present import style
 
@@ -52,7 +52,7 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
 def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
     """A line per model from top to bottom, a dot per number of shots."""
     drawn = numbers(results, models, tasks)
-    labels = [read_model(results, model)["label"] for model in models]
+    labels = read_labels(results, models)
     shown = sorted(drawn["shots"].unique())
     looks = zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False)
     with style.applied():

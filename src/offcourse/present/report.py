@@ -106,13 +106,12 @@ def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]
     path = results / table["parquet"]
     cells = read_parquet(path, CELLS)
     own = table["id"] == "table3"
-    form = (table_forms.paper_form if own else tables_dola.printed)(cells)
+    number = int(table["id"].removeprefix("table"))
+    form = table_forms.paper_form(cells) if own else tables_dola.printed(number, cells)
     known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
     known = known.set_index(["row", "column"])
-    ends = "{:.0f}–{:.0f}%" if own else "{:.3f}–{:.3f}"
     rows = [
-        (row, [(form.loc[row, column], _interval(known, row, column, ends)) for column in form.columns])
-        for row in form.index
+        (row, [(form.loc[row, column], _interval(known, row, column)) for column in form.columns]) for row in form.index
     ]
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     return {
@@ -124,11 +123,12 @@ def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]
     }
 
 
-def _interval(cells: pd.DataFrame, row: str, column: str, ends: str) -> str:
+def _interval(cells: pd.DataFrame, row: str, column: str) -> str:
     """The 95% interval of a cell as text, empty where there is none."""
     if (row, column) not in cells.index:
         return ""
     cell = cells.loc[(row, column)]
+    ends = "{:.0f}–{:.0f}%" if cell["unit"].startswith("%") else "{:.3f}–{:.3f}"
     return "" if pd.isna(cell["ci_low"]) else ends.format(cell["ci_low"], cell["ci_high"])
 
 

@@ -1,7 +1,7 @@
 """Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +12,14 @@ from offcourse.analysis import recovery, task_vectors
 from offcourse.analysis.results import (
     icl_path,
     model_path,
-    read_accuracy,
     read_model,
     read_shots,
+    read_sweep,
     sweep_path,
     tv_icl_path,
     tv_sweep_path,
 )
+from offcourse.analysis.selection import best_accuracy, note, repetitions
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
 from offcourse.registry import LARGE_ABOVE, is_large
@@ -46,19 +47,24 @@ def table3(
     tv_switches: Mapping[str, str] | None = None,
     function_vectors: bool = True,
     tv_scope: tuple[list[str], list[str]] | None = None,
+    n_heads: Sequence[int] = (),
+    large_n_heads: Sequence[int] | None = None,
+    selection: str = "same_items",
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
     `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
-    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task.
-    `models` and `tasks` are those of function vectors, `tv_scope` those of task vectors (None: the same).
+    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
+    study's grid, `large_n_heads` that of large models (None: the same): what of it a model's sweep lacks is noted.
+    `selection` says where the settings of function vectors are chosen, see `analysis.selection`. `models` and `tasks`
+    are those of function vectors, `tv_scope` those of task vectors (None: the same).
     """
     parts, lines, before = [], [], None
     if function_vectors:
-        pairs = read_pairs(results, models, tasks, default_heads)
+        pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
-        lines += notes(pairs, default_heads)
+        lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
         before = float(pairs["few_shot"].iloc[-1])
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
@@ -69,11 +75,14 @@ def table3(
     forms.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
-def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads: str) -> pd.DataFrame:
+def read_pairs(
+    results: Path, models: list[str], tasks: list[str], default_heads: str, selection: str = "same_items"
+) -> pd.DataFrame:
     """One row per model and task. `large` says which default numbers of heads the model has.
 
     `few_shot` is the accuracy with `shots` examples; `search` the best accuracy over all settings and layers;
-    `default` the same over the default settings, NaN when the sweep has none of them.
+    `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is chosen as
+    `selection` says.
     """
     if default_heads not in DEFAULT_HEADS:
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
@@ -82,10 +91,10 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            sweep = read_accuracy(results, model, task)
-            is_default = (sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(
-                DEFAULT_HEADS[default_heads][large]
-            )
+            sweep = recovery.hits(read_sweep(results, model, task))
+            heads, strength = (sweep.index.get_level_values(level) for level in ("n_heads", "strength"))
+            is_default = (strength == DEFAULT_STRENGTH) & heads.isin(DEFAULT_HEADS[default_heads][large])
+            repeated = repetitions(selection, task, sweep.shape[1])
             rows.append(
                 {
                     "model": model,
@@ -93,11 +102,12 @@ def read_pairs(results: Path, models: list[str], tasks: list[str], default_heads
                     "large": large,
                     "shots": shots,
                     "few_shot": few_shot,
-                    "search": sweep["accuracy"].max(),
-                    "default": sweep.loc[is_default, "accuracy"].max(),
+                    "n_heads": frozenset(heads),
+                    "search": best_accuracy(sweep.to_numpy(), repeated),
+                    "default": best_accuracy(sweep.to_numpy()[is_default], repeated) if is_default.any() else None,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"default": float})
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +157,7 @@ def paper_form(table: pd.DataFrame) -> pd.DataFrame:
     return form.rename_axis(index="Method", columns=None)
 
 
-def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
+def notes(pairs: pd.DataFrame, default_heads: str, selection: str = "same_items") -> list[str]:
     """What a reader of the table must know, a sentence or two each."""
     models, tasks = pairs["model"].nunique(), pairs["task"].nunique()
     heads = {large: _or(DEFAULT_HEADS[default_heads][large]) for large in sorted(set(pairs["large"]))}
@@ -160,6 +170,7 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
     lines = [
         f"{len(pairs)} pairs: {models} model{'s'[: models > 1]} x {tasks} task{'s'[: tasks > 1]}. "
         "Best accuracy is over layers; FV search takes the best of all settings of the sweep as well.",
+        note(selection, "The settings and layers of function vectors"),
     ]
     without = pairs[pairs["default"].isna()]
     if len(without) == len(pairs):
@@ -184,6 +195,16 @@ def notes(pairs: pd.DataFrame, default_heads: str) -> list[str]:
             f"{' or '.join(f'{shots}-shot' for shots in fewer)} and not {recovery.BASELINE_SHOTS}-shot as in the paper."
         )
     return lines
+
+
+def left_out(pairs: pd.DataFrame, n_heads: Sequence[int], large_n_heads: Sequence[int] | None = None) -> list[str]:
+    """A note on the numbers of heads of the study's grid that a model's sweeps lack, since it has fewer heads."""
+    models = []
+    for model, mine in pairs.groupby("model", sort=False):
+        grid = large_n_heads if large_n_heads and mine["large"].iloc[0] else n_heads
+        if missing := sorted(set(grid) - frozenset.union(*mine["n_heads"])):
+            models.append(f"{model} without n_heads {', '.join(map(str, missing))}")
+    return [f"More heads than a model has are left out of its sweep: {'; '.join(models)}."] if models else []
 
 
 def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:

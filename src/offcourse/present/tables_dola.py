@@ -1,26 +1,29 @@
 """Tables 1, 2 and 4 to 10: the base model and DoLa on TruthfulQA (MC1 to MC3) and on FACTOR (accuracy)."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from offcourse import artefacts
-from offcourse.analysis import truthfulness
-from offcourse.analysis.results import dola_path, read_dola, read_model
+from offcourse.analysis import selection, truthfulness
+from offcourse.analysis.results import dola_path, read_dola, read_model, read_premature_layers
 from offcourse.present import forms
+from offcourse.registry import LARGE_ABOVE, is_large
 
 # Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
 BUCKET_ALPHA = 0.1
 METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
 NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
 PROPORTIONS = ("mc1", "factor")
-UNIT = "share of questions"
 CAPTIONS = {
     1: "Truthfulness of the base model and of DoLa in its best setting by MC1.",
-    2: "FACTOR accuracy of the base model and of DoLa in its best setting.",
+    2: "FACTOR accuracy, in percent, of the base model and of DoLa in its best setting.",
     4: "Truthfulness by bucket of premature layers, smaller models.",
     5: "Truthfulness by bucket of premature layers, larger models.",
     6: "Truthfulness by alpha, at the best bucket.",
@@ -30,30 +33,64 @@ CAPTIONS = {
     10: "FACTOR accuracy by alpha, at the best bucket.",
 }
 FORM_OF = {number: "continuation" if number in (2, 8, 9, 10) else "primer" for number in CAPTIONS}
-LARGE_BLOCKS = 80
+BY_BUCKET = (4, 5, 8, 9)
+COMPARED = (1, 2)
+# Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
+QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
+OTHER_TIES = "questions, other tie rule"
+P_VALUE, ALPHA, DEPTH = "p-value", "alpha", "% of depth"
+
+Setting = tuple[str, float, str]
+# What a column shows: the setting, given the mask of the questions to choose it on.
+Choice = Callable[[np.ndarray], Setting]
 
 
 @dataclass
 class Run:
-    """One model on one question set: its metrics per question and setting, and its best setting."""
+    """One model on one question set.
+
+    metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
+    lead: the column of `metrics` by which settings are chosen. selected: on which questions, see `analysis.selection`.
+    """
 
     model: str
     questions: str
     metrics: pd.DataFrame
-    blocks: int
+    large: bool
+    premature: pd.DataFrame
     lead: str
+    selected: str
+
+    @cached_property
+    def _frames(self) -> dict[Setting, pd.DataFrame]:
+        grouped = self.metrics.sort_values("question").groupby(truthfulness.SETTING)
+        return {key: frame.reset_index(drop=True) for key, frame in grouped}
+
+    @cached_property
+    def repeated(self) -> list[list[selection.Direction]]:
+        """On which questions settings are chosen, and on which they are reported."""
+        return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
 
     def at(self, bucket: str, alpha: float, variant: str) -> pd.DataFrame:
         """The questions of one setting, in order."""
-        frame = self.metrics
-        picked = (frame["bucket"] == bucket) & (frame["alpha"] == alpha) & (frame["variant"] == variant)
-        return frame[picked].sort_values("question")
+        return self._frames[bucket, alpha, variant]
+
+    def values(self, choice: Choice, column: str) -> np.ndarray:
+        """One column of `metrics`, per repetition and question, in the settings that are chosen."""
+        return selection.reported(self.repeated, choice, lambda setting: self.at(*setting)[column].to_numpy(float))
+
+    def usual(self, choice: Choice) -> tuple[Setting, float]:
+        """The setting that is chosen most often, and how often: a share, which is 1 on the same items."""
+        settings = Counter(selection.chosen(self.repeated, choice))
+        [(setting, count)] = settings.most_common(1)
+        return setting, count / settings.total()
 
     @property
     def buckets(self) -> list[str]:
-        """Buckets in the order of their bounds."""
+        """Buckets in the paper's order: by upper bound, of equal ones the narrowest first."""
         found = set(self.metrics["bucket"]) - {""}
-        return sorted(found, key=lambda bucket: [int(end) for end in bucket.split("-")][::-1])
+        ends = {bucket: [int(end) for end in bucket.split("-")] for bucket in found}
+        return sorted(found, key=lambda bucket: (ends[bucket][1], -ends[bucket][0]))
 
     @property
     def alphas(self) -> list[float]:
@@ -65,95 +102,168 @@ class Run:
         """The alpha at which buckets are compared: 0.1, or the nearest that the study has."""
         return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
 
-    def _mean(self, bucket: str, alpha: float) -> float:
-        return self.at(bucket, alpha, "softmax")[self.lead].mean()
+    def _mean(self, setting: Setting, questions: np.ndarray) -> float:
+        return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
 
-    @property
-    def best_bucket(self) -> str:
-        """The bucket with the largest MC1 (FACTOR: accuracy); the first of equals."""
-        return max(self.buckets, key=lambda bucket: self._mean(bucket, self.bucket_alpha))
+    def best_bucket(self, questions: np.ndarray) -> str:
+        """The bucket with the largest MC1 (FACTOR: accuracy) on some questions.
 
-    @property
-    def best(self) -> tuple[str, float]:
-        """Bucket and alpha with the largest MC1 of all that the study ran: every bucket, then every alpha."""
-        tried = [(bucket, self.bucket_alpha) for bucket in self.buckets]
-        tried += [(self.best_bucket, alpha) for alpha in self.alphas]
-        return max(tried, key=lambda setting: self._mean(*setting))
+        The last of equals, as in all five ties of the paper's Tables 4 and 8 (whose choices Tables 6 and 10 name).
+        """
+        return max(
+            reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
+        )
+
+    def best(self, questions: np.ndarray) -> Setting:
+        """The setting of DoLa with the largest MC1 of all that the study ran: the best bucket, and there every alpha.
+
+        The first of equal alphas.
+        """
+        bucket = self.best_bucket(questions)
+        tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
+        return max(tried, key=lambda setting: self._mean(setting, questions))
+
+    def without_softmax(self, questions: np.ndarray) -> Setting:
+        """The best bucket without the softmax, and without a mask if the study has that."""
+        bucket, alpha, _ = self.best(questions)
+        return bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
 
 
 def write(
-    results: Path, models: Sequence[str], sets: Sequence[tuple[str, str]], removed: bool, shared_ties: bool, out: Path
+    results: Path,
+    models: Sequence[str],
+    sets: Sequence[tuple[str, str]],
+    removed: bool,
+    shared_ties: bool,
+    out: Path,
+    exact: bool = False,
+    selected: str = "same_items",
 ) -> None:
     """Write every table into `out`.
 
     sets: (name, form) of the study's question sets. removed: the protocol's `dola_mask`. shared_ties: its `ties`.
+    exact: its `score_dtype`, see `truthfulness.mc2`. selected: its `selection`.
     """
     runs = {form: [] for form in METRICS}
     for name, form in sets:
         for model in models:
-            scores = read_dola(results, model, name)
-            metrics = truthfulness.per_question(scores, removed)
-            blocks = read_model(results, model)["layers"]
-            runs[form].append(Run(model, name, metrics, blocks, METRICS[form][0]))
+            metrics = truthfulness.per_question(read_dola(results, model, name), removed, exact)
+            large = is_large(read_model(results, model)["parameters"])
+            premature = read_premature_layers(results, model, name)
+            lead = measure(METRICS[form][0], shared_ties)
+            runs[form].append(Run(model, name, metrics, large, premature, lead, selected))
     for number in CAPTIONS:
         shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
         table = cells(number, shown, shared_ties)
-        forms.write(out, number, CAPTIONS[number], table, printed(table), notes(number, shown))
+        lines = notes(number, shown, shared_ties)
+        forms.write(out, number, CAPTIONS[number], table, printed(number, table), lines)
+
+
+def measure(metric: str, shared_ties: bool) -> str:
+    """The column of `truthfulness.per_question` for a metric; MC2 knows no ties."""
+    return f"{metric}_shared" if shared_ties and metric != "mc2" else metric
 
 
 def _belongs(number: int, run: Run) -> bool:
     """Tables of buckets are one for smaller and one for larger models."""
-    return number not in (4, 5, 8, 9) or (run.blocks >= LARGE_BLOCKS) == (number in (5, 9))
+    return number not in BY_BUCKET or run.large == (number in (5, 9))
 
 
 def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
-    """The cells of one table, under `artefacts.CELLS`; rows are models, columns "<metric> <setting>"."""
+    """The cells of one table, under `artefacts.CELLS`; rows are models, columns "<metric> <setting>".
+
+    `printed` leaves out the other tie rule's numbers ("<column>, ties shared" or "<column>, ties as coded") and, but in
+    Tables 1 and 2, the shares of ties and of masked best answers of every column.
+    """
     rows = []
     for run in runs:
         for metric in METRICS[FORM_OF[number]]:
-            for column, setting in settings(number, run):
-                rows.append(_cell(run, metric, column, setting, shared_ties))
-        rows += _comparison(number, run, shared_ties)
+            rows += _metric(number, run, metric, shared_ties)
+        rows += _best(number, run)
+        rows += _comparison(number, run)
+        rows += _beside(number, run)
     return artefacts.cells(rows)
 
 
-def settings(number: int, run: Run) -> list[tuple[str, tuple[str, float, str]]]:
-    """The columns of a table for one model: name and (bucket, alpha, variant)."""
-    base = ("base", ("", 0.0, "base"))
-    bucket, alpha = run.best
-    if number in (1, 2):
-        return [base, ("DoLa", (bucket, alpha, "softmax"))]
-    if number in (4, 5, 8, 9):
-        return [(f"{name}%", (name, run.bucket_alpha, "softmax")) for name in run.buckets]
+def settings(number: int, run: Run) -> list[tuple[str, Choice]]:
+    """The columns of a table for one model."""
+
+    def fixed(*setting) -> Choice:
+        return lambda questions: setting
+
+    base = ("base", fixed("", 0.0, "base"))
+    if number in COMPARED:
+        return [base, ("DoLa", run.best)]
+    if number in BY_BUCKET:
+        return [(f"{name}%", fixed(name, run.bucket_alpha, "softmax")) for name in run.buckets]
     if number in (6, 10):
-        by_alpha = [(f"alpha {value:g}", (run.best_bucket, value, "softmax")) for value in run.alphas]
+        by_alpha = [
+            (f"alpha {value:g}", lambda questions, value=value: (run.best_bucket(questions), value, "softmax"))
+            for value in run.alphas
+        ]
         return ([base] if number == 10 else []) + by_alpha
     return [
         base,
-        ("DoLa", (bucket, alpha, "softmax")),
-        ("DoLa w/o softmax", (bucket, 0.0 if 0.0 in run.alphas else alpha, "no_softmax")),
-        ("base + length bias", ("", 0.0, "length_bias")),
+        ("DoLa", run.best),
+        ("DoLa w/o softmax", run.without_softmax),
+        ("base + length bias", fixed("", 0.0, "length_bias")),
     ]
 
 
-def _cell(run: Run, metric: str, column: str, setting: tuple[str, float, str], shared_ties: bool) -> tuple:
-    frame = run.at(*setting)
-    values = frame[f"{metric}_shared" if shared_ties and f"{metric}_shared" in frame else metric]
-    low, high = truthfulness.wilson(values) if metric in PROPORTIONS else (None, None)
-    where = _row(run)
-    return where, f"{NAMES[metric]} {column}", values.mean(), len(values), low, high, UNIT, _sources(run)
+def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple]:
+    """A metric in every setting, and the same under the other tie rule."""
+    rows = []
+    for column, choice in settings(number, run):
+        name = f"{NAMES[metric]} {column}"
+        rows.append(_cell(number, run, name, run.values(choice, measure(metric, shared_ties)), metric, QUESTIONS))
+        if metric != "mc2":
+            other = run.values(choice, measure(metric, not shared_ties))
+            rule = "as coded" if shared_ties else "shared"
+            rows.append(_cell(number, run, f"{name}, ties {rule}", other, metric, OTHER_TIES))
+    return rows
 
 
-def _comparison(number: int, run: Run, shared_ties: bool) -> list[tuple]:
-    """Beside base and DoLa: McNemar's p, the share of ties and of masked best answers."""
-    if number not in (1, 2):
+def _cell(number: int, run: Run, name: str, values: np.ndarray, metric: str, what: str) -> tuple:
+    """A cell with its Wilson interval where it is a proportion; `values`: [repetitions, questions]."""
+    mean, scale = values.mean(0), 100 if number == 2 else 1
+    low, high = truthfulness.wilson(mean) if metric in PROPORTIONS else (np.nan, np.nan)
+    unit = f"{'%' if number == 2 else 'share'} of {what}"
+    return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, _sources(run)
+
+
+def _best(number: int, run: Run) -> list[tuple]:
+    """The chosen alpha and bucket, as two percentages of depth; the usual ones where they are chosen many times."""
+    if number not in (6, 7, 10):
         return []
-    base, dola = (run.at(*setting) for _, setting in settings(number, run))
-    rows = [("McNemar p", truthfulness.mcnemar(base[run.lead], dola[run.lead]), "p-value")]
-    for name, frame in (("base", base), ("DoLa", dola)):
-        rows.append((f"ties {name}", frame["tied"].mean(), UNIT))
-    rows.append(("masked best answers DoLa", dola["best_masked"].mean(), UNIT))
-    return [(_row(run), name, value, len(base), None, None, unit, _sources(run)) for name, value, unit in rows]
+    (bucket, alpha, _), _ = run.usual(run.best)
+    if number in (6, 10):
+        bucket, _ = run.usual(run.best_bucket)
+    low, high = map(float, bucket.split("-"))
+    found = [("best alpha", alpha, ALPHA)] if number == 7 else []
+    found += [("best bucket from", low, DEPTH), ("best bucket to", high, DEPTH)]
+    count = run.metrics["question"].nunique()
+    return [(_row(run), name, value, count, None, None, unit, _sources(run)) for name, value, unit in found]
+
+
+def _comparison(number: int, run: Run) -> list[tuple]:
+    """McNemar's p of base and DoLa; of several repetitions twice the median, which is valid however they depend."""
+    if number not in COMPARED:
+        return []
+    base, dola = (run.values(choice, run.lead) for _, choice in settings(number, run))
+    tests = [truthfulness.mcnemar(*pair) for pair in zip(base, dola, strict=True)]
+    p = tests[0] if len(tests) == 1 else min(1.0, 2 * float(np.median(tests)))
+    return [(_row(run), "McNemar p", p, base.shape[1], None, None, P_VALUE, _sources(run))]
+
+
+def _beside(number: int, run: Run) -> list[tuple]:
+    """The shares of ties and of masked best answers, of every column."""
+    columns = settings(number, run)
+    ties = [_cell(number, run, f"ties {name}", run.values(choice, "tied"), "", TIED) for name, choice in columns]
+    return ties + [
+        _cell(number, run, f"masked best answers {name}", run.values(choice, "best_masked"), "", MASKED)
+        for name, choice in columns
+        if not name.startswith("base")
+    ]
 
 
 def _row(run: Run) -> str:
@@ -164,28 +274,76 @@ def _sources(run: Run) -> str:
     return json.dumps([dola_path(run.model, run.questions)])
 
 
-def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """Models by columns, four digits as in the paper."""
-    text = table.assign(text=[f"{value:.4f}" for value in table["value"]])
-    columns = list(dict.fromkeys(table["column"]))
-    form = text.pivot(index="row", columns="column", values="text").fillna("")
-    form = form.reindex(index=table["row"].unique(), columns=columns)
-    return form.rename_axis(index="Model", columns=None)
+def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
+    """Models by columns, with the paper's digits."""
+    form = table.assign(text=[_text(number, cell) for cell in table.itertuples()])
+    form = form[form["text"].notna()]
+    high = form[form["column"] == "best bucket to"].set_index("row")["text"]
+    bucket = form["column"] == "best bucket from"
+    form.loc[bucket, "text"] = [f"{cell.text}-{high[cell.row]}%" for cell in form[bucket].itertuples()]
+    form = form[form["column"] != "best bucket to"].replace({"column": {"best bucket from": "best bucket"}})
+    columns = list(dict.fromkeys(form["column"]))
+    wide = form.pivot(index="row", columns="column", values="text").fillna("")
+    wide = wide.reindex(index=table["row"].unique(), columns=columns)
+    return wide.rename_axis(index="Model", columns=None)
 
 
-def notes(number: int, runs: Sequence[Run]) -> list[str]:
+def _text(number: int, cell) -> str | None:
+    """A cell as printed, None when it is not."""
+    kind = cell.unit.removeprefix("% of ").removeprefix("share of ")
+    if kind == OTHER_TIES or (kind in (TIED, MASKED) and number not in COMPARED):
+        return None
+    if cell.unit == DEPTH or (kind == QUESTIONS and number == 2):
+        return f"{cell.value:.0f}"
+    if cell.unit == ALPHA:
+        return f"{cell.value:g}"
+    if kind == QUESTIONS and number == 1:
+        return f"{cell.value:.2f}"
+    return f"{cell.value:.1f}" if cell.unit.startswith("%") else f"{cell.value:.4f}"
+
+
+def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
     """What a reader must know."""
     if not runs:
-        size = {4: "below", 5: "of at least", 8: "below", 9: "of at least"}.get(number)
-        which = f" {size} {LARGE_BLOCKS} blocks" if size else ""
+        size = {4: "up to", 5: "above", 8: "up to", 9: "above"}.get(number)
+        which = f" {size} {LARGE_ABOVE}B parameters" if size else ""
         kind = {"primer": "questions", "continuation": "texts to be continued"}[FORM_OF[number]]
         return [f"Empty: this study has no model{which} with a set of {kind}."]
-    lines = [
-        f"{_row(run)}: {run.metrics['question'].nunique()} questions; best bucket {run.best_bucket} % at alpha "
-        f"{run.bucket_alpha:g}, best setting {run.best[0]} % with alpha {run.best[1]:g}."
-        for run in runs
-    ]
-    lines.append("Best settings are chosen on the questions that they are reported on, as in the paper.")
-    if number in (1, 2):
-        lines.append("McNemar's test is exact and paired over questions; it does not correct for the choice above.")
+    lines = [_choices(run) for run in runs]
+    if number in BY_BUCKET:
+        lines += [_premature(run) for run in runs]
+    else:
+        lines.append(selection.note(runs[0].selected, "Best settings and buckets"))
+    if number in COMPARED:
+        same = runs[0].selected == "same_items"
+        rest = (
+            "It does not correct for the choice of settings" if same else "Its p is twice the median over the halvings"
+        )
+        lines.append(f"McNemar's test is exact and paired over questions. {rest}.")
+    coded = "right" if FORM_OF[number] == "continuation" else "wrong"
+    rule = "is split between the tied answers" if shared_ties else f"counts as {coded}"
+    lines.append(
+        f"A tie of the best answer with a false one {rule} (protocol ties). Both rules, and the shares of ties and of "
+        f"masked best answers in every column, are in table{number}.parquet."
+    )
     return lines
+
+
+def _choices(run: Run) -> str:
+    """Which settings were best."""
+    bucket, often = run.usual(run.best_bucket)
+    (best, alpha, _), share = run.usual(run.best)
+    chosen = ["", ""] if run.selected == "same_items" else [f" ({part:.0%} of the choices)" for part in (often, share)]
+    return (
+        f"{_row(run)}: {run.metrics['question'].nunique()} questions; best bucket {bucket} % at alpha "
+        f"{run.bucket_alpha:g}{chosen[0]}, best setting {best} % with alpha {alpha:g}{chosen[1]}."
+    )
+
+
+def _premature(run: Run) -> str:
+    """Which layer DoLa took most often in each bucket."""
+    parts = []
+    for bucket in run.buckets:
+        counts = run.premature[run.premature["bucket"] == bucket].set_index("layer")["tokens"]
+        parts.append(f"{bucket} % layer {counts.idxmax()} ({counts.max() / counts.sum():.0%} of tokens)")
+    return f"{_row(run)}, premature layer chosen most often: {'; '.join(parts)}."

@@ -272,7 +272,9 @@ class Study(_Section):
                 if key in self.methods:
                     questions_sha256(row, getattr(self, key).limit, shots, resources)
         for name in self.models:
-            registry.model(name)
+            model = registry.model(name)
+            if name in self.models_of("function_vectors") and model.layers and model.heads:
+                self.sized(model.parameters).check_heads(name, model.layers, model.heads)
         for name in self.tasks:
             registry.task(name)
         for method in self.methods:
@@ -297,6 +299,16 @@ class Study(_Section):
                     raise OffcourseError(
                         f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
                     )
+
+    def check_heads(self, model: str, layers: int, heads: int) -> None:
+        """Raise `OffcourseError` if a model with `heads` heads per layer is too small for every n_heads of the grid."""
+        grid = self.function_vectors.n_heads
+        if min(grid) > layers * heads:
+            raise OffcourseError(
+                f"function_vectors.n_heads: {model} has {layers * heads} heads ({layers} layers of {heads}), fewer "
+                f"than every number in the grid ({', '.join(map(str, grid))}). Add a smaller number, or leave the "
+                "model out."
+            )
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:

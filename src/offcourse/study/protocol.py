@@ -87,7 +87,8 @@ class Protocol(BaseModel):
     )
     score_dtype: Literal["model", "float64"] = Field(
         "model",
-        description="Precision in which the scores of a continuation are summed. model: the model's own dtype.",
+        description="Precision in which the scores of a continuation are summed. model: the model's own dtype, and MC2 "
+        "is 0 where its exponentials overflow, and halves scores that underflow. float64: neither happens.",
     )
     ties: Literal["as_coded", "shared"] = Field(
         "as_coded",
@@ -100,12 +101,13 @@ class Protocol(BaseModel):
     )
     factor_shots: Literal["0", "6"] = Field(
         "0",
-        description="Demonstrations before a FACTOR item. 0: as in the code, and recommended. 6: as the paper says.",
+        description="Demonstrations before a FACTOR item. 0: as in the code, and recommended. 6: as the paper says; "
+        "they are the last six items of the set, which are then not evaluated.",
     )
     selection: Literal["same_items", "halves"] = Field(
         "same_items",
         description="Where the best grid point is chosen. same_items: on the evaluated items themselves. halves: on "
-        "one half, reported on the other, averaged over repeated halvings.",
+        "one half, reported on the other, averaged over 20 halvings in both directions.",
     )
 
     @classmethod

@@ -1,0 +1,32 @@
+"""A folder of any class loads, and is the model that was saved."""
+
+import oracles
+import pytest
+import torch
+
+from offcourse.engine import Engine
+from offcourse.models.architectures import ARCHITECTURES
+from offcourse.models.load import load
+
+IDS = [0, 5, 17, 4, 90, 33, 21]
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_a_saved_model_loads_and_reads_the_same(tiny, name, tmp_path):
+    model = tiny(name)
+    model.module.save_pretrained(tmp_path)
+    loaded = load(tmp_path, name, "float32")
+    expected = oracles.logits(model, IDS)[-1].softmax(-1)
+    target = int(expected.argmax())
+    found = Engine(loaded).read([IDS], [target])
+    assert float(found.probability[0]) == pytest.approx(float(expected[target]), rel=1e-4)
+    torch.testing.assert_close(oracles.logits(loaded, IDS)[-1].softmax(-1), expected)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_it_loads_in_half_precision(tiny, name, dtype, tmp_path):
+    tiny(name).module.save_pretrained(tmp_path)
+    loaded = load(tmp_path, name, dtype)
+    assert loaded.module.dtype == getattr(torch, dtype)
+    assert Engine(loaded).read([IDS], [7]).probability.isfinite().all()
