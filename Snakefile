@@ -17,11 +17,17 @@ include: "rules/function_vectors.smk"
 include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
 include: "rules/present.smk"
+include: "rules/provenance.smk"
 
 
 rule all:
     default_target: True
     input:
         RESULTS / "report.html",
+        RESULTS / "ro-crate" / "ro-crate-metadata.json",
         # Named, or Snakemake would not miss them while a newer report is there (a job that failed takes its results away).
-        everything(),
+        results_of_study,
+
+
+onstart:
+    lock()

@@ -1,17 +1,20 @@
 # Paths, resources, and the study that the configuration describes. No rule, no science.
+import json
 import sys
 from pathlib import Path
 
-from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
+from offcourse.jobs.drawings import DRAWINGS, drawings_of, records_of
+from offcourse.jobs.lock import hold
+from offcourse.jobs.mend import mend
 from offcourse.jobs.steps import STEPS, rule_params, steps_of
 from offcourse.jobs.steps import release_lists as list_files
 from offcourse.jobs.steps import release_questions as question_files
 from offcourse.layout import Layout
-from offcourse.present import contents
+from offcourse.provenance.records import read_record
 from offcourse.registry import Registry
 from offcourse.release import release_path
-from offcourse.store.fingerprint import fingerprint
+from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 
 try:
@@ -47,9 +50,20 @@ def of_every_model(step):
     return [path for model in STUDY.models_of(*STEPS[step].methods) for path in shards(step, model)]
 
 
+def record(rule, model=None):
+    """The record of a job that makes no result of a step."""
+    return LAYOUT.rule_record(rule, model)
+
+
+def code(rule):
+    """Digest of the script of a job and of every module behind it."""
+    return f"{fingerprint(DRAWINGS[rule].target)} {script_digest(rule)}"
+
+
 def reads(step, key):
     """One entry of what a step depends on, as a `params` function of the model."""
-    return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "")
+    script = f" {script_digest(STEPS[step].rule)}" if key == "code" else ""
+    return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
 
 
 def threads():
@@ -64,9 +78,46 @@ def job_log(step):
     return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
 
 
-def manifests():
-    """Every prepared model of the study."""
-    return [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
+def study_log(rule):
+    """Log of a job of the whole study."""
+    return f"results/{STUDY.study}/logs/{rule}.log"
+
+
+def waited_for(wildcards):
+    """Prepared models that a model's check waits for: every one of the study, so that one that cannot be had stops the
+    run before anything is computed. A model that was checked waits for the same ones as then: a model that is added
+    to the study is no reason to check it again.
+    """
+    paths = [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
+    made = record("check_model", wildcards.model)
+    if made.exists():
+        try:
+            before = [Path(path) for path in read_record(made)["inputs"]]
+        except OffcourseError:
+            return paths
+        if all(path.exists() for path in before):
+            return before
+    return paths
+
+
+def results_of_study(wildcards):
+    """Every result. Of those that were damaged, what the store cannot give back is made again."""
+    if workflow.is_main_process and workflow.executor_plugin is not None:
+        # Before anything is mended: what another run is about to write looks damaged.
+        if not workflow.dryrun:
+            lock()
+        damaged = mend(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
+        # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
+        workflow.dag.forcefiles.update(map(str, damaged))
+    return everything()
+
+
+def lock():
+    """Refuse a second run in the same folder."""
+    try:
+        hold(Path(".snakemake") / "offcourse.lock")
+    except OffcourseError as error:
+        sys.exit(f"offcourse: {error}")
 
 
 def release_lists():
@@ -79,49 +130,39 @@ def release_questions():
     return [release_path(spec, LAYOUT.downloads) for spec in question_files(STUDY, REGISTRY)]
 
 
-def figures(model=None):
-    """Every picture of the study; with a name (or wildcard) in place of its models, those of one model."""
-    vectors = [[model] if model else STUDY.models_of(method) for method in ("function_vectors", "task_vectors")]
-    post_training = REGISTRY.post_training(STUDY.models_of("task_vectors"))
-    tasks = STUDY.tasks_of("function_vectors")
-    return contents.figures(vectors[0], tasks, STUDY.methods, STUDY.lens_questions, post_training, vectors[1])
+def drawn(rule, model=None):
+    """The files of a table or figure; with `{model}` the model stays a wildcard."""
+    return [RESULTS / path for path in DRAWINGS[rule].outputs(STUDY, REGISTRY, model)]
 
 
-def tables(*numbers):
-    """The files of some tables."""
-    return [
-        RESULTS / f"tables/table{number}{suffix}"
-        for number in numbers
-        for suffix in (".parquet", ".csv", ".md", ".tex")
+def read_by(rule, model=None):
+    """What a table or figure is drawn from."""
+    results = [
+        LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
+        for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
     ]
+    return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
 
 
-def runs(method):
-    """Whether the study runs a method."""
-    return method in STUDY.methods
+def settings(rule):
+    """The configuration that a table or figure reads, as a `params` function."""
+    drawing = DRAWINGS[rule]
+    return lambda wildcards: json.dumps(drawing.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
-def pictures(*numbers, model=None):
-    """SVG, PNG and numbers of some figures; with `model="{model}"` the model stays a wildcard."""
-    pages = [page for page in figures(model) if page["figure"] in numbers]
-    stems = [Path(page["svg"]).with_suffix("") for page in pages]
-    return [RESULTS / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png", ".parquet")]
+# What is not shown in the report.
+UNSHOWN = ("check_model", "report", "ro_crate")
 
 
 def presented():
     """Every table and figure."""
-    shown = [RESULTS / table["parquet"] for table in contents.tables(STUDY.methods)]
-    return shown + pictures(*{page["figure"] for page in figures()})
+    shown = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
+    return [path for each in shown for model in each.instances(STUDY) for path in drawn(each.rule, model)]
 
 
 def everything():
     """Every result of every step, and every table and figure."""
     return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
-
-
-def report_template():
-    """The report is no Python alone."""
-    return CHECKOUT / "src" / "offcourse" / "present" / "report.html.j2"
 
 
 def facts():

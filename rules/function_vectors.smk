@@ -15,8 +15,8 @@ rule fetch_words:
 
 rule prompts:
     input:
-        words=ancient(release_lists()),
-        model=ancient(LAYOUT.model_folder("{model}") / "manifest.json"),
+        words=release_lists(),
+        model=LAYOUT.model_folder("{model}") / "manifest.json",
     output:
         artefacts=shards("prompts"),
         records=records("prompts"),
@@ -36,7 +36,7 @@ rule prompts:
 rule icl:
     input:
         prompts=shards("prompts", reader="icl"),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("icl"),
         records=records("icl"),
@@ -56,7 +56,7 @@ rule icl:
 rule head_means:
     input:
         prompts=shards("prompts", reader="head_means"),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("head_means"),
         records=records("head_means"),
@@ -77,7 +77,7 @@ rule cie:
     input:
         prompts=shards("prompts", reader="cie"),
         head_means=shards("head_means"),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("cie"),
         records=records("cie"),
@@ -118,7 +118,7 @@ rule fv_sweep:
     input:
         prompts=shards("prompts", reader="fv_sweep"),
         function_vectors=shards("function_vectors"),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("fv_sweep"),
         records=records("fv_sweep"),

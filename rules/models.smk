@@ -19,19 +19,18 @@ rule prepare_model:
 # Waits for every model of the study, so that one that cannot be had stops the run before anything is computed.
 rule check_model:
     input:
-        manifests=manifests(),
+        manifests=waited_for,
     output:
         RESULTS / "{model}" / "model.json",
+        record=record("check_model", "{model}"),
     log:
         job_log("check_model"),
     conda:
         "../envs/offcourse.yaml"
     threads: threads()
     params:
-        code=fingerprint("offcourse.jobs.facts:write_facts"),
+        code=code("check_model"),
         model=reads("prompts", "model"),
-        numerics=reads("icl", "numerics"),
-        facts=lambda wildcards: repr(REGISTRY.model(wildcards.model)),
-        methods=STUDY.methods,
+        settings=settings("check_model"),
     script:
         "../workflow/scripts/check_model.py"

@@ -1,182 +1,175 @@
-# Tables, figures and the report, drawn from whatever models and tasks the study has.
+# Tables, figures and the report, drawn from whatever models and tasks the study has. What each rule reads and writes is
+# in src/offcourse/jobs/drawings.py.
 
 
 rule table3:
     input:
-        [of_every_model(step) for step in ("icl", "fv_sweep") if runs("function_vectors")],
-        [of_every_model(step) for step in ("tv_icl", "tv_sweep") if runs("task_vectors")],
-        facts(),
+        read_by("table3"),
     output:
-        multiext(str(RESULTS / "tables" / "table3"), ".parquet", ".csv", ".md", ".tex"),
+        drawn("table3"),
+        record=record("table3"),
     log:
-        f"results/{STUDY.study}/logs/table3.log",
+        study_log("table3"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.tables:table3"),
-        default_heads=STUDY.protocol.default_heads,
-        n_heads=[STUDY.function_vectors.n_heads, STUDY.function_vectors.large and STUDY.function_vectors.large.n_heads],
-        selection=STUDY.protocol.selection,
-        task_vectors=[
-            STUDY.protocol.tv_denominator,
-            STUDY.protocol.tv_direction,
-            STUDY.protocol.tv_score,
-        ],
+        code=code("table3"),
+        settings=settings("table3"),
     script:
         "../workflow/scripts/table3.py"
 
 
-rule figure_sweep:
+rule tables_dola:
     input:
-        shards("icl"),
-        shards("fv_sweep"),
-        RESULTS / "{model}" / "model.json",
+        read_by("tables_dola"),
     output:
-        pictures("figure17", model="{model}"),
+        drawn("tables_dola"),
+        record=record("tables_dola"),
     log:
-        job_log("figure17"),
+        study_log("tables_dola"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_sweep:draw"),
+        code=code("tables_dola"),
+        settings=settings("tables_dola"),
+    script:
+        "../workflow/scripts/tables_dola.py"
+
+
+rule figure_sweep:
+    input:
+        read_by("figure_sweep", "{model}"),
+    output:
+        drawn("figure_sweep", "{model}"),
+        record=record("figure_sweep", "{model}"),
+    log:
+        job_log("figure_sweep"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("figure_sweep"),
+        settings=settings("figure_sweep"),
     script:
         "../workflow/scripts/figure_sweep.py"
 
 
 rule figure_cie:
     input:
-        shards("cie"),
-        RESULTS / "{model}" / "model.json",
+        read_by("figure_cie", "{model}"),
     output:
-        pictures("figure9", model="{model}"),
+        drawn("figure_cie", "{model}"),
+        record=record("figure_cie", "{model}"),
     log:
-        job_log("figure9"),
+        job_log("figure_cie"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_cie:draw"),
+        code=code("figure_cie"),
+        settings=settings("figure_cie"),
     script:
         "../workflow/scripts/figure_cie.py"
 
 
 rule figure_shots:
     input:
-        of_every_model("icl"),
-        facts(),
+        read_by("figure_shots"),
     output:
-        pictures("figure11"),
+        drawn("figure_shots"),
+        record=record("figure_shots"),
     log:
-        f"results/{STUDY.study}/logs/figure11.log",
+        study_log("figure_shots"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_shots:draw"),
+        code=code("figure_shots"),
+        settings=settings("figure_shots"),
     script:
         "../workflow/scripts/figure_shots.py"
 
 
 rule figure_choices:
     input:
-        of_every_model("icl"),
-        of_every_model("fv_sweep"),
-        facts(),
+        read_by("figure_choices"),
     output:
-        pictures("figure13", "figure14", "figure15"),
+        drawn("figure_choices"),
+        record=record("figure_choices"),
     log:
-        f"results/{STUDY.study}/logs/figure13-15.log",
+        study_log("figure_choices"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_choices:draw"),
+        code=code("figure_choices"),
+        settings=settings("figure_choices"),
     script:
         "../workflow/scripts/figure_choices.py"
 
 
 rule figure_task_vectors:
     input:
-        shards("tv_icl"),
-        shards("tv_sweep"),
-        RESULTS / "{model}" / "model.json",
+        read_by("figure_task_vectors", "{model}"),
     output:
-        pictures("figure18", model="{model}"),
+        drawn("figure_task_vectors", "{model}"),
+        record=record("figure_task_vectors", "{model}"),
     log:
-        job_log("figure18"),
+        job_log("figure_task_vectors"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_task_vectors:draw"),
+        code=code("figure_task_vectors"),
+        settings=settings("figure_task_vectors"),
     script:
         "../workflow/scripts/figure_task_vectors.py"
 
 
-if pictures("figure16"):
+if drawn("figure_post_training"):
 
     rule figure_post_training:
         input:
-            of_every_model("tv_icl"),
-            of_every_model("tv_sweep"),
+            read_by("figure_post_training"),
         output:
-            pictures("figure16"),
+            drawn("figure_post_training"),
+            record=record("figure_post_training"),
         log:
-            f"results/{STUDY.study}/logs/figure16.log",
+            study_log("figure_post_training"),
         conda:
             "../envs/offcourse.yaml"
         params:
-            code=fingerprint("offcourse.present.figure_post_training:draw"),
-            tv_direction=STUDY.protocol.tv_direction,
+            code=code("figure_post_training"),
+            settings=settings("figure_post_training"),
         script:
             "../workflow/scripts/figure_post_training.py"
 
 
-rule tables_dola:
-    input:
-        of_every_model("dola"),
-        facts(),
-    output:
-        tables(1, 2, 4, 5, 6, 7, 8, 9, 10),
-    log:
-        f"results/{STUDY.study}/logs/tables_dola.log",
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=fingerprint("offcourse.present.tables_dola:write"),
-        dola_mask=STUDY.protocol.dola_mask,
-        ties=STUDY.protocol.ties,
-        score_dtype=STUDY.protocol.score_dtype,
-        selection=STUDY.protocol.selection,
-    script:
-        "../workflow/scripts/tables_dola.py"
-
-
 rule figure_lens:
     input:
-        of_every_model("logit_lens"),
-        facts(),
+        read_by("figure_lens"),
     output:
-        pictures("figure2"),
+        drawn("figure_lens"),
+        record=record("figure_lens"),
     log:
-        f"results/{STUDY.study}/logs/figure2.log",
+        study_log("figure_lens"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_lens:draw"),
+        code=code("figure_lens"),
+        settings=settings("figure_lens"),
     script:
         "../workflow/scripts/figure_lens.py"
 
 
 rule figure_apathy:
     input:
-        of_every_model("logit_lens"),
-        of_every_model("apathy"),
-        facts(),
+        read_by("figure_apathy"),
     output:
-        pictures("figure8"),
+        drawn("figure_apathy"),
+        record=record("figure_apathy"),
     log:
-        f"results/{STUDY.study}/logs/figure8.log",
+        study_log("figure_apathy"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.figure_apathy:draw"),
+        code=code("figure_apathy"),
+        settings=settings("figure_apathy"),
     script:
         "../workflow/scripts/figure_apathy.py"
 
@@ -187,15 +180,14 @@ rule report:
         facts(),
     output:
         RESULTS / "report.html",
+        record=record("report"),
     log:
-        f"results/{STUDY.study}/logs/report.log",
+        study_log("report"),
     localrule: True
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=fingerprint("offcourse.present.report:write"),
-        # The template is no Python, so the fingerprint does not see it.
-        template=sha256(report_template()),
-        study=STUDY.model_dump_json(exclude={"resources"}),
+        code=code("report"),
+        settings=settings("report"),
     script:
         "../workflow/scripts/report.py"

@@ -15,8 +15,8 @@ rule fetch_questions:
 
 rule dola:
     input:
-        questions=ancient(release_questions()),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        questions=release_questions(),
+        model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("dola"),
         records=records("dola"),
@@ -38,8 +38,8 @@ rule dola:
 # Both are measured in one pass, so they are one job.
 rule readings:
     input:
-        questions=ancient(release_questions()),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        questions=release_questions(),
+        model=RESULTS / "{model}" / "model.json",
     output:
         lens=shards("logit_lens"),
         lens_records=records("logit_lens"),

@@ -4,7 +4,7 @@
 rule task_vectors:
     input:
         prompts=shards("prompts", reader="task_vectors"),
-        model=ancient(RESULTS / "{model}" / "model.json"),
+        model=RESULTS / "{model}" / "model.json",
     output:
         baselines=shards("tv_icl"),
         baselines_records=records("tv_icl"),

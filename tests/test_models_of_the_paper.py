@@ -5,14 +5,15 @@ from collections import Counter
 import pytest
 
 from offcourse import shapes
-from offcourse.registry import RESOURCES, Model, Registry, is_large, read_tsv
+from offcourse.registry import RESOURCES, Model, Registry, is_large
+from offcourse.tsv import read_tsv
 
 REGISTRY = Registry.load(locked=False)
 OF_THE_HUB = [model for model in REGISTRY.models.values() if model.source == "hub"]
 PRINTED = {
     row["Model Name"]: row
-    for row in read_tsv(RESOURCES / "printed" / "table11.tsv")
-    .merge(read_tsv(RESOURCES / "printed" / "table12.tsv"), on="Model Name", validate="one_to_one")
+    for row in read_tsv(RESOURCES / "paper" / "table11.tsv")
+    .merge(read_tsv(RESOURCES / "paper" / "table12.tsv"), on="Model Name", validate="one_to_one")
     .to_dict(orient="records")
 }
 COLUMNS = {

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import LOCK, METHODS, RESOURCES, Registry, is_large
+from offcourse.pins import LOCK
+from offcourse.registry import METHODS, RESOURCES, Registry, is_large
 
 TASKS = [
     "antonym",

@@ -1,3 +1,8 @@
 """Offcourse: a reproduction of *Steering off Course* that can be rerun, checked and extended."""
 
-__version__ = "0.1.0"
+import time
+
+__version__ = "0.3.0"
+
+# When this process began to read the package's code, in seconds since the epoch (see `store.fingerprint.settle`).
+STARTED = time.time()

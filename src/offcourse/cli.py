@@ -3,19 +3,22 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from offcourse.errors import OffcourseError
-from offcourse.jobs.status import State
-from offcourse.jobs.status import status as status_of
+from offcourse.jobs import status as states
+from offcourse.jobs.audit import INTACT, Audit, Finding
 from offcourse.layout import Layout
-from offcourse.registry import LOCK, RESOURCES, Registry
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES, Registry
 from offcourse.study.config import read_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -23,25 +26,125 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
 Directory = Annotated[Path, typer.Option("--directory", help="Where the study runs (as for snakemake).")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+NAME = typer.Argument(metavar="TABLE", help="table3, figure11, figure9/gemma-3-270m, report.")
+ROW = typer.Option(help='A row, as printed; of a figure the point, as in "layer=3 head=1".')
+COLUMN = typer.Option(help="A column, as printed; of a figure the plotted number.")
 
 
 @app.callback()
 def offcourse() -> None:
-    """Ask a study what it has, what is stale, and why. `snakemake` runs it."""
+    """Ask a study what it has, what is stale and why, and where each number comes from. `snakemake` runs it.
+
+    Exit codes: 0 fine, 1 something is wrong (stale, damaged, different, not found), 2 bad input.
+    """
 
 
 @app.command()
 def status(configfile: Config = Path("config.yaml"), directory: Directory = Path(), as_json: AsJson = False) -> None:
     """Print step x model x task: fresh or stale, and what changed. Exit code 0 when all is fresh, else 1."""
-    study = read_study(configfile)
-    registry = Registry.load()
-    study.check(registry)
-    states = status_of(study, registry, Layout(study.study, directory))
+    study, registry, layout = _study(configfile, directory)
+    found = states.status(study, registry, layout)
     if as_json:
-        print(json.dumps({"study": study.study, "states": [state.as_dict() for state in states]}, indent=2))
+        _print_json({"study": study.study, "states": [state.as_dict() for state in found]})
     else:
-        _print(states)
-    raise typer.Exit(0 if all(state.fresh for state in states) else 1)
+        _print_states(found)
+    raise typer.Exit(0 if all(state.fresh for state in found) else 1)
+
+
+@app.command()
+def audit(
+    name: Annotated[str | None, NAME] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every result, and files that no record names.")] = False,
+    row: Annotated[str | None, ROW] = None,
+    column: Annotated[str | None, COLUMN] = None,
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Hash again everything behind a table, a figure or the whole study (--all), down to the weights; or, with --row
+    and --column, print the chain of one number and compute it again. Exit code 0 when all is intact, else 1.
+    """
+    if (name is None) != everything:
+        raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
+    if name is None and (row or column):
+        raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
+    if column and not row:
+        raise OffcourseError("--column needs --row")
+    checker = Audit(*_study(configfile, directory))
+    if row:
+        _audit_cell(checker, name, row, column, as_json)
+    found = checker.everything() if everything else checker.chain(name)
+    wrong = [finding for finding in found if finding.state != INTACT]
+    if as_json:
+        _print_json({"study": checker.study.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
+    else:
+        _print_findings(wrong)
+        print(_summary(found))
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def diff(
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="A study that was run: its name, or its folder results/NAME.")
+    ],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Print what differs between two studies: switches, parameters, versions, models, code, numbers. Exit code 0 when
+    nothing does, else 1.
+    """
+    from offcourse.jobs.compare import differences_between, study_folder
+
+    found = differences_between(study_folder(one, directory), study_folder(other, directory))
+    if as_json:
+        _print_json({"a": one, "b": other, "differences": found})
+    else:
+        _print_differences(one, other, found)
+    raise typer.Exit(1 if any(found.values()) else 0)
+
+
+@app.command()
+def find(
+    where: Annotated[list[str], typer.Option(help="key=value, an entry of a record; given again, both must hold.")],
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Print the results of all studies that were made in a certain way, as in --where task=antonym --where step=cie.
+    Exit code 0 when there are any, else 1.
+    """
+    from offcourse.jobs.compare import find as find_results
+
+    found = find_results(directory, where)
+    if as_json:
+        _print_json({"where": where, "results": found})
+    else:
+        for result in found:
+            print(f"{result['path']}  {result['sha256'][:12]}")
+    raise typer.Exit(0 if found else 1)
+
+
+@app.command()
+def capsule(
+    name: Annotated[str, NAME],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    row: Annotated[str, ROW],
+    column: Annotated[str, COLUMN],
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Write one cell of a table with its prompts, its numbers and a script that computes it again without Snakemake."""
+    from offcourse.jobs.capsule import write_capsule
+
+    chain = write_capsule(Audit(*_study(configfile, directory)), name, row, column, folder)
+    if as_json:
+        _print_json(chain)
+    else:
+        print(
+            f"{folder}: {name}, {row}, {column} is {chain['value']}. Compute it again with python {folder}/recompute.py"
+        )
 
 
 @app.command()
@@ -60,7 +163,7 @@ def pin(
     asked = pin_models(registry.models, wanted, lock, update)
     kept = [name for name in wanted if registry.model(name).source == "hub" and name not in asked]
     if as_json:
-        print(json.dumps({"lock": str(lock), "pinned": asked, "kept": kept}, indent=2))
+        _print_json({"lock": str(lock), "pinned": asked, "kept": kept})
     else:
         print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")
 
@@ -77,7 +180,7 @@ def plan(configfile: Config = Path("config.yaml"), as_json: AsJson = False) -> N
     hours = sum(job.gpu_hours for job in jobs)
     if as_json:
         listed = [asdict(job) | {"gpu_hours": job.gpu_hours} for job in jobs]
-        print(json.dumps({"study": study.study, "jobs": listed, "gpu_hours": hours, "downloads": fetched}, indent=2))
+        _print_json({"study": study.study, "jobs": listed, "gpu_hours": hours, "downloads": fetched})
         return
     table = Table("job", "jobs", "PFLOP", "GPU-hours", "of them loading", "most cards", "most GB per card", box=None)
     for name in dict.fromkeys(job.name for job in jobs):
@@ -96,15 +199,82 @@ def plan(configfile: Config = Path("config.yaml"), as_json: AsJson = False) -> N
     print(f"vectors alone), {sum(fetched.values()) / 1e9:.0f} GB to download. Rates and prompt lengths are estimates.")
 
 
-def _print(states: list[State]) -> None:
+def _study(configfile: Path, directory: Path) -> tuple:
+    study = read_study(configfile)
+    registry = Registry.load()
+    study.check(registry)
+    return study, registry, Layout(study.study, directory)
+
+
+def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
+    from offcourse.jobs.chain import chain_of
+
+    chain = chain_of(checker, name, row, column)
+    wrong = [finding for finding in checker.behind(chain["table"]) if finding.state != INTACT]
+    if as_json:
+        _print_json({**chain, "intact": not wrong, "wrong": [finding.as_dict() for finding in wrong]})
+    else:
+        _print_chain(chain)
+        _print_findings(wrong)
+    raise typer.Exit(0 if chain["agrees"] and not wrong else 1)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_states(found: Sequence[states.State]) -> None:
     console = Console()
     table = Table("step", "model", "task", "state", box=None)
-    for state in states:
-        words = "[green]fresh[/]" if state.fresh else "[yellow]stale:[/] " + "; ".join(state.why)
+    for state in found:
+        kind = "[yellow]stale:[/] " if state.job else "[yellow]damaged:[/] "
+        words = "[green]fresh[/]" if state.fresh else kind + escape("; ".join(state.why))
         table.add_row(state.step, state.model, state.task, words)
     console.print(table)
-    counts = Counter(state.fresh for state in states)
+    counts = Counter(state.fresh for state in found)
     console.print(f"{counts[True]} fresh, {counts[False]} stale")
+
+
+def _print_findings(wrong: Sequence[Finding]) -> None:
+    for finding in wrong:
+        print(f"{finding.state}: {finding.path}: {finding.why}")
+
+
+def _summary(found: Sequence[Finding]) -> str:
+    counts = Counter(finding.state for finding in found)
+    return f"{len(found)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _print_chain(chain: dict[str, Any]) -> None:
+    value = "empty" if chain["value"] is None else f"{chain['value']:.6g} {chain['unit']}".strip()
+    again = "the same" if chain["agrees"] else f"NOT the same: {chain['recomputed']}"
+    print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; computed again from its sources: {again}")
+    for entry in chain["sources"]:
+        where = ", ".join(f"{key}={item}" for key, item in entry["where"].items()) or "all rows"
+        group = f" of {entry['group']}" if entry["group"] else ""
+        print(
+            f"  {entry['role']}{group}: {entry['measure']} of {entry['n']} items of {entry['artefact']} where {where}"
+        )
+    for path, known in chain["artefacts"].items():
+        git = known["made"]["git"]
+        commit = f"commit {git['commit'][:12]}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git"
+        print(f"  {path} sha256 {known['sha256'][:12]}{'' if not known['wrong'] else ' NOT INTACT'}")
+        print(f"    made {known['made']['ended'][:19]} by {known['rule']}, code {known['code']}, {commit}")
+        if "model" in known:
+            model = known["model"]
+            print(f"    model {model['name']}: {model['repo']} {model['revision']}, weights {model['weights'][:12]}")
+        for data in known.get("data", ()):
+            print(f"    {data['what']}: {data['files']}, digest {data['digest'][:12]}")
+
+
+def _print_differences(one: str, other: str, found: dict[str, dict[str, list]]) -> None:
+    for kind, entries in found.items():
+        if entries:
+            print(f"{kind} ({one} | {other})")
+        for key, (left, right) in entries.items():
+            print(f"  {key}: {left} | {right}")
+    if not any(found.values()):
+        print("nothing differs")
 
 
 def main() -> None:

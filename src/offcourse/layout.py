@@ -37,3 +37,8 @@ class Layout:
     def record(self, step: str, model: str, task: str) -> Path:
         """What is known about how that result was made."""
         return self.results / "provenance" / model / step / f"{task}.json"
+
+    def rule_record(self, rule: str, model: str | None = None) -> Path:
+        """What is known about a job that made tables, figures or facts: of one model, or of the whole study."""
+        folder = self.results / "provenance"
+        return (folder / model if model else folder) / f"{rule}.json"

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import NoReturn, get_type_hints
 
-import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.pins import LOCK, Pin, is_commit, read_lock
+from offcourse.tsv import FILLED, SHA256, one_of, read_rows, text_column
 
 RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[2] / "resources"))
 
@@ -19,7 +19,6 @@ FORMS = ("primer", "continuation", "letters")
 METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
 LARGE_ABOVE = 27  # billions of parameters
-LOCK = "models.lock.tsv"  # beside models.tsv: the commits that `offcourse pin` found
 
 
 def is_large(parameters: int) -> bool:
@@ -90,23 +89,6 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Pin:
-    """One row of models.lock.tsv: the commit that a hub model's revision meant when `offcourse pin` asked.
-
-    repo, revision: as in models.tsv at that time. date: of the commit, UTC, ISO 8601.
-    licence, gated: as the hub says (gated: no, auto or manual).
-    """
-
-    name: str
-    repo: str
-    revision: str
-    commit: str
-    date: str
-    licence: str
-    gated: str
-
-
-@dataclass(frozen=True)
 class Task:
     """One row of tasks.tsv: words[input_column] -> words[output_column].
 
@@ -172,127 +154,39 @@ class Source:
     used_by: str
 
 
-def _text(*checks: pa.Check, **more) -> pa.Column:
-    return pa.Column(str, list(checks), **more)
-
-
-def _one_of(*values: str) -> pa.Column:
-    return _text(pa.Check.isin(values, error="one of " + ", ".join(values)))
-
-
-_NAME = _text(pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -"))
-_FILLED = _text(pa.Check.str_length(min_value=1, error="not empty"))
-_ANY = _text()
-_COUNT = _text(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
-_COMMIT = _text(pa.Check.str_matches(r"^[0-9a-f]{40}$", error="40 hexadecimal digits"))
-_SHA256 = _text(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
-
-# Rules of single cells; the columns' order and types are those of the dataclasses.
+# Rules of single cells, see `tsv.schema`.
 _CELLS = {
     Model: {
-        "label": _FILLED,
-        "short_label": _FILLED,
-        "source": _one_of("hub", "pypi", "local", "random"),
-        "repo": _FILLED,
-        "architecture": _one_of(*ARCHITECTURES),
-        "tied_embeddings": _one_of("yes", "no"),
-        "gated": _one_of("yes", "no"),
-        "dtype": _one_of("float32", "bfloat16", "float16"),
-        "methods": _text(
+        "label": FILLED,
+        "short_label": FILLED,
+        "source": one_of("hub", "pypi", "local", "random"),
+        "repo": FILLED,
+        "architecture": one_of(*ARCHITECTURES),
+        "tied_embeddings": one_of("yes", "no"),
+        "gated": one_of("yes", "no"),
+        "dtype": one_of("float32", "bfloat16", "float16"),
+        "methods": text_column(
             pa.Check(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, element_wise=True, error=",".join(METHODS))
         ),
     },
-    Pin: {"repo": _FILLED, "revision": _FILLED, "commit": _COMMIT},
     Task: {
-        "label": _FILLED,
-        "group": _one_of("linguistic", "factual", "to-english", "from-english"),
-        "words": _FILLED,
-        "input_column": _FILLED,
-        "output_column": _FILLED,
-        "task_vector_match": _one_of("exact", "synonym", "prefix"),
+        "label": FILLED,
+        "group": one_of("linguistic", "factual", "to-english", "from-english"),
+        "words": FILLED,
+        "input_column": FILLED,
+        "output_column": FILLED,
+        "task_vector_match": one_of("exact", "synonym", "prefix"),
     },
-    QuestionSet: {"label": _FILLED, "form": _one_of(*FORMS)},
+    QuestionSet: {"label": FILLED, "form": one_of(*FORMS)},
     Source: {
-        "kind": _one_of("pypi", "archive", "release"),
-        "spec": _FILLED,
-        "file": _FILLED,
-        "sha256": _SHA256,
-        "content_sha256": _SHA256,
-        "licence": _FILLED,
+        "kind": one_of("pypi", "archive", "release"),
+        "spec": FILLED,
+        "file": FILLED,
+        "sha256": SHA256,
+        "content_sha256": SHA256,
+        "licence": FILLED,
     },
 }
-
-
-def schema(row_type: type) -> pa.DataFrameSchema:
-    """The schema of the table whose rows are of `row_type` (such as `Model`); every cell is still text."""
-    columns = {}
-    for name, kind in get_type_hints(row_type).items():
-        columns[name] = _CELLS[row_type].get(name, _COUNT if kind == int | None else _ANY)
-    columns["name"] = _NAME
-    return pa.DataFrameSchema(columns, strict=True, unique=["name"])
-
-
-def _convert(cell: str, kind) -> object:
-    if kind == int | None:
-        return int(cell) if cell else None
-    if kind is bool:
-        return cell == "yes"
-    if kind == tuple[str, ...]:
-        return tuple(filter(None, cell.split(",")))
-    return cell
-
-
-def read_tsv(path: Path) -> pd.DataFrame:
-    """A tab-separated UTF-8 file with a header; every cell is text, row 0 is line 2 of the file.
-
-    Raises `OffcourseError` naming the file, and the line where there is one.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise OffcourseError(
-            f"there is no {path}. Install the project from its checkout, or set OFFCOURSE_RESOURCES to the checkout's "
-            "resources folder."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise OffcourseError(
-                f"{path}, line {line}: expected {len(header)} tab-separated cells ({', '.join(header)}), got {len(row)}"
-            )
-    return pd.DataFrame(rows, columns=header, dtype=str)
-
-
-def _read(path: Path, row_type: type) -> Mapping[str, object]:
-    """The rows of a table by name. Raises `OffcourseError` naming file, line, column and what was expected."""
-    frame = read_tsv(path)
-    try:
-        schema(row_type).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        _explain(path, error.failure_cases.iloc[0])
-    kinds = get_type_hints(row_type)
-    return MappingProxyType(
-        {
-            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
-            for row in frame.to_dict(orient="records")
-        }
-    )
-
-
-def _explain(path: Path, failure: pd.Series) -> NoReturn:
-    """Say one of pandera's failure cases in words; table row 0 is line 2 of the file."""
-    if failure.check == "column_in_dataframe":
-        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is missing")
-    if failure.check == "column_in_schema":
-        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is not known")
-    line = int(failure["index"]) + 2
-    if failure.check == "multiple_fields_uniqueness":
-        raise OffcourseError(f"{path}, line {line}: the name {failure.failure_case!r} occurs twice")
-    raise OffcourseError(
-        f"{path}, line {line}, column {failure.column}: expected {failure.check}, got {failure.failure_case!r}"
-    )
 
 
 @dataclass(frozen=True)
@@ -315,12 +209,12 @@ class Registry:
         files = SimpleNamespace(
             **{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "questions", "sources")}
         )
-        models = _read(files.models, Model)
+        models = read_rows(files.models, Model, _CELLS[Model])
         registry = cls(
             _at_commits(models, read_lock(folder / LOCK)) if locked else models,
-            _read(files.tasks, Task),
-            _read(files.questions, QuestionSet),
-            _read(files.sources, Source),
+            read_rows(files.tasks, Task, _CELLS[Task]),
+            read_rows(files.questions, QuestionSet, _CELLS[QuestionSet]),
+            read_rows(files.sources, Source, _CELLS[Source]),
         )
         specs = {source.spec: source for source in registry.sources.values()}
         for model in registry.models.values():
@@ -364,16 +258,6 @@ def _get(rows: Mapping, name: str, noun: str, file: str):
     if name not in rows:
         raise OffcourseError(f"there is no {noun} {name!r} in {file}; {did_you_mean(name, rows)}")
     return rows[name]
-
-
-def is_commit(revision: str) -> bool:
-    """Whether a revision of a hub model is a commit, which cannot move, and no branch or tag."""
-    return len(revision) == 40 and set(revision) <= set("0123456789abcdef")
-
-
-def read_lock(path: Path) -> Mapping[str, Pin]:
-    """The rows of a lock by model, none when there is no such file. Raises `OffcourseError`."""
-    return _read(path, Pin) if Path(path).exists() else MappingProxyType({})
 
 
 def _at_commits(models: Mapping[str, Model], pins: Mapping[str, Pin]) -> Mapping[str, Model]:

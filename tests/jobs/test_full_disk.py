@@ -72,4 +72,4 @@ def test_a_full_disk_leaves_whole_files_and_a_rerun_continues(done, tmp_path, st
     study = load_study(STUDY)
     assert run_step(step, study, Registry.load(), layout, MODEL, threads=1) == [second]
     assert artefact.read_bytes() == made
-    assert json.loads(record.read_text())["sha256"] == sha256(artefact)
+    assert list(json.loads(record.read_text())["outputs"].values()) == [sha256(artefact)]

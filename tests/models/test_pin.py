@@ -11,7 +11,8 @@ from pathlib import Path
 import hub
 import pytest
 
-from offcourse.registry import LOCK, RESOURCES, Registry
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES, Registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STUDY = """

@@ -5,6 +5,7 @@ from math import isnan, sqrt
 import pandas as pd
 import pytest
 
+from offcourse.analysis.cells import recompute
 from offcourse.artefacts import CELLS, read_parquet
 from offcourse.errors import OffcourseError
 from offcourse.keyed import keyed_generator
@@ -114,14 +115,29 @@ def test_as_published_the_choice_is_made_on_the_reported_items_and_said_so(study
     assert said in (tmp_path / "table3.md").read_text()
 
 
-def test_sources_are_the_files_a_cell_was_computed_from(study, tmp_path):
+def test_sources_select_the_very_items_of_a_cell(study, share, tmp_path):
     tables.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path)
     got = cells_of(tmp_path)
-    files = [
-        f"tiny-0.1b/{kind}/{task}.parquet" for task in ("antonym", "country-capital") for kind in ("fv_sweep", "icl")
+    entries = json.loads(got["FV search", "0.90"].sources)
+    assert [(entry["role"], entry["artefact"]) for entry in entries] == [
+        (role, f"tiny-0.1b/{kind}/{task}.parquet")
+        for task in ("antonym", "country-capital")
+        for role, kind in (("best", "fv_sweep"), ("few_shot", "icl"))
     ]
-    assert json.loads(got["FV search", "0.90"].sources) == files
-    assert json.loads(got["FV default (count)", "0.90"].sources) == [*files, "tiny-0.1b/model.json"]
+    assert [entry["n"] for entry in entries] == [50, 50, 42, 42]
+    pairs = tables.read_pairs(study, MODELS[:1], TASKS[:2], "maximum")
+    for entry, pair in zip(entries[::2], pairs.itertuples(), strict=True):
+        assert share(study, entry["artefact"], **entry["where"]) == pytest.approx(pair.search)
+    assert entries[1]["where"] == {"shots": 5}
+    default = json.loads(got["FV default (count)", "0.90"].sources)
+    assert {entry["where"]["strength"] for entry in default[::2]} == {1.0}
+
+
+@pytest.mark.parametrize("selection", ["same_items", "halves"])
+def test_every_cell_is_what_its_sources_give(study, tmp_path, selection):
+    tables.table3(study, MODELS, TASKS, "maximum", tmp_path, selection=selection)
+    for cell in read_parquet(tmp_path / "table3.parquet", CELLS).to_dict("records"):
+        assert recompute(study, cell) == cell["value"]
 
 
 def test_no_default_setting_in_the_grid(make_study, tmp_path):

@@ -60,7 +60,7 @@ def few(share, results, model, task, shots=5):
 
 
 def test_own_few_shot_accuracy_and_test_prompts(results, share):
-    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, CORRECTED, before=0.123)
+    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, CORRECTED, before=(0.123, []))
     assert set(pairs["denominator"]) == {"own"}
     for pair in pairs.itertuples():
         dev, test = (accuracy(share, results, pair.model, pair.task, split) for split in ("dev", "test"))
@@ -69,7 +69,7 @@ def test_own_few_shot_accuracy_and_test_prompts(results, share):
 
 
 def test_published_pairs_are_divided_by_what_the_model_before_left_over(results, share):
-    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, PUBLISHED, before=0.123)
+    pairs = task_vectors.read_pairs(results, NAMES, TASKS, GROUPS, PUBLISHED, before=(0.123, []))
     for pair in pairs.itertuples():
         assert pair.best == pytest.approx(max(accuracy(share, results, pair.model, pair.task, "dev")))
         before = NAMES.index(pair.model) - 1
@@ -95,7 +95,7 @@ def test_the_row_of_table_3(results, share, tmp_path):
         assert cell["value"] == pytest.approx(100 * count / 12) and cell["n"] == 12
         assert cell["ci_low"] < cell["value"] + 1e-9 and cell["value"] < cell["ci_high"] + 1e-9
     sources = json.loads(found[found["row"] == "TV"]["sources"].iloc[0])
-    assert len(sources) == 24 and all((results / source).exists() for source in sources)
+    assert len(sources) == 24 and all((results / source["artefact"]).exists() for source in sources)
     text = (tmp_path / "table3.md").read_text()
     assert "| TV |" in text and "at the layer that is best on the development prompts" in text
 

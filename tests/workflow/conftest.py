@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from lab import Lab
 
 
@@ -16,9 +17,14 @@ def finished(tmp_path_factory) -> Lab:
     """
     if made := os.environ.get("OFFCOURSE_SMOKE"):
         return Lab(Path(made))
-    lab = Lab(tmp_path_factory.mktemp("smoke"))
-    done = lab.snakemake()
-    assert done.returncode == 0, done.stderr
+    # Processes of pytest-xdist share one run: the first one makes it, the others wait.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    lab = Lab(shared / "smoke")
+    with FileLock(shared / "smoke.lock"):
+        if not lab.folder.exists():
+            done = lab.snakemake()
+            assert done.returncode == 0, done.stderr
     return lab
 
 

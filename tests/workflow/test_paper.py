@@ -11,7 +11,8 @@ import hub
 import pytest
 from lab import CHECKOUT
 
-from offcourse.registry import LOCK, RESOURCES
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES
 
 # What a user waits for, and what a login node grants; a busy machine takes a few times its usual 10 s.
 SECONDS, BYTES = 30, 1 << 30

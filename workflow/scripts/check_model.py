@@ -1,17 +1,10 @@
 """Rule `check_model`: the model's facts and self-checks."""
 
-from pathlib import Path
-
 from offcourse.jobs.facts import write_facts
-from offcourse.jobs.log import logged
 from offcourse.jobs.run import Job
-from offcourse.jobs.steps import STEPS
-from offcourse.layout import Layout
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
+from offcourse.jobs.script import script
+from offcourse.jobs.steps import checked_by
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    layout = Layout(study.study)
-    job = Job(STEPS["icl"], study, Registry.load(), layout, snakemake.wildcards.model, snakemake.threads)
-    write_facts(job, Path(snakemake.output[0]))
+with script(snakemake) as job:
+    loaded = Job(checked_by(job.study, job.model), job.study, job.registry, job.layout, job.model, job.threads)
+    write_facts(loaded, job.output[0])

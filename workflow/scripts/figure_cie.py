@@ -1,14 +1,7 @@
 """Rule `figure_cie`: Figures 9 and 10, one page per model."""
 
-from pathlib import Path
-
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.figure_cie import draw
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    stem = Path(snakemake.output[0]).with_suffix("")
-    tasks = study.tasks_of("function_vectors")
-    draw(Layout(study.study).results, snakemake.wildcards.model, tasks, stem)
+with script(snakemake) as job:
+    draw(job.results, job.model, job.tasks, job.stem)

@@ -1,12 +1,8 @@
 """Rule `figure_lens`: Figures 2, 6 and 7."""
 
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.figure_lens import draw
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    results, models = Layout(study.study).results, study.models_of("logit_lens")
-    for questions in study.lens_questions:
-        draw(results, models, questions, results / "figures" / "figure2" / questions)
+with script(snakemake) as job:
+    for questions in job.study.lens_questions:
+        draw(job.results, job.models, questions, job.results / "figures" / "figure2" / questions)

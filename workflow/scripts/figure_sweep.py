@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
-from offcourse.present import contents
+from offcourse.jobs.drawings import pages
+from offcourse.jobs.script import script
 from offcourse.present.figure_sweep import draw
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    results = Layout(study.study).results
-    for page in contents.figures([snakemake.wildcards.model], study.tasks_of("function_vectors")):
+with script(snakemake) as job:
+    for page in pages(job.study, job.registry, job.model):
         if page["figure"] == "figure17":
-            draw(results, page["model"], page["task"], results / Path(page["svg"]).with_suffix(""))
+            draw(job.results, page["model"], page["task"], job.results / Path(page["svg"]).with_suffix(""))

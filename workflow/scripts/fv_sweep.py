@@ -1,11 +1,6 @@
 """Rule `fv_sweep`: one model, every task of the study."""
 
-from offcourse.jobs.log import logged
-from offcourse.jobs.run import run_step
-from offcourse.layout import Layout
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
+from offcourse.jobs.script import script
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    run_step("fv_sweep", study, Registry.load(), Layout(study.study), snakemake.wildcards.model, snakemake.threads)
+with script(snakemake) as job:
+    job.run("fv_sweep")

@@ -1,12 +1,6 @@
 """Rule `readings`: logit lens and apathy of one model, every question set of the study."""
 
-from offcourse.jobs.log import logged
-from offcourse.jobs.run import run_steps
-from offcourse.layout import Layout
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
+from offcourse.jobs.script import script
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    steps = ["logit_lens", "apathy"]
-    run_steps(steps, study, Registry.load(), Layout(study.study), snakemake.wildcards.model, snakemake.threads)
+with script(snakemake) as job:
+    job.run("logit_lens", "apathy")

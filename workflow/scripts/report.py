@@ -1,27 +1,21 @@
 """Rule `report`: the reader's report."""
 
-from pathlib import Path
-
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.audit import Audit
+from offcourse.jobs.drawings import pages
+from offcourse.jobs.script import script
 from offcourse.present import contents, report
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
+with script(snakemake) as job:
+    figures, tables = pages(job.study, job.registry), contents.tables(job.study.methods)
+    # Weights were hashed when their model was checked.
+    audit = Audit(job.study, job.registry, job.layout, weights=False)
+    shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
     report.write(
-        Layout(study.study).results,
-        study.model_dump(mode="json", exclude={"resources"}),
-        contents.figures(
-            study.models_of("function_vectors"),
-            study.tasks_of("function_vectors"),
-            study.methods,
-            study.lens_questions,
-            Registry.load().post_training(study.models_of("task_vectors")),
-            study.models_of("task_vectors"),
-        ),
-        contents.tables(study.methods),
-        study.models,
-        Path(snakemake.output[0]),
+        job.results,
+        job.study.model_dump(mode="json", exclude={"resources"}),
+        figures,
+        tables,
+        job.study.models,
+        job.output[0],
+        audits={name: audit.summary(name) for name in shown},
     )

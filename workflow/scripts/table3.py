@@ -1,24 +1,18 @@
 """Rule `table3`: Table 3, with a row for each method of the study that it has."""
 
-from pathlib import Path
-
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.tables import table3
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study, registry = load_study(snakemake.config), Registry.load()
-    protocol = study.protocol
+with script(snakemake) as job:
+    study, protocol = job.study, job.study.protocol
     switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
     table3(
-        Layout(study.study).results,
+        job.results,
         study.models_of("function_vectors"),
         study.tasks_of("function_vectors"),
         protocol.default_heads,
-        Path(snakemake.output[0]).parent,
-        groups={name: registry.task(name).group for name in study.tasks},
+        job.output[0].parent,
+        groups={name: job.registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
         tv_scope=(study.models_of("task_vectors"), study.tasks_of("task_vectors")),

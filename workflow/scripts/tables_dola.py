@@ -1,25 +1,18 @@
 """Rule `tables_dola`: Tables 1, 2 and 4 to 10."""
 
-from pathlib import Path
-
-from offcourse.jobs.log import logged
-from offcourse.layout import Layout
+from offcourse.jobs.script import script
 from offcourse.present.tables_dola import write
-from offcourse.registry import Registry
-from offcourse.study.config import load_study
 
-with logged(snakemake.log[0]):
-    study = load_study(snakemake.config)
-    registry = Registry.load()
-    sets = [(name, registry.question_set(name).form) for name in study.dola_questions]
-    protocol = study.protocol
+with script(snakemake) as job:
+    protocol = job.study.protocol
+    sets = [(name, job.registry.question_set(name).form) for name in job.study.dola_questions]
     write(
-        Layout(study.study).results,
-        study.models_of("dola"),
+        job.results,
+        job.models,
         sets,
         protocol.dola_mask == "removed",
         protocol.ties == "shared",
-        Path(snakemake.output[0]).parent,
+        job.output[0].parent,
         exact=protocol.score_dtype == "float64",
         selected=protocol.selection,
     )

@@ -12,6 +12,11 @@ from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEE
 from offcourse.errors import OffcourseError
 
 
+def cie_path(model: str, task: str) -> str:
+    """The causal indirect effects of one pair."""
+    return f"{model}/cie/{task}.parquet"
+
+
 def sweep_path(model: str, task: str) -> str:
     """The sweep of one pair."""
     return f"{model}/fv_sweep/{task}.parquet"
@@ -110,12 +115,28 @@ def _shots(results: Path, path: str) -> pd.Series:
     return icl.groupby("shots", sort=True)["hit"].mean()
 
 
+def items_by_shots(results: Path, path: str) -> pd.Series:
+    """How many items a pair's in-context accuracy is over, by number of shots; `path` as of `icl_path`."""
+    return read_parquet(Path(results) / path, ICL)["shots"].value_counts().sort_index()
+
+
+def read_items(results: Path, path: str, shots: int) -> int:
+    """The same for one number of shots."""
+    return int(items_by_shots(results, path).loc[shots])
+
+
 def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
     """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`."""
     sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
     return sweep.groupby(["layer", "split"], sort=True)["hit"].mean().unstack("split")
+
+
+def read_tv_items(results: Path, model: str, task: str, split: str) -> int:
+    """How many items each of its layers has in a split."""
+    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
+    return int(sweep.loc[sweep["split"] == split, "item"].nunique())
 
 
 def read_model(results: Path, model: str) -> dict[str, Any]:

@@ -67,6 +67,17 @@ def reported(
     return np.stack(rows)
 
 
+def weights(
+    repeated: Sequence[Sequence[Direction]], choose: Callable[[np.ndarray], Setting]
+) -> dict[Setting, list[int]]:
+    """How often each item is reported in each setting that is chosen, over all repetitions: [items] by setting."""
+    found: dict[Setting, np.ndarray] = {}
+    for directions in repeated:
+        for chosen_on, reported_on in directions:
+            found.setdefault(choose(chosen_on), np.zeros(len(chosen_on), int))[reported_on] += 1
+    return {setting: counts.tolist() for setting, counts in found.items()}
+
+
 def best_accuracy(hits: np.ndarray, repeated: Sequence[Sequence[Direction]]) -> float:
     """Accuracy of the best row of `hits` [settings, items]; the first of equals is best."""
     return float(reported(repeated, lambda chosen_on: hits[:, chosen_on].sum(1).argmax(), hits.__getitem__).mean())

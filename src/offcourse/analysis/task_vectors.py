@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from offcourse.analysis.results import read_tv_shots, read_tv_sweep
+from offcourse.analysis.results import read_items, read_tv_items, read_tv_shots, read_tv_sweep, tv_icl_path
 
 SPANISH = {"english-spanish": "spanish-english", "spanish-english": "english-spanish"}
 
@@ -16,58 +17,71 @@ def direction(task: str, groups: Mapping[str, str], tv_direction: str) -> str:
     return groups[task]
 
 
-def peak(results: Path, model: str, task: str, tv_score: str) -> float:
-    """Accuracy of the best layer: the first one that is best on the development prompts.
-
-    tv_score: `dev`, its accuracy on those same prompts; `test`, on the test prompts.
-    """
-    accuracy = read_tv_sweep(results, model, task)
-    best = accuracy["dev"].idxmax()
-    return float(accuracy.loc[best, tv_score])
-
-
 def read_pairs(
     results: Path,
     models: Sequence[str],
     tasks: Sequence[str],
     groups: Mapping[str, str],
     switches: Mapping[str, str],
-    before: float | None = None,
+    before: tuple[float, list[tuple[str, int, int]]] | None = None,
 ) -> pd.DataFrame:
     """One row per model and task: `best` accuracy of its task vectors, and the `few_shot` accuracy it is divided by.
 
+    The layer is the first one that is best on the development prompts; `tv_score` says whether its accuracy is that on
+    those same prompts (dev) or on the test prompts.
     groups: group by task (tasks.tsv). switches: `tv_denominator`, `tv_direction`, `tv_score`.
-    before: what stood in the released code's variable before its first model: the function vectors' last accuracy.
+    before: what stood in the released code's variable before its first model: the function vectors' last accuracy, with
+    what it was read from.
     Column `denominator` says what `few_shot` is: `own`, or `previous_model`: with that switch, the mean 5-shot accuracy
     of the model before over tasks from English. It is `own` where there is nothing left over.
+    Columns `split`, `layer` and `items` say which rows of the sweep `best` is over; `divided_by` lists artefact, shots
+    and items behind `few_shot`, which is the mean over them.
     """
     rows, left_over = [], before
     stale = switches["tv_denominator"] == "previous_model"
     for model in models:
         shots = {task: read_tv_shots(results, model, task) for task in tasks}
         few_shot = {task: float(series.loc[series.index.max()]) for task, series in shots.items()}
+        behind = {}
         for task in tasks:
+            count, path = int(shots[task].index.max()), tv_icl_path(model, task)
+            behind[task] = [(path, count, read_items(results, path, count))]
             use = stale and left_over is not None
+            accuracy = read_tv_sweep(results, model, task)
+            layer = int(accuracy["dev"].idxmax())
             rows.append(
                 {
                     "model": model,
                     "task": task,
-                    "shots": int(shots[task].index.max()),
-                    "best": peak(results, model, task, switches["tv_score"]),
-                    "few_shot": left_over if use else few_shot[task],
+                    "shots": count,
+                    "best": float(accuracy.loc[layer, switches["tv_score"]]),
+                    "split": switches["tv_score"],
+                    "layer": layer,
+                    "items": read_tv_items(results, model, task, switches["tv_score"]),
+                    "few_shot": left_over[0] if use else few_shot[task],
+                    "divided_by": left_over[1] if use else behind[task],
                     "denominator": "previous_model" if use else "own",
                 }
             )
-        from_english = [
-            few_shot[task] for task in tasks if direction(task, groups, switches["tv_direction"]) == "from-english"
-        ]
-        left_over = sum(from_english) / len(from_english) if from_english else None
+        from_english = [task for task in tasks if direction(task, groups, switches["tv_direction"]) == "from-english"]
+        left_over = None
+        if from_english:
+            mean = sum(few_shot[task] for task in from_english) / len(from_english)
+            left_over = (mean, [entry for task in from_english for entry in behind[task]])
     return pd.DataFrame(rows)
+
+
+class Peak(NamedTuple):
+    """Peak recovery of a task group, the layer it is at, and the group's tasks with their few-shot count."""
+
+    recovery: float
+    layer: int
+    shots: dict[str, int]
 
 
 def by_group(
     results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
-) -> dict[str, float]:
+) -> dict[str, Peak]:
     """Peak recovery by task group: best layer of the group's mean development accuracy / its mean few-shot accuracy.
 
     Linguistic and factual tasks stand alone, translations are averaged by direction, as the released tables are.
@@ -82,5 +96,7 @@ def by_group(
         accuracy = pd.concat([read_tv_sweep(results, model, name)["dev"] for name in names], axis=1).mean(axis=1)
         shots = [read_tv_shots(results, model, name) for name in names]
         few_shot = sum(float(series.loc[series.index.max()]) for series in shots) / len(shots)
-        recovered[group] = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
+        peak = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
+        counts = {name: int(series.index.max()) for name, series in zip(names, shots, strict=True)}
+        recovered[group] = Peak(peak, int(accuracy.idxmax()), counts)
     return recovered

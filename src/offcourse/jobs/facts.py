@@ -57,7 +57,7 @@ def write_facts(job: Job, out: Path) -> None:
     plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded)
-    methods = [method for method in job.study.methods if job.model in job.study.models_of(method)]
+    methods = job.study.methods_of(job.model)
     if "function_vectors" in methods:
         job.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):

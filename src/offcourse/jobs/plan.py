@@ -12,7 +12,7 @@ from pathlib import Path
 
 from offcourse import shapes
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import STEPS, dtype_of, steps_of
+from offcourse.jobs.steps import Step, checked_by, dtype_of, steps_of
 from offcourse.questions import evaluated, lettered, primer
 from offcourse.registry import RESOURCES, Model, QuestionSet, Registry
 from offcourse.study.config import Study
@@ -28,8 +28,6 @@ RELEASED = {
     "factor-news": (1036, 1213.2, 4, 180.4),
     "truthfulqa-mc": (817, 346.2, 0, 0),
 }
-# Steps that share a job, by the rule that runs it; every other step that runs the model is a job of its own.
-JOB_OF = {"tv_icl": "task_vectors", "tv_sweep": "task_vectors", "logit_lens": "readings", "apathy": "readings"}
 GPU_MEMORY_GB, GPUS_PER_NODE = 80, 8  # resources.gpu_memory, resources.gpus_per_node
 USABLE = 0.9  # share of a card's memory
 RUNTIME_BYTES = 2e9  # the GPU libraries' own, per card
@@ -96,13 +94,12 @@ def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[J
 
 def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[Job]:
     sized = study.sized(model.parameters)
-    works: dict[str, list[Work]] = {"check_model": [Work(passes=20)]}
+    jobs: dict[str, tuple[Step, list[Work]]] = {"check_model": (checked_by(study, model.name), [Work(passes=20)])}
     for name, step in steps_of(study, model.name).items():
         if step.runs_model:
             units = [step.unit(registry, unit) for unit in step.units(study)]
-            works.setdefault(JOB_OF.get(name, name), []).extend(work(name, sized, model, unit) for unit in units)
-    for name, parts in works.items():
-        step = STEPS[{"check_model": "icl", "readings": "logit_lens"}.get(name, name)]
+            jobs.setdefault(step.rule, (step, []))[1].extend(work(name, sized, model, unit) for unit in units)
+    for name, (step, parts) in jobs.items():
         size = DTYPE_BYTES[dtype_of(study, registry, model.name, step)]
         weights = size * shapes.parameters(model)
         cards, memory = fit(study, model, size)

@@ -3,7 +3,6 @@
 import importlib
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +14,14 @@ from tqdm import tqdm
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import STEPS, Step, dtype_of, key_parts
+from offcourse.jobs.steps import STEPS, Step, dtype_of, key_parts, leaf_files
 from offcourse.layout import Layout
+from offcourse.models.fetch import MANIFEST
+from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.registry import QuestionSet, Registry, Task
-from offcourse.store.shards import Store, copy_whole, digest
+from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.sealed import digest
+from offcourse.store.shards import Store, copy_whole
 from offcourse.study.config import Study
 
 
@@ -41,6 +44,20 @@ class Job:
     def __post_init__(self):
         self.study = self.study.sized(self.registry.model(self.model).parameters)
         self.parameters = self.step.parameters(self.study)
+
+    def numerics(self) -> dict[str, Any] | None:
+        """Precision, attention, batch and threads of the passes that this job made; None when it made none."""
+        if "engine" not in self.__dict__:
+            return None
+        import torch
+
+        return {
+            "dtype": str(self.engine.model.module.dtype).removeprefix("torch."),
+            "attention": "eager" if self.engine.explicit else "sdpa",
+            "max_rows": self.engine.max_rows,
+            "threads": torch.get_num_threads(),
+            "device": str(self.engine.model.input_device),
+        }
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns; made when first asked for, the same for every step that this job computes."""
@@ -119,38 +136,62 @@ def run_steps(
 
 
 def _run(step: Step, job: Job) -> list[str]:
-    name, study, registry, layout, model = step.name, job.study, job.registry, job.layout, job.model
-    store = Store(layout.store)
+    name, study, model = step.name, job.study, job.model
+    store = Store(job.layout.store)
     computed = []
     bar = tqdm(step.units(study), desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
-    for task_name in bar:
-        parts = key_parts(step, study, registry, layout, model, task_name)
-        started = time.perf_counter()
+    for unit in bar:
+        parts = key_parts(step, study, job.registry, job.layout, model, unit)
+        watch = Stopwatch()
         shard = store.find(digest(parts), step.suffix)
         fresh = shard is None
         if fresh:
-            result = _compute(step, job, step.unit(registry, task_name))
-            shard = store.put(parts, step.suffix, lambda path, result=result: _write(step, result, path))
-            computed.append(task_name)
-        seconds = time.perf_counter() - started
-        target = layout.artefact(name, step.suffix, model, task_name)
+            settle(parts["code"])
+            result = _compute(step, job, step.unit(job.registry, unit))
+            shard = store.put(
+                parts,
+                step.suffix,
+                lambda path, result=result: _write(step, result, path),
+                lambda watch=watch: {**watch.made(), "numerics": job.numerics()},
+            )
+            computed.append(unit)
+        target = job.layout.artefact(name, step.suffix, model, unit)
         copy_whole(shard, target)
-        record = {
-            "step": name,
-            "model": model,
-            "task": task_name,
-            "artefact": str(target.relative_to(layout.results)),
-            "sha256": artefacts.sha256(target),
-            "key": digest(parts),
-            "parts": parts,
-            "protocol": study.protocol.model_dump(),
-            "seconds": round(seconds, 3) if fresh else None,
-        }
-        artefacts.write_json(layout.record(name, model, task_name), record)
+        made = store.made(digest(parts), step.suffix)
+        write_record(job.layout.record(name, model, unit), _record(step, job, unit, parts, target, made))
         if bar.disable:
-            how = f"computed in {seconds:.1f} s" if fresh else "from the store"
-            print(f"{name} {model} {task_name}: {how}", file=sys.stderr, flush=True)
+            how = f"computed in {made['seconds']:.1f} s" if fresh else "from the store"
+            print(f"{name} {model} {unit}: {how}", file=sys.stderr, flush=True)
     return computed
+
+
+def _record(
+    step: Step, job: Job, unit: str, parts: Mapping[str, Any], target: Path, made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of one result. `made` is of the job that computed it, perhaps for another study."""
+    study, layout, row = job.study, job.layout, job.registry.model(job.model)
+    inputs = [layout.artefact(upstream, STEPS[upstream].suffix, job.model, unit) for upstream in step.inputs]
+    inputs.append(job.folder / MANIFEST)
+    if not step.inputs:
+        inputs += leaf_files(step, study, job.registry, unit, layout.downloads)
+    return {
+        "rule": step.rule,
+        "wildcards": {"model": job.model},
+        "study": study.study,
+        "step": step.name,
+        "model": job.model,
+        "task": unit,
+        "inputs": hashes(inputs, layout.base),
+        "outputs": hashes([target], layout.base),
+        "parameters": parts["parameters"],
+        "protocol": study.protocol.model_dump(),
+        "code": code_behind(*step.targets),
+        "script": script_digest(step.rule),
+        "source": {"kind": row.source, "repo": row.repo, "revision": row.revision, "weights": parts["weights"]},
+        "key": digest(parts),
+        "parts": parts,
+        "made": made,
+    }
 
 
 def _compute(step: Step, job: Job, unit: Task | QuestionSet):

@@ -1,26 +1,37 @@
-"""Which results are fresh, and for a stale one, which part of its key changed."""
+"""Which results are fresh, and for a stale one, which part of what it depends on changed."""
 
-import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import STEPS, key_parts, steps_of
+from offcourse.jobs.drawings import Drawing, drawings_of
+from offcourse.jobs.steps import STEPS, Step, key_parts, steps_of
 from offcourse.layout import Layout
+from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.registry import Registry
+from offcourse.store.fingerprint import script_digest
+from offcourse.store.shards import Store
 from offcourse.study.config import Study
 
 
 @dataclass(frozen=True)
 class State:
-    """State of one result: `fresh`, or not and why (empty when fresh)."""
+    """State of one result of a step, or of what one other rule makes: `fresh`, or not and why (empty when fresh).
+
+    step: the step, or the rule. model, task: empty for a rule that runs once for the study, or for all tasks.
+    job: whether the next run has a job for it; damage that the store can mend needs none.
+    """
 
     step: str
     model: str
     task: str
     fresh: bool
     why: tuple[str, ...] = ()
+    job: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -28,44 +39,169 @@ class State:
 
 
 def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
-    """The state of every step x model x task, in the order in which the workflow runs them."""
+    """The state of every step x model x task and of every table and figure, in an order in which they can be made."""
     states: dict[tuple[str, str, str], State] = {}
+    mended: set[Path] = set()
+
+    def note(step: str, model: str, task: str, upstream: list[tuple[str, str, str]], ask: Callable) -> None:
+        stale = sorted({name for name, *rest in upstream if states[name, *rest].job})
+        why = tuple(f"follows {name}" for name in stale) or tuple(ask())
+        job = bool(why)
+        if job and not stale and step in STEPS and can_mend(STEPS[step], study, registry, layout, model, task, mended):
+            mended.add(layout.artefact(step, STEPS[step].suffix, model, task))
+            job, why = False, (*why, "the next run mends it without computing")
+        states[step, model, task] = State(step, model, task, not why, why, job)
+
+    drawings = drawings_of(study, registry)
+    facts = drawings.pop("check_model")
     for model in study.models:
+        note(facts.rule, model, "", [], partial(drawing_reasons, facts, study, registry, layout, model))
         for name, step in steps_of(study, model).items():
             for task in step.units(study):
-                stale = [up for up in step.inputs if not states[up, model, task].fresh]
-                why = (
-                    tuple(f"follows {up}" for up in stale)
-                    if stale
-                    else tuple(_reasons(name, study, registry, layout, model, task))
-                )
-                states[name, model, task] = State(name, model, task, not why, why)
+                upstream = [(up, model, task) for up in step.inputs]
+                upstream += [(facts.rule, model, "")] if step.runs_model else []
+                asked = (step, study, registry, layout, model, task, mended)
+                note(name, model, task, upstream, partial(step_reasons, *asked))
+    for name, drawing in drawings.items():
+        for model in drawing.instances(study):
+            upstream = drawing.upstream(study, model)
+            upstream += [(facts.rule, each, "") for each in drawing.models(study, model)]
+            if name in ("report", "ro_crate"):
+                upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
+            asked = (drawing, study, registry, layout, model, mended)
+            note(name, model or "", "", upstream, partial(drawing_reasons, *asked))
     return list(states.values())
 
 
-def _reasons(name: str, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> list[str]:
-    step = STEPS[name]
-    artefact, record = layout.artefact(name, step.suffix, model, task), layout.record(name, model, task)
-    if not artefact.exists():
-        return ["not made yet"]
+def step_reasons(
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path] = ()
+) -> list[str]:
+    """Why one result of a step is not what the workflow would make now; empty when it is.
+
+    mended: results that are damaged, but will be as their records say when anything reads them.
+    """
+    artefact = layout.artefact(step.name, step.suffix, model, task)
+    known = _intact([artefact], layout.record(step.name, model, task), layout)
+    if isinstance(known, list):
+        return known
+    if changed := step_changes(step, study, registry, layout, known, mended):
+        return changed
+    if known.get("script") != script_digest(step.rule):
+        return [f"script of {step.rule}"]
+    damage = Store(layout.store).damage(known["key"], step.suffix)
+    return [f"its shard is damaged: {damage}"] if damage else []
+
+
+def can_mend(
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path]
+) -> bool:
+    """Whether one result or its shard is damaged and the other one is not (see `mend`), and nothing else changed."""
+    artefact, record = layout.artefact(step.name, step.suffix, model, task), layout.record(step.name, model, task)
+    if not artefact.exists() or not record.exists():
+        return False
     try:
-        known = json.loads(record.read_text())
-        parts, digest = known["parts"], known["sha256"]
-    except (OSError, ValueError, KeyError):
-        return ["no record of how it was made"]
-    if sha256(artefact) != digest:
-        return ["the file differs from its record (damaged or edited)"]
+        known = read_record(record)
+    except OffcourseError:
+        return False
+    damaged = sha256(artefact) != known["outputs"].get(relative(artefact, layout.base))
+    if damaged == bool(Store(layout.store).damage(known["key"], step.suffix)):
+        return False
+    return not step_changes(step, study, registry, layout, known, mended)
+
+
+def step_changes(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    known: Mapping[str, Any],
+    mended: Collection[Path] = (),
+) -> list[str]:
+    """What the key of a result would have otherwise now than its record says."""
+    model, task = known["model"], known["task"]
+    inputs = known["parts"]["inputs"]
+    digests = {up: inputs[up] for up in step.inputs if layout.artefact(up, STEPS[up].suffix, model, task) in mended}
     try:
-        now = key_parts(step, study, registry, layout, model, task)
+        now = key_parts(step, study, registry, layout, model, task, digests)
     except OffcourseError as error:
         return [str(error)]
-    return differences(parts, now)
+    return differences(known["parts"], now)
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def drawing_reasons(
+    drawing: Drawing,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str | None,
+    mended: Collection[Path] = (),
+) -> list[str]:
+    """The same for the files of a job that makes facts, tables or figures."""
+    outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
+    known = _intact(outputs, layout.rule_record(drawing.rule, model), layout)
+    if isinstance(known, list):
+        return known
+
+    def hashed(path: Path) -> str:
+        return known["inputs"][relative(path, layout.base)] if path in mended else sha256(path)
+
+    return drawing_changes(drawing, study, registry, layout, model, known, hashed)
+
+
+def drawing_changes(
+    drawing: Drawing,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str | None,
+    known: Mapping[str, Any],
+    hashed: Callable[[Path], str] = sha256,
+) -> list[str]:
+    """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
+    code = code_behind(drawing.target)
+    before = {key: known["code"].get(key) for key in ("modules", "packages")}
+    before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
+    now = {key: code[key] for key in ("modules", "packages")}
+    now |= {"parameters": drawing.parameters(study, registry, model), "results": sorted(known["inputs"])}
+    now["script"] = script_digest(drawing.rule)
+    if drawing.inputs:
+        read = {relative(path, layout.base) for path in inputs_of(drawing, study, layout, model)}
+        now["results"] = sorted(read)
+    found = differences(before, now)
+    return found or [
+        f"{path} is not what it was drawn from"
+        for path, digest in known["inputs"].items()
+        if not (layout.base / path).exists() or hashed(layout.base / path) != digest
+    ]
+
+
+def inputs_of(drawing: Drawing, study: Study, layout: Layout, model: str | None) -> list[Path]:
+    """The files that a table or figure is drawn from."""
+    results = [
+        layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in drawing.upstream(study, model)
+    ]
+    return results + [layout.results / name / "model.json" for name in drawing.models(study, model)]
+
+
+def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:
+    """The record of `outputs` when they fit it, else what is wrong."""
+    if missing := [path for path in outputs if not path.exists()]:
+        return ["not made yet" if len(missing) == len(outputs) else f"{missing[0].name} is missing"]
+    if not record.exists():
+        return ["no record of how it was made"]
+    try:
+        known = read_record(record)
+    except OffcourseError as error:
+        return [str(error)]
+    damaged = [path for path in outputs if sha256(path) != known["outputs"].get(relative(path, layout.base))]
+    return [f"{path.name} differs from its record (damaged or edited)" for path in damaged] or known
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In words, which parts of a key changed."""
     names = {
         "code": "code of {}",
+        "modules": "code of {}",
         "packages": "package {}",
         "parameters": "parameter {}",
         "inputs": "input {}",
@@ -82,6 +218,9 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
                 if key in ("parameters", "packages"):
                     text += f": {old.get(name)} -> {new.get(name)}"
                 found.append(text)
+        elif isinstance(old, list) and isinstance(new, list):
+            added, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+            found.append(f"{key}: {len(added)} more, {len(gone)} fewer ({', '.join((added + gone)[:3])})")
         else:
             found.append(f"{key}: {old} -> {new}")
     return found

@@ -16,6 +16,7 @@ from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
 from offcourse.questions import questions_sha256
 from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
+from offcourse.release import release_path
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import release_list, word_list_sha256
@@ -40,6 +41,7 @@ class Step:
         the section called like the method; a step of several methods writes `section.key`, and reads the sections of
         the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
+    job: the rule that runs the step, when it is not called like it.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Step:
     switches: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
+    job: str = ""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule that runs the step."""
+        return self.job or self.name
 
     @property
     def runs_model(self) -> bool:
@@ -164,6 +172,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "task_vectors",
@@ -182,6 +191,7 @@ STEPS = {
             methods=("task_vectors",),
             settings=("synonyms",),
             reads="model and tokenizer",
+            job="task_vectors",
         ),
         Step(
             "dola",
@@ -210,6 +220,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
         Step(
             "apathy",
@@ -220,6 +231,7 @@ STEPS = {
             methods=("logit_lens",),
             settings=("limit",),
             reads="model and tokenizer",
+            job="readings",
         ),
     )
 }
@@ -229,6 +241,11 @@ def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
     """The steps of the study's methods, in the order in which they can run; of one model if it is given."""
     steps = {name: step for name, step in STEPS.items() if set(step.methods) & set(study.methods)}
     return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
+
+
+def checked_by(study: Study, model: str) -> Step:
+    """The step whose precision a model is checked in: its first that makes forward passes."""
+    return next((step for step in steps_of(study, model).values() if step.runs_model), STEPS["icl"])
 
 
 def leaf_sha256(
@@ -245,6 +262,19 @@ def leaf_sha256(
         for method in step.methods
         if unit in study.tasks_of(method)
     }
+
+
+def leaf_files(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> list[Path]:
+    """The downloaded files among what `leaf_sha256` digests; tracked ones are known by the digest of their rows."""
+    if step.on_questions:
+        release = registry.question_set(unit).release
+        return [release_path(release, downloads)] if release else []
+    if study.data != "release":
+        return []
+    lists = {release_list(registry.task(unit), method) for method in step.methods if unit in study.tasks_of(method)}
+    return [release_path(spec, downloads) for spec in sorted(lists)]
 
 
 def release_lists(study: Study, registry: Registry) -> list[str]:
@@ -267,14 +297,23 @@ def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
     return registry.model(model).dtype if asked == "auto" else asked
 
 
-def key_parts(step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str) -> dict[str, Any]:
+def key_parts(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str,
+    task: str,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Everything that a shard is a function of, by name (plain JSON).
 
-    Raises `OffcourseError` when an input is not there yet.
+    digests: of inputs, by step, that are taken at their word and not read.
+    Raises `OffcourseError` when an input is not there yet or cannot be read.
     """
-    study = study.sized(registry.model(model).parameters)
+    study, digests = study.sized(registry.model(model).parameters), digests or {}
     inputs = {
-        name: _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
+        name: digests.get(name) or _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
         for name, kinds in step.inputs.items()
     }
     if not step.inputs:
@@ -324,7 +363,10 @@ def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:
         return artefacts.sha256(path)
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow, which mends it.") from error
     frame = frame[frame["kind"].isin(kinds)]
     rows = frame.to_json(orient="records", force_ascii=False)
     return hashlib.sha256(rows.encode()).hexdigest()

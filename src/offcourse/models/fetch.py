@@ -40,7 +40,7 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file() and ".cache" not in path.parts and path != scratch / MANIFEST
             }
-            write_json(scratch / MANIFEST, {"model": model.name, "digest": _digest(files), "files": files})
+            write_json(scratch / MANIFEST, {"model": model.name, "digest": digest_of(files), "files": files})
             scratch.chmod(0o755)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(scratch, folder)
@@ -70,7 +70,8 @@ def verify(folder: Path) -> None:
             )
 
 
-def _digest(files: dict[str, str]) -> str:
+def digest_of(files: dict[str, str]) -> str:
+    """The digest of a prepared folder: of the sha256 of its weights and configurations, by file name."""
     kept = {name: value for name, value in files.items() if name.endswith((".safetensors", "config.json"))}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

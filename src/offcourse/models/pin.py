@@ -7,7 +7,8 @@ from pathlib import Path
 
 from offcourse.artefacts import refusal, write_whole
 from offcourse.errors import OffcourseError
-from offcourse.registry import Model, Pin, read_lock
+from offcourse.pins import Pin, read_lock
+from offcourse.registry import Model
 
 TOKEN = "HF_TOKEN, or store it with `hf auth login`"
 UNKNOWN = "not stated"

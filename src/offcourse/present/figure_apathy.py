@@ -8,7 +8,8 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_apathy, read_labels, read_lens
+from offcourse.analysis.results import apathy_path, lens_path, read_apathy, read_labels, read_lens
+from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 
 LINES = {
@@ -26,6 +27,7 @@ NUMBERS = pa.DataFrameSchema(
         "mean": pa.Column(float),
         "scaled": pa.Column(float, pa.Check.in_range(0, 1)),
         "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -40,17 +42,15 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     """
     parts = []
     for model in models:
-        apathy = read_apathy(results, model, questions)
-        means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean().astype(float)
-        low, high = means.min().min(), means.max().max()
-        lens = read_lens(results, model, questions)
-        top = lens.groupby("layer", sort=True)["top"].mean().astype(float)
-        least, most = float(lens["top"].min()), float(lens["top"].max())
-        for line, series, (start, end) in (
-            ("mha", means["mha"], (low, high)),
-            ("mlp", means["mlp"], (low, high)),
-            ("top", top, (least, most)),
-        ):
+        apathy = read_apathy(results, model, questions).astype({"mha": float, "mlp": float})
+        means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean()
+        lens = read_lens(results, model, questions).astype({"top": float})
+        top = lens.groupby("layer", sort=True)["top"].mean()
+        count, path = apathy["question"].nunique(), {"mha": apathy_path, "mlp": apathy_path, "top": lens_path}
+        ends = {"mha": _ends_of_means(means, count, path["mha"](model, questions))}
+        ends |= {"mlp": ends["mha"], "top": _ends_of_rows(lens, path["top"](model, questions))}
+        for line, series in (("mha", means["mha"]), ("mlp", means["mlp"]), ("top", top)):
+            (start, least), (end, most) = ends[line]
             scaled = ((series - start) / (end - start)).clip(0, 1) if end > start else series * 0
             parts.append(
                 pd.DataFrame(
@@ -61,11 +61,36 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
                         "line": line,
                         "mean": series.to_numpy(),
                         "scaled": scaled.to_numpy(),
-                        "n": apathy["question"].nunique(),
+                        "n": count,
+                        "sources": [
+                            listed(
+                                source("mean", path[line](model, questions), {"layer": layer}, count, line), least, most
+                            )
+                            for layer in series.index
+                        ],
                     }
                 )
             )
     return pd.concat(parts, ignore_index=True)
+
+
+def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[float, dict]]:
+    """The smallest and the largest mean, each with what it is the mean of."""
+    stacked = means.stack()
+    found = []
+    for role, (layer, line) in (("low", stacked.idxmin()), ("high", stacked.idxmax())):
+        found.append((float(stacked.loc[layer, line]), source(role, path, {"layer": int(layer)}, count, line)))
+    return found
+
+
+def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
+    """The smallest and the largest single value."""
+    found = []
+    for role, at in (("low", lens["top"].idxmin()), ("high", lens["top"].idxmax())):
+        row = lens.loc[at]
+        where = {"layer": int(row["layer"]), "question": int(row["question"])}
+        found.append((float(row["top"]), source(role, path, where, 1, "top")))
+    return found
 
 
 def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:

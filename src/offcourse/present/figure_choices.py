@@ -12,8 +12,17 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from offcourse.analysis import choices
-from offcourse.analysis.results import read_accuracy, read_labels
+from offcourse.analysis import choices, recovery
+from offcourse.analysis.results import (
+    icl_path,
+    items_by_shots,
+    model_path,
+    read_accuracy,
+    read_labels,
+    read_shots,
+    sweep_path,
+)
+from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
@@ -24,6 +33,7 @@ NUMBERS = pa.DataFrameSchema(
         "task": pa.Column(str),
         "value": pa.Column(float, nullable=True),
         "peak_recovery": pa.Column(float, nullable=True),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -40,7 +50,19 @@ SCALE = {"n_heads": "number of heads", "strength": "strength", "layer": "layer (
 def numbers(results: Path, models: list[str], tasks: list[str], what: str) -> pd.DataFrame:
     """The choice of every model and task, see `NUMBERS` and `choices.best`."""
     best = choices.best(results, models, tasks).rename(columns={COLUMN[what]: "value"})
+    best["sources"] = [_sources(results, row.model, row.task, COLUMN[what]) for row in best.itertuples()]
     return best[list(NUMBERS.columns)]
+
+
+def _sources(results: Path, model: str, task: str, measure: str) -> str:
+    shots, _ = recovery.baseline(read_shots(results, model, task))
+    items = items_by_shots(results, icl_path(model, task)).loc[shots]
+    tried = int(read_accuracy(results, model, task)["n"].sum())
+    return listed(
+        source("sweep", sweep_path(model, task), {}, tried, measure),
+        source("few_shot", icl_path(model, task), {"shots": shots}, items),
+        source("layers", model_path(model), {}, 1, "layers"),
+    )
 
 
 def draw(

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_model
+from offcourse.analysis.results import cie_path, read_model
+from offcourse.analysis.sources import listed, source
 from offcourse.artefacts import CIE, read_parquet
 from offcourse.present import style
 from offcourse.present.labels import task_label
@@ -21,6 +22,7 @@ NUMBERS = pa.DataFrameSchema(
         "head": pa.Column(int),
         "effect": pa.Column(float, pa.Check.in_range(-1, 1)),
         "trials": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -31,9 +33,15 @@ def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
     """Mean effect of each head, see `NUMBERS`."""
     frames = []
     for task in tasks:
-        effects = read_parquet(Path(results) / model / "cie" / f"{task}.parquet", CIE).astype({"effect": float})
+        effects = read_parquet(Path(results) / cie_path(model, task), CIE).astype({"effect": float})
         mean = effects.groupby(["layer", "head"], sort=True)["effect"].agg(effect="mean", trials="size").reset_index()
         mean.insert(0, "task", task)
+        mean["sources"] = [
+            listed(
+                source("effect", cie_path(model, task), {"layer": row.layer, "head": row.head}, row.trials, "effect")
+            )
+            for row in mean.itertuples()
+        ]
         frames.append(mean)
     return pd.concat(frames, ignore_index=True)
 

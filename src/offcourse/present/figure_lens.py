@@ -8,7 +8,8 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_labels, read_lens
+from offcourse.analysis.results import lens_path, read_labels, read_lens
+from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 
 LINES = {
@@ -27,6 +28,7 @@ NUMBERS = pa.DataFrameSchema(
         "ci_low": pa.Column(float),
         "ci_high": pa.Column(float),
         "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -52,6 +54,10 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
                     "ci_low": frame["mean"] - half,
                     "ci_high": frame["mean"] + half,
                     "n": frame["size"],
+                    "sources": [
+                        listed(source("mean", lens_path(model, questions), {"layer": row.layer}, row.items, row.line))
+                        for row in frame.rename(columns={"size": "items"}).itertuples()
+                    ],
                 }
             )
         )

@@ -8,7 +8,9 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from offcourse.analysis.task_vectors import by_group
+from offcourse.analysis.results import items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
+from offcourse.analysis.sources import listed, source
+from offcourse.analysis.task_vectors import Peak, by_group
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
@@ -20,6 +22,7 @@ NUMBERS = pa.DataFrameSchema(
         "ci_low": pa.Column(float, nullable=True),
         "ci_high": pa.Column(float, nullable=True),
         "pairs": pa.Column(int, pa.Check.ge(0)),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -35,19 +38,36 @@ def numbers(
 ) -> pd.DataFrame:
     """Mean change by task group, see `NUMBERS`. A pair whose recovery is undefined is left out and not counted."""
     changes: dict[str, list[float]] = {}
+    sources: dict[str, list[dict]] = {}
     for base, post in pairs:
         before, after = (by_group(results, model, tasks, groups, tv_direction) for model in (base, post))
         for group in before:
-            changes.setdefault(group, []).append(after[group] - before[group])
+            change = after[group].recovery - before[group].recovery
+            changes.setdefault(group, []).append(change)
+            sources.setdefault(group, [])
+            if not np.isnan(change):
+                for role, model, peak in (("base", base, before[group]), ("post", post, after[group])):
+                    sources[group] += _sources(results, role, model, peak, f"{base} {post}")
     rows = []
     for group, values in changes.items():
         known = np.array([value for value in values if not np.isnan(value)])
         mean = known.mean() if len(known) else float("nan")
         low, high = style.student_interval(known)
-        rows.append((group, mean, low, high, len(known)))
+        rows.append((group, mean, low, high, len(known), listed(*sources[group])))
     return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype(
         {"change": float, "ci_low": float, "ci_high": float}
     )
+
+
+def _sources(results: Path, role: str, model: str, peak: Peak, pair: str) -> list[dict]:
+    """What one side of a change was computed from."""
+    entries = []
+    for task, shots in peak.shots.items():
+        where, path = {"split": "dev", "layer": peak.layer}, tv_icl_path(model, task)
+        tried, items = read_tv_items(results, model, task, "dev"), items_by_shots(results, path)
+        entries.append(source(f"{role}_best", tv_sweep_path(model, task), where, tried, group=pair))
+        entries.append(source(f"{role}_few_shot", path, {"shots": shots}, items.loc[shots], group=pair))
+    return entries
 
 
 def draw(

@@ -7,7 +7,8 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from offcourse.analysis.results import read_labels, read_shots
+from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
+from offcourse.analysis.sources import listed, source
 from offcourse.errors import OffcourseError
 from offcourse.present import style
 
@@ -22,6 +23,7 @@ NUMBERS = pa.DataFrameSchema(
         "ci_low": pa.Column(float, nullable=True),
         "ci_high": pa.Column(float, nullable=True),
         "tasks": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -42,10 +44,15 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
     shown = sorted({shots for shots in SHOTS if shots in common} | {largest})
     rows = []
     for model in models:
+        items = {task: items_by_shots(results, icl_path(model, task)) for task in tasks}
         for shots in shown:
             values = np.array([by_pair[model, task].loc[shots] for task in tasks])
             low, high = np.clip(style.student_interval(values), 0, 1)
-            rows.append((model, int(shots), values.mean(), low, high, len(tasks)))
+            entries = [
+                source("accuracy", icl_path(model, task), {"shots": int(shots)}, items[task].loc[shots], group=task)
+                for task in tasks
+            ]
+            rows.append((model, int(shots), values.mean(), low, high, len(tasks), listed(*entries)))
     return pd.DataFrame(rows, columns=list(NUMBERS.columns))
 
 

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from offcourse.analysis import recovery
-from offcourse.analysis.results import read_accuracy, read_model, read_shots
+from offcourse.analysis.results import icl_path, items_by_shots, read_accuracy, read_model, read_shots, sweep_path
+from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
+AXES = ("n_heads", "strength", "layer")
 # A row per vertex of the lines; `few_shot` is the accuracy with `shots` examples, the same in all rows as `zero_shot`.
 NUMBERS = pa.DataFrameSchema(
     {
@@ -25,6 +27,7 @@ NUMBERS = pa.DataFrameSchema(
         "zero_shot": pa.Column(float, pa.Check.in_range(0, 1)),
         "few_shot": pa.Column(float, pa.Check.in_range(0, 1)),
         "shots": pa.Column(int),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -35,7 +38,16 @@ def numbers(results: Path, model: str, task: str) -> pd.DataFrame:
     """What the page of one model and task draws, see `NUMBERS`."""
     shots = read_shots(results, model, task)
     count, few_shot = recovery.baseline(shots)
-    return read_accuracy(results, model, task).assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
+    frame = read_accuracy(results, model, task).assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
+    path, sweep = icl_path(model, task), sweep_path(model, task)
+    items = items_by_shots(results, path)
+    lines = [source(role, path, {"shots": k}, items.loc[k]) for role, k in (("zero_shot", 0), ("few_shot", count))]
+    return frame.assign(
+        sources=[
+            listed(source("accuracy", sweep, {axis: getattr(row, axis) for axis in AXES}, row.n), *lines)
+            for row in frame.itertuples()
+        ]
+    )
 
 
 def draw(results: Path, model: str, task: str, stem: Path) -> None:

@@ -8,7 +8,16 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_model, read_tv_shots, read_tv_sweep
+from offcourse.analysis.results import (
+    items_by_shots,
+    read_model,
+    read_tv_items,
+    read_tv_shots,
+    read_tv_sweep,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
@@ -22,6 +31,7 @@ NUMBERS = pa.DataFrameSchema(
         "zero_shot": pa.Column(float, pa.Check.in_range(0, 1)),
         "few_shot": pa.Column(float, pa.Check.in_range(0, 1)),
         "shots": pa.Column(int),
+        "sources": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -34,12 +44,19 @@ def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
     for task in tasks:
         shots = read_tv_shots(results, model, task)
         accuracy = read_tv_sweep(results, model, task)["dev"].rename("accuracy").reset_index()
+        count, path, sweep = int(shots.index.max()), tv_icl_path(model, task), tv_sweep_path(model, task)
+        items, tried = items_by_shots(results, path), read_tv_items(results, model, task, "dev")
+        lines = [source(role, path, {"shots": k}, items.loc[k]) for role, k in (("zero_shot", 0), ("few_shot", count))]
         parts.append(
             accuracy.assign(
                 task=task,
                 zero_shot=float(shots.loc[0]),
-                few_shot=float(shots.loc[shots.index.max()]),
-                shots=int(shots.index.max()),
+                few_shot=float(shots.loc[count]),
+                shots=count,
+                sources=[
+                    listed(source("accuracy", sweep, {"split": "dev", "layer": layer}, tried), *lines)
+                    for layer in accuracy["layer"]
+                ],
             )
         )
     return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]

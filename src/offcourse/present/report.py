@@ -38,12 +38,14 @@ def write(
     tables: Sequence[Mapping[str, Any]],
     models: Sequence[str],
     out: Path,
+    audits: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Write the report of a study to `out`.
 
     `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
     report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
-    are shown and the others are linked.
+    are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
+    fingerprint it was made with, and its `state` now.
     """
     results, out = Path(results), Path(out)
     environment = jinja2.Environment(
@@ -61,6 +63,7 @@ def write(
         tables=[_table(results, table, out) for table in tables],
         figures=[_figure(results, list(pages), out) for _, pages in groupby(figures, key=lambda page: page["figure"])],
         task_label=task_label,
+        audits=audits or {},
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
 

@@ -11,15 +11,15 @@ from offcourse import artefacts
 from offcourse.analysis import recovery, task_vectors
 from offcourse.analysis.results import (
     icl_path,
-    model_path,
+    read_items,
     read_model,
     read_shots,
     read_sweep,
     sweep_path,
-    tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.analysis.selection import best_accuracy, note, repetitions
+from offcourse.analysis.selection import best_accuracy, note, repetitions, weights
+from offcourse.analysis.sources import PAIRS, PERCENT, source
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
 from offcourse.registry import LARGE_ABOVE, is_large
@@ -29,7 +29,6 @@ DEFAULT_STRENGTH = 1.0
 # Numbers of heads of the default setting, for (small, large) models. The paper says one number per size; the code
 # that made its Table 3 takes the best of a list.
 DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
-PERCENT, PAIRS = "% of model-task pairs", "pairs"
 
 CAPTION = (
     "Share of model-task pairs, with their count, whose best accuracy with a steering vector is at least the given "
@@ -65,7 +64,9 @@ def table3(
         pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
         lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
-        before = float(pairs["few_shot"].iloc[-1])
+        last = pairs.iloc[-1]
+        behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
+        before = (float(last["few_shot"]), behind)
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
@@ -80,9 +81,10 @@ def read_pairs(
 ) -> pd.DataFrame:
     """One row per model and task. `large` says which default numbers of heads the model has.
 
-    `few_shot` is the accuracy with `shots` examples; `search` the best accuracy over all settings and layers;
-    `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is chosen as
-    `selection` says.
+    `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
+    and layers; `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is
+    chosen as `selection` says; `search_at` and `default_at` are the rows of the sweep that were chosen, see
+    `selection.weights`.
     """
     if default_heads not in DEFAULT_HEADS:
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
@@ -95,19 +97,20 @@ def read_pairs(
             heads, strength = (sweep.index.get_level_values(level) for level in ("n_heads", "strength"))
             is_default = (strength == DEFAULT_STRENGTH) & heads.isin(DEFAULT_HEADS[default_heads][large])
             repeated = repetitions(selection, task, sweep.shape[1])
-            rows.append(
-                {
-                    "model": model,
-                    "task": task,
-                    "large": large,
-                    "shots": shots,
-                    "few_shot": few_shot,
-                    "n_heads": frozenset(heads),
-                    "search": best_accuracy(sweep.to_numpy(), repeated),
-                    "default": best_accuracy(sweep.to_numpy()[is_default], repeated) if is_default.any() else None,
-                }
-            )
+            row = {"model": model, "task": task, "large": large, "shots": shots, "few_shot": few_shot}
+            row |= {"items": read_items(results, icl_path(model, task), shots), "n_heads": frozenset(heads)}
+            for name, tried in (("search", sweep), ("default", sweep[is_default])):
+                row[name] = best_accuracy(tried.to_numpy(), repeated) if len(tried) else None
+                row[f"{name}_at"] = _chosen(tried, repeated) if len(tried) else []
+            rows.append(row)
     return pd.DataFrame(rows).astype({"default": float})
+
+
+def _chosen(tried: pd.DataFrame, repeated) -> list[tuple[dict, list[int], int]]:
+    """The rows of a sweep that are best, each with how often it is for each item, and the number of items."""
+    hits = tried.to_numpy()
+    counts = weights(repeated, lambda chosen_on: int(hits[:, chosen_on].sum(1).argmax()))
+    return [(dict(zip(tried.index.names, tried.index[at], strict=True)), n, hits.shape[1]) for at, n in counts.items()]
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -119,18 +122,32 @@ def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, column in (("FV default", "default"), ("FV search", "search")):
         known = pairs[pairs[column].notna()]
-        sources = _sources(known, with_model=column == "default")
+        sources = [entry for pair in known.itertuples() for entry in _function_vector_sources(pair, f"{column}_at")]
         rows += _method_cells(method, known[column], known["few_shot"], sources)
     return artefacts.cells(rows)
 
 
+def _function_vector_sources(pair, chosen: str) -> list[dict]:
+    group, path = f"{pair.model} {pair.task}", sweep_path(pair.model, pair.task)
+    best = [source("best", path, where, n, group=group, times=times) for where, times, n in getattr(pair, chosen)]
+    few_shot = source("few_shot", icl_path(pair.model, pair.task), {"shots": pair.shots}, pair.items, group=group)
+    return [*best, few_shot]
+
+
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     """The same for task vectors, from `analysis.task_vectors.read_pairs`."""
-    sources = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (tv_sweep_path, tv_icl_path)]
+    sources = []
+    for pair in pairs.itertuples():
+        group = f"{pair.model} {pair.task}"
+        where = {"split": pair.split, "layer": pair.layer}
+        sources.append(source("best", tv_sweep_path(pair.model, pair.task), where, pair.items, group=group))
+        sources += [
+            source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
+        ]
     return artefacts.cells(_method_cells("TV", pairs["best"], pairs["few_shot"], sources))
 
 
-def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[str]) -> list[tuple]:
+def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[dict]) -> list[tuple]:
     rows, pairs, sources = [], len(accuracies), json.dumps(sources)
     for quantile in QUANTILES:
         count = sum(recovery.reaches(best, quantile, base) for best, base in zip(accuracies, few_shot, strict=True))
@@ -238,9 +255,3 @@ def _or(numbers: tuple[int, ...]) -> str:
 
 def _names(pairs: pd.DataFrame) -> str:
     return ", ".join(f"{pair.model} {pair.task}" for pair in pairs.itertuples())
-
-
-def _sources(pairs: pd.DataFrame, with_model: bool) -> list[str]:
-    """The artefacts behind a row, relative to the study's folder; the default row needs the models' sizes too."""
-    files = [path(pair.model, pair.task) for pair in pairs.itertuples() for path in (sweep_path, icl_path)]
-    return files + [model_path(model) for model in pairs["model"].unique() if with_model]

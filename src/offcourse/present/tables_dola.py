@@ -1,6 +1,5 @@
 """Tables 1, 2 and 4 to 10: the base model and DoLa on TruthfulQA (MC1 to MC3) and on FACTOR (accuracy)."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 from offcourse import artefacts
 from offcourse.analysis import selection, truthfulness
 from offcourse.analysis.results import dola_path, read_dola, read_model, read_premature_layers
+from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed, source
 from offcourse.present import forms
 from offcourse.registry import LARGE_ABOVE, is_large
 
@@ -38,7 +38,6 @@ COMPARED = (1, 2)
 # Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
 QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
 OTHER_TIES = "questions, other tie rule"
-P_VALUE, ALPHA, DEPTH = "p-value", "alpha", "% of depth"
 
 Setting = tuple[str, float, str]
 # What a column shows: the setting, given the mask of the questions to choose it on.
@@ -51,6 +50,7 @@ class Run:
 
     metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
     lead: the column of `metrics` by which settings are chosen. selected: on which questions, see `analysis.selection`.
+    removed, exact: how the metrics were computed.
     """
 
     model: str
@@ -60,6 +60,8 @@ class Run:
     premature: pd.DataFrame
     lead: str
     selected: str
+    removed: bool = False
+    exact: bool = False
 
     @cached_property
     def _frames(self) -> dict[Setting, pd.DataFrame]:
@@ -78,6 +80,29 @@ class Run:
     def values(self, choice: Choice, column: str) -> np.ndarray:
         """One column of `metrics`, per repetition and question, in the settings that are chosen."""
         return selection.reported(self.repeated, choice, lambda setting: self.at(*setting)[column].to_numpy(float))
+
+    def entry(self, role: str, setting: Setting, column: str, where: dict | None = None, **more) -> dict:
+        """One entry of `sources`."""
+        how = {"removed": self.removed, "exact": self.exact}
+        selected = dict(zip(truthfulness.SETTING, setting, strict=True)) | (where or {})
+        n = len(where["question"]) if where else len(self.at(*setting))
+        return source(role, dola_path(self.model, self.questions), selected, n, column, **how, **more)
+
+    def sources(self, choice: Choice, column: str) -> str:
+        """What `values` are read from, see `analysis.sources`."""
+        counts = selection.weights(self.repeated, choice)
+        return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
+
+    def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
+        """The same of a paired test of base and DoLa: the questions of each repetition one after another."""
+        entries = []
+        for repetition, directions in enumerate(self.repeated):
+            for chosen_on, reported_on in directions:
+                for role, choice in choices:
+                    setting = choice(chosen_on)
+                    questions = self.at(*setting)["question"].to_numpy()[reported_on].tolist()
+                    entries.append(self.entry(role, setting, self.lead, {"question": questions}, repetition=repetition))
+        return listed(*entries)
 
     def usual(self, choice: Choice) -> tuple[Setting, float]:
         """The setting that is chosen most often, and how often: a share, which is 1 on the same items."""
@@ -151,7 +176,7 @@ def write(
             large = is_large(read_model(results, model)["parameters"])
             premature = read_premature_layers(results, model, name)
             lead = measure(METRICS[form][0], shared_ties)
-            runs[form].append(Run(model, name, metrics, large, premature, lead, selected))
+            runs[form].append(Run(model, name, metrics, large, premature, lead, selected, removed, exact))
     for number in CAPTIONS:
         shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
         table = cells(number, shown, shared_ties)
@@ -215,34 +240,37 @@ def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple
     rows = []
     for column, choice in settings(number, run):
         name = f"{NAMES[metric]} {column}"
-        rows.append(_cell(number, run, name, run.values(choice, measure(metric, shared_ties)), metric, QUESTIONS))
+        rows.append(_cell(number, run, name, choice, measure(metric, shared_ties), metric, QUESTIONS))
         if metric != "mc2":
-            other = run.values(choice, measure(metric, not shared_ties))
+            other = measure(metric, not shared_ties)
             rule = "as coded" if shared_ties else "shared"
-            rows.append(_cell(number, run, f"{name}, ties {rule}", other, metric, OTHER_TIES))
+            rows.append(_cell(number, run, f"{name}, ties {rule}", choice, other, metric, OTHER_TIES))
     return rows
 
 
-def _cell(number: int, run: Run, name: str, values: np.ndarray, metric: str, what: str) -> tuple:
-    """A cell with its Wilson interval where it is a proportion; `values`: [repetitions, questions]."""
+def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
+    """A cell with its Wilson interval where it is a proportion; `column` is that of `Run.metrics`."""
+    values = run.values(choice, column)
     mean, scale = values.mean(0), 100 if number == 2 else 1
     low, high = truthfulness.wilson(mean) if metric in PROPORTIONS else (np.nan, np.nan)
     unit = f"{'%' if number == 2 else 'share'} of {what}"
-    return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, _sources(run)
+    return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, run.sources(choice, column)
 
 
 def _best(number: int, run: Run) -> list[tuple]:
     """The chosen alpha and bucket, as two percentages of depth; the usual ones where they are chosen many times."""
     if number not in (6, 7, 10):
         return []
-    (bucket, alpha, _), _ = run.usual(run.best)
+    (bucket, alpha, variant), _ = run.usual(run.best)
     if number in (6, 10):
         bucket, _ = run.usual(run.best_bucket)
+        alpha = run.bucket_alpha
     low, high = map(float, bucket.split("-"))
     found = [("best alpha", alpha, ALPHA)] if number == 7 else []
     found += [("best bucket from", low, DEPTH), ("best bucket to", high, DEPTH)]
     count = run.metrics["question"].nunique()
-    return [(_row(run), name, value, count, None, None, unit, _sources(run)) for name, value, unit in found]
+    sources = listed(run.entry("chosen", (bucket, alpha, variant), run.lead))
+    return [(_row(run), name, value, count, None, None, unit, sources) for name, value, unit in found]
 
 
 def _comparison(number: int, run: Run) -> list[tuple]:
@@ -252,15 +280,16 @@ def _comparison(number: int, run: Run) -> list[tuple]:
     base, dola = (run.values(choice, run.lead) for _, choice in settings(number, run))
     tests = [truthfulness.mcnemar(*pair) for pair in zip(base, dola, strict=True)]
     p = tests[0] if len(tests) == 1 else min(1.0, 2 * float(np.median(tests)))
-    return [(_row(run), "McNemar p", p, base.shape[1], None, None, P_VALUE, _sources(run))]
+    sources = run.paired_sources(settings(number, run))
+    return [(_row(run), "McNemar p", p, base.shape[1], None, None, P_VALUE, sources)]
 
 
 def _beside(number: int, run: Run) -> list[tuple]:
     """The shares of ties and of masked best answers, of every column."""
     columns = settings(number, run)
-    ties = [_cell(number, run, f"ties {name}", run.values(choice, "tied"), "", TIED) for name, choice in columns]
+    ties = [_cell(number, run, f"ties {name}", choice, "tied", "", TIED) for name, choice in columns]
     return ties + [
-        _cell(number, run, f"masked best answers {name}", run.values(choice, "best_masked"), "", MASKED)
+        _cell(number, run, f"masked best answers {name}", choice, "best_masked", "", MASKED)
         for name, choice in columns
         if not name.startswith("base")
     ]
@@ -268,10 +297,6 @@ def _beside(number: int, run: Run) -> list[tuple]:
 
 def _row(run: Run) -> str:
     return f"{run.model} ({run.questions})"
-
-
-def _sources(run: Run) -> str:
-    return json.dumps([dola_path(run.model, run.questions)])
 
 
 def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:

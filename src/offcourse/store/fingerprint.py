@@ -2,11 +2,16 @@
 
 import ast
 import hashlib
+import importlib
 import importlib.metadata
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import grimp
+
+from offcourse import STARTED
+from offcourse.errors import OffcourseError
 
 PACKAGE = "offcourse"
 SOURCE = Path(__file__).resolve().parents[1]
@@ -38,9 +43,12 @@ def _closure(module: str) -> frozenset[str]:
 @cache
 def module_digest(module: str) -> str:
     """Digest of one module's syntax tree."""
+    return source_digest(_source_of(module).read_text(encoding="utf-8"))
+
+
+def _source_of(module: str) -> Path:
     path = SOURCE.joinpath(*module.split(".")[1:])
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return source_digest(path.read_text(encoding="utf-8"))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def source_digest(source: str) -> str:
@@ -53,6 +61,13 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
 
 
+@cache
+def script_digest(rule: str) -> str:
+    """Digest of the script of a rule in this checkout; empty where there is none."""
+    path = SOURCE.parents[1] / "workflow" / "scripts" / f"{rule}.py"
+    return source_digest(path.read_text(encoding="utf-8"))[:16] if path.exists() else ""
+
+
 def _reached(targets: tuple[str, ...]) -> list[str]:
     return sorted(set().union(*(_closure(target.split(":")[0]) for target in targets)))
 
@@ -60,6 +75,34 @@ def _reached(targets: tuple[str, ...]) -> list[str]:
 def modules_behind(*targets: str) -> dict[str, str]:
     """Digest of each module that any of `targets` ("module:function" or "module") can reach."""
     return {name: module_digest(name) for name in _reached(targets)}
+
+
+# Modules that were imported and digested before anyone changed them.
+_SETTLED: set[str] = set()
+
+
+def settle(modules: Iterable[str]) -> None:
+    """Import `modules` now, so that an edit made from now on has no part in what this process computes.
+
+    Raises `OffcourseError` naming a module whose file was changed after this process began: what was imported may then
+    not be what `module_digest` read.
+    """
+    modules = sorted(set(modules) - _SETTLED)
+    for module in modules:
+        importlib.import_module(module)
+        module_digest(module)
+    edited = [module for module in modules if _changed(_source_of(module)) > STARTED]
+    if edited:
+        raise OffcourseError(
+            f"{', '.join(edited)} changed while this job was starting, so it is not clear which code would run. "
+            "Nothing was computed; run the same command again."
+        )
+    _SETTLED.update(modules)
+
+
+def _changed(path: Path) -> float:
+    status = path.stat()
+    return max(status.st_mtime, status.st_ctime)
 
 
 def versions_behind(*targets: str) -> dict[str, str]:

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.pins import LOCK
 from offcourse.questions import questions_sha256
-from offcourse.registry import LOCK, METHODS, RESOURCES, Registry, is_large
+from offcourse.registry import METHODS, RESOURCES, Registry, is_large
 from offcourse.study.protocol import Protocol
 from offcourse.tasks import word_list_sha256
 
@@ -220,6 +221,10 @@ class Study(_Section):
         """The models that at least one of some methods runs on, in the study's order."""
         ran = [getattr(self, method).models or self.models for method in methods if method in self.methods]
         return [model for model in self.models if any(model in models for models in ran)]
+
+    def methods_of(self, model: str) -> list[str]:
+        """The methods that run on a model, in the study's order."""
+        return [method for method in self.methods if model in self.models_of(method)]
 
     def tasks_of(self, *methods: str) -> list[str]:
         """The tasks of some methods that run on tasks, in the study's order."""

@@ -1,0 +1,160 @@
+"""Computing a cell of a table or a point of a figure again, from nothing but what its `sources` name.
+
+See `analysis.sources` for what an entry is.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.analysis import choices, recovery, truthfulness
+from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
+from offcourse.errors import OffcourseError
+
+Entry = Mapping[str, Any]
+CHOICES = ("n_heads", "strength", "layer_percent")
+
+
+def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
+    """The rows that an entry selects. Raises `OffcourseError` when its artefact cannot be read or lacks a column."""
+    path = Path(results) / entry["artefact"]
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow again.") from error
+    for column, value in entry["where"].items():
+        if column not in rows:
+            raise OffcourseError(f"{path} has no column {column!r}, which a cell names; run the workflow again.")
+        rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
+    return rows
+
+
+def items(results: Path, entry: Entry) -> pd.Series:
+    """The numbers that an entry averages, one per item.
+
+    Raises `OffcourseError` when they are not as many as the entry says.
+    """
+    if entry["artefact"].endswith(".json"):
+        facts = json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))
+        return pd.Series([facts[entry["measure"]]], dtype=float)
+    rows = rows_of(results, entry)
+    rows = rows.sort_values("item") if "item" in rows and "times" in entry else rows
+    if entry["measure"] in rows and entry["measure"] not in CHOICES:
+        values = rows[entry["measure"]].astype(float)
+    elif entry["measure"] in CHOICES:
+        values = rows["hit"].astype(float)
+    else:
+        how = entry.get("removed", False), entry.get("exact", False)
+        values = truthfulness.per_question(rows, *how)[entry["measure"]].astype(float)
+    if len(values) != entry["n"]:
+        raise OffcourseError(
+            f"{entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made from {entry['n']}. "
+            "Run the workflow again."
+        )
+    return values.reset_index(drop=True)
+
+
+def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
+    """The value of a cell (a row under `artefacts.CELLS`) from the artefacts it names; None for an empty cell."""
+    entries = json.loads(cell["sources"])
+    if cell["unit"] in (PERCENT, PAIRS):
+        return _share_of_pairs(results, cell, entries)
+    if cell["unit"] == P_VALUE:
+        return _paired_test(results, entries)
+    if cell["unit"] == ALPHA:
+        return float(entries[0]["where"]["alpha"])
+    if cell["unit"] == DEPTH:
+        return float(entries[0]["where"]["bucket"].split("-")[cell["column"].endswith(" to")])
+    if cell["unit"].startswith((SHARE, PERCENT_OF)):
+        return _pooled(results, entries) * (100 if cell["unit"].startswith(PERCENT_OF) else 1)
+    raise OffcourseError(f"cells of unit {cell['unit']!r} cannot be computed again by this version.")
+
+
+def plotted(point: Mapping[str, Any]) -> list[str]:
+    """The columns of a figure's row that its sources give again."""
+    roles = {entry["role"] for entry in json.loads(point["sources"])}
+    derived = {"sweep": ("value", "peak_recovery"), "post_best": ("change",), "low": ("mean", "scaled")}
+    names = [name for role, columns in derived.items() if role in roles for name in columns]
+    return [*names, *sorted(role for role in roles if role in point and role not in names)]
+
+
+def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> float | None:
+    """A number of a figure (a row of its parquet) from the artefacts that the row names; None where it is blank."""
+    entries = json.loads(point["sources"])
+    if column in ("value", "peak_recovery"):
+        return _choice(results, entries, column)
+    if column == "change":
+        return _change(results, entries)
+    if column == "scaled":
+        mean, low, high = (_mean_of(results, entries, role) for role in ("mean", "low", "high"))
+        return min(1.0, max(0.0, (mean - low) / (high - low))) if high > low else 0.0
+    return _mean_of(results, entries, column)
+
+
+def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """Mean of each role's entries, by group."""
+    parts: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        parts.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
+    return {group: {role: _pooled(results, mine) for role, mine in roles.items()} for group, roles in parts.items()}
+
+
+def _pooled(results: Path, entries: Sequence[Entry]) -> float:
+    """Mean of the entries' means; over all items, each as often as it was reported, where entries say how often."""
+    if not any("times" in entry for entry in entries):
+        return _mean([items(results, entry).mean() for entry in entries])
+    total, count = 0.0, 0
+    for entry in entries:
+        times = entry.get("times", [1] * entry["n"])
+        total += float((items(results, entry) * times).sum())
+        count += sum(times)
+    return total / count
+
+
+def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[Entry]) -> float | None:
+    groups = _groups(results, entries)
+    if not groups:
+        return None
+    quantile = float(cell["column"])
+    reached = sum(recovery.reaches(roles["best"], quantile, roles["few_shot"]) for roles in groups.values())
+    return float(reached) if cell["unit"] == PAIRS else 100 * reached / len(groups)
+
+
+def _mean_of(results: Path, entries: Sequence[Entry], role: str) -> float:
+    mine = [entry for entry in entries if entry["role"] == role]
+    return _mean([roles[role] for roles in _groups(results, mine).values()])
+
+
+def _paired_test(results: Path, entries: Sequence[Entry]) -> float:
+    """McNemar's p; of several repetitions twice the median."""
+    pairs: dict[int, dict[str, list[float]]] = {}
+    for entry in entries:
+        sides = pairs.setdefault(entry.get("repetition", 0), {})
+        sides.setdefault(entry["role"], []).extend(items(results, entry))
+    tests = [truthfulness.mcnemar(sides["base"], sides["DoLa"]) for sides in pairs.values()]
+    return tests[0] if len(tests) == 1 else min(1.0, 2 * statistics.median(tests))
+
+
+def _choice(results: Path, entries: Sequence[Entry], column: str) -> float | None:
+    by_role = {entry["role"]: entry for entry in entries}
+    accuracies = recovery.accuracy(rows_of(results, by_role["sweep"]))
+    few_shot, layers = (float(items(results, by_role[role]).mean()) for role in ("few_shot", "layers"))
+    best = choices.best_of(accuracies, few_shot, int(layers))
+    value = best[by_role["sweep"]["measure"] if column == "value" else column]
+    return None if pd.isna(value) else float(value)
+
+
+def _change(results: Path, entries: Sequence[Entry]) -> float | None:
+    changes = [
+        roles["post_best"] / roles["post_few_shot"] - roles["base_best"] / roles["base_few_shot"]
+        for roles in _groups(results, entries).values()
+    ]
+    return _mean(changes) if changes else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,126 @@
+"""What differs between two studies, and which results were made in a certain way: both from records alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.artefacts import CELLS, read_parquet
+from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.provenance.records import fingerprint_of, read_record
+
+Pair = list[Any]
+
+
+def study_folder(name: str, base: Path) -> Path:
+    """The folder of a study that was run: by its name below `base`/results, or by its path."""
+    candidates = [Path(base) / "results" / name, Path(name)]
+    for folder in candidates:
+        if (folder / "provenance").is_dir():
+            return folder
+    known = [path.parent.name for path in (Path(base) / "results").glob("*/provenance")]
+    raise OffcourseError(
+        f"there are no records of a study in {' or '.join(map(str, candidates))}; "
+        + (did_you_mean(name, known) if known else "run one first, or give the folder results/NAME of one.")
+    )
+
+
+def differences_between(one: Path, other: Path) -> dict[str, Any]:
+    """What differs between the studies in two folders, by kind; a value is [of the first, of the second].
+
+    switches: of the protocol. parameters: settings that steps and tables read. versions: of packages. models: their
+    source, revision and weights (None where a study does not have one). code: fingerprints by step or rule.
+    commits: of the checkout. numbers: cells of tables, by table, row and column.
+    """
+    sides = [_Summary(folder) for folder in (one, other)]
+    kinds = ("switches", "parameters", "versions", "models", "code", "commits", "numbers")
+    return {kind: _unequal(*(getattr(side, kind) for side in sides)) for kind in kinds}
+
+
+class _Summary:
+    """What the records and tables of one study say."""
+
+    def __init__(self, folder: Path):
+        self.switches: dict[str, Any] = {}
+        self.parameters: dict[str, Any] = {}
+        self.versions: dict[str, Any] = {}
+        self.models: dict[str, Any] = {}
+        self.code: dict[str, Any] = {}
+        commits: set[str] = set()
+        for path in sorted((folder / "provenance").rglob("*.json")):
+            record = read_record(path)
+            what = record.get("step", record["rule"])
+            self.switches |= record["protocol"]
+            # The report reads the whole configuration, which the others have piece by piece.
+            if record["rule"] not in ("report", "ro_crate"):
+                self.parameters |= {f"{what}.{key}": value for key, value in record["parameters"].items()}
+            self.versions |= record["made"]["packages"] | {"python": record["made"]["python"]}
+            self.code[what] = fingerprint_of(record["code"])
+            if "source" in record:
+                source = record["source"]
+                self.models[record["model"]] = f"{source['repo']} {source['revision']} {source['weights'][:12]}"
+            git = record["made"]["git"]
+            commits.add(f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git")
+        self.commits = {"commits": sorted(commits)}
+        self.numbers = {
+            f"{path.stem} {cell.row} {cell.column}": None if pd.isna(cell.value) else cell.value
+            for path in sorted((folder / "tables").glob("*.parquet"))
+            for cell in read_parquet(path, CELLS).itertuples()
+        }
+
+
+def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Pair]:
+    keys = dict.fromkeys((*one, *other))
+    return {key: [one.get(key), other.get(key)] for key in keys if one.get(key) != other.get(key)}
+
+
+def find(base: Path, conditions: Sequence[str]) -> list[dict[str, Any]]:
+    """Results of every study below `base` whose records fulfil all conditions, each "key=value".
+
+    A key is the name of an entry of a record, with dots between levels, or the end of one: `task`, `splits`,
+    `protocol.splits`, `packages.torch`, `weights`. Eight or more hexadecimal digits may be the beginning of a digest.
+    Raises `OffcourseError` for a condition that is none, and for a key that no record has.
+    """
+    wanted = [_condition(text) for text in conditions]
+    known: set[str] = set()
+    found = []
+    for path in sorted((Path(base) / "results").glob("*/provenance/**/*.json")):
+        record = read_record(path)
+        flat = dict(_flat(record))
+        known |= flat.keys()
+        if all(_holds(flat, key, value) for key, value in wanted):
+            found += [
+                {"path": output, "sha256": digest, "study": record["study"], "record": str(path)}
+                for output, digest in record["outputs"].items()
+            ]
+    for key, _ in wanted:
+        if not any(_named(name, key) for name in known):
+            ends = {name.rpartition(".")[2] for name in known} | known
+            raise OffcourseError(f"no record below {base}/results has an entry {key!r}: {did_you_mean(key, ends)}")
+    return found
+
+
+def _condition(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise OffcourseError(f"--where {text!r}: expected key=value, for example --where task=antonym")
+    return key.strip(), value.strip()
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def _named(name: str, key: str) -> bool:
+    return name == key or name.endswith(f".{key}")
+
+
+def _holds(flat: Mapping[str, Any], key: str, value: str) -> bool:
+    begins = len(value) >= 8 and set(value) <= set("0123456789abcdef")
+    texts = [str(entry) for name, entry in flat.items() if _named(name, key)]
+    return any(text == value or (begins and text.startswith(value)) for text in texts)

@@ -1,0 +1,206 @@
+"""The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from offcourse.artefacts import sha256
+from offcourse.jobs.steps import STEPS, checked_by, dtype_of, steps_of
+from offcourse.layout import Layout
+from offcourse.present import contents
+from offcourse.registry import Registry
+from offcourse.study.config import Study
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One such rule.
+
+    target: "module:function" where its code begins.
+    methods: it runs when the study has one of them (empty: always), and shows their models and tasks.
+    inputs: steps that it reads.
+    switches: those of `protocol` that it reads. settings: those of its first method that it reads.
+    tables, figures: what it writes. files: other files that it writes.
+    per_model: whether there is a job for each model.
+    """
+
+    rule: str
+    target: str
+    methods: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    tables: tuple[int, ...] = ()
+    figures: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    per_model: bool = False
+
+    def instances(self, study: Study) -> list[str | None]:
+        """The models that it has jobs for; [None] for one job of the whole study."""
+        return self.models(study) if self.per_model else [None]
+
+    def models(self, study: Study, model: str | None = None) -> list[str]:
+        """The models that it shows, those of its methods; of the job of one model only that one."""
+        if model:
+            return [model]
+        return study.models_of(*self.methods) if self.methods else study.models
+
+    def outputs(self, study: Study, registry: Registry, model: str | None) -> list[str]:
+        """The files of one job, relative to the study's folder."""
+        paths = [name.format(model=model) for name in self.files]
+        if self.rule == "ro_crate":
+            paths += [f"ro-crate/{name}" for name in crate_files(study, registry)]
+        paths += [
+            f"tables/table{number}{suffix}" for number in self.tables for suffix in (".parquet", ".csv", ".md", ".tex")
+        ]
+        for page in pages(study, registry, model):
+            if page["figure"] in self.figures:
+                stem = PurePosixPath(page["svg"]).with_suffix("")
+                paths += [f"{stem}{suffix}" for suffix in (".svg", ".png", ".parquet")]
+        return paths
+
+    def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:
+        """The results that it reads, as (step, model, unit)."""
+        wanted = [STEPS[step] for step in self.inputs if set(STEPS[step].methods) & set(study.methods)]
+        return [
+            (step.name, name, unit)
+            for step in wanted
+            for name in ([model] if model else study.models_of(*step.methods))
+            for unit in step.units(study)
+        ]
+
+    def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
+        """The part of the configuration that one job reads, as plain JSON values."""
+        if self.rule == "ro_crate":
+            return study.model_dump(mode="json")
+        if self.rule == "report":
+            # The template is no Python, so the code's digests do not see it.
+            template = sha256(Path(contents.__file__).with_name("report.html.j2"))
+            return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
+        if self.rule == "check_model":
+            step = checked_by(study, model)
+            numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
+            # By way of JSON, as the record has it: a tuple is a list there.
+            row = json.loads(json.dumps(asdict(registry.model(model))))
+            return numerics | {"row": row, "methods": study.methods_of(model)}
+        settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
+        return settings | study.protocol.model_dump(include=set(self.switches))
+
+
+def _drawn(rule: str, module: str, *methods: str, function: str = "draw", **more: Any) -> Drawing:
+    return Drawing(rule, f"offcourse.present.{module}:{function}", methods, **more)
+
+
+DRAWINGS = {
+    drawing.rule: drawing
+    for drawing in (
+        Drawing("check_model", "offcourse.jobs.facts:write_facts", files=("{model}/model.json",), per_model=True),
+        _drawn(
+            "table3",
+            "tables",
+            "function_vectors",
+            "task_vectors",
+            function="table3",
+            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+            switches=("default_heads", "tv_denominator", "tv_direction", "tv_score", "selection"),
+            settings=("n_heads", "large"),
+            tables=(3,),
+        ),
+        _drawn(
+            "tables_dola",
+            "tables_dola",
+            "dola",
+            function="write",
+            inputs=("dola",),
+            switches=("dola_mask", "ties", "score_dtype", "selection"),
+            tables=(1, 2, 4, 5, 6, 7, 8, 9, 10),
+        ),
+        _drawn(
+            "figure_sweep",
+            "figure_sweep",
+            "function_vectors",
+            inputs=("icl", "fv_sweep"),
+            figures=("figure17",),
+            per_model=True,
+        ),
+        _drawn("figure_cie", "figure_cie", "function_vectors", inputs=("cie",), figures=("figure9",), per_model=True),
+        _drawn("figure_shots", "figure_shots", "function_vectors", inputs=("icl",), figures=("figure11",)),
+        _drawn(
+            "figure_choices",
+            "figure_choices",
+            "function_vectors",
+            inputs=("icl", "fv_sweep"),
+            figures=("figure13", "figure14", "figure15"),
+        ),
+        _drawn(
+            "figure_task_vectors",
+            "figure_task_vectors",
+            "task_vectors",
+            inputs=("tv_icl", "tv_sweep"),
+            figures=("figure18",),
+            per_model=True,
+        ),
+        _drawn(
+            "figure_post_training",
+            "figure_post_training",
+            "task_vectors",
+            inputs=("tv_icl", "tv_sweep"),
+            switches=("tv_direction",),
+            figures=("figure16",),
+        ),
+        _drawn("figure_lens", "figure_lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
+        _drawn("figure_apathy", "figure_apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
+        _drawn("report", "report", function="write", files=("report.html",)),
+        Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
+    )
+}
+
+
+WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"
+
+
+def crate_files(study: Study, registry: Registry) -> list[str]:
+    """What the study's RO-Crate holds beside its metadata."""
+    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    outputs = [
+        path for each in shown for model in each.instances(study) for path in each.outputs(study, registry, model)
+    ]
+    layout = Layout(study.study)
+    records = [path.relative_to(layout.results).as_posix() for path in records_of(study, registry, layout)]
+    return [WORKFLOW, CONFIGURATION, *outputs, *records]
+
+
+def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
+    """The record of every job but the RO-Crate's, which is made from them."""
+    steps = [
+        layout.record(name, model, unit)
+        for name, step in steps_of(study).items()
+        for model in study.models_of(*step.methods)
+        for unit in step.units(study)
+    ]
+    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    return steps + [layout.rule_record(each.rule, model) for each in shown for model in each.instances(study)]
+
+
+def pages(study: Study, registry: Registry, model: str | None = None) -> list[contents.Figure]:
+    """Every picture of the study; those that have a model each only of `model`, if given (it may be a wildcard)."""
+    vectors = [[model] if model else study.models_of(method) for method in ("function_vectors", "task_vectors")]
+    return contents.figures(
+        vectors[0],
+        study.tasks_of("function_vectors"),
+        study.methods,
+        study.lens_questions,
+        registry.post_training(study.models_of("task_vectors")),
+        vectors[1],
+    )
+
+
+def drawings_of(study: Study, registry: Registry) -> dict[str, Drawing]:
+    """The drawings that the study has, in the order in which they can run."""
+    return {
+        name: drawing
+        for name, drawing in DRAWINGS.items()
+        if (not drawing.methods or set(drawing.methods) & set(study.methods))
+        and (name == "ro_crate" or any(drawing.outputs(study, registry, model) for model in drawing.instances(study)))
+    }

@@ -1,0 +1,1 @@
+"""Records of how results were made, and what can be asked of them."""

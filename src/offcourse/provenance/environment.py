@@ -1,0 +1,88 @@
+"""Where and with what a job ran."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+# Intel's running average power limit: joules since some start, of all sockets; readable by root only on many machines.
+RAPL = Path("/sys/class/powercap")
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Code, software and machine of this process, as plain JSON.
+
+    git: commit and whether tracked files differ from it; both None where the checkout is no git repository.
+    packages: versions of everything that the project asks for directly. device: the GPU that torch uses, or the CPU.
+    """
+    return {
+        "git": git_state(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "device": _device(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def git_state(folder: Path = CHECKOUT) -> dict[str, Any]:
+    """The commit that is checked out, and whether tracked files were changed since."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": commit.strip(), "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        # Without optional locks a job never meets another's.
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *words], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that pyproject.toml names."""
+    named = importlib.metadata.requires("offcourse") or []
+    names = {re.match(r"[A-Za-z0-9._-]+", line)[0] for line in named if "extra ==" not in line}
+    return {name: importlib.metadata.version(name) for name in sorted(names | {"offcourse"}, key=str.lower)}
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0] if named else platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def peak_memory() -> int:
+    """Most memory that this process had resident so far, in bytes."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def energy() -> float | None:
+    """Joules that the machine's processors have used since an arbitrary start; None where it cannot be read."""
+    try:
+        zones = [path for path in RAPL.glob("intel-rapl:*") if path.name.count(":") == 1]
+        return sum(int((zone / "energy_uj").read_text()) for zone in zones) / 1e6 if zones else None
+    except (OSError, ValueError):
+        return None

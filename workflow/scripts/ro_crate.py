@@ -1,0 +1,23 @@
+"""Rule `ro_crate`: the study's Workflow Run RO-Crate."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from offcourse.jobs.drawings import CONFIGURATION, REPORT, WORKFLOW, crate_files, records_of
+from offcourse.jobs.script import script
+from offcourse.provenance.crate import write_crate
+from offcourse.provenance.environment import CHECKOUT
+from offcourse.provenance.records import read_record
+
+with script(snakemake) as job, tempfile.TemporaryDirectory() as scratch:
+    configuration = Path(scratch) / CONFIGURATION
+    configuration.write_text(yaml.safe_dump(job.study.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    copies = {name: job.results / name for name in crate_files(job.study, job.registry)}
+    copies |= {WORKFLOW: CHECKOUT / WORKFLOW, CONFIGURATION: configuration}
+    records = {
+        path.relative_to(job.results).as_posix(): read_record(path)
+        for path in records_of(job.study, job.registry, job.layout)
+    }
+    write_crate(job.output[0].parent, job.study.study, records, copies, WORKFLOW, CONFIGURATION, REPORT)
