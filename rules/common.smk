@@ -34,9 +34,10 @@ wildcard_constraints:
     task="|".join(STUDY.tasks),
 
 
-def shards(step, model="{model}"):
-    """The results of a step, one file per task or question set."""
-    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in STEPS[step].units(STUDY)]
+def shards(step, model="{model}", reader=None):
+    """The results of a step, one file per task or question set; only those that the step `reader` reads, if given."""
+    units = STEPS[reader or step].units(STUDY)
+    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in units]
 
 
 def records(step):
@@ -45,8 +46,8 @@ def records(step):
 
 
 def of_every_model(step):
-    """The results of a step for the whole study."""
-    return [path for model in STUDY.models for path in shards(step, model)]
+    """The results of a step for every model that it runs on."""
+    return [path for model in STUDY.models_of(*STEPS[step].methods) for path in shards(step, model)]
 
 
 def record(rule, model=None):
@@ -140,7 +141,7 @@ def read_by(rule, model=None):
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
         for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
     ]
-    return results + (facts() if model is None else [RESULTS / model / "model.json"])
+    return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
 
 
 def settings(rule):

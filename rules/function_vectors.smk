@@ -35,7 +35,7 @@ rule prompts:
 
 rule icl:
     input:
-        prompts=shards("prompts"),
+        prompts=shards("prompts", reader="icl"),
         model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("icl"),
@@ -55,7 +55,7 @@ rule icl:
 
 rule head_means:
     input:
-        prompts=shards("prompts"),
+        prompts=shards("prompts", reader="head_means"),
         model=RESULTS / "{model}" / "model.json",
     output:
         artefacts=shards("head_means"),
@@ -75,7 +75,7 @@ rule head_means:
 
 rule cie:
     input:
-        prompts=shards("prompts"),
+        prompts=shards("prompts", reader="cie"),
         head_means=shards("head_means"),
         model=RESULTS / "{model}" / "model.json",
     output:
@@ -116,7 +116,7 @@ rule function_vectors:
 
 rule fv_sweep:
     input:
-        prompts=shards("prompts"),
+        prompts=shards("prompts", reader="fv_sweep"),
         function_vectors=shards("function_vectors"),
         model=RESULTS / "{model}" / "model.json",
     output:

@@ -3,7 +3,7 @@
 
 rule task_vectors:
     input:
-        prompts=shards("prompts"),
+        prompts=shards("prompts", reader="task_vectors"),
         model=RESULTS / "{model}" / "model.json",
     output:
         baselines=shards("tv_icl"),

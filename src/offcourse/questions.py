@@ -12,8 +12,9 @@ import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import RESOURCES, QuestionSet, read_tsv
+from offcourse.registry import RESOURCES, QuestionSet
 from offcourse.release import release_file, release_source
+from offcourse.tsv import read_tsv
 
 # Lin et al. 2022; the quotation marks are the original's.
 INSTRUCTION = (

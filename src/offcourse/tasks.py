@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from offcourse.errors import OffcourseError, did_you_mean
-from offcourse.registry import RESOURCES, Task, read_tsv
+from offcourse.registry import RESOURCES, Task
 from offcourse.release import release_file, release_source
+from offcourse.tsv import read_tsv
 
 Pairs = list[tuple[str, str]]
 

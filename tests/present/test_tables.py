@@ -168,6 +168,10 @@ def test_head_counts_that_a_models_sweep_lacks_are_noted(make_study, tmp_path):
     tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 512, 64, 4])
     note = "- More heads than a model has are left out of its sweep: m without n_heads 64, 512."
     assert note in (tmp_path / "table3.md").read_text().splitlines()
+    make_study(models={"big-70b": (3, 4, 7e10)}, tasks=TASKS[:2], n_heads=(2, 4))
+    grids = {"n_heads": [2, 4, 64, 512], "large_n_heads": [2, 4]}
+    tables.table3(results, ["m", "big", "big-70b"], TASKS[:2], "maximum", tmp_path, **grids)
+    assert note in (tmp_path / "table3.md").read_text().splitlines()
     tables.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 4])
     assert "left out of its sweep" not in (tmp_path / "table3.md").read_text()
 

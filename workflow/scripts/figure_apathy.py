@@ -5,4 +5,4 @@ from offcourse.present.figure_apathy import draw
 
 with script(snakemake) as job:
     for questions in job.study.lens_questions:
-        draw(job.results, job.study.models, questions, job.results / "figures" / "figure8" / questions)
+        draw(job.results, job.models, questions, job.results / "figures" / "figure8" / questions)

@@ -5,4 +5,4 @@ from offcourse.present.figure_choices import draw
 
 with script(snakemake) as job:
     for figure, what in (("figure13", "n_heads"), ("figure14", "strength"), ("figure15", "layer")):
-        draw(job.results, job.study.models, job.study.tasks, what, job.results / "figures" / figure)
+        draw(job.results, job.models, job.tasks, what, job.results / "figures" / figure)

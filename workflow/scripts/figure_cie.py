@@ -4,4 +4,4 @@ from offcourse.jobs.script import script
 from offcourse.present.figure_cie import draw
 
 with script(snakemake) as job:
-    draw(job.results, job.model, job.study.tasks, job.stem)
+    draw(job.results, job.model, job.tasks, job.stem)

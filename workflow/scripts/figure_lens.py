@@ -5,4 +5,4 @@ from offcourse.present.figure_lens import draw
 
 with script(snakemake) as job:
     for questions in job.study.lens_questions:
-        draw(job.results, job.study.models, questions, job.results / "figures" / "figure2" / questions)
+        draw(job.results, job.models, questions, job.results / "figures" / "figure2" / questions)

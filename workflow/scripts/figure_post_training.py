@@ -4,6 +4,5 @@ from offcourse.jobs.script import script
 from offcourse.present.figure_post_training import draw
 
 with script(snakemake) as job:
-    study, registry = job.study, job.registry
-    pairs, groups = registry.post_training(study.models), {name: registry.task(name).group for name in study.tasks}
-    draw(job.results, pairs, study.tasks, groups, study.protocol.tv_direction, job.stem)
+    pairs, groups = job.registry.post_training(job.models), {name: job.registry.task(name).group for name in job.tasks}
+    draw(job.results, pairs, job.tasks, groups, job.study.protocol.tv_direction, job.stem)

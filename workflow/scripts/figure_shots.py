@@ -4,4 +4,4 @@ from offcourse.jobs.script import script
 from offcourse.present.figure_shots import draw
 
 with script(snakemake) as job:
-    draw(job.results, job.study.models, job.study.tasks, job.stem)
+    draw(job.results, job.models, job.tasks, job.stem)

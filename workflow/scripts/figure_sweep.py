@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from offcourse.jobs.drawings import pages
 from offcourse.jobs.script import script
-from offcourse.present import contents
 from offcourse.present.figure_sweep import draw
 
 with script(snakemake) as job:
-    for page in contents.figures([job.model], job.study.tasks):
+    for page in pages(job.study, job.registry, job.model):
         if page["figure"] == "figure17":
             draw(job.results, page["model"], page["task"], job.results / Path(page["svg"]).with_suffix(""))

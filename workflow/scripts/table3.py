@@ -8,13 +8,15 @@ with script(snakemake) as job:
     switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
     table3(
         job.results,
-        study.models,
-        study.tasks,
+        study.models_of("function_vectors"),
+        study.tasks_of("function_vectors"),
         protocol.default_heads,
         job.output[0].parent,
         groups={name: job.registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
+        tv_scope=(study.models_of("task_vectors"), study.tasks_of("task_vectors")),
         n_heads=study.function_vectors.n_heads,
+        large_n_heads=study.function_vectors.large and study.function_vectors.large.n_heads,
         selection=protocol.selection,
     )

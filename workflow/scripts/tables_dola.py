@@ -8,7 +8,7 @@ with script(snakemake) as job:
     sets = [(name, job.registry.question_set(name).form) for name in job.study.dola_questions]
     write(
         job.results,
-        job.study.models,
+        job.models,
         sets,
         protocol.dola_mask == "removed",
         protocol.ties == "shared",

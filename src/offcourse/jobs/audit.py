@@ -67,7 +67,7 @@ class Audit:
         layout = self.layout
         for model in self.study.models:
             manifest = layout.model_folder(model) / MANIFEST
-            for step in steps_of(self.study).values():
+            for step in steps_of(self.study, model).values():
                 for unit in step.units(self.study):
                     inputs = [layout.artefact(up, STEPS[up].suffix, model, unit) for up in step.inputs]
                     path = self.path(layout.artefact(step.name, step.suffix, model, unit))
@@ -188,13 +188,13 @@ class Audit:
         """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
         given = (self.study, self.registry, self.layout)
         if "step" in record:
-            known = record["step"] in steps_of(self.study) and record["model"] in self.study.models
-            if not known or record["task"] not in STEPS[record["step"]].units(self.study):
+            step = steps_of(self.study, record["model"]).get(record["step"])
+            if step is None or record["task"] not in step.units(self.study):
                 return ["the study no longer has it"]
-            return step_changes(STEPS[record["step"]], *given, record)
+            return step_changes(step, *given, record)
         drawings = drawings_of(self.study, self.registry)
         model = record["wildcards"].get("model")
-        if record["rule"] not in drawings or (model and model not in self.study.models):
+        if record["rule"] not in drawings or model not in drawings[record["rule"]].instances(self.study):
             return ["the study no longer has it"]
         return drawing_changes(drawings[record["rule"]], *given, model, record, self._sha256)
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offcourse.artefacts import sha256
-from offcourse.jobs.steps import STEPS, dtype_of, steps_of
+from offcourse.jobs.steps import STEPS, checked_by, dtype_of, steps_of
 from offcourse.layout import Layout
 from offcourse.present import contents
 from offcourse.registry import Registry
@@ -18,7 +18,8 @@ class Drawing:
     """One such rule.
 
     target: "module:function" where its code begins.
-    methods: it runs when the study has one of them (empty: always). inputs: steps that it reads.
+    methods: it runs when the study has one of them (empty: always), and shows their models and tasks.
+    inputs: steps that it reads.
     switches: those of `protocol` that it reads. settings: those of its first method that it reads.
     tables, figures: what it writes. files: other files that it writes.
     per_model: whether there is a job for each model.
@@ -37,7 +38,13 @@ class Drawing:
 
     def instances(self, study: Study) -> list[str | None]:
         """The models that it has jobs for; [None] for one job of the whole study."""
-        return list(study.models) if self.per_model else [None]
+        return self.models(study) if self.per_model else [None]
+
+    def models(self, study: Study, model: str | None = None) -> list[str]:
+        """The models that it shows, those of its methods; of the job of one model only that one."""
+        if model:
+            return [model]
+        return study.models_of(*self.methods) if self.methods else study.models
 
     def outputs(self, study: Study, registry: Registry, model: str | None) -> list[str]:
         """The files of one job, relative to the study's folder."""
@@ -47,8 +54,7 @@ class Drawing:
         paths += [
             f"tables/table{number}{suffix}" for number in self.tables for suffix in (".parquet", ".csv", ".md", ".tex")
         ]
-        models = [model] if self.per_model else study.models
-        for page in pages(study, registry, models):
+        for page in pages(study, registry, model):
             if page["figure"] in self.figures:
                 stem = PurePosixPath(page["svg"]).with_suffix("")
                 paths += [f"{stem}{suffix}" for suffix in (".svg", ".png", ".parquet")]
@@ -56,9 +62,13 @@ class Drawing:
 
     def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:
         """The results that it reads, as (step, model, unit)."""
-        models = [model] if self.per_model else study.models
-        wanted = [step for step in self.inputs if set(STEPS[step].methods) & set(study.methods)]
-        return [(step, name, unit) for step in wanted for name in models for unit in STEPS[step].units(study)]
+        wanted = [STEPS[step] for step in self.inputs if set(STEPS[step].methods) & set(study.methods)]
+        return [
+            (step.name, name, unit)
+            for step in wanted
+            for name in ([model] if model else study.models_of(*step.methods))
+            for unit in step.units(study)
+        ]
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
         """The part of the configuration that one job reads, as plain JSON values."""
@@ -69,10 +79,12 @@ class Drawing:
             template = sha256(Path(contents.__file__).with_name("report.html.j2"))
             return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
         if self.rule == "check_model":
-            numerics = {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
+            step = checked_by(study, model)
+            numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
             # By way of JSON, as the record has it: a tuple is a list there.
-            return numerics | {"row": json.loads(json.dumps(asdict(registry.model(model)))), "methods": study.methods}
-        settings = {name: getattr(getattr(study, self.methods[0]), name) for name in self.settings}
+            row = json.loads(json.dumps(asdict(registry.model(model))))
+            return numerics | {"row": row, "methods": study.methods_of(model)}
+        settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
         return settings | study.protocol.model_dump(include=set(self.switches))
 
 
@@ -92,7 +104,7 @@ DRAWINGS = {
             function="table3",
             inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
             switches=("default_heads", "tv_denominator", "tv_direction", "tv_score", "selection"),
-            settings=("n_heads",),
+            settings=("n_heads", "large"),
             tables=(3,),
         ),
         _drawn(
@@ -164,21 +176,23 @@ def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
     steps = [
         layout.record(name, model, unit)
         for name, step in steps_of(study).items()
-        for model in study.models
+        for model in study.models_of(*step.methods)
         for unit in step.units(study)
     ]
     shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
     return steps + [layout.rule_record(each.rule, model) for each in shown for model in each.instances(study)]
 
 
-def pages(study: Study, registry: Registry, models: list[str] | None = None) -> list[contents.Figure]:
-    """Every picture of the study, or of some of its models."""
+def pages(study: Study, registry: Registry, model: str | None = None) -> list[contents.Figure]:
+    """Every picture of the study; those that have a model each only of `model`, if given (it may be a wildcard)."""
+    vectors = [[model] if model else study.models_of(method) for method in ("function_vectors", "task_vectors")]
     return contents.figures(
-        study.models if models is None else models,
-        study.tasks,
+        vectors[0],
+        study.tasks_of("function_vectors"),
         study.methods,
         study.lens_questions,
-        registry.post_training(study.models),
+        registry.post_training(study.models_of("task_vectors")),
+        vectors[1],
     )
 
 
@@ -188,5 +202,5 @@ def drawings_of(study: Study, registry: Registry) -> dict[str, Drawing]:
         name: drawing
         for name, drawing in DRAWINGS.items()
         if (not drawing.methods or set(drawing.methods) & set(study.methods))
-        and (name == "ro_crate" or drawing.outputs(study, registry, study.models[0]))
+        and (name == "ro_crate" or any(drawing.outputs(study, registry, model) for model in drawing.instances(study)))
     }

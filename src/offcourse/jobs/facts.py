@@ -57,13 +57,14 @@ def write_facts(job: Job, out: Path) -> None:
     plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded)
-    if "function_vectors" in job.study.methods:
+    methods = job.study.methods_of(job.model)
+    if "function_vectors" in methods:
         job.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
         checks = run_checks(model, job.tokenizer, plain, PROMPT)
     checks["the engine equals the plain model"] = engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
     can = capabilities(checks)
-    against = {name for method in job.study.methods for name in can[method]["why_not"]}
+    against = {name for method in methods for name in can[method]["why_not"]}
     if against:
         failed = [f"{name} (error {check['error']:.2g})" for name, check in checks.items() if name in against]
         raise OffcourseError(

@@ -24,7 +24,7 @@ def mend(study: Study, registry: Registry, layout: Layout, change: bool) -> list
     """
     again = []
     for model in study.models:
-        for step in steps_of(study).values():
+        for step in steps_of(study, model).values():
             for unit in step.units(study):
                 if not _mend_result(step, layout, model, unit, change):
                     again.append(layout.artefact(step.name, step.suffix, model, unit))

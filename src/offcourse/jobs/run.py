@@ -42,6 +42,7 @@ class Job:
     known: dict[Any, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self):
+        self.study = self.study.sized(self.registry.model(self.model).parameters)
         self.parameters = self.step.parameters(self.study)
 
     def numerics(self) -> dict[str, Any] | None:
@@ -89,7 +90,7 @@ class Job:
 
         numerics = self.study.numerics
         row = self.registry.model(self.model)
-        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model))
+        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model, self.step))
         return Engine(model, numerics.max_rows, numerics.attention)
 
     def input(self, step: str, task: Task) -> Path:

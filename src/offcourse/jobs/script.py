@@ -20,6 +20,7 @@ from offcourse.study.config import Study, load_study
 class Script:
     """A job as its script sees it. `model` is None in a job of the whole study."""
 
+    rule: str
     study: Study
     registry: Registry
     layout: Layout
@@ -31,6 +32,16 @@ class Script:
     def results(self) -> Path:
         """Folder of the study."""
         return self.layout.results
+
+    @property
+    def models(self) -> list[str]:
+        """The models that the job's drawing shows."""
+        return DRAWINGS[self.rule].models(self.study, self.model)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks of its methods."""
+        return self.study.tasks_of(*DRAWINGS[self.rule].methods)
 
     @property
     def stem(self) -> Path:
@@ -55,7 +66,8 @@ def script(snakemake: Any) -> Iterator[Script]:
         layout = Layout(study.study)
         record = snakemake.output.get("record")
         outputs = [Path(path) for path in snakemake.output if path != record]
-        job = Script(study, Registry.load(), layout, snakemake.wildcards.get("model"), snakemake.threads, outputs)
+        model = snakemake.wildcards.get("model")
+        job = Script(snakemake.rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
         if not record:
             yield job
             return

@@ -56,7 +56,7 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     facts = drawings.pop("check_model")
     for model in study.models:
         note(facts.rule, model, "", [], partial(drawing_reasons, facts, study, registry, layout, model))
-        for name, step in steps_of(study).items():
+        for name, step in steps_of(study, model).items():
             for task in step.units(study):
                 upstream = [(up, model, task) for up in step.inputs]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
@@ -65,7 +65,7 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     for name, drawing in drawings.items():
         for model in drawing.instances(study):
             upstream = drawing.upstream(study, model)
-            upstream += [(facts.rule, each, "") for each in ([model] if model else study.models)]
+            upstream += [(facts.rule, each, "") for each in drawing.models(study, model)]
             if name in ("report", "ro_crate"):
                 upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
             asked = (drawing, study, registry, layout, model, mended)
@@ -180,7 +180,7 @@ def inputs_of(drawing: Drawing, study: Study, layout: Layout, model: str | None)
     results = [
         layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in drawing.upstream(study, model)
     ]
-    return results + [layout.results / name / "model.json" for name in ([model] if model else study.models)]
+    return results + [layout.results / name / "model.json" for name in drawing.models(study, model)]
 
 
 def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:

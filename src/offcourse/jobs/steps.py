@@ -71,8 +71,11 @@ class Step:
         return self.methods[0] in ("dola", "logit_lens")
 
     def units(self, study: Study) -> list[str]:
-        """Names of the tasks or question sets that the step computes, one file each."""
-        return {"dola": study.dola_questions, "logit_lens": study.lens_questions}.get(self.methods[0], study.tasks)
+        """Names of the tasks or question sets that the step computes, one file each; the same for all its models."""
+        if self.on_questions:
+            return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
+        # A method that is not run has rules all the same, and these have outputs.
+        return study.tasks_of(*self.methods) or study.tasks
 
     def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
         """The registry's row of one unit."""
@@ -234,9 +237,15 @@ STEPS = {
 }
 
 
-def steps_of(study: Study) -> dict[str, Step]:
-    """The steps of the study's methods, in the order in which they can run."""
-    return {name: step for name, step in STEPS.items() if set(step.methods) & set(study.methods)}
+def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
+    """The steps of the study's methods, in the order in which they can run; of one model if it is given."""
+    steps = {name: step for name, step in STEPS.items() if set(step.methods) & set(study.methods)}
+    return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
+
+
+def checked_by(study: Study, model: str) -> Step:
+    """The step whose precision a model is checked in: its first that makes forward passes."""
+    return next((step for step in steps_of(study, model).values() if step.runs_model), STEPS["icl"])
 
 
 def leaf_sha256(
@@ -251,7 +260,7 @@ def leaf_sha256(
     return {
         method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
         for method in step.methods
-        if method in study.methods
+        if unit in study.tasks_of(method)
     }
 
 
@@ -264,7 +273,7 @@ def leaf_files(
         return [release_path(release, downloads)] if release else []
     if study.data != "release":
         return []
-    lists = {release_list(registry.task(unit), method) for method in step.methods if method in study.methods}
+    lists = {release_list(registry.task(unit), method) for method in step.methods if unit in study.tasks_of(method)}
     return [release_path(spec, downloads) for spec in sorted(lists)]
 
 
@@ -272,7 +281,8 @@ def release_lists(study: Study, registry: Registry) -> list[str]:
     """Paths, in the authors' repository, of the word lists that the study reads."""
     if study.data != "release":
         return []
-    return sorted({release_list(registry.task(name), method) for name in study.tasks for method in study.task_methods})
+    named = {(name, method) for method in study.task_methods for name in study.tasks_of(method)}
+    return sorted({release_list(registry.task(name), method) for name, method in named})
 
 
 def release_questions(study: Study, registry: Registry) -> list[str]:
@@ -281,9 +291,9 @@ def release_questions(study: Study, registry: Registry) -> list[str]:
     return sorted({registry.question_set(name).release for name in names} - {""})
 
 
-def dtype_of(study: Study, registry: Registry, model: str) -> str:
-    """The study's dtype, or the model's own when it says auto."""
-    asked = study.numerics.dtype
+def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
+    """The dtype that the study asks for in a step's method, or the model's own when it says auto."""
+    asked = study.dtype_of(step.methods[0])
     return registry.model(model).dtype if asked == "auto" else asked
 
 
@@ -301,7 +311,7 @@ def key_parts(
     digests: of inputs, by step, that are taken at their word and not read.
     Raises `OffcourseError` when an input is not there yet or cannot be read.
     """
-    digests = digests or {}
+    study, digests = study.sized(registry.model(model).parameters), digests or {}
     inputs = {
         name: digests.get(name) or _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
         for name, kinds in step.inputs.items()
@@ -319,7 +329,7 @@ def key_parts(
         "weights": weights_digest(layout.model_folder(model)),
     }
     if step.runs_model:
-        parts |= {"dtype": dtype_of(study, registry, model), "attention": study.numerics.attention}
+        parts |= {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
     return parts
 
 
@@ -329,6 +339,7 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
         (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
     ]
     row = registry.model(model)
+    study = study.sized(row.parameters)
     params = {
         "code": _short({"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets)}),
         "parameters": json.dumps(step.parameters(study), sort_keys=True),
@@ -338,7 +349,7 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
         digests = {unit: leaf_sha256(step, study, registry, unit) for unit in step.units(study)}
         params["words"] = _short(digests)
     if step.runs_model:
-        params["numerics"] = f"{dtype_of(study, registry, model)} {study.numerics.attention}"
+        params["numerics"] = f"{dtype_of(study, registry, model, step)} {study.numerics.attention}"
     return params
 
 

@@ -13,6 +13,8 @@ def compute(job, task: Task) -> pd.DataFrame:
     """Prompts under `artefacts.PROMPTS` (paper section 4.1), of every method of the study."""
     tokenizer, parts = job.tokenizer, []
     for method in job.study.task_methods:
+        if task.name not in job.study.tasks_of(method):
+            continue
         pairs = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads, method)
         settings = {"task": task.name, **job.parameters}
         settings |= {key.removeprefix(f"{method}."): value for key, value in job.parameters.items()}

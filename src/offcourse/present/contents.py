@@ -73,16 +73,18 @@ def figures(
     methods: Sequence[str] = ("function_vectors",),
     lens_questions: Sequence[str] = (),
     post_training: Sequence[tuple[str, str]] = (),
+    task_vector_models: Sequence[str] | None = None,
 ) -> list[Figure]:
     """Every picture of a study with these methods, in the report's order.
 
+    models, tasks: those of function vectors. task_vector_models: those of task vectors, None where they are the same.
     post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
     """
     shown = []
     if "function_vectors" in methods:
         shown += _function_vectors(models, tasks)
     if "task_vectors" in methods:
-        shown += [_task_vectors(model) for model in models]
+        shown += [_task_vectors(model) for model in (models if task_vector_models is None else task_vector_models)]
         if post_training:
             shown.append(POST_TRAINING)
     if "logit_lens" in methods:

@@ -26,6 +26,8 @@ QUESTIONS = {
     "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
 }
 METHODS = tuple(QUESTIONS)
+# Settings that a study may leave to others; only those that it makes are shown.
+OPTIONAL = ("models", "tasks", "dtype", "large")
 SUFFIXES = ("parquet", "svg", "png")
 
 
@@ -77,7 +79,8 @@ def settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
         if key in hidden:
             continue
         if isinstance(value, Mapping):
-            lines += [(f"{key}.{inner}", _text(item)) for inner, item in value.items()]
+            said = {inner: item for inner, item in value.items() if item is not None or inner not in OPTIONAL}
+            lines += [(f"{key}.{inner}", _text(item)) for inner, item in said.items()]
         else:
             lines.append((key, _text(value)))
     return lines

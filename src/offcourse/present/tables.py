@@ -45,7 +45,9 @@ def table3(
     groups: Mapping[str, str] | None = None,
     tv_switches: Mapping[str, str] | None = None,
     function_vectors: bool = True,
+    tv_scope: tuple[list[str], list[str]] | None = None,
     n_heads: Sequence[int] = (),
+    large_n_heads: Sequence[int] | None = None,
     selection: str = "same_items",
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
@@ -53,19 +55,20 @@ def table3(
     `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
     `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
     `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
-    study's grid: what of it a model's sweep lacks is noted. `selection` says where the settings of function vectors are
-    chosen, see `analysis.selection`.
+    study's grid, `large_n_heads` that of large models (None: the same): what of it a model's sweep lacks is noted.
+    `selection` says where the settings of function vectors are chosen, see `analysis.selection`. `models` and `tasks`
+    are those of function vectors, `tv_scope` those of task vectors (None: the same).
     """
     parts, lines, before = [], [], None
     if function_vectors:
         pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
-        lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads)
+        lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
         last = pairs.iloc[-1]
         behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
         before = (float(last["few_shot"]), behind)
     if tv_switches is not None:
-        pairs = task_vectors.read_pairs(results, models, tasks, groups, tv_switches, before)
+        pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
         lines += task_vector_notes(pairs, tv_switches)
     table = pd.concat(parts, ignore_index=True)
@@ -211,11 +214,12 @@ def notes(pairs: pd.DataFrame, default_heads: str, selection: str = "same_items"
     return lines
 
 
-def left_out(pairs: pd.DataFrame, n_heads: Sequence[int]) -> list[str]:
+def left_out(pairs: pd.DataFrame, n_heads: Sequence[int], large_n_heads: Sequence[int] | None = None) -> list[str]:
     """A note on the numbers of heads of the study's grid that a model's sweeps lack, since it has fewer heads."""
     models = []
     for model, mine in pairs.groupby("model", sort=False):
-        if missing := sorted(set(n_heads) - frozenset.union(*mine["n_heads"])):
+        grid = large_n_heads if large_n_heads and mine["large"].iloc[0] else n_heads
+        if missing := sorted(set(grid) - frozenset.union(*mine["n_heads"])):
             models.append(f"{model} without n_heads {', '.join(map(str, missing))}")
     return [f"More heads than a model has are left out of its sweep: {'; '.join(models)}."] if models else []
 

@@ -21,6 +21,10 @@ NUMERICAL = ("numpy", "torch", "transformers", "scikit-learn", "scipy", "pandas"
 IMPORT_NAMES = {"scikit-learn": "sklearn"}
 
 
+# Read from the package's files each time, and asked for by every job of a study.
+_version = cache(importlib.metadata.version)
+
+
 @cache
 def _graph() -> grimp.ImportGraph:
     return grimp.build_graph(PACKAGE, include_external_packages=True, cache_dir=None)
@@ -107,11 +111,7 @@ def versions_behind(*targets: str) -> dict[str, str]:
     imported = {
         name.split(".")[0] for module in _reached(targets) for name in graph.find_modules_directly_imported_by(module)
     }
-    return {
-        package: importlib.metadata.version(package)
-        for package in NUMERICAL
-        if IMPORT_NAMES.get(package, package) in imported
-    }
+    return {package: _version(package) for package in NUMERICAL if IMPORT_NAMES.get(package, package) in imported}
 
 
 @cache

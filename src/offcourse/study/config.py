@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.pins import LOCK
 from offcourse.questions import questions_sha256
-from offcourse.registry import METHODS, RESOURCES, Registry
+from offcourse.registry import METHODS, RESOURCES, Registry, is_large
 from offcourse.study.protocol import Protocol
 from offcourse.tasks import word_list_sha256
 
@@ -116,17 +117,48 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FunctionVectors(_Section):
-    """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers."""
+Dtype = Annotated[str, _choice("auto", "float32", "bfloat16", "float16")]
+Names = Annotated[list[Text], Filled]
+
+
+class _Method(_Section):
+    """What every method has: models, the ones of the study that it runs on; dtype, in place of that of `numerics`.
+
+    None leaves it to the study.
+    """
+
+    models: Names | None = None
+    dtype: Dtype | None = None
+
+
+class _OnTasks(_Method):
+    """A method that runs on tasks: tasks, the ones of the study that it runs on (None: all)."""
+
+    tasks: Names | None = None
+
+
+class Grid(_Section):
+    """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
+
+    n_heads: Annotated[list[Positive], Filled]
+    strengths: Annotated[list[Strength], Filled]
+
+
+class FunctionVectors(_OnTasks):
+    """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers.
+
+    large: the grid of models above 27B parameters (None: the same).
+    """
 
     shots: Positive = 10
     trials: Positive = 25
     n_heads: Annotated[list[Positive], Filled] = [2, 16, 64]
     strengths: Annotated[list[Strength], Filled] = [1.0, 4.0, 16.0]
     test_items: Positive = 50
+    large: Grid | None = None
 
 
-class TaskVectors(_Section):
+class TaskVectors(_OnTasks):
     """Paper section 4, task vectors. synonyms: when a translation counts as right."""
 
     shots: Positive = 5
@@ -137,7 +169,7 @@ class TaskVectors(_Section):
     synonyms: Annotated[str, _choice("exact")] = "exact"
 
 
-class Dola(_Section):
+class Dola(_Method):
     """Paper section 3, DoLa. questions: names of question sets. limit: only the first questions of each set."""
 
     questions: Annotated[list[Text], Filled] | None = None
@@ -147,7 +179,7 @@ class Dola(_Section):
     length_bias: NotNegative = 20.0
 
 
-class LogitLens(_Section):
+class LogitLens(_Method):
     """Paper section 3, logit lens. questions, limit: as in `Dola`."""
 
     questions: Annotated[list[Text], Filled] | None = None
@@ -157,7 +189,7 @@ class LogitLens(_Section):
 class Numerics(_Section):
     """How the numbers are computed. max_rows: the engine's row budget."""
 
-    dtype: Annotated[str, _choice("auto", "float32", "bfloat16", "float16")] = "auto"
+    dtype: Dtype = "auto"
     attention: Annotated[str, _choice("auto", "eager", "sdpa")] = "auto"
     max_rows: AutoOrPositive = "auto"
     threads: AutoOrPositive = "auto"
@@ -168,8 +200,8 @@ class Study(_Section):
     """A whole study; `load_study` and `read_study` make one."""
 
     study: StudyName
-    models: Annotated[list[Text], Filled]
-    tasks: Annotated[list[Text], Filled]
+    models: Names
+    tasks: Names
     data: Annotated[str, _choice("embedded", "release")] = "embedded"
     protocol: Annotated[Protocol, BeforeValidator(_protocol)] = Protocol()
     methods: Annotated[list[Method], Filled] = ["function_vectors"]
@@ -185,6 +217,35 @@ class Study(_Section):
         """The study's methods that run on tasks, in a fixed order."""
         return [method for method in ON_TASKS if method in self.methods]
 
+    def models_of(self, *methods: str) -> list[str]:
+        """The models that at least one of some methods runs on, in the study's order."""
+        ran = [getattr(self, method).models or self.models for method in methods if method in self.methods]
+        return [model for model in self.models if any(model in models for models in ran)]
+
+    def methods_of(self, model: str) -> list[str]:
+        """The methods that run on a model, in the study's order."""
+        return [method for method in self.methods if model in self.models_of(method)]
+
+    def tasks_of(self, *methods: str) -> list[str]:
+        """The tasks of some methods that run on tasks, in the study's order."""
+        ran = [getattr(self, method).tasks or self.tasks for method in methods if method in self.methods]
+        return [task for task in self.tasks if any(task in tasks for tasks in ran)]
+
+    def sized(self, parameters: int | None) -> "Study":
+        """The same study with the grid of function vectors that a model of so many parameters has.
+
+        parameters: as in the registry; None, an unknown number, counts as small.
+        """
+        large = self.function_vectors.large
+        if large is None or not is_large(parameters or 0):
+            return self
+        grid = {"n_heads": large.n_heads, "strengths": large.strengths}
+        return self.model_copy(update={"function_vectors": self.function_vectors.model_copy(update=grid)})
+
+    def dtype_of(self, method: str) -> str:
+        """The precision that the study asks for in a method; auto is the model's own."""
+        return getattr(self, method).dtype or self.numerics.dtype
+
     @property
     def dola_questions(self) -> list[str]:
         """Question sets of DoLa: those named, or the usual ones of this kind of data."""
@@ -198,7 +259,8 @@ class Study(_Section):
     def check(self, registry: Registry, resources: Path = RESOURCES) -> None:
         """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
 
-        Our own word lists and question sets are read, so that a mistake in one is told before anything runs.
+        Every model must also be pinned (`offcourse pin`). Our own word lists and question sets are read, so that a
+        mistake in one is told before anything runs.
         """
         shots = int(self.protocol.factor_shots)
         for key, sets, lettered in (
@@ -216,11 +278,32 @@ class Study(_Section):
                     questions_sha256(row, getattr(self, key).limit, shots, resources)
         for name in self.models:
             model = registry.model(name)
-            if "function_vectors" in self.methods and model.layers and model.heads:
-                self.check_heads(name, model.layers, model.heads)
+            if name in self.models_of("function_vectors") and model.layers and model.heads:
+                self.sized(model.parameters).check_heads(name, model.layers, model.heads)
         for name in self.tasks:
-            for method in self.task_methods:
+            registry.task(name)
+        for method in self.methods:
+            self._check_scope(method)
+        for method in self.task_methods:
+            for name in self.tasks_of(method):
                 word_list_sha256(registry.task(name), self.data, resources, method=method)
+        unpinned = [name for name in self.models if not registry.model(name).pinned]
+        if unpinned:
+            raise OffcourseError(
+                f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
+                "`offcourse pin` (--configfile limits it to one study) where the hub can be reached, and commit "
+                f"{resources / LOCK}."
+            )
+
+    def _check_scope(self, method: str) -> None:
+        """A method's own models and tasks are among the study's."""
+        for key in ("models", "tasks"):
+            ours = getattr(self, key)
+            for name in getattr(getattr(self, method), key, None) or ():
+                if name not in ours:
+                    raise OffcourseError(
+                        f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
+                    )
 
     def check_heads(self, model: str, layers: int, heads: int) -> None:
         """Raise `OffcourseError` if a model with `heads` heads per layer is too small for every n_heads of the grid."""
@@ -281,6 +364,8 @@ def _sections() -> dict[str, type[BaseModel]]:
 def _suggest(path: str) -> str:
     """A did-you-mean for an unknown key: among its siblings, else the same name in another section."""
     section, _, name = path.rpartition(".")
+    if section == "function_vectors.large":
+        return did_you_mean(path, [f"{section}.{key}" for key in Grid.model_fields])
     fields = (_sections()[section] if section else Study).model_fields
     siblings = {key: f"{section}.{key}" if section else key for key in fields}
     close = difflib.get_close_matches(name, siblings, n=1)

@@ -1,0 +1,103 @@
+"""Pinning hub models: the commit that each branch or tag of models.tsv means today, in a lock that is kept in git."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, fields
+from datetime import UTC
+from pathlib import Path
+
+from offcourse.artefacts import refusal, write_whole
+from offcourse.errors import OffcourseError
+from offcourse.pins import Pin, read_lock
+from offcourse.registry import Model
+
+TOKEN = "HF_TOKEN, or store it with `hf auth login`"
+UNKNOWN = "not stated"
+
+
+def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: bool = False) -> list[str]:
+    """Pin the hub models among `names` in the lock; returns the names that the hub was asked about.
+
+    models: the whole table at the revisions that it asks for (`Registry.load(locked=False)`). A model that the lock has
+    for its present repo and revision keeps its commit, unless `update`; a row of the lock that fits no model goes.
+
+    The lock is written whole or not at all. Raises `OffcourseError` when the hub cannot be reached, and otherwise one
+    that names every model that it refuses, with what to do.
+    """
+    known = {
+        name: row
+        for name, row in read_lock(lock).items()
+        if name in models and (row.repo, row.revision) == (models[name].repo, models[name].revision)
+    }
+    asked = [name for name in names if models[name].source == "hub" and (update or name not in known)]
+    problems = []
+    for name in asked:
+        try:
+            known[name] = _resolve(models[name])
+        except _RefusedError as error:
+            problems.append(str(error))
+    if problems:
+        raise OffcourseError("\n".join([*problems, f"Nothing was pinned; {lock} is as it was."]))
+    rows = [astuple(known[name]) for name in models if name in known]
+    header = tuple(field.name for field in fields(Pin))
+    text = "".join("\t".join(row) + "\n" for row in [header, *rows])
+    write_whole(lock, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return asked
+
+
+class _RefusedError(Exception):
+    """The hub answers, but not with this model; the message says what to do."""
+
+
+def _resolve(model: Model) -> Pin:
+    """The commit behind a model's revision, once it is sure that its files may be had."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    info = _ask(model, lambda: api.model_info(model.repo, revision=model.revision))
+    if info.gated:
+        # What the hub says of a gated model is public; whether this token may have its files is another question.
+        _ask(model, lambda: api.auth_check(model.repo))
+    licence = info.card_data.get("license") if info.card_data else None
+    return Pin(
+        name=model.name,
+        repo=model.repo,
+        revision=model.revision,
+        commit=info.sha,
+        date=info.last_modified.astimezone(UTC).isoformat(timespec="seconds") if info.last_modified else UNKNOWN,
+        licence=str(licence or UNKNOWN),
+        gated=str(info.gated or "no"),
+    )
+
+
+def _ask(model: Model, question: Callable):
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    where = f"{model.name} ({model.repo})"
+    try:
+        return question()
+    except GatedRepoError as error:
+        token = "this machine's token was not accepted" if get_token() else "no token is set here"
+        raise _RefusedError(
+            f"{where} is gated and {token}: accept its licence ({model.licence}) at "
+            f"https://huggingface.co/{model.repo}, then put a token of that account into {TOKEN}."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise _RefusedError(
+            f"{where} has no branch, tag or commit {model.revision!r}: https://huggingface.co/{model.repo}/tree/main "
+            "lists them. Correct `revision` in resources/models.tsv."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise _RefusedError(
+            f"{where} was not found on the hub, or needs a token: check `repo` in resources/models.tsv, or put a token "
+            f"into {TOKEN}."
+        ) from error
+    # As in `models.fetch`: the client's HTTP library has errors of its own, which are OSError or RuntimeError.
+    except (HTTPError, OSError, RuntimeError) as error:
+        if refusal(error):
+            raise
+        reason = (str(error) or "no reason given").splitlines()[0]
+        raise OffcourseError(
+            f"the hub cannot be asked about {where} ({type(error).__name__}: {reason}). Run `offcourse pin` where it "
+            "can be reached (HF_ENDPOINT names another address of it), and commit the lock. Nothing was pinned."
+        ) from error

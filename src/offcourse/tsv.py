@@ -1,0 +1,108 @@
+"""Tables in tab-separated files, whose rows become dataclasses: how they are read, and what is said of a wrong cell."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn, get_type_hints
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.errors import OffcourseError
+
+
+def text_column(*checks: pa.Check, **more) -> pa.Column:
+    """A column of text."""
+    return pa.Column(str, list(checks), **more)
+
+
+def one_of(*values: str) -> pa.Column:
+    """A column with some values only."""
+    return text_column(pa.Check.isin(values, error="one of " + ", ".join(values)))
+
+
+_NAME = text_column(
+    pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -")
+)
+FILLED = text_column(pa.Check.str_length(min_value=1, error="not empty"))
+_ANY = text_column()
+_COUNT = text_column(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
+SHA256 = text_column(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
+
+
+def schema(row_type: type, cells: Mapping[str, pa.Column]) -> pa.DataFrameSchema:
+    """The schema of the table whose rows are of `row_type`, a dataclass with a `name`; every cell is still text.
+
+    The columns, their order and their types are those of the dataclass; cells: rules of single columns.
+    """
+    columns = {}
+    for name, kind in get_type_hints(row_type).items():
+        columns[name] = cells.get(name, _COUNT if kind == int | None else _ANY)
+    columns["name"] = _NAME
+    return pa.DataFrameSchema(columns, strict=True, unique=["name"])
+
+
+def _convert(cell: str, kind) -> object:
+    if kind == int | None:
+        return int(cell) if cell else None
+    if kind is bool:
+        return cell == "yes"
+    if kind == tuple[str, ...]:
+        return tuple(filter(None, cell.split(",")))
+    return cell
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """A tab-separated UTF-8 file with a header; every cell is text, row 0 is line 2 of the file.
+
+    Raises `OffcourseError` naming the file, and the line where there is one.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise OffcourseError(
+            f"there is no {path}. Install the project from its checkout, or set OFFCOURSE_RESOURCES to the checkout's "
+            "resources folder."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise OffcourseError(
+                f"{path}, line {line}: expected {len(header)} tab-separated cells ({', '.join(header)}), got {len(row)}"
+            )
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Mapping[str, object]:
+    """The rows of a table by name, see `schema`.
+
+    Raises `OffcourseError` naming file, line, column and what was expected.
+    """
+    frame = read_tsv(path)
+    try:
+        schema(row_type, cells).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        _explain(path, error.failure_cases.iloc[0])
+    kinds = get_type_hints(row_type)
+    return MappingProxyType(
+        {
+            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
+            for row in frame.to_dict(orient="records")
+        }
+    )
+
+
+def _explain(path: Path, failure: pd.Series) -> NoReturn:
+    """Say one of pandera's failure cases in words; table row 0 is line 2 of the file."""
+    if failure.check == "column_in_dataframe":
+        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is missing")
+    if failure.check == "column_in_schema":
+        raise OffcourseError(f"{path}: the column {failure.failure_case!r} is not known")
+    line = int(failure["index"]) + 2
+    if failure.check == "multiple_fields_uniqueness":
+        raise OffcourseError(f"{path}, line {line}: the name {failure.failure_case!r} occurs twice")
+    raise OffcourseError(
+        f"{path}, line {line}, column {failure.column}: expected {failure.check}, got {failure.failure_case!r}"
+    )

@@ -1,0 +1,89 @@
+"""A model hub on this machine: what the hub's client asks for when models are pinned, over real HTTP."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+
+def commit(repo: str, revision: str) -> str:
+    """The commit that the hub of the tests has for a branch or tag."""
+    return hashlib.sha1(f"{repo}@{revision}".encode()).hexdigest()
+
+
+@dataclass
+class Hub:
+    """What the hub has and was asked.
+
+    missing: (repo, revision) pairs that it lacks. gated: repos that need an agreement; token: whose owner has it.
+    moved: (repo, revision) -> commit, for branches that were pushed to.
+    """
+
+    address: str = ""
+    missing: set[tuple[str, str]] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    gated: set[str] = field(default_factory=set)
+    token: str = "hf_theirs"
+    moved: dict[tuple[str, str], str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def environment(self, home) -> dict[str, str]:
+        """Variables with which the hub's client talks to this hub, and has no token and no cache of its user."""
+        return {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+
+    def answer(self, path: str, token: str) -> tuple[int, dict[str, str], dict]:
+        """Status, headers and JSON body for one path."""
+        if path.endswith("/auth-check"):
+            repo = path.removeprefix("/api/models/").removesuffix("/auth-check")
+            if token == f"Bearer {self.token}":
+                return 200, {}, {}
+            return (403 if token else 401), {"X-Error-Code": "GatedRepo"}, {"error": f"Access to {repo} is restricted."}
+        repo, _, revision = path.removeprefix("/api/models/").partition("/revision/")
+        if repo in self.unknown:
+            return 404, {"X-Error-Code": "RepoNotFound"}, {"error": "Repository not found"}
+        if (repo, revision) in self.missing:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, {"error": f"Invalid rev id: {revision}"}
+        body = {
+            "id": repo,
+            "sha": self.moved.get((repo, revision), commit(repo, revision)),
+            "lastModified": "2024-11-25T10:20:30.000Z",
+            "gated": "manual" if repo in self.gated else False,
+            "cardData": {"license": "apache-2.0"},
+        }
+        return 200, {}, body
+
+
+@contextlib.contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve `hub` on a free port of the loopback interface."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            path = unquote(urlsplit(self.path).path)
+            hub.asked.append(path)
+            status, headers, body = hub.answer(path, self.headers.get("Authorization", ""))
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in (headers | {"Content-Type": "application/json", "Content-Length": len(text)}).items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()

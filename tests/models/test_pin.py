@@ -1,0 +1,165 @@
+"""`offcourse pin`: the hub's client, in a process of its own, against a hub on this machine."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import hub
+import pytest
+
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES, Registry
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+STUDY = """
+study: mine
+models: [tiny-llama, pythia-6.9b, amber-7b-21b]
+tasks: [antonym]
+"""
+
+
+class Desk:
+    """A copy of the resources, a study of three models (two of them of the hub), and the user's commands."""
+
+    def __init__(self, folder: Path, served: hub.Hub):
+        self.folder, self.served, self.resources = folder, served, folder / "resources"
+        shutil.copytree(RESOURCES, self.resources, ignore=shutil.ignore_patterns("downloads", LOCK))
+        self.study = folder / "mine.yaml"
+        self.study.write_text(STUDY)
+
+    @property
+    def lock(self) -> Path:
+        return self.resources / LOCK
+
+    def offcourse(self, *words, **variables) -> subprocess.CompletedProcess:
+        own = {"OFFCOURSE_RESOURCES": str(self.resources)} | self.served.environment(self.folder / "home")
+        command = [sys.executable, "-m", "offcourse", *map(str, words)]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | own | variables, timeout=120
+        )
+
+    def pin(self, *words, **variables) -> subprocess.CompletedProcess:
+        return self.offcourse("pin", "--configfile", self.study, *words, **variables)
+
+    def refused(self, *words, **variables) -> str:
+        """The message of a `pin` that must fail without touching the lock."""
+        before = self.lock.read_bytes() if self.lock.exists() else None
+        done = self.pin(*words, **variables)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert "Traceback" not in done.stderr and done.stderr.startswith("offcourse: ")
+        assert (self.lock.read_bytes() if self.lock.exists() else None) == before
+        assert [path for path in self.resources.iterdir() if path.name.startswith(".")] == []
+        return done.stderr
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with hub.serving(hub.Hub()) as served:
+        yield Desk(tmp_path, served)
+
+
+def test_a_study_s_models_get_the_commit_of_their_revision(desk):
+    done = desk.pin("--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"lock": str(desk.lock), "pinned": ["pythia-6.9b", "amber-7b-21b"], "kept": []}
+    amber = hub.commit("LLM360/Amber", "ckpt_005")
+    assert desk.lock.read_text().splitlines() == [
+        "name\trepo\trevision\tcommit\tdate\tlicence\tgated",
+        f"pythia-6.9b\tEleutherAI/pythia-6.9b\tmain\t{hub.commit('EleutherAI/pythia-6.9b', 'main')}\t"
+        "2024-11-25T10:20:30+00:00\tapache-2.0\tno",
+        f"amber-7b-21b\tLLM360/Amber\tckpt_005\t{amber}\t2024-11-25T10:20:30+00:00\tapache-2.0\tno",
+    ]
+    registry = Registry.load(desk.resources)
+    assert registry.model("amber-7b-21b").revision == amber and registry.model("amber-7b-21b").pinned
+    assert not registry.model("amber-7b").pinned
+    assert Registry.load(desk.resources, locked=False).model("amber-7b-21b").revision == "ckpt_005"
+
+
+def test_without_a_study_every_hub_model_is_pinned(desk):
+    done = desk.offcourse("pin")
+    assert done.returncode == 0, done.stderr
+    registry = Registry.load(desk.resources)
+    of_the_hub = [model for model in registry.models.values() if model.source == "hub"]
+    assert done.stdout == f"{desk.lock}: {len(of_the_hub)} pinned, 0 pinned before and kept. Commit it.\n"
+    assert all(model.pinned for model in of_the_hub)
+
+
+def test_a_pinned_model_stays_where_it_is_until_it_is_told_to_move(desk):
+    assert desk.pin().returncode == 0
+    before = desk.lock.read_text()
+    desk.served.moved["EleutherAI/pythia-6.9b", "main"] = "f" * 40
+    desk.served.asked.clear()
+    assert desk.pin().returncode == 0
+    assert desk.served.asked == [] and desk.lock.read_text() == before
+    assert json.loads(desk.pin("--update", "--json").stdout)["pinned"] == ["pythia-6.9b", "amber-7b-21b"]
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == "f" * 40
+
+
+def test_another_revision_in_the_table_is_another_pin(desk):
+    assert desk.pin().returncode == 0
+    table = desk.resources / "models.tsv"
+    table.write_text(table.read_text().replace("ckpt_005", "ckpt_006"))
+    assert not Registry.load(desk.resources).model("amber-7b-21b").pinned
+    assert json.loads(desk.pin("--json").stdout) == {
+        "lock": str(desk.lock),
+        "pinned": ["amber-7b-21b"],
+        "kept": ["pythia-6.9b"],
+    }
+    assert Registry.load(desk.resources).model("amber-7b-21b").revision == hub.commit("LLM360/Amber", "ckpt_006")
+
+
+def test_a_gated_model_says_which_licence_to_accept_and_where_the_token_goes(desk):
+    desk.served.gated = {"LLM360/Amber"}
+    says = desk.refused()
+    assert "amber-7b-21b (LLM360/Amber) is gated and no token is set here: accept its licence (Apache-2.0)" in says
+    assert "https://huggingface.co/LLM360/Amber, then put a token of that account into HF_TOKEN, or store it" in says
+    assert "this machine's token was not accepted" in desk.refused(HF_TOKEN="hf_another")
+    assert desk.pin(HF_TOKEN="hf_theirs").returncode == 0
+    assert desk.lock.read_text().splitlines()[-1].endswith("\tmanual")
+
+
+def test_every_refused_model_is_told_at_once(desk):
+    desk.served.unknown = {"EleutherAI/pythia-6.9b"}
+    desk.served.missing = {("LLM360/Amber", "ckpt_005")}
+    first, second, last = desk.refused().splitlines()
+    assert first.startswith(
+        "offcourse: pythia-6.9b (EleutherAI/pythia-6.9b) was not found on the hub, or needs a token"
+    )
+    assert second.startswith("amber-7b-21b (LLM360/Amber) has no branch, tag or commit 'ckpt_005'")
+    assert last == f"Nothing was pinned; {desk.lock} is as it was."
+
+
+def test_without_a_network_nothing_is_pinned(desk):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        says = desk.refused(HF_ENDPOINT=f"http://127.0.0.1:{closed.getsockname()[1]}")
+    assert says.startswith("offcourse: the hub cannot be asked about pythia-6.9b (EleutherAI/pythia-6.9b) (")
+    assert "Run `offcourse pin` where it can be reached" in says and says.count("\n") == 1
+    assert "the hub cannot be asked about pythia-6.9b" in desk.refused(HF_HUB_OFFLINE="1")
+
+
+def test_a_study_of_unpinned_models_stops_with_one_message(desk):
+    done = desk.offcourse("status", "--configfile", desk.study)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "offcourse: 2 of the study's models are not pinned to a commit: pythia-6.9b, amber-7b-21b. Run `offcourse pin` "
+        f"(--configfile limits it to one study) where the hub can be reached, and commit {desk.lock}.\n"
+    )
+    assert desk.pin().returncode == 0
+    assert desk.offcourse("status", "--configfile", desk.study).returncode == 1
+
+
+def test_a_damaged_lock_is_named(desk):
+    assert desk.pin().returncode == 0
+    desk.lock.write_text(desk.lock.read_text().replace(hub.commit("LLM360/Amber", "ckpt_005"), "ckpt_005"))
+    says = desk.refused()
+    assert f"{desk.lock}, line 3, column commit: expected 40 hexadecimal digits, got 'ckpt_005'" in says
+
+
+def test_an_unknown_model_of_a_study_gets_a_suggestion(desk):
+    desk.study.write_text(STUDY.replace("pythia-6.9b", "pythia-6b"))
+    assert "there is no model 'pythia-6b' in models.tsv; did you mean 'pythia-6.9b'?" in desk.refused()

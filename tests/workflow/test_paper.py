@@ -1,0 +1,74 @@
+"""The whole study's graph: refused while its models are not pinned, quick and small once they are."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+
+import hub
+import pytest
+from lab import CHECKOUT
+
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES
+
+# What a user waits for, and what a login node grants; a busy machine takes a few times its usual 10 s.
+SECONDS, BYTES = 30, 1 << 30
+
+
+@pytest.fixture
+def resources(tmp_path):
+    """The tracked resources, without a lock."""
+    folder = tmp_path / "resources"
+    shutil.copytree(RESOURCES, folder, ignore=shutil.ignore_patterns("downloads", LOCK))
+    return folder
+
+
+def dry_run(tmp_path, resources, study: str) -> subprocess.CompletedProcess:
+    """`snakemake -n` with at most `BYTES` of memory and `SECONDS` of processor time."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
+    command += ["--configfile", f"studies/{study}.yaml", "--directory", str(tmp_path / "run")]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        env=os.environ | {"OFFCOURSE_RESOURCES": str(resources), "OPENBLAS_NUM_THREADS": "1"},
+        preexec_fn=limit,
+    )
+
+
+def test_an_unpinned_study_stops_with_one_message(tmp_path, resources):
+    done = dry_run(tmp_path, resources, "paper")
+    assert done.returncode != 0
+    # Snakemake says first which profile it uses.
+    [said] = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert said.startswith("offcourse: 42 of the study's models are not pinned to a commit: gpt-j-6b, ")
+    assert said.endswith(f"where the hub can be reached, and commit {resources / LOCK}.")
+
+
+@pytest.mark.parametrize("study", ["paper", "paper-corrected"])
+def test_a_pinned_study_has_its_jobs_in_little_time_and_memory(tmp_path, resources, study):
+    with hub.serving(hub.Hub()) as served:
+        environment = os.environ | {"OFFCOURSE_RESOURCES": str(resources)} | served.environment(tmp_path / "home")
+        subprocess.run([sys.executable, "-m", "offcourse", "pin"], env=environment, check=True, capture_output=True)
+    done = dry_run(tmp_path, resources, study)
+    assert done.returncode == 0, done.stderr
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
+    expected = {
+        "check_model": 42,
+        "prompts": 36,
+        "cie": 36,
+        "fv_sweep": 36,
+        "task_vectors": 29,
+        "dola": 10,
+        "readings": 15,
+    }
+    assert {rule: int(jobs[rule]) for rule in expected} == expected
