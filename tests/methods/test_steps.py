@@ -68,7 +68,8 @@ def test_a_damaged_result_that_a_step_reads_is_named(base):
 def test_the_record_names_the_shard_and_its_parts(base):
     layout = run(base, study(), until="icl")
     record = json.loads(layout.record("icl", MODEL, TASK).read_text())
-    assert record["sha256"] == artefacts.sha256(layout.artefact("icl", ".parquet", MODEL, TASK))
+    artefact = layout.artefact("icl", ".parquet", MODEL, TASK)
+    assert record["outputs"] == {artefact.relative_to(layout.base).as_posix(): artefacts.sha256(artefact)}
     assert record["parts"]["dtype"] == "float32"
     assert set(record["parts"]["packages"]) >= {"torch", "transformers"}
     assert (layout.store / record["key"][:2] / f"{record['key']}.parquet").exists()

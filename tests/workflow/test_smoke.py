@@ -59,16 +59,18 @@ def changed_grid(lab, tmp_path, strengths: list) -> None:
     lab.configfile.write_text(yaml.safe_dump(study))
 
 
-def test_a_larger_grid_reruns_the_sweep_alone_and_status_says_so(lab, tmp_path):
+def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab, tmp_path):
     changed_grid(lab, tmp_path, [1, 4, 8])
     code, stale = lab.status()
     assert code == 1
-    assert {step for step, _, _ in stale} == {"fv_sweep"}
-    assert all("strengths" in " ".join(why) for why in stale.values())
+    follows = {"figure_sweep", "figure_choices", "table3", "report", "ro_crate"}
+    assert {step for step, _, _ in stale} == {"fv_sweep"} | follows
+    assert all("strengths" in " ".join(why) for (step, _, _), why in stale.items() if step == "fv_sweep")
     plan = lab.snakemake("--dry-run")
     assert plan.returncode == 0, plan.stderr
     planned = plan.stdout + plan.stderr
-    assert "rule fv_sweep:" in planned
+    for rule in {"fv_sweep"} | follows:
+        assert f"rule {rule}:" in planned
     for step in ("prompts", "icl", "head_means", "cie", "function_vectors", "dola", "readings", "task_vectors"):
         assert f"rule {step}:" not in planned
 
