@@ -49,16 +49,17 @@ FULL = {
     "logit_lens": {"limit": 12},
 }
 CHILD = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from offcourse.jobs.run import run_steps
 from offcourse.layout import Layout
+from offcourse.provenance.environment import peak_memory
 from offcourse.registry import Registry
 from offcourse.study.config import load_study
 study, base, model, steps = (json.loads(word) for word in sys.argv[1:])
 study = load_study(study)
 run_steps(steps, study, Registry.load(), Layout(study.study, Path(base)), model)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_memory())
 """
 
 

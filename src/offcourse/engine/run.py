@@ -18,9 +18,10 @@ from offcourse.engine.forest import Forest, forests, shared_beginning
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.load import LanguageModel
 
-# Rows that go through a block together, when the study leaves it to us. On a CPU a few hundred keep the intermediate
-# products of a small model in cache; a GPU wants more to be busy.
-CPU_ROWS, GPU_ROWS = 512, 4096
+# Rows that go through a block together, when the study leaves it to us. Each pass reads all weights once more, so that
+# few large passes are best. Tokens of a forest attend to each other, which costs their square: fewer at once on a CPU.
+CPU_ROWS, GPU_ROWS = 2048, 4096
+CPU_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Readings:
 class Engine:
     """Runs prompts and edits on one loaded model.
 
-    max_rows: most rows, and about the most tokens of a forest, that go through the model at once; "auto" by device.
-    Memory is bounded by it, never by the size of the grid.
+    max_rows: most rows, and about the most tokens of a forest, that go through the model at once; "auto" by device
+    (on a CPU, fewer tokens than rows). Memory is bounded by it, never by the size of the grid.
     attention: how prompt tokens attend to each other, "eager" (explicit products) or "sdpa" (fused); "auto" is "sdpa".
     """
 
@@ -83,8 +84,10 @@ class Engine:
         install(model)
         self.explicit = attention == "eager"
         self.model = model
-        auto = GPU_ROWS if model.input_device.type != "cpu" else CPU_ROWS
-        self.max_rows = auto if max_rows == "auto" else int(max_rows)
+        on_cpu = model.input_device.type == "cpu"
+        auto = max_rows == "auto"
+        self.max_rows = (CPU_ROWS if on_cpu else GPU_ROWS) if auto else int(max_rows)
+        self.max_tokens = CPU_TOKENS if auto and on_cpu else self.max_rows
 
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
@@ -144,13 +147,13 @@ class Engine:
 
     @torch.inference_mode()
     def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
-        """Run the beginning `tokens` once and keep what later prompts need of it, at most `max_rows` tokens in a pass.
+        """Run the beginning `tokens` once and keep what later prompts need of it, at most `max_tokens` tokens a pass.
 
         context: what was kept of tokens that come before them; the result then stands for both.
         """
         context = context or Context((), {})
-        for start in range(0, len(tokens), self.max_rows):
-            part, before = tuple(tokens[start : start + self.max_rows]), len(context.tokens)
+        for start in range(0, len(tokens), self.max_tokens):
+            part, before = tuple(tokens[start : start + self.max_tokens]), len(context.tokens)
             state = PassState(len(part), explicit=self.explicit, keep=len(part), context=context.kept)
             with running(state):
                 self.model.forward(torch.tensor(part), torch.arange(before, before + len(part)))
@@ -245,7 +248,7 @@ class Engine:
         return torch.cat([run.first(chunks[0]), *(run.later(chunk) for chunk in chunks[1:])])
 
     def _cut(self, prompts):
-        return forests(prompts, self.max_rows)
+        return forests(prompts, self.max_tokens)
 
     def _cut_behind(self, prompts, context: Context) -> list[tuple[slice, Forest]]:
         return list(self._cut([prompt[len(context.tokens) :] for prompt in prompts]))
