@@ -21,7 +21,8 @@ install: $(INSTALLED) ## install the lock and the package into .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps --no-compile -r requirements.lock
+	# With dependencies: a GPU build of torch names its GPU libraries, at exact versions, and the lock cannot.
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
