@@ -18,8 +18,8 @@ from offcourse.registry import RESOURCES, Model, QuestionSet, is_large
 from offcourse.study.config import Study
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Means over the default study's tasks and both tokenizers: of a demonstration and of the query, "Q: word\nA: answer\n\n"
-# and "example:word->answer\n"; of prose, and of short lines with markup.
+# Tokens of a demonstration and of the query, "Q: word\nA: answer\n\n" and "example:word->answer\n": means over the
+# default study's tasks and both of its tokenizers. So are the characters of a token of prose, and of marked-up lines.
 FV_DEMONSTRATION, FV_QUERY, TV_DEMONSTRATION, TV_QUERY = 9, 7, 7, 5
 PROSE, MARKUP = 4.6, 3.8  # characters per token
 # Share of a question's answer tokens that another answer does not begin with as well.
@@ -36,13 +36,15 @@ WORDS, STATES, HIT_STATES, LOGITS, SLICE = 1024, 512, 2048, 512 << 20, 1 << 20
 HITS, SLICES_SEEN = 0.05, 1.3
 # Calls of torch in a block, hooks included, and in a slice of the unembedding.
 BLOCK_CALLS, SLICE_CALLS = 80, 12
-# Numbers read or written for each number of elementwise work. Of a block: two norms and two sums of the stream; rotation
-# and copies of queries, keys and values; activation and gate. Of attention's weights: scale, mask, softmax. Of a logit:
-# a maximum, and with a softmax its difference, exponential and sum. In a contrast: see `engine/contrast.py`.
+# Numbers read or written for each number of elementwise work. Of a block: two norms and two sums of the stream;
+# rotation and copies of queries, keys and values; activation and gate. Of attention's weights: scale, mask, softmax. Of
+# a logit: a maximum, and with a softmax its difference, exponential and sum. In a contrast: `engine/contrast.py`.
 STREAM, HEADS, GATE, SCORES = 24, 10, 5, 8
 MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 46, 4
-# Forwards that a model's check makes: its self-checks, and the engine against the plain model.
-CHECKS = 20
+# Forwards of a model's check (its self-checks, and the engine against the plain model), and tokens and rows of one.
+CHECKS, CHECKED = 11, 29
+# Calls of torch that reading one word of a tokenizer takes as long as.
+WORD_CALLS = 1.5
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class Work:
 
 
 def checking(model: Model) -> Work:
-    """Of the self-checks at load, on a prompt of a dozen tokens."""
+    """Of the self-checks at load, on one short prompt."""
     passes = CHECKS * model.layers
-    return Work(token_blocks=12 * passes, block_passes=passes, head_passes=CHECKS, unembedded=12 * CHECKS)
+    states = CHECKED * CHECKS
+    return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
 
 
 def work(step: str, study: Study, model: Model, unit, budget: int) -> Work:

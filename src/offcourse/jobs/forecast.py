@@ -1,4 +1,4 @@
-"""The plan as a document: jobs, what of them is done, time on so many cards, downloads, disk, energy, the paper's budget."""
+"""The plan as a document: jobs and which are done, time on so many cards, disk, energy, and the paper's budget."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -16,8 +16,8 @@ from offcourse.study.config import Study
 
 # Of the paper, for function vectors; and what this project wants to stay below, for everything, loads included.
 PAPER_GPU_HOURS, GOAL_GPU_HOURS = 1050.0, 60.0
-# Keys of `resources`: W of a card (A100 SXM's limit), the share of it that is drawn, W of a busy CPU core, energy of the
-# building over that of the machines (Uptime Institute's survey of 2023), g CO2 per kWh (world mean of 2023, Ember).
+# Keys of `resources`: W of a card (A100 SXM's limit), the share of it that is drawn, W of a busy CPU core, energy of
+# the building over that of the machines (Uptime Institute, survey of 2023), g CO2 per kWh (world mean of 2023, Ember).
 ENERGY = {"gpu_power": 400.0, "gpu_utilisation": 1.0, "cpu_power": 10.0, "pue": 1.58, "grid_intensity": 480.0}
 
 

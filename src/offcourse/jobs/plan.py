@@ -12,7 +12,7 @@ from operator import add
 
 from offcourse import shapes
 from offcourse.errors import OffcourseError
-from offcourse.jobs.costs import DTYPE_BYTES, LOGITS, Work, checking, sizes, work
+from offcourse.jobs.costs import DTYPE_BYTES, LOGITS, WORD_CALLS, Work, checking, sizes, work
 from offcourse.jobs.rates import A100, Rates
 from offcourse.jobs.steps import STEPS, Step, checked_by, dtype_of, steps_of
 from offcourse.registry import Model, Registry
@@ -75,8 +75,11 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
     for name, (step, works) in parts.items():
         dtype = dtype_of(study, registry, model.name, step)
         size = DTYPE_BYTES[dtype]
+        needs_tokenizer = "tokenizer" in step.reads or name == CHECK
+        reading = WORD_CALLS * (model.vocabulary or 0) * rates.call if needs_tokenizer else 0
         if name != CHECK and not step.runs_model:
-            yield Job(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, rates.imports, rates.imports, 0, rates.launch)
+            seconds = rates.imports + reading
+            yield Job(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
             continue
         _complete(model)
         asked = reduce(add, works, checking(model) if name == CHECK else Work())
@@ -85,7 +88,7 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         load *= 2 if name == CHECK else 1
         cards, memory = _room(study, model, size, name, rates)
         # Blocks are spread over the cards and run one after the other: more cards hold more, they are not faster.
-        seconds = rates.start + load + asked.seconds(model, dtype, rates)
+        seconds = rates.start + load + reading + asked.seconds(model, dtype, rates)
         read = asked.weight_bytes(model, size)
         yield Job(name, model.name, asked.flops(model), read, memory, cards, seconds, rates.start, load, rates.launch)
 
@@ -149,8 +152,8 @@ def _complete(model: Model) -> None:
 def wall_time(jobs: Sequence[Job], places: int) -> float:
     """Seconds from the first job's start to the last one's end on so many cards, or places of a CPU.
 
-    A job begins when what it reads is there and enough places are free, the longest first. A job without cards waits for
-    no card; where no job has any, each takes one place. Raises `OffcourseError` for a job that needs more than there are.
+    A job begins when what it reads is there and enough places are free, the longest first. A job without cards waits
+    for no card; where no job has any, each takes one place. Raises `OffcourseError` for a job that needs more.
     """
     on_cards = any(job.cards for job in jobs)
     needs = {job: job.cards if on_cards else 1 for job in jobs}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from offcourse.jobs.rates import Rates
 
@@ -73,9 +73,9 @@ def print_comparison(rows: Sequence[dict[str, Any]], rates: Rates) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]], key: str, on_cards: bool) -> Table:
-    table = Table(key, "jobs", "done", "PFLOP", "hours", "of them starting and loading", "most GB", box=None)
+    table = Table(Column(key, no_wrap=True, min_width=16), "jobs", "done", "PFLOP", "hours", "loading", "GB", box=None)
     if on_cards:
-        table.add_column("most cards")
+        table.add_column("cards")
         table.add_column("GPU-hours")
     name = "name" if key == "step" else key
     for row in rows:

@@ -1,4 +1,4 @@
-"""How fast a machine is, in the few numbers that the plan divides by: of an A100 as estimated, of this one as measured."""
+"""How fast a machine is, in the few numbers that the plan divides by: an A100 as estimated, this one as measured."""
 
 import dataclasses
 import json
