@@ -214,26 +214,45 @@ def hits(states: float, times: float, model: Model) -> Work:
 
 def _dola(study: Study, model: Model, unit: QuestionSet, budget: int) -> Work:
     number, question, answers, answer = sizes(unit, study.dola.limit)
-    question, answer = question / PROSE, answer / PROSE
     beginning = len(primer(RESOURCES)) / MARKUP if unit.form == "primer" else 0
-    distinct = DISTINCT.get(unit.form, 1)
-    tokens = question + answers * answer * distinct
     buckets = candidate_layers(study.dola.buckets, model.layers, is_large(model.parameters or 0))
     layers = 1 + len({layer for members in buckets.values() for layer in members})
+    lengths = beginning, question / PROSE, answers, answer / PROSE
+    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), layers, model, budget)
+
+
+def contrasts(
+    number: int,
+    beginning: float,
+    question: float,
+    answers: float,
+    answer: float,
+    distinct: float,
+    layers: int,
+    model: Model,
+    budget: int,
+) -> Work:
+    """So many questions behind a shared beginning, a question at a time, all its answers in one forest.
+
+    beginning, question, answer: tokens. distinct: share of the answers' tokens that is not shared. layers: candidate
+    layers and the mature one, whose distributions are all computed for every state.
+    """
+    tokens = question + answers * answer * distinct
     # One state stands before all answers of a question; their first tokens are predicted there.
     states = 1 + answers * max(0, answer - 1) * distinct
     together = max(1, LOGITS // (4 * layers * model.vocabulary))
     passes = number * math.ceil(states / together)
     stacked = min(states, together) * layers
     slices = math.ceil(model.vocabulary / max(64, SLICE // (4 * stacked)))
-    read, logits = number * states * layers, number * states * layers * model.vocabulary
-    through = (beginning + number * tokens) * model.layers
-    runs = number * math.ceil(tokens / budget) + bool(beginning)
+    read = number * states * layers
+    logits = read * model.vocabulary
+    through = number * tokens * model.layers
+    before = beginning * model.layers
     return Work(
-        token_blocks=through,
-        scores=through * (beginning + min(tokens, budget)),
+        token_blocks=before + through,
+        scores=before * beginning + through * (beginning + min(tokens, budget)),
         unembedded=read,
-        block_passes=runs * model.layers,
+        block_passes=(number * math.ceil(tokens / budget) + math.ceil(beginning / budget)) * model.layers,
         head_passes=passes,
         slices=3 * passes * slices,
         numbers=CONTRAST * logits,

@@ -24,7 +24,7 @@ from offcourse.study.config import Study
 SHAPES = {"cpu": (640, 2048, 16, 512), "gpu": (4096, 11008, 16, 4096)}
 MATRICES = {"cpu": 24, "gpu": 8}  # together more than the caches hold, as a model's are
 LOADED = {"cpu": 256 << 20, "gpu": 1 << 30}  # bytes of the weights that are loaded
-REPEATS = 7
+REPEATS = 9
 
 
 def job_threads(study: Study, cores: int) -> int:
@@ -114,7 +114,7 @@ def _rates(torch, device: str, scratch: Path) -> dict:
     width, inner, few, many = SHAPES[device]
 
     def seconds(call: Callable[[], object], times: int = 1) -> float:
-        """Median seconds of one call."""
+        """Seconds of one call, the best of several: what else the machine does now and then is no rate of it."""
         call()
         found = []
         for _ in range(REPEATS):
@@ -124,7 +124,7 @@ def _rates(torch, device: str, scratch: Path) -> dict:
                 call()
             wait()
             found.append((time.perf_counter() - begin) / times)
-        return statistics.median(found)
+        return min(found)
 
     def products(dtype) -> tuple[float, float]:
         """FLOP/s of many rows, and bytes/s of what a product takes for its weights whatever the rows."""
@@ -136,7 +136,8 @@ def _rates(torch, device: str, scratch: Path) -> dict:
 
         small, large = of(few), of(many)
         per_row = (large - small) / (many - few)
-        left = max(small - few * per_row, 0.02 * small)
+        # Never less than a tenth of it: a hiccup while few rows are timed must not make memory free.
+        left = max(small - few * per_row, 0.1 * small)
         return 2 * width * inner / per_row, weights[0].numel() * weights[0].element_size() / left
 
     flops, memory = products(torch.float32)
