@@ -16,10 +16,11 @@ from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.errors import OffcourseError
 from offcourse.jobs import costs
 from offcourse.jobs.costs import Work
-from offcourse.jobs.forecast import energy
+from offcourse.jobs.forecast import energy, forecast
 from offcourse.jobs.plan import Job, fit, plan, wall_time
 from offcourse.jobs.probe import job_threads
 from offcourse.jobs.rates import A100, Rates, rates_of, rates_path, write_rates
+from offcourse.layout import Layout
 from offcourse.methods.dola import Answer, scores
 from offcourse.registry import RESOURCES, Registry
 from offcourse.study.config import load_study, read_study
@@ -182,6 +183,14 @@ def test_rates_are_kept_and_named(tmp_path):
         rates_of(None, tmp_path)
     with pytest.raises(OffcourseError, match="there are no rates in nowhere"):
         rates_of("nowhere", tmp_path)
+
+
+def test_rates_of_other_threads_are_noted(tmp_path):
+    study = load_study({"study": "s", "models": ["tiny-llama"], "tasks": ["antonym"]})
+    layout = Layout("s", tmp_path)
+    [note] = forecast(study, REGISTRY, layout, rates(machine_memory=8e9))["notes"]
+    assert "of jobs with 1 threads, this study's have 2" in note
+    assert forecast(study, REGISTRY, layout, rates(threads=2, places=1))["notes"] == []
 
 
 def test_jobs_have_the_threads_that_the_workflow_gives_them():

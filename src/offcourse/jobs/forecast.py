@@ -7,6 +7,7 @@ from typing import Any
 from offcourse.errors import OffcourseError
 from offcourse.jobs.drawings import drawings_of
 from offcourse.jobs.plan import CHECK, Job, disk, downloads, plan, wall_time
+from offcourse.jobs.probe import job_threads
 from offcourse.jobs.rates import A100, Rates
 from offcourse.jobs.status import status
 from offcourse.jobs.steps import STEPS, steps_of
@@ -39,6 +40,7 @@ def forecast(
     return {
         "study": study.study,
         "rates": asdict(rates),
+        "notes": _notes(study, rates),
         "jobs": [_job(job, (job.name, job.model) in done) for job in jobs],
         "steps": _summed(jobs, done, "name"),
         "models": _summed(jobs, done, "model"),
@@ -103,6 +105,15 @@ def budget(study: Study, registry: Registry, jobs: Sequence[Job] | None = None) 
         "total": sum(job.gpu_hours for job in jobs),
         "goal": GOAL_GPU_HOURS,
     }
+
+
+def _notes(study: Study, rates: Rates) -> list[str]:
+    """Where the rates do not fit the study."""
+    threads = job_threads(study, rates.threads * rates.places)
+    if rates.device == "gpu" or threads == rates.threads:
+        return []
+    again = "measure them again with --calibrate and this --configfile"
+    return [f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]
 
 
 def _job(job: Job, done: bool) -> dict[str, Any]:

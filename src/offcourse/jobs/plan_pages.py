@@ -37,7 +37,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"{other['of them done']} done.",
         f"Time: {found[hours]:.2f} {unit}, {found[hours + '_left']:.2f} left; {_span(wall['hours'])} with {where}, "
         f"{_span(wall['hours_left'])} left.",
-        f"Rates: {found['rates']['name']}.",
+        f"Rates: {'; '.join([found['rates']['name'], *found['notes']])}.",
         f"Downloads: {_bytes(sum(found['downloads'].values()))}. Disk: {_bytes(disk['models'])} of models, "
         f"{_bytes(disk['results'])} of results.",
         f"Energy: {energy['kwh']:.3g} kWh, {energy['kg_co2']:.3g} kg CO2 ({_assumed(energy)}).",
@@ -73,10 +73,10 @@ def print_comparison(rows: Sequence[dict[str, Any]], rates: Rates) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]], key: str, on_cards: bool) -> Table:
-    table = Table(Column(key, no_wrap=True, min_width=16), "jobs", "done", "PFLOP", "hours", "loading", "GB", box=None)
+    table = Table(Column(key, no_wrap=True, min_width=16), "jobs", "done", "PFLOP", "hours", "load", "GB", box=None)
     if on_cards:
         table.add_column("cards")
-        table.add_column("GPU-hours")
+        table.add_column("GPU-h")
     name = "name" if key == "step" else key
     for row in rows:
         cells = [
