@@ -43,8 +43,9 @@ def test_a_machine_is_probed_and_compared_with_the_records(lab, monkeypatch, cap
     kept = json.loads((lab.folder / "results" / "rates.json").read_text())
     assert found["rates"]["name"] == kept["name"] and kept["name"].endswith("measured")
     assert kept["device"] == "cpu" and kept["places"] * kept["threads"] >= 1
-    # Of any machine that runs this: products are faster than memory is read, a call takes less than a millisecond.
-    assert kept["flops"] > kept["memory"] > 1e8 and 0 < kept["call"] < 1e-3 < kept["imports"] < kept["start"]
+    # Of any machine that runs this, busy or not.
+    assert min(kept[name] for name in ("flops", "flops_half", "memory", "elementwise", "exponentials", "load")) > 1e7
+    assert 0 < kept["call"] < 1e-3 < kept["imports"] < kept["start"]
     assert found["gpu_hours"] == 0 < found["hours"] and found["energy"]["cpu_power"] == 10
 
     code, compared = told(monkeypatch, capsys, *here, "--measured")
@@ -54,5 +55,6 @@ def test_a_machine_is_probed_and_compared_with_the_records(lab, monkeypatch, cap
     assert code == (0 if all(row["within"] for row in steps.values()) else 1)
     record = json.loads((lab.folder / "results/smoke/provenance/tiny-llama/check_model.json").read_text())
     assert steps["check_model"]["measured"] == pytest.approx(record["made"]["seconds"])
-    # A tiny model's jobs are all start: no step is off by an order of magnitude.
-    assert all(0.1 < row["ratio"] < 10 for row in steps.values())
+    # A tiny model's jobs are all start: none that makes passes is off by an order of magnitude.
+    passes = steps.keys() - {"prompts", "function_vectors"}
+    assert all(0.1 < steps[step]["ratio"] < 10 for step in passes)
