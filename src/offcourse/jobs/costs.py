@@ -40,7 +40,9 @@ BLOCK_CALLS, SLICE_CALLS = 80, 12
 # rotation and copies of queries, keys and values; activation and gate. Of attention's weights: scale, mask, softmax. Of
 # a logit: a maximum, and with a softmax its difference, exponential and sum. In a contrast: `engine/contrast.py`.
 STREAM, HEADS, GATE, SCORES = 24, 10, 5, 8
-MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 46, 4
+MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 41, 4
+# The logits of a contrast are more than caches hold: written, read, normalised in place, read.
+CONTRAST_MEMORY = 5
 # Forwards of a model's check (its self-checks, and the engine against the plain model), and tokens and rows of one.
 CHECKS, CHECKED = 11, 29
 # Calls of torch that reading one word of a tokenizer takes as long as.
@@ -54,8 +56,8 @@ class Work:
     token_blocks: tokens times the blocks that they go through. scores: of attention, per head (tokens times the tokens
     that each is held against, times blocks). unembedded: states that are multiplied with the whole unembedding.
     block_passes: times that a block's weights are read. head_passes: times that the unembedding is read, in `slices`.
-    numbers: read or written over the vocabulary. exponentials: over the vocabulary. again: of states, read again with
-    every slice (numbers).
+    numbers: read or written over the vocabulary. exponentials: over the vocabulary. again: numbers other than
+    weights that come from memory: states, read again with every slice, and logits that no cache holds.
     """
 
     token_blocks: float = 0
@@ -257,7 +259,7 @@ def contrasts(
         slices=3 * passes * slices,
         numbers=CONTRAST * logits,
         exponentials=CONTRAST_EXPONENTIALS * logits,
-        again=passes * slices * stacked * model.width,
+        again=passes * slices * stacked * model.width + CONTRAST_MEMORY * logits,
     )
 
 

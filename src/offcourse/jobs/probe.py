@@ -114,7 +114,7 @@ def _rates(torch, device: str, scratch: Path) -> dict:
     width, inner, few, many = SHAPES[device]
 
     def seconds(call: Callable[[], object], times: int = 1) -> float:
-        """Seconds of one call, the best of several: what else the machine does now and then is no rate of it."""
+        """Median seconds of one call: a job gets what is usual, not what is best."""
         call()
         found = []
         for _ in range(REPEATS):
@@ -124,7 +124,7 @@ def _rates(torch, device: str, scratch: Path) -> dict:
                 call()
             wait()
             found.append((time.perf_counter() - begin) / times)
-        return min(found)
+        return statistics.median(found)
 
     def products(dtype) -> tuple[float, float]:
         """FLOP/s of many rows, and bytes/s of what a product takes for its weights whatever the rows."""
