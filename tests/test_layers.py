@@ -18,6 +18,7 @@ LAYERS = [
         "registry",
         "release",
         "shapes",
+        "buckets",
         "tasks",
         "prompts",
         "questions",

