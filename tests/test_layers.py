@@ -18,6 +18,7 @@ LAYERS = [
         "registry",
         "release",
         "shapes",
+        "printed",
         "tasks",
         "prompts",
         "questions",
