@@ -157,9 +157,11 @@ def work(step: str, study: Study, model: Model, unit) -> Work:
             # Without its bias a layer changes the whole prompt, so every layer takes passes of its own.
             return _rows(vectors.trials * layers, prompt, model.heads, (layers + 1) / 2, model, budget)
         return _rows(vectors.trials, prompt, layers * model.heads, (layers + 1) / 2, model, budget)
-    if step == "fv_sweep":
+    if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
-        edits = len(counts) * len(vectors.strengths)
+        # The prompts that some controls are read from are few beside the sweep.
+        draws = [vectors.control_draws if name.startswith("random") else 1 for name in vectors.controls]
+        edits = len(counts) * len(vectors.strengths) * (sum(draws) if step == "fv_controls" else 1)
         return _rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
     if step == "tv_icl":
         prompt = tasks.shots * TV_DEMONSTRATION + TV_QUERY
