@@ -25,9 +25,9 @@ from offcourse.present import style
 from offcourse.present.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# A row per vertex of the lines. `control` is "" for the function vector, else the vector that should do nothing, of which
-# `draw` numbers the random ones (`methods.fv_controls`). `few_shot` is the accuracy with `shots` examples, the same in
-# all rows as `zero_shot`.
+# A row per vertex of the lines. `control` is "" for the function vector, else the vector that should do nothing, of
+# which `draw` numbers the random ones (`methods.fv_controls`). `few_shot` is the accuracy with `shots` examples, the
+# same in all rows as `zero_shot`.
 NUMBERS = pa.DataFrameSchema(
     {
         "control": pa.Column(str),
