@@ -134,3 +134,28 @@ rule fv_sweep:
         numerics=reads("fv_sweep", "numerics"),
     script:
         "../workflow/scripts/fv_sweep.py"
+
+
+# Runs when the study asks for controls.
+rule fv_controls:
+    input:
+        prompts=shards("prompts", reader="fv_controls"),
+        head_means=shards("head_means"),
+        cie=shards("cie"),
+        function_vectors=shards("function_vectors"),
+        model=RESULTS / "{model}" / "model.json",
+    output:
+        artefacts=shards("fv_controls"),
+        records=records("fv_controls"),
+    log:
+        job_log("fv_controls"),
+    conda:
+        "../envs/offcourse.yaml"
+    threads: threads()
+    params:
+        code=reads("fv_controls", "code"),
+        parameters=reads("fv_controls", "parameters"),
+        model=reads("fv_controls", "model"),
+        numerics=reads("fv_controls", "numerics"),
+    script:
+        "../workflow/scripts/fv_controls.py"

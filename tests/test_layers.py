@@ -19,6 +19,7 @@ LAYERS = [
         "release",
         "shapes",
         "buckets",
+        "printed",
         "tasks",
         "prompts",
         "questions",

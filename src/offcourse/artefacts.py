@@ -53,6 +53,13 @@ FV_SWEEP = _columns(
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
 )
+# Vectors that should do nothing, see `methods.fv_controls`.
+CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+FV_CONTROLS = _columns(
+    control=pa.Column(str, pa.Check.isin(CONTROLS)),
+    draw=pa.Column(int, pa.Check.ge(0)),
+    **FV_SWEEP.columns,
+)
 TV_SWEEP = _columns(
     split=pa.Column(str, pa.Check.isin(["dev", "test"])),
     layer=pa.Column(int, pa.Check.ge(0)),

@@ -11,6 +11,8 @@ from matplotlib.transforms import Bbox
 from scipy import stats
 
 from offcourse.analysis import choices
+from offcourse.analysis.cells import recompute_point
+from offcourse.artefacts import FV_CONTROLS, write_parquet
 from offcourse.present import figure_choices, figure_cie, figure_shots, figure_sweep, style
 
 MODELS = ["tiny-0.1b", "middle-27b"]
@@ -79,6 +81,54 @@ def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
         assert line.get_ydata().tolist() == setting["accuracy"].tolist()
         assert (few.get_ydata()[0], zero.get_ydata()[0]) == (setting["few_shot"].iloc[0], setting["zero_shot"].iloc[0])
     assert {"Tiny 0.1b: Country → Capital", "accuracy (share of 42 items)", "no vector, 5-shot"} <= texts(drawn[0])
+
+
+@pytest.fixture
+def controlled(make_study):
+    """A study with one control that is drawn twice and one that is not."""
+    results = make_study(models={"m": (5, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
+    random, parts = np.random.default_rng(5), []
+    sweep = pd.read_parquet(results / "m" / "fv_sweep" / "antonym.parquet")
+    for control, draw, skill in (("random_heads", 0, 0.1), ("random_heads", 1, 0.2), ("other_task", 0, 0.05)):
+        parts.append(sweep.assign(control=control, draw=draw, hit=random.random(len(sweep)) < skill))
+    frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
+    write_parquet(results / "m" / "fv_controls" / "antonym.parquet", frame, FV_CONTROLS)
+    return results
+
+
+def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_path, drawn):
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    hits = pd.read_parquet(controlled / "m" / "fv_controls" / "antonym.parquet").to_dict("records")
+    seen = {}
+    for row in hits:
+        key = tuple(row[name] for name in ("control", "draw", "n_heads", "strength", "layer"))
+        seen.setdefault(key, []).append(row["hit"])
+    of_controls = numbers[numbers["control"] != ""]
+    assert len(of_controls) == len(seen) == 3 * 2 * 2 * 5
+    largest = {}
+    for row in of_controls.itertuples():
+        own = seen[row.control, row.draw, row.n_heads, row.strength, row.layer]
+        assert row.accuracy == sum(own) / len(own) == recompute_point(controlled, row._asdict(), "accuracy")
+        largest[row.control, row.draw] = max(largest.get((row.control, row.draw), 0), row.accuracy)
+    of_random = (largest["random_heads", 0] + largest["random_heads", 1]) / 2
+    of_vector = numbers.loc[numbers["control"] == "", "accuracy"].max()
+    assert (
+        f"best of the grid: function vector {of_vector:.2f}, random heads {of_random:.2f}, "
+        f"other task {largest['other_task', 0]:.2f}"
+    ) in texts(drawn[0])
+    assert "controls" in texts(drawn[0])
+    for panel, (_, setting) in zip(drawn[0].axes, numbers.groupby(["strength", "n_heads"]), strict=True):
+        lines = [line.get_ydata().tolist() for line in panel.lines if len(line.get_xdata()) == 5]
+        by_vector = setting.groupby(["control", "draw"], sort=False)["accuracy"].apply(list)
+        assert lines == [*by_vector.iloc[1:], by_vector.iloc[0]], "the vector's line is on top"
+    assert_tidy(drawn[0])
+
+
+def test_a_page_without_controls_has_none(study, tmp_path, drawn):
+    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not [text for text in texts(drawn[0]) if text.startswith("best of the grid") or text == "controls"]
 
 
 def test_a_setting_that_was_not_run_says_so(make_study, tmp_path, drawn):

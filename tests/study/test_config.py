@@ -51,6 +51,8 @@ def test_only_three_keys_are_needed():
         "tasks": None,
         "dtype": None,
         "large": None,
+        "controls": [],
+        "control_draws": 1,
     }
     assert study.numerics.model_dump() == {
         "dtype": "auto",

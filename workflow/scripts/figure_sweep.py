@@ -9,4 +9,5 @@ from offcourse.present.figure_sweep import draw
 with script(snakemake) as job:
     for page in pages(job.study, job.registry, job.model):
         if page["figure"] == "figure17":
-            draw(job.results, page["model"], page["task"], job.results / Path(page["svg"]).with_suffix(""))
+            stem = job.results / Path(page["svg"]).with_suffix("")
+            draw(job.results, page["model"], page["task"], stem, bool(job.study.function_vectors.controls))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.artefacts import APATHY, DOLA, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, read_parquet
+from offcourse.artefacts import APATHY, DOLA, FV_CONTROLS, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, read_parquet
 from offcourse.errors import OffcourseError
 
 
@@ -20,6 +20,11 @@ def cie_path(model: str, task: str) -> str:
 def sweep_path(model: str, task: str) -> str:
     """The sweep of one pair."""
     return f"{model}/fv_sweep/{task}.parquet"
+
+
+def controls_path(model: str, task: str) -> str:
+    """The sweep of vectors that should do nothing, of one pair."""
+    return f"{model}/fv_controls/{task}.parquet"
 
 
 def icl_path(model: str, task: str) -> str:
@@ -96,6 +101,17 @@ def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
 def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
     """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
     return recovery.accuracy(read_sweep(results, model, task))
+
+
+def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The same of every control and draw, with columns `control` and `draw` in front."""
+    controls = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
+    parts = [
+        recovery.accuracy(mine).assign(control=control, draw=draw)
+        for (control, draw), mine in controls.groupby(["control", "draw"], sort=False)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[["control", "draw", *frame.columns.drop(["control", "draw"])]]
 
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:

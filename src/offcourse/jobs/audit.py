@@ -69,7 +69,10 @@ class Audit:
             manifest = layout.model_folder(model) / MANIFEST
             for step in steps_of(self.study, model).values():
                 for unit in step.units(self.study):
-                    inputs = [layout.artefact(up, STEPS[up].suffix, model, unit) for up in step.inputs]
+                    inputs = [
+                        layout.artefact(up, STEPS[up].suffix, model, its)
+                        for up, its in step.upstream(self.study, unit).values()
+                    ]
                     path = self.path(layout.artefact(step.name, step.suffix, model, unit))
                     record = layout.record(step.name, model, unit)
                     found[path] = record, [self.path(each) for each in (*inputs, manifest)]

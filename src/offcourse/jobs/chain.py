@@ -158,7 +158,8 @@ def _data(audit: Audit, record: Mapping[str, Any]) -> list[dict[str, str]]:
     """The word lists or questions at the beginning of a result, with the digest that its key holds."""
     step = STEPS[record["step"]]
     if step.inputs:
-        upstream = [audit.layout.artefact(up, STEPS[up].suffix, record["model"], record["task"]) for up in step.inputs]
+        read = step.upstream(audit.study, record["task"]).values()
+        upstream = [audit.layout.artefact(up, STEPS[up].suffix, record["model"], unit) for up, unit in read]
         found = [entry for path in upstream for entry in _data(audit, audit.record_of(audit.path(path)))]
         return [entry for number, entry in enumerate(found) if entry not in found[:number]]
     study, unit = audit.study, step.unit(audit.registry, record["task"])

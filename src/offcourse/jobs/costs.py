@@ -138,9 +138,11 @@ def work(step: str, study: Study, model: Model, unit, budget: int) -> Work:
             passes, per_pass = vectors.trials, layers * model.heads
         run = rows(passes, prompt, per_pass, (layers + 1) / 2, model, budget)
         return run + unembedding(per_pass + 1, passes, model, SOFTMAX)
-    if step == "fv_sweep":
+    if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
-        edits = len(counts) * len(vectors.strengths)
+        # The prompts that some controls are read from are few beside the sweep.
+        draws = [vectors.control_draws if name.startswith("random") else 1 for name in vectors.controls]
+        edits = len(counts) * len(vectors.strengths) * (sum(draws) if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
         return run + hits(layers * edits + 1, vectors.test_items, model)
     if step == "tv_icl":

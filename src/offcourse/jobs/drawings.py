@@ -62,7 +62,7 @@ class Drawing:
 
     def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:
         """The results that it reads, as (step, model, unit)."""
-        wanted = [STEPS[step] for step in self.inputs if set(STEPS[step].methods) & set(study.methods)]
+        wanted = [STEPS[step] for step in self.inputs if STEPS[step].runs_in(study)]
         return [
             (step.name, name, unit)
             for step in wanted
@@ -120,7 +120,8 @@ DRAWINGS = {
             "figure_sweep",
             "figure_sweep",
             "function_vectors",
-            inputs=("icl", "fv_sweep"),
+            inputs=("icl", "fv_sweep", "fv_controls"),
+            settings=("controls",),
             figures=("figure17",),
             per_model=True,
         ),

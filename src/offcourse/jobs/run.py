@@ -97,6 +97,10 @@ class Job:
         """The file that an upstream step made for this model and task."""
         return self.layout.artefact(step, STEPS[step].suffix, self.model, task.name)
 
+    def next_task(self, task: Task) -> Task:
+        """The study's task after this one."""
+        return self.registry.task(self.step.next_unit(self.study, task.name))
+
     def tensors(self, step: str, task: Task) -> dict:
         """The torch tensors of that file, by name. Raises `OffcourseError` when it is damaged."""
         from safetensors import SafetensorError
@@ -170,7 +174,8 @@ def _record(
 ) -> dict[str, Any]:
     """The record of one result. `made` is of the job that computed it, perhaps for another study."""
     study, layout, row = job.study, job.layout, job.registry.model(job.model)
-    inputs = [layout.artefact(upstream, STEPS[upstream].suffix, job.model, unit) for upstream in step.inputs]
+    upstream = step.upstream(study, unit).values()
+    inputs = [layout.artefact(name, STEPS[name].suffix, job.model, its) for name, its in upstream]
     inputs.append(job.folder / MANIFEST)
     if not step.inputs:
         inputs += leaf_files(step, study, job.registry, unit, layout.downloads)

@@ -58,7 +58,7 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
         note(facts.rule, model, "", [], partial(drawing_reasons, facts, study, registry, layout, model))
         for name, step in steps_of(study, model).items():
             for task in step.units(study):
-                upstream = [(up, model, task) for up in step.inputs]
+                upstream = [(up, model, unit) for up, unit in step.upstream(study, task).values()]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
                 asked = (step, study, registry, layout, model, task, mended)
                 note(name, model, task, upstream, partial(step_reasons, *asked))
@@ -120,7 +120,11 @@ def step_changes(
     """What the key of a result would have otherwise now than its record says."""
     model, task = known["model"], known["task"]
     inputs = known["parts"]["inputs"]
-    digests = {up: inputs[up] for up in step.inputs if layout.artefact(up, STEPS[up].suffix, model, task) in mended}
+    digests = {
+        name: inputs[name]
+        for name, (up, unit) in step.upstream(study, task).items()
+        if name in inputs and layout.artefact(up, STEPS[up].suffix, model, unit) in mended
+    }
     try:
         now = key_parts(step, study, registry, layout, model, task, digests)
     except OffcourseError as error:

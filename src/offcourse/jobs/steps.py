@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class Step:
         the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
     job: the rule that runs the step, when it is not called like it.
+    asked_by: a list in the method's section; the step runs when it is not empty.
+    borrows: upstream steps of which it reads the result of the next task as well, each with the entry of that list
+        that needs it.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Step:
     methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
     job: str = ""
+    asked_by: str = ""
+    borrows: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:
@@ -76,6 +81,26 @@ class Step:
             return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
         # A method that is not run has rules all the same, and these have outputs.
         return study.tasks_of(*self.methods) or study.tasks
+
+    def runs_in(self, study: Study) -> bool:
+        """Whether a study has the step."""
+        if not set(self.methods) & set(study.methods):
+            return False
+        return not self.asked_by or bool(getattr(getattr(study, self.methods[0]), self.asked_by))
+
+    def next_unit(self, study: Study, unit: str) -> str:
+        """The unit after one, in the study's order; the first after the last."""
+        units = self.units(study)
+        return units[(units.index(unit) + 1) % len(units)]
+
+    def upstream(self, study: Study, unit: str) -> dict[str, tuple[str, str]]:
+        """The (step, unit) of each result of other steps that one unit is computed from, by its name in the key."""
+        found = {name: (name, unit) for name in self.inputs}
+        for name, need in self.borrows.items():
+            if need in getattr(getattr(study, self.methods[0]), self.asked_by):
+                other = self.next_unit(study, unit)
+                found[f"{name} of {other}"] = (name, other)
+        return found
 
     def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
         """The registry's row of one unit."""
@@ -164,6 +189,17 @@ STEPS = {
             settings=("strengths",),
         ),
         Step(
+            "fv_controls",
+            "offcourse.methods.fv_controls:compute",
+            ".parquet",
+            artefacts.FV_CONTROLS,
+            inputs={"prompts": ("head_mean", "cie", "query"), "head_means": (), "cie": (), "function_vectors": ()},
+            settings=("strengths", "controls", "control_draws"),
+            switches=("fv_output_bias",),
+            asked_by="controls",
+            borrows={"function_vectors": "other_task"},
+        ),
+        Step(
             "tv_icl",
             "offcourse.methods.tv_icl:compute",
             ".parquet",
@@ -239,7 +275,7 @@ STEPS = {
 
 def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
     """The steps of the study's methods, in the order in which they can run; of one model if it is given."""
-    steps = {name: step for name, step in STEPS.items() if set(step.methods) & set(study.methods)}
+    steps = {name: step for name, step in STEPS.items() if step.runs_in(study)}
     return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
 
 
@@ -313,8 +349,8 @@ def key_parts(
     """
     study, digests = study.sized(registry.model(model).parameters), digests or {}
     inputs = {
-        name: digests.get(name) or _input_digest(layout.artefact(name, STEPS[name].suffix, model, task), kinds)
-        for name, kinds in step.inputs.items()
+        name: digests.get(name) or _input_digest(layout.artefact(up, STEPS[up].suffix, model, unit), step.inputs[up])
+        for name, (up, unit) in step.upstream(study, task).items()
     }
     if not step.inputs:
         leaf = leaf_sha256(step, study, registry, task, layout.downloads)

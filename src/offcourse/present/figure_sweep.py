@@ -10,15 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from offcourse.analysis import recovery
-from offcourse.analysis.results import icl_path, items_by_shots, read_accuracy, read_model, read_shots, sweep_path
+from offcourse.analysis.results import (
+    controls_path,
+    icl_path,
+    items_by_shots,
+    read_accuracy,
+    read_control_accuracy,
+    read_model,
+    read_shots,
+    sweep_path,
+)
 from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# A row per vertex of the lines; `few_shot` is the accuracy with `shots` examples, the same in all rows as `zero_shot`.
+# A row per vertex of the lines. `control` is "" for the function vector, else the vector that should do nothing, of
+# which `draw` numbers the random ones (`methods.fv_controls`). `few_shot` is the accuracy with `shots` examples, the
+# same in all rows as `zero_shot`.
 NUMBERS = pa.DataFrameSchema(
     {
+        "control": pa.Column(str),
+        "draw": pa.Column(int),
         "n_heads": pa.Column(int),
         "strength": pa.Column(float),
         "layer": pa.Column(int),
@@ -34,30 +47,52 @@ NUMBERS = pa.DataFrameSchema(
 )
 
 
-def numbers(results: Path, model: str, task: str) -> pd.DataFrame:
-    """What the page of one model and task draws, see `NUMBERS`."""
+def numbers(results: Path, model: str, task: str, controls: bool = False) -> pd.DataFrame:
+    """What the page of one model and task draws, see `NUMBERS`. controls: whether the study has them."""
     shots = read_shots(results, model, task)
     count, few_shot = recovery.baseline(shots)
-    frame = read_accuracy(results, model, task).assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
-    path, sweep = icl_path(model, task), sweep_path(model, task)
+    frame = read_accuracy(results, model, task).assign(control="", draw=0)
+    if controls:
+        frame = pd.concat([frame, read_control_accuracy(results, model, task)], ignore_index=True)
+    frame = frame.assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
+    frame = frame[[name for name in NUMBERS.columns if name != "sources"]]
+    path = icl_path(model, task)
     items = items_by_shots(results, path)
     lines = [source(role, path, {"shots": k}, items.loc[k]) for role, k in (("zero_shot", 0), ("few_shot", count))]
     return frame.assign(
-        sources=[
-            listed(source("accuracy", sweep, {axis: getattr(row, axis) for axis in AXES}, row.n), *lines)
-            for row in frame.itertuples()
-        ]
+        sources=[listed(source("accuracy", *_swept(model, task, row), row.n), *lines) for row in frame.itertuples()]
     )
 
 
-def draw(results: Path, model: str, task: str, stem: Path) -> None:
-    """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel."""
-    drawn = numbers(results, model, task)
+def _swept(model: str, task: str, row) -> tuple[str, dict]:
+    """The artefact that a vertex is of, and what selects its rows there."""
+    where = {axis: getattr(row, axis) for axis in AXES}
+    if not row.control:
+        return sweep_path(model, task), where
+    return controls_path(model, task), {"control": row.control, "draw": row.draw, **where}
+
+
+def best(drawn: pd.DataFrame) -> str:
+    """The largest accuracy of the whole grid, of the function vector and of each control: a sentence.
+
+    Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
+    """
+    largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
+    names = [f"{control.replace('_', ' ') or 'function vector'} {value:.2f}" for control, value in largest.items()]
+    return f"best of the grid: {', '.join(names)}"
+
+
+def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
+    """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
+
+    With `controls` each panel has theirs as thin grey lines, and the page says what the best of the grid is for each.
+    """
+    drawn = numbers(results, model, task, controls)
     label = read_model(results, model)["label"]
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
     items, shots = int(drawn["n"].max()), int(drawn["shots"].iloc[0])
     with style.applied():
-        figure, axes = _page(len(strengths), len(heads))
+        figure, axes = _page(len(strengths), len(heads), controls)
         panels = dict(list(drawn.groupby(["strength", "n_heads"])))
         for row, strength in zip(axes, strengths, strict=True):
             for panel, n_heads in zip(row, heads, strict=True):
@@ -70,20 +105,27 @@ def draw(results: Path, model: str, task: str, stem: Path) -> None:
         figure.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
         figure.supxlabel("layer that the function vector is added at", y=0.05 / height)
         figure.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
-        handles = [axes[0][0].plot([], [], **line)[0] for line in (FV, style.FEW_SHOT, style.ZERO_SHOT)]
+        lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
         names = ["function vector, zero-shot", f"no vector, {shots}-shot", "no vector, zero-shot"]
+        if controls:
+            lines, names = [*lines, CONTROL], [*names, "controls"]
+            figure.text(0.5, 1 - 0.56 / height, best(drawn), ha="center", va="center", fontsize=7.5)
+        handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
-        figure.legend(handles, names, **place, ncols=3, handlelength=2.2)
+        figure.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
         style.save(figure, drawn, NUMBERS, stem)
 
 
 FV = {"color": style.BLUE}
+CONTROL = {"color": "#A8A8A8", "linewidth": 0.7}
 
 
-def _page(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+def _page(rows: int, columns: int, controls: bool) -> tuple[Figure, np.ndarray]:
     """A page of equal panels with margins in inches: automatic layout takes seconds for 56 panels."""
-    width, height = max(4.4, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
-    left, right, bottom, top = 0.55, 0.3, 0.5, 0.75
+    # Controls need room for another entry of the legend, and for a line of text.
+    least, top = (5.6, 0.93) if controls else (4.4, 0.75)
+    width, height = max(least, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
+    left, right, bottom = 0.55, 0.3, 0.5
     page = Figure(figsize=(left + width + right, bottom + height + top))
     total = page.get_size_inches()
     edges = {"left": left / total[0], "right": 1 - right / total[0], "bottom": bottom / total[1]}
@@ -97,7 +139,10 @@ def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> No
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
     else:
-        panel.plot(setting["layer"], setting["accuracy"], **FV, marker="o" if len(setting) < 8 else None, markersize=3)
+        for _, line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+            panel.plot(line["layer"], line["accuracy"], **CONTROL)
+        own = setting[setting["control"] == ""]
+        panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)
     last = drawn["layer"].max()
     panel.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
     panel.set_yticklabels(["0", "0.5", "1"])

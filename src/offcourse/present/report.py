@@ -165,6 +165,7 @@ def _choose_sweeps(results: Path, pages: list[Mapping[str, Any]]) -> tuple[list,
 def _recovery(results: Path, page: Mapping[str, Any]) -> float:
     """Peak recovery (Eq. 7) from the numbers that the page draws."""
     drawn = read_parquet((results / page["svg"]).with_suffix(".parquet"), figure_sweep.NUMBERS)
+    drawn = drawn[drawn["control"] == ""]
     few_shot = drawn["few_shot"].iloc[0]
     return drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan")
 

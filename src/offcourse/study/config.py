@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
+from offcourse.artefacts import CONTROLS
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.pins import LOCK
 from offcourse.questions import questions_sha256
@@ -57,13 +58,17 @@ def _choice(*values: str) -> Any:
     return _leaf("one of " + ", ".join(values), lambda value: isinstance(value, str) and value in values)
 
 
-def _filled(values: list) -> list:
-    if not values:
-        raise _wrong("at least one entry")
+def _distinct(values: list) -> list:
     for value in values:
         if values.count(value) > 1:
             raise _wrong(f"distinct entries ({value!r} occurs twice)")
     return values
+
+
+def _filled(values: list) -> list:
+    if not values:
+        raise _wrong("at least one entry")
+    return _distinct(values)
 
 
 def _method(name: Any) -> str:
@@ -148,6 +153,7 @@ class FunctionVectors(_OnTasks):
     """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers.
 
     large: the grid of models above 27B parameters (None: the same).
+    controls: vectors that should do nothing, swept over the same grid; control_draws: how many of each random one.
     """
 
     shots: Positive = 10
@@ -156,6 +162,8 @@ class FunctionVectors(_OnTasks):
     strengths: Annotated[list[Strength], Filled] = [1.0, 4.0, 16.0]
     test_items: Positive = 50
     large: Grid | None = None
+    controls: Annotated[list[Annotated[str, _choice(*CONTROLS)]], AfterValidator(_distinct)] = []
+    control_draws: Positive = 1
 
 
 class TaskVectors(_OnTasks):
@@ -284,6 +292,11 @@ class Study(_Section):
             registry.task(name)
         for method in self.methods:
             self._check_scope(method)
+        if "other_task" in self.function_vectors.controls and len(self.tasks_of("function_vectors")) == 1:
+            raise OffcourseError(
+                "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
+                "function_vectors has one task. Add a task, or leave other_task out."
+            )
         for method in self.task_methods:
             for name in self.tasks_of(method):
                 word_list_sha256(registry.task(name), self.data, resources, method=method)

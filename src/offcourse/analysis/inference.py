@@ -1,0 +1,148 @@
+"""How sure a number is: intervals over items, models and tasks, corrected p-values, and what a maximum gives by luck.
+
+Wilson intervals of proportions and McNemar's test are in `analysis.truthfulness`, choosing on one half of the items and
+reporting on the other in `analysis.selection`. Random draws are keyed (`keyed.keyed_generator`), so a number does not
+change with what else a study has.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom, bootstrap
+from statsmodels.stats.multitest import multipletests
+
+from offcourse.analysis.recovery import SLACK
+from offcourse.errors import OffcourseError
+from offcourse.keyed import keyed_generator
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+SEED = 0
+# Numbers in one block of resamples, which bounds memory: 80 MB.
+_BLOCK = 10_000_000
+
+
+class Interval(NamedTuple):
+    """Ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+def over_items(values: np.ndarray, unit: str, statistic: Callable = np.mean, resamples: int = RESAMPLES) -> Interval:
+    """Percentile bootstrap over items, of a statistic of one number per item.
+
+    values: [items]; of paired numbers [items, k], whose rows are drawn together and which `statistic` gets as k arrays.
+    unit: what the items are of (a task or question set), the key of the draws: statistics of one unit, say of two
+    models, are resampled alike.
+    statistic: reduces the axis that it is given (`np.mean` and its like).
+    """
+    values = np.asarray(values, float)
+    columns = values.T if values.ndim == 2 else values[None]
+    if columns.shape[1] < 2:
+        raise OffcourseError(f"{unit}: an interval over items needs at least two of them, not {columns.shape[1]}.")
+    if (columns == columns[:, :1]).all():
+        # Every resample is the sample.
+        same = float(statistic(*columns, axis=-1))
+        return Interval(same, same)
+    generator = keyed_generator(SEED, unit, "bootstrap over items", columns.shape[1])
+    options = {"n_resamples": resamples, "confidence_level": LEVEL, "method": "percentile", "vectorized": True}
+    found = bootstrap(tuple(columns), statistic, paired=True, rng=generator, **options)
+    return Interval(*map(float, found.confidence_interval))
+
+
+def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESAMPLES) -> Interval:
+    """Bootstrap of a mean over model-task pairs, clustered by both: models and tasks are drawn, each on its own.
+
+    Pairs of one model, and of one task, are not independent; an interval that takes them so (Wilson) is too narrow.
+    Drawing both (the pigeonhole bootstrap, Owen 2007) is somewhat conservative. What differs between the items of a
+    pair is in its number already.
+    values: [models, tasks], a row per model and a column per task; NaN where a pair is missing. It is left out, as is a
+    resample that has none but missing ones.
+
+    Raises `OffcourseError` when there is no pair.
+    """
+    table = values.to_numpy(float)
+    known = ~np.isnan(table)
+    if not known.any():
+        raise OffcourseError(f"{unit}: there is no model-task pair to resample.")
+    generator = keyed_generator(SEED, unit, "bootstrap over models and tasks", table.size)
+    rows, columns = (
+        generator.multinomial(size, np.full(size, 1 / size), size=resamples).astype(float) for size in table.shape
+    )
+    total = np.einsum("rm,mt,rt->r", rows, np.where(known, table, 0.0), columns, optimize=True)
+    weight = np.einsum("rm,mt,rt->r", rows, known.astype(float), columns, optimize=True)
+    means = total[weight > 0] / weight[weight > 0]
+    return Interval(*map(float, np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values that may each be compared with 0.05, however the tests depend."""
+    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+
+
+class Maximum(NamedTuple):
+    """What the best of a grid has by luck: its mean, its 95 % quantile, and how probable the one found is.
+
+    p: probability of a maximum that is at least as large as the one that was found.
+    """
+
+    mean: float
+    high: float
+    p: float
+
+
+def largest_of_independent(accuracy: float, items: int, settings: int, found: float) -> Maximum:
+    """The largest accuracy of many settings that each hit every item with the same probability. Exact.
+
+    The largest of k independent binomial counts is at most x with probability F(x)^k. Settings of a real grid agree
+    with each other, so theirs is smaller: see `largest_by_swapping`.
+
+    accuracy: of the model without steering. found: the maximum that was found, of `settings` settings.
+    """
+    counts = np.arange(items + 1)
+    at_most = binom.cdf(counts, items, accuracy) ** settings
+    mean = float((1 - at_most[:-1]).sum() / items)
+    high = float(counts[np.searchsorted(at_most, LEVEL)] / items)
+    below = int(np.ceil(found * items - SLACK)) - 1
+    if below < 0:
+        return Maximum(mean, high, 1.0)
+    # 1 - F^k, without the cancellation where F is nearly 1.
+    return Maximum(mean, high, float(-np.expm1(settings * np.log1p(-binom.sf(below, items, accuracy)))))
+
+
+def largest_by_swapping(base: np.ndarray, hits: np.ndarray, unit: str, resamples: int = RESAMPLES) -> Maximum:
+    """The largest gain of a grid over the model without steering, when steering does nothing; by permutation.
+
+    If it does nothing, an item's hit without steering might as well be its hit with it. So the two are swapped, by the
+    toss of a coin per item that is the same for all settings: what settings have in common stays (Westfall and Young
+    1993). The p-value counts the grid as found among the resamples, and is valid for any dependence of the settings.
+
+    base: [items], hits without steering. hits: [settings, items]. Gains are differences in accuracy.
+    """
+    base, hits = np.asarray(base, float), np.asarray(hits, float)
+    if base.shape != hits.shape[1:]:
+        raise OffcourseError(f"{unit}: {len(base)} items without steering do not pair with {hits.shape[1]} with it.")
+    items = len(base)
+    gains = hits - base
+    found = gains.sum(1).max()
+    generator = keyed_generator(SEED, unit, "swaps", items)
+    signs = generator.choice((-1.0, 1.0), size=(resamples, items))
+    step = max(1, _BLOCK // len(gains))
+    largest = np.concatenate([(signs[i : i + step] @ gains.T).max(1) for i in range(0, resamples, step)])
+    p = (1 + (largest >= found - SLACK).sum()) / (1 + resamples)
+    return Maximum(float(largest.mean() / items), float(np.quantile(largest, LEVEL) / items), float(p))
+
+
+def pairs_by_luck(pairs: pd.DataFrame, quantile: float) -> float:
+    """How many model-task pairs reach a share of few-shot accuracy by luck alone, in expectation (Table 3).
+
+    Each setting and layer then has the accuracy without steering, independently: see `largest_of_independent`.
+    pairs: columns `zero_shot`, `few_shot` (accuracies), `items` and `settings` (of the sweep, layers included).
+    """
+    return sum(
+        largest_of_independent(pair.zero_shot, pair.items, pair.settings, quantile * pair.few_shot).p
+        for pair in pairs.itertuples()
+    )

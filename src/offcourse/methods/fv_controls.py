@@ -1,0 +1,91 @@
+"""Step `fv_controls`: the sweep of Eq. 5 with vectors that should do nothing, as a null for the sweep of `fv_sweep`.
+
+random_direction  a random direction, as long as the function vector of that number of heads
+random_heads      the vector of as many heads, drawn at random (Eq. 3)
+shuffled_labels   the vector of the chosen heads, from their outputs on prompts whose labels are shuffled
+other_task        the function vector of another task: the next one of the study
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from offcourse import artefacts
+from offcourse.keyed import keyed_generator
+from offcourse.methods.function_vectors import function_vector, rank_heads
+from offcourse.methods.fv_sweep import sweep
+from offcourse.models.architectures import architecture
+from offcourse.models.weights import output_projections
+from offcourse.registry import Task
+
+SEED = 0
+
+
+def compute(job, task: Task) -> pd.DataFrame:
+    """One row per control, draw, n_heads, strength, layer and item, under `artefacts.FV_CONTROLS`.
+
+    Of the two random controls there are `control_draws` draws, of the others one. A number of heads that the sweep
+    left out is left out here.
+    """
+    counts = sorted(int(name.removeprefix("n_heads=")) for name in job.tensors("function_vectors", task))
+    strengths, dtype = job.parameters["strengths"], job.engine.model.module.dtype
+    made = list(vectors(job, task, counts))
+    keys = [(control, draw, k, strength) for control, draw, _ in made for k in counts for strength in strengths]
+    # As in the sweep, a vector is cast to the model's dtype before it is multiplied by the strength.
+    edits = torch.stack([strength * mine[k].to(dtype) for _, _, mine in made for k in counts for strength in strengths])
+    prompts = job.prompts(task, "query")
+    items = tqdm(prompts.itertuples(), desc=f"controls {task.name}", total=len(prompts), leave=False, disable=None)
+    hits = torch.stack([sweep(job.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
+    sizes = [range(len(keys)), range(hits.shape[1]), prompts["index"].tolist()]
+    axes = pd.MultiIndex.from_product(sizes, names=["edit", "layer", "item"]).to_frame(index=False)
+    named = pd.DataFrame(keys, columns=["control", "draw", "n_heads", "strength"]).iloc[axes.pop("edit")]
+    frame = pd.concat([named.reset_index(drop=True), axes], axis=1)
+    return frame.assign(hit=hits.permute(2, 1, 0).reshape(-1).numpy())
+
+
+def vectors(job, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict[int, torch.Tensor]]]:
+    """(control, draw, the vector of each number of heads: [width] float32), of every control that the study asks for.
+
+    Draws are keyed by task, control and draw; of one draw, fewer heads are the first of more.
+    """
+    means = job.tensors("head_means", task)["mean"]
+    own = job.tensors("function_vectors", task)
+    for control in job.parameters["controls"]:
+        random = control.startswith("random")
+        for draw in range(job.parameters["control_draws"] if random else 1):
+            generator = keyed_generator(SEED, task.name, control, draw)
+            if control == "random_direction":
+                width = own[f"n_heads={counts[0]}"].shape[0]
+                direction = torch.from_numpy(generator.standard_normal(width)).float()
+                direction /= direction.norm()
+                yield control, draw, {k: direction * own[f"n_heads={k}"].norm() for k in counts}
+            elif control == "random_heads":
+                layers, heads = means.shape[:2]
+                drawn = [divmod(int(place), heads) for place in generator.permutation(layers * heads)[: max(counts)]]
+                yield control, draw, _of_heads(job, means, drawn, counts)
+            elif control == "shuffled_labels":
+                ranking = rank_heads(artefacts.read_parquet(job.input("cie", task), artefacts.CIE))
+                yield control, draw, _of_heads(job, shuffled_means(job, task), ranking[: max(counts)], counts)
+            else:
+                other = job.tensors("function_vectors", job.next_task(task))
+                yield control, draw, {k: other[f"n_heads={k}"] for k in counts}
+
+
+def shuffled_means(job, task: Task) -> torch.Tensor:
+    """Mean output of every head over the prompts with shuffled labels: [layers, heads, head_dim] float32.
+
+    It is read as many tokens before the end as in the prompts with true labels (`head_read_position`).
+    """
+    true, shuffled = job.prompts(task, "head_mean"), job.prompts(task, "cie")
+    [before_end] = {len(prompt.token_ids) - prompt.read_position for prompt in true.itertuples()}
+    positions = [len(ids) - before_end for ids in shuffled["token_ids"]]
+    return job.engine.capture_heads(list(shuffled["token_ids"]), positions).mean(0)
+
+
+def _of_heads(job, means: torch.Tensor, heads: list[tuple[int, int]], counts: list[int]) -> dict[int, torch.Tensor]:
+    row = architecture(job.registry.model(job.model).architecture)
+    projections = output_projections(job.folder, row, {layer for layer, _ in heads})
+    with_bias = job.parameters["fv_output_bias"] == "per_head"
+    return {k: function_vector(means, heads[:k], projections, with_bias) for k in counts}

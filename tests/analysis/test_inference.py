@@ -1,0 +1,214 @@
+"""Intervals, corrections and maxima by luck against slow loops, exact enumeration and what they are for."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offcourse.analysis import inference as i
+from offcourse.analysis.recovery import reaches
+from offcourse.errors import OffcourseError
+from offcourse.keyed import keyed_generator
+
+
+def binomial(k: int, n: int, p: float) -> float:
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+
+# Over items.
+
+
+def test_over_items_is_the_percentile_bootstrap_of_a_plain_loop():
+    values = np.random.default_rng(0).random(20)
+    random = np.random.default_rng(1)
+    means = [np.mean([values[random.integers(20)] for _ in range(20)]) for _ in range(4000)]
+    found = i.over_items(values, "antonym")
+    assert found == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.01)
+
+
+def test_over_items_of_a_proportion_is_that_of_the_binomial_distribution():
+    found = i.over_items([1.0] * 30 + [0.0] * 70, "antonym")
+    cumulated = np.cumsum([binomial(k, 100, 0.3) for k in range(101)])
+    assert found == pytest.approx(tuple(np.searchsorted(cumulated, [0.025, 0.975]) / 100), abs=0.01)
+
+
+def test_pairs_are_drawn_together():
+    """A recovery, the ratio of two means, of items that are hit either in both ways or in none."""
+    hits = np.repeat([[1.0, 2.0], [0.0, 0.0]], 25, axis=0)
+    ratio = lambda steered, few_shot, axis: steered.mean(axis) / few_shot.mean(axis)  # noqa: E731
+    assert i.over_items(hits, "antonym", ratio) == pytest.approx((0.5, 0.5))
+
+
+def test_draws_depend_on_the_unit_and_its_size_alone():
+    values = np.random.default_rng(0).random(30)
+    assert i.over_items(values, "antonym") == i.over_items(values, "antonym")
+    assert i.over_items(values, "antonym") != i.over_items(values, "present-past")
+    shifted = i.over_items(values + 1, "antonym")
+    assert np.subtract(shifted, 1) == pytest.approx(i.over_items(values, "antonym"))
+
+
+def test_items_that_are_all_alike_have_no_width_and_one_item_no_interval():
+    assert i.over_items([1.0, 1.0, 1.0], "antonym") == (1.0, 1.0)
+    with pytest.raises(OffcourseError, match="antonym.*at least two"):
+        i.over_items([1.0], "antonym")
+
+
+# Over models and tasks.
+
+
+def slow_pigeonhole(table: np.ndarray, random, resamples: int) -> list[float]:
+    models, tasks = table.shape
+    means = []
+    for _ in range(resamples):
+        rows, columns = random.integers(models, size=models), random.integers(tasks, size=tasks)
+        drawn = [table[row, column] for row in rows for column in columns if not np.isnan(table[row, column])]
+        if drawn:
+            means.append(sum(drawn) / len(drawn))
+    return means
+
+
+@pytest.mark.parametrize("missing", [0, 9])
+def test_over_models_and_tasks_equals_the_plain_loop(missing):
+    random = np.random.default_rng(3)
+    table = random.random((6, 4))
+    table.flat[random.choice(24, missing, replace=False)] = np.nan
+    slow = np.quantile(slow_pigeonhole(table, random, 5000), [0.025, 0.975])
+    assert i.over_models_and_tasks(pd.DataFrame(table), "share") == pytest.approx(slow, abs=0.015)
+
+
+def test_it_covers_where_pairs_of_a_model_are_alike_and_wilson_does_not():
+    """Models that either recover everything or nothing: as many independent numbers as models, not as pairs."""
+    inside, narrow = 0, 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        table = np.repeat(random.random((12, 1)) < 0.5, 9, axis=1).astype(float)
+        low, high = i.over_models_and_tasks(pd.DataFrame(table), f"share {seed}", resamples=1000)
+        inside += low <= 0.5 <= high
+        narrow += abs(table.mean() - 0.5) <= 1.96 * math.sqrt(0.25 / table.size)
+    assert inside >= 52 and narrow <= 40
+
+
+def test_there_must_be_a_pair():
+    with pytest.raises(OffcourseError, match="no model-task pair"):
+        i.over_models_and_tasks(pd.DataFrame([[np.nan]]), "share")
+
+
+# Corrections.
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_equals_its_definition(p_values):
+    found, largest = i.holm(p_values), 0.0
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, at in enumerate(order):
+        largest = max(largest, (len(p_values) - rank) * p_values[at])
+        assert found[at] == pytest.approx(min(1.0, largest))
+
+
+# Maxima by luck.
+
+
+@given(st.floats(0, 1), st.integers(1, 4), st.integers(1, 3), st.integers(0, 4))
+@settings(deadline=None)
+def test_the_largest_of_independent_settings_equals_enumeration(accuracy, items, grid, count):
+    found = min(count, items) / items
+    mean, p = 0.0, 0.0
+    distribution = dict.fromkeys(range(items + 1), 0.0)
+    for counts in itertools.product(range(items + 1), repeat=grid):
+        probability = math.prod(binomial(k, items, accuracy) for k in counts)
+        mean += probability * max(counts) / items
+        p += probability * (max(counts) / items >= found)
+        distribution[max(counts)] += probability
+    luck = i.largest_of_independent(accuracy, items, grid, found)
+    assert luck.mean == pytest.approx(mean, abs=1e-9) and luck.p == pytest.approx(p, abs=1e-9)
+    below = sum(share for k, share in distribution.items() if k / items < luck.high)
+    assert below <= 0.95 + 1e-9
+    assert below + distribution[round(luck.high * items)] >= 0.95 - 1e-9
+
+
+def test_the_study_s_grid_by_luck():
+    """56 settings x 32 layers on 50 items, from one correct answer in ten: the best of them has about three in ten."""
+    luck = i.largest_of_independent(0.1, 50, 56 * 32, 0.5)
+    random = np.random.default_rng(0)
+    drawn = random.binomial(50, 0.1, size=(2000, 56 * 32)).max(1) / 50
+    assert luck.mean == pytest.approx(drawn.mean(), abs=0.003) and 0.26 < luck.mean < 0.3
+    assert luck.high == pytest.approx(np.quantile(drawn, 0.95), abs=0.021)
+    assert 0 < luck.p < 1e-8
+
+
+def test_what_was_found_is_met_as_the_table_meets_it():
+    """18 of 50 reach 0.9 of 20 of 50, though 0.9 * 0.4 > 0.36 in binary floating point."""
+    assert reaches(0.36, 0.9, 0.4)
+    at_least = sum(binomial(k, 50, 0.3) for k in range(18, 51))
+    assert i.largest_of_independent(0.3, 50, 1, 0.9 * 0.4).p == pytest.approx(at_least)
+
+
+def slow_swaps(base: np.ndarray, hits: np.ndarray) -> list[float]:
+    """The largest gain under every one of the 2^items swaps, setting by setting."""
+    largest = []
+    for swap in itertools.product((False, True), repeat=len(base)):
+        gains = []
+        for setting in hits:
+            without, steered = base.copy(), setting.copy()
+            for item, swapped in enumerate(swap):
+                if swapped:
+                    without[item], steered[item] = steered[item], without[item]
+            gains.append(steered.mean() - without.mean())
+        largest.append(max(gains))
+    return largest
+
+
+def test_swapping_equals_every_swap_one_by_one():
+    random = np.random.default_rng(2)
+    base, hits = random.random(8) < 0.4, random.random((5, 8)) < 0.6
+    every = np.array(slow_swaps(base.astype(float), hits.astype(float)))
+    found = (hits.astype(float) - base).mean(1).max()
+    luck = i.largest_by_swapping(base, hits, "antonym")
+    assert luck.mean == pytest.approx(every.mean(), abs=0.01)
+    assert luck.p == pytest.approx((every >= found - 1e-9).mean(), abs=0.02)
+
+
+def test_swapping_is_the_same_in_blocks(monkeypatch):
+    random = np.random.default_rng(2)
+    base, hits = random.random(50) < 0.4, random.random((40, 50)) < 0.45
+    whole = i.largest_by_swapping(base, hits, "antonym")
+    monkeypatch.setattr(i, "_BLOCK", 40 * 7)
+    assert i.largest_by_swapping(base, hits, "antonym") == whole
+
+
+def test_swapping_rejects_a_true_null_rarely_and_a_better_setting_surely():
+    """200 settings that share their items' difficulty with the model without steering."""
+    rejected = 0
+    for seed in range(40):
+        random = keyed_generator(0, "null", "test", seed)
+        skill = random.random(50)
+        base, hits = random.random(50) < skill, random.random((200, 50)) < skill
+        rejected += i.largest_by_swapping(base, hits, f"null {seed}", resamples=500).p <= 0.05
+    assert rejected <= 6
+    hits[17] = True
+    assert i.largest_by_swapping(base, hits, "better", resamples=500).p < 0.01
+
+
+def test_settings_that_agree_have_less_luck_than_independent_ones():
+    random = np.random.default_rng(0)
+    base, one = random.random(50) < 0.3, random.random(50) < 0.3
+    same = i.largest_by_swapping(base, np.repeat(one[None], 500, axis=0), "same")
+    other = i.largest_by_swapping(base, random.random((500, 50)) < 0.3, "other")
+    assert same.mean < 0.1 * other.mean
+
+
+def test_items_must_pair():
+    with pytest.raises(OffcourseError, match="antonym: 3 items without steering"):
+        i.largest_by_swapping(np.zeros(3), np.zeros((2, 4)), "antonym")
+
+
+def test_pairs_by_luck_counts_them_one_by_one():
+    pairs = pd.DataFrame({"zero_shot": [0.0, 0.2], "few_shot": [0.5, 0.5], "items": [50, 42], "settings": [100, 100]})
+    expected = 1 - sum(binomial(k, 42, 0.2) for k in range(16)) ** 100  # 0.75 of 0.5 is 15.75 of 42
+    assert i.pairs_by_luck(pairs, 0.75) == pytest.approx(expected)
+    # An accuracy of 0 is reached by anything, as in Table 3.
+    assert i.pairs_by_luck(pairs.assign(few_shot=0.0), 0.5) == 2

@@ -1,0 +1,198 @@
+"""Controls of function vectors on a tiny random model: their vectors one by one, and the plain sweep with them."""
+
+import dataclasses
+
+import oracles
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from offcourse import artefacts
+from offcourse.errors import OffcourseError
+from offcourse.jobs.plan import work
+from offcourse.jobs.run import Job, run_step
+from offcourse.jobs.status import step_reasons
+from offcourse.jobs.steps import STEPS, steps_of
+from offcourse.keyed import keyed_generator
+from offcourse.layout import Layout
+from offcourse.methods.fv_controls import shuffled_means, vectors
+from offcourse.models.fetch import prepare
+from offcourse.models.load import load
+from offcourse.provenance.records import read_record
+from offcourse.registry import Registry
+from offcourse.study.config import load_study
+
+TASKS = ["present-past", "antonym", "country-capital"]
+TASK = TASKS[0]
+SETTINGS = {"shots": 2, "trials": 3, "n_heads": [7, 2], "strengths": [40, 6], "test_items": 6}
+SETTINGS |= {"controls": list(artefacts.CONTROLS), "control_draws": 2}
+DRAWS = [("random_direction", 0), ("random_direction", 1), ("random_heads", 0), ("random_heads", 1)]
+DRAWS += [("shuffled_labels", 0), ("other_task", 0)]
+
+
+class Made:
+    """The steps up to the controls, on a GPT-NeoX model: its attention output has biases."""
+
+    def __init__(self, folder):
+        registry = Registry.load()
+        row = dataclasses.replace(registry.model("tiny-llama"), name="tiny", repo="GPTNeoX", architecture="GPTNeoX")
+        self.registry, self.layout = dataclasses.replace(registry, models={"tiny": row}), Layout("one", folder)
+        self.study = load_study({"study": "one", "models": ["tiny"], "tasks": TASKS, "function_vectors": SETTINGS})
+        prepare(row, self.registry, self.layout.model_folder("tiny"), self.layout.downloads)
+        self.model = load(self.layout.model_folder("tiny"), "GPTNeoX", "float32")
+        for step in ("prompts", "head_means", "cie", "function_vectors"):
+            run_step(step, self.study, self.registry, self.layout, "tiny", threads=1)
+        task = self.registry.task(TASK)
+        job = Job(STEPS["fv_controls"], self.study, self.registry, self.layout, "tiny", 1)
+        self.vectors = {(control, draw): made for control, draw, made in vectors(job, task, [2, 7])}
+        # A random model never says the answer, so that of an item is what it says under one of the settings.
+        frame = artefacts.read_parquet(self.path("prompts"), artefacts.PROMPTS)
+        for prompt in frame[frame["kind"] == "query"].itertuples():
+            control = DRAWS[(5 * prompt.index + 1) % len(DRAWS)]
+            edit = 40 * self.vectors[control][(2, 7)[prompt.index % 2]]
+            said = oracles.residual_edited(self.model, prompt.token_ids, prompt.index % 4, edit).argmax()
+            frame.loc[prompt.Index, "target_id"] = int(said)
+        artefacts.write_parquet(self.path("prompts"), frame, artefacts.PROMPTS)
+        self.prompts = frame
+        run_step("fv_controls", self.study, self.registry, self.layout, "tiny", threads=1)
+
+    def path(self, step: str, task: str = TASK):
+        return self.layout.artefact(step, STEPS[step].suffix, "tiny", task)
+
+    def of_heads(self, means: torch.Tensor, heads: list[tuple[int, int]]) -> torch.Tensor:
+        """A call of the projection per head, which adds the bias once per head, as published."""
+        total = torch.zeros(self.model.width)
+        for layer, head in heads:
+            slots = torch.zeros(means.shape[1:])
+            slots[head] = means[layer, head]
+            with torch.inference_mode():
+                total += self.model.projections[layer](slots.flatten())
+        return total
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return Made(tmp_path_factory.mktemp("study"))
+
+
+def test_random_directions_are_as_long_as_the_vector(made):
+    own = load_file(made.path("function_vectors"))
+    for k in (2, 7):
+        pair = [made.vectors["random_direction", draw][k] for draw in (0, 1)]
+        for vector in pair:
+            assert float(vector.norm()) == pytest.approx(float(own[f"n_heads={k}"].norm()), rel=1e-5)
+        assert not torch.allclose(*pair)
+
+
+def test_random_heads_are_drawn_by_key_and_summed_as_chosen_ones_are(made):
+    means = load_file(made.path("head_means"))["mean"]
+    layers, heads = means.shape[:2]
+    for draw in (0, 1):
+        order = keyed_generator(0, TASK, "random_heads", draw).permutation(layers * heads)
+        drawn = [(place // heads, place % heads) for place in order.tolist()]
+        assert len(set(drawn)) == layers * heads
+        for k in (2, 7):
+            torch.testing.assert_close(
+                made.vectors["random_heads", draw][k], made.of_heads(means, drawn[:k]), rtol=1e-4, atol=1e-5
+            )
+
+
+def test_shuffled_labels_take_the_chosen_heads_on_the_prompts_with_shuffled_labels(made):
+    shuffled = made.prompts[made.prompts["kind"] == "cie"]
+    # This tokenizer adds a BOS token, so heads are read one token early, as published.
+    means = torch.stack([oracles.head_outputs(made.model, ids, len(ids) - 2) for ids in shuffled["token_ids"]]).mean(0)
+    effects = artefacts.read_parquet(made.path("cie"), artefacts.CIE).groupby(["layer", "head"])["effect"].mean()
+    chosen = effects.sort_values(ascending=False, kind="stable").index
+    for k in (2, 7):
+        torch.testing.assert_close(
+            made.vectors["shuffled_labels", 0][k], made.of_heads(means, chosen[:k]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_the_other_task_is_the_next_one(made):
+    theirs = load_file(made.path("function_vectors", "antonym"))
+    for k in (2, 7):
+        assert torch.equal(made.vectors["other_task", 0][k], theirs[f"n_heads={k}"])
+    assert [STEPS["fv_controls"].next_unit(made.study, task) for task in TASKS] == [*TASKS[1:], TASKS[0]]
+
+
+def test_the_sweep_is_the_plain_one_with_these_vectors(made):
+    frame = artefacts.read_parquet(made.path("fv_controls"), artefacts.FV_CONTROLS)
+    found = frame.set_index([name for name in frame.columns if name != "hit"])["hit"]
+    expected = {}
+    for control, draw in DRAWS:
+        for k in (2, 7):
+            for strength in (6.0, 40.0):
+                edit = strength * made.vectors[control, draw][k]
+                for layer in range(4):
+                    for prompt in made.prompts[made.prompts["kind"] == "query"].itertuples():
+                        said = oracles.residual_edited(made.model, prompt.token_ids, layer, edit).argmax()
+                        key = (control, draw, k, strength, layer, prompt.index)
+                        expected[key] = int(said) == prompt.target_id
+    assert found.to_dict() == expected
+    assert len({tuple(found.xs(key, level=["control", "draw"])) for key in DRAWS}) == len(DRAWS)
+
+
+def test_a_record_names_the_vector_that_was_borrowed_and_is_stale_with_it(made):
+    record = read_record(made.layout.record("fv_controls", "tiny", TASK))
+    assert any(path.endswith("function_vectors/antonym.safetensors") for path in record["inputs"])
+    asked = (STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", TASK)
+    assert step_reasons(*asked) == []
+    path = made.path("function_vectors", "antonym")
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + b" ")
+        assert "function_vectors of antonym" in " ".join(step_reasons(*asked))
+    finally:
+        path.write_bytes(before)
+
+
+def test_heads_are_read_where_the_true_prompts_are_read(made):
+    """Under `head_read_position: last` that is the last token."""
+    frame = made.prompts.copy()
+    frame["read_position"] = frame["token_ids"].map(len) - 1
+
+    class AtTheEnd:
+        engine = Job(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1).engine
+
+        def prompts(self, task, kind):
+            return frame[frame["kind"] == kind].reset_index(drop=True)
+
+    shuffled = frame[frame["kind"] == "cie"]["token_ids"]
+    expected = torch.stack([oracles.head_outputs(made.model, ids, len(ids) - 1) for ids in shuffled]).mean(0)
+    torch.testing.assert_close(shuffled_means(AtTheEnd(), made.registry.task(TASK)), expected, rtol=1e-4, atol=1e-5)
+
+
+def study(**function_vectors):
+    return load_study({"study": "s", "models": ["tiny-llama"], "tasks": TASKS, "function_vectors": function_vectors})
+
+
+def test_the_step_runs_when_it_is_asked_for_and_reads_no_more_than_it_needs():
+    assert "fv_controls" not in steps_of(study())
+    asked = study(controls=["random_heads"])
+    step = steps_of(asked)["fv_controls"]
+    assert set(step.upstream(asked, TASK)) == set(step.inputs)
+    borrowed = step.upstream(study(controls=["other_task"]), TASK)
+    assert borrowed["function_vectors of antonym"] == ("function_vectors", "antonym")
+
+
+def test_the_plan_counts_every_draw():
+    model = Registry.load().model("tiny-llama")
+    one, five = study(controls=["random_heads"]), study(controls=["random_heads", "other_task"], control_draws=4)
+    sweep = work("fv_sweep", one, model, None)
+    assert work("fv_controls", one, model, None) == sweep
+    rows = [work("fv_controls", each, model, None).unembedded - 50 for each in (one, five)]
+    assert rows[1] == 5 * rows[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"controls": ["random"]}, r"controls\[0\]: expected one of random_direction, random_heads"),
+        ({"controls": ["other_task", "other_task"]}, "distinct entries"),
+        ({"controls": ["other_task"], "tasks": ["antonym"]}, "other_task needs a second task"),
+    ],
+)
+def test_wrong_controls_are_refused(settings, said):
+    with pytest.raises(OffcourseError, match=said):
+        study(**settings).check(Registry.load())

@@ -1,0 +1,60 @@
+"""A study with controls of function vectors, through the whole graph: rule, records, figure and audit."""
+
+import pandas as pd
+import pytest
+import yaml
+from lab import SMOKE, Lab
+
+from offcourse import artefacts
+from offcourse.analysis.cells import recompute_point
+
+CONTROLS = ["random_direction", "other_task"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controls")
+    study = yaml.safe_load(SMOKE.read_text()) | {"methods": ["function_vectors"]}
+    study["function_vectors"] |= {"controls": CONTROLS, "control_draws": 2}
+    configfile = folder / "controls.yaml"
+    configfile.write_text(yaml.safe_dump(study))
+    lab = Lab(folder, configfile)
+    done = lab.snakemake()
+    assert done.returncode == 0, done.stderr
+    return lab
+
+
+def test_the_step_is_made_fresh_and_audited_with_the_vector_it_borrows(lab):
+    for task in ("antonym", "present-past"):
+        path = lab.results / "tiny-llama" / "fv_controls" / f"{task}.parquet"
+        controls = artefacts.read_parquet(path, artefacts.FV_CONTROLS)
+        draws = controls.groupby(["control", "draw"], sort=False).size()
+        # Two numbers of heads, two strengths, five items, and the layers of the tiny model.
+        assert list(draws.index) == [("random_direction", 0), ("random_direction", 1), ("other_task", 0)]
+        assert set(draws) == {2 * 2 * 5 * controls["layer"].nunique()}
+    assert lab.status() == (0, {})
+    audited = lab.offcourse("audit", "--all")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    other = lab.results / "tiny-llama" / "function_vectors" / "present-past.safetensors"
+    chain = lab.offcourse("audit", "figure17/tiny-llama_antonym", "--json").stdout
+    assert other.relative_to(lab.folder).as_posix() in chain
+
+
+def test_the_page_draws_them_and_a_point_leads_back(lab):
+    numbers = pd.read_parquet(lab.results / "figures" / "figure17" / "tiny-llama_antonym.parquet")
+    assert set(numbers["control"]) == {"", *CONTROLS}
+    for point in numbers[numbers["layer"] == 1].to_dict("records"):
+        assert recompute_point(lab.results, point, "accuracy") == point["accuracy"]
+    row = "control=other_task n_heads=2 strength=4 layer=1"
+    done = lab.offcourse("audit", "figure17/tiny-llama_antonym", "--row", row, "--column", "accuracy")
+    assert done.returncode == 0 and "fv_controls/antonym.parquet" in done.stdout, done.stdout + done.stderr
+
+
+def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
+    """The page is drawn again, and the report, the crate; no step."""
+    study = yaml.safe_load(lab.configfile.read_text())
+    study["function_vectors"]["controls"] = []
+    plain = lab.folder / "plain.yaml"
+    plain.write_text(yaml.safe_dump(study))
+    rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
+    assert rules == {"figure_sweep", "report", "ro_crate"}
