@@ -21,10 +21,8 @@ from offcourse.engine.contrast import Contrast, contrast
 from offcourse.engine.forest import shared_beginning
 from offcourse.errors import OffcourseError
 from offcourse.questions import Question, evaluated, prompt_text
-from offcourse.registry import RESOURCES, QuestionSet, is_large
+from offcourse.registry import BUCKETS, RESOURCES, QuestionSet, is_large
 
-# Percentages of depth. The study cut its large models into four parts, and the small ones as overlapping.
-BUCKETS = {"small": ("0-50", "25-75", "50-100", "0-100"), "large": ("0-25", "25-50", "50-75", "75-100")}
 MASKED_SCORE = -1000.0
 
 
