@@ -27,8 +27,8 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise OffcourseError(
-                f"{self._name} is a pickle that asks for {module}.{name}. Only numpy arrays and numbers are read, since "
-                "anything else could run code. It is not the authors' file; delete it and fetch it anew."
+                f"{self._name} is a pickle that asks for {module}.{name}. Only numpy arrays and numbers are "
+                "read, since anything else could run code. It is not the authors' file; delete it and fetch it anew."
             )
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 

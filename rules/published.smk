@@ -1,0 +1,78 @@
+# The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
+from offcourse.jobs.published import NAME, TARGETS, Release
+from offcourse.published.archive import fetched
+
+RELEASE = Release(Layout(NAME))
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
+
+
+def published_code(group):
+    """Digest of the code behind a group and of its script."""
+    return f"{fingerprint(TARGETS[group])} {script_digest(f'published_{group}')}"
+
+
+rule published_store:
+    input:
+        *PUBLISHED_FILES.values(),
+
+
+rule fetch_release:
+    output:
+        fetched(LAYOUT.downloads),
+    log:
+        f"results/{NAME}/logs/fetch_release.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        manifest=sha256(CHECKOUT / "resources" / "release-manifest.tsv"),
+    script:
+        "../workflow/scripts/fetch_release.py"
+
+
+rule published_function_vectors:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["function_vectors"],
+    log:
+        f"results/{NAME}/logs/published_function_vectors.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=published_code("function_vectors"),
+    script:
+        "../workflow/scripts/published_function_vectors.py"
+
+
+rule published_task_vectors:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["task_vectors"],
+    log:
+        f"results/{NAME}/logs/published_task_vectors.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=published_code("task_vectors"),
+    script:
+        "../workflow/scripts/published_task_vectors.py"
+
+
+rule published_dola:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["dola"],
+    log:
+        f"results/{NAME}/logs/published_dola.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=published_code("dola"),
+    script:
+        "../workflow/scripts/published_dola.py"
