@@ -49,7 +49,7 @@ bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
 published: $(INSTALLED) ## the authors' released results as artefacts below results/published
-	@$(SNAKEMAKE) --configfile $(CONFIG) published_store
+	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published_store
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py

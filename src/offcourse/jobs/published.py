@@ -96,6 +96,11 @@ class Release:
         rows = self.registry.questions.values()
         return next(row for row in rows if row.release.startswith(QUESTION_FOLDERS[kind]))
 
+    @property
+    def listed(self) -> Path:
+        """The list of pages: calibration, the (0-shot, 5-shot) counts that a page alone allows, settings not drawn."""
+        return self.layout.results / "digitised.json"
+
     def sweep_tasks(self, name: str) -> list:
         """The tasks that there are pages of for a model."""
         tasks = self.registry.tasks.values()
@@ -138,8 +143,9 @@ class Release:
                     yield step, folder, task.name
 
     def outputs(self, group: str) -> list[Path]:
-        """The files of a group, a table and its record each."""
-        return [
+        """The files of a group: a table and its record each, and of the pages a list of how each was read."""
+        listed = [self.listed] if group == "function_vectors" else []
+        return listed + [
             path
             for step, model, unit in self.contents(group)
             for path in (self.layout.artefact(step, ".parquet", model, unit), self.layout.record(step, model, unit))
@@ -189,8 +195,8 @@ def _dola(release: Release, name: str) -> Iterator[Made]:
 _CONVERT = {"function_vectors": _function_vectors, "task_vectors": _task_vectors, "dola": _dola}
 
 
-def _convert(group: str, layout: Layout, rule: str, name: str) -> list[str]:
-    """Write the tables of one model and their records; returns a line for each that has something to be said."""
+def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
+    """Write the tables of one model and their records; returns what is said of each page."""
     release, watch, said = Release(layout), Stopwatch(), []
     code, script = code_behind(TARGETS[group]), script_digest(rule)
     settle(code["modules"])
@@ -213,8 +219,8 @@ def _convert(group: str, layout: Layout, rule: str, name: str) -> list[str]:
             "made": watch.made(),
         }
         write_record(layout.record(made.step, folder, made.unit), record)
-        if made.notes.get("calibration") in ("means", "open") or made.notes.get("missing"):
-            said.append(f"{target}: calibration {made.notes['calibration']}, missing {made.notes['missing']}")
+        if made.step == "fv_sweep":
+            said.append({"model": folder, "task": made.unit, **made.notes})
     return said
 
 
@@ -223,7 +229,11 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
 
     Raises `OffcourseError` for a released file that is missing, altered, or of another shape.
     """
-    names = Release(layout).names(group)
+    release, pages = Release(layout), []
+    names = release.names(group)
     with ProcessPoolExecutor(max_workers=threads) as pool:
         for name, said in zip(names, pool.map(partial(_convert, group, layout, rule), names), strict=True):
-            print("\n".join([f"{group} {name}", *said]), file=sys.stderr, flush=True)
+            print(f"{group} {name}", file=sys.stderr, flush=True)
+            pages += said
+    if group == "function_vectors":
+        artefacts.write_json(release.listed, pages)
