@@ -1,14 +1,9 @@
 # The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
-from offcourse.jobs.published import NAME, TARGETS, Release
+from offcourse.jobs.published import NAME, TARGETS, Release, code_of
 from offcourse.published.archive import fetched
 
 RELEASE = Release(Layout(NAME))
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
-
-
-def published_code(group):
-    """Digest of the code behind a group and of its script."""
-    return f"{fingerprint(TARGETS[group])} {script_digest(f'published_{group}')}"
 
 
 rule published_store:
@@ -41,7 +36,7 @@ rule published_function_vectors:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=published_code("function_vectors"),
+        code=code_of("function_vectors"),
     script:
         "../workflow/scripts/published_function_vectors.py"
 
@@ -57,7 +52,7 @@ rule published_task_vectors:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=published_code("task_vectors"),
+        code=code_of("task_vectors"),
     script:
         "../workflow/scripts/published_task_vectors.py"
 
@@ -73,6 +68,6 @@ rule published_dola:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=published_code("dola"),
+        code=code_of("dola"),
     script:
         "../workflow/scripts/published_dola.py"

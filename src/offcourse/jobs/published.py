@@ -22,7 +22,7 @@ from offcourse.published.archive import Released, read_manifest, read_released
 from offcourse.questions import load_questions
 from offcourse.registry import ARCHIVE, RESOURCES, Model, QuestionSet, Registry
 from offcourse.release import release_path
-from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.fingerprint import fingerprint, script_digest, settle
 
 NAME = "published"  # the folder below results/, in the place of a study's name
 TARGETS = {
@@ -40,6 +40,11 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
 }
 # The question set of each kind of file of scores, by the folder that the set itself is in.
 QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/"}
+
+
+def code_of(group: str) -> str:
+    """Digest of the code behind a group and of its script."""
+    return f"{fingerprint(TARGETS[group])} {script_digest(f'published_{group}')}"
 
 
 @dataclass(frozen=True)
