@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := passive
 unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: study install test smoke lint format bench envs help
+.PHONY: study install test smoke lint format bench published envs help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -48,6 +48,9 @@ format: $(INSTALLED) ## rewrite in the project's style
 
 bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
+
+published: $(INSTALLED) ## the authors' released results as artefacts below results/published
+	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published_store
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py

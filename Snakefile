@@ -18,6 +18,7 @@ include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
 include: "rules/present.smk"
 include: "rules/provenance.smk"
+include: "rules/published.smk"
 
 
 rule all:

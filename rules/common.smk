@@ -3,6 +3,7 @@ import json
 import sys
 from pathlib import Path
 
+from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
 from offcourse.jobs.drawings import DRAWINGS, drawings_of, records_of
 from offcourse.jobs.lock import hold

@@ -30,7 +30,7 @@ LAYERS = [
     ["models"],
     ["engine"],
     ["methods"],
-    ["analysis", "present"],
+    ["analysis", "present", "published"],
     ["jobs", "cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -52,9 +52,10 @@ def test_every_module_is_in_a_layer_and_imports_downwards():
     [
         "offcourse.study.config, offcourse.tasks, offcourse.prompts, offcourse.store.shards",
         "offcourse.present.tables, offcourse.present.report, offcourse.present.figure_sweep",
+        "offcourse.published.digitise, offcourse.published.dola, offcourse.published.sweep, offcourse.jobs.published",
         "offcourse.cli, offcourse.jobs.run, offcourse.jobs.status",
     ],
-    ids=["study", "present", "cli"],
+    ids=["study", "present", "published", "cli"],
 )
 def test_light_layers_import_no_torch(modules):
     code = f"import {modules}; import sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"

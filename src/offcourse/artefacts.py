@@ -91,6 +91,31 @@ APATHY = _columns(
     mha=pa.Column("float32"),
     mlp=pa.Column("float32"),
 )
+# Released results (results/published/): counts where the items are not known, and what was not released is null.
+PUBLISHED_DOLA = DOLA.update_columns(
+    {name: {"dtype": "Int64", "nullable": True} for name in ("tokens", "masked_tokens")}
+)
+PREMATURE_LAYERS = _columns(
+    bucket=pa.Column(str),
+    alpha=pa.Column(float, pa.Check.in_range(0.0, 1.0)),
+    variant=pa.Column(str, pa.Check.isin(["softmax", "no_softmax"])),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    tokens=pa.Column(int, pa.Check.ge(0)),
+)
+_COUNTS = {"hits": pa.Column("Int64", pa.Check.ge(0), nullable=True), "items": pa.Column(int, pa.Check.gt(0))}
+PUBLISHED_FV_SWEEP = _columns(
+    n_heads=pa.Column(int, pa.Check.gt(0)),
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    **_COUNTS,
+    calibration=pa.Column(str, pa.Check.isin(["page", "means", "open"])),
+)
+PUBLISHED_TV_SWEEP = _columns(
+    split=pa.Column(str, pa.Check.isin(["dev", "test"])),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    **_COUNTS,
+)
+PUBLISHED_ICL = _columns(shots=pa.Column(int, pa.Check.ge(0)), **_COUNTS)
 CELLS = _columns(
     row=pa.Column(str),
     column=pa.Column(str),

@@ -99,8 +99,12 @@ Text = Annotated[str, _leaf("a name", lambda value: isinstance(value, str) and b
 StudyName = Annotated[
     str,
     _leaf(
-        "a name of lower-case letters, digits, _ and - that starts with a letter or digit",
-        lambda value: isinstance(value, str) and bool(re.fullmatch("[a-z0-9][a-z0-9_-]*", value)),
+        "a name of lower-case letters, digits, _ and - that starts with a letter or digit, not published or store",
+        lambda value: (
+            isinstance(value, str)
+            and bool(re.fullmatch("[a-z0-9][a-z0-9_-]*", value))
+            and value not in ("published", "store")
+        ),
     ),
 ]
 Positive = Annotated[int, _leaf("a whole number above 0", lambda value: _is_int(value) and value > 0)]

@@ -1,0 +1,73 @@
+# The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
+from offcourse.jobs.published import NAME, TARGETS, Release, code_of
+from offcourse.published.archive import fetched
+
+RELEASE = Release(Layout(NAME))
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
+
+
+rule published_store:
+    input:
+        *PUBLISHED_FILES.values(),
+
+
+rule fetch_release:
+    output:
+        fetched(LAYOUT.downloads),
+    log:
+        f"results/{NAME}/logs/fetch_release.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        manifest=sha256(CHECKOUT / "resources" / "release-manifest.tsv"),
+    script:
+        "../workflow/scripts/fetch_release.py"
+
+
+rule published_function_vectors:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["function_vectors"],
+    log:
+        f"results/{NAME}/logs/published_function_vectors.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("function_vectors"),
+    script:
+        "../workflow/scripts/published_function_vectors.py"
+
+
+rule published_task_vectors:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["task_vectors"],
+    log:
+        f"results/{NAME}/logs/published_task_vectors.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("task_vectors"),
+    script:
+        "../workflow/scripts/published_task_vectors.py"
+
+
+rule published_dola:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["dola"],
+    log:
+        f"results/{NAME}/logs/published_dola.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("dola"),
+    script:
+        "../workflow/scripts/published_dola.py"

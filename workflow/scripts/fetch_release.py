@@ -1,0 +1,9 @@
+"""Rule `fetch_release`: every released file of the manifest, each checked against its sha256."""
+
+from pathlib import Path
+
+from offcourse.jobs.log import logged
+from offcourse.published.archive import fetch_release
+
+with logged(snakemake.log[0]):
+    fetch_release(downloads=Path(snakemake.output[0]).parents[1])
