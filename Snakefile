@@ -31,3 +31,4 @@ rule all:
 
 onstart:
     lock()
+    check_cluster()
