@@ -222,3 +222,8 @@ class Cluster:
         for name in ("slurm.conf", "gres.conf"):
             (ETC / name).unlink(missing_ok=True)
             (ETC / name).symlink_to(here / "etc" / name)
+
+
+if __name__ == "__main__":
+    reason = why_not()
+    print(f"tests/slurm: left out, {reason}" if reason else "tests/slurm: a Slurm of this machine runs the smoke study")
