@@ -1,11 +1,12 @@
 """What `--profile slurm` says where there is no Slurm, and what the profile names."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import yaml
-from lab import CHECKOUT
+from lab import CHECKOUT, SMOKE, Lab
 from slurm_runs import snakemake
 
 PROFILE = CHECKOUT / "slurm" / "config.yaml"
@@ -19,7 +20,10 @@ def said(done) -> str:
 
 
 def test_without_sbatch_a_run_says_where_to_find_it(tmp_path):
-    message = said(snakemake(tmp_path, PATH=str(Path(sys.executable).parent)))
+    # The executor itself needs `which`.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "which").symlink_to(shutil.which("which"))
+    message = said(snakemake(tmp_path / "lab", PATH=f"{Path(sys.executable).parent}:{tmp_path / 'bin'}"))
     assert message.startswith("offcourse: sbatch, sinfo, squeue, scancel, scontrol not found on PATH")
     assert "a login node" in message
 
@@ -30,10 +34,13 @@ def test_a_model_too_large_for_the_cluster_is_refused_before_anything_is_made(tm
     assert not (tmp_path / "results").exists()
 
 
-def test_a_run_on_this_machine_asks_no_cluster(tmp_path):
-    """The executor named last counts."""
-    done = snakemake(tmp_path, "--dry-run", "--executor", "local", "--cores", "2")
+def test_a_run_on_this_machine_asks_for_nothing(tmp_path):
+    study = yaml.safe_load(SMOKE.read_text()) | {"resources": {"gpu_memory": 2}}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    done = Lab(tmp_path / "lab", path).snakemake("--dry-run")
     assert done.returncode == 0, done.stderr
+    assert "rule icl:" in done.stdout and "gpu" not in done.stdout
 
 
 def test_the_profile_sends_exactly_the_rules_that_ask_for_a_card_to_the_gpu_partition(tmp_path):
