@@ -12,6 +12,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
 include: "rules/models.smk"
 include: "rules/function_vectors.smk"
 include: "rules/task_vectors.smk"
@@ -32,3 +33,4 @@ rule all:
 
 onstart:
     lock()
+    check_cluster()

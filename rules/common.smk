@@ -1,4 +1,4 @@
-# Paths, resources, and the study that the configuration describes. No rule, no science.
+# Paths, and the study that the configuration describes. No rule, no science.
 import json
 import sys
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
 from offcourse.jobs.drawings import DRAWINGS, drawings_of, records_of
-from offcourse.jobs.lock import hold
 from offcourse.jobs.mend import mend
 from offcourse.jobs.steps import STEPS, rule_params, steps_of
 from offcourse.jobs.steps import release_lists as list_files
@@ -67,13 +66,6 @@ def reads(step, key):
     return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
 
 
-def threads():
-    """Threads of a job that computes. `auto` shares the cores between the models, whose jobs run side by side."""
-    if STUDY.numerics.threads != "auto":
-        return STUDY.numerics.threads
-    return max(1, (workflow.cores or 1) // len(STUDY.models))
-
-
 def job_log(step):
     """Log of one step of one model."""
     return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
@@ -111,14 +103,6 @@ def results_of_study(wildcards):
         # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
         workflow.dag.forcefiles.update(map(str, damaged))
     return everything()
-
-
-def lock():
-    """Refuse a second run in the same folder."""
-    try:
-        hold(Path(".snakemake") / "offcourse.lock")
-    except OffcourseError as error:
-        sys.exit(f"offcourse: {error}")
 
 
 def release_lists():

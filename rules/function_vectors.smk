@@ -44,7 +44,9 @@ rule icl:
         job_log("icl"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("icl")
+    resources:
+        **asks("icl"),
     params:
         code=reads("icl", "code"),
         model=reads("icl", "model"),
@@ -64,7 +66,9 @@ rule head_means:
         job_log("head_means"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("head_means")
+    resources:
+        **asks("head_means"),
     params:
         code=reads("head_means", "code"),
         model=reads("head_means", "model"),
@@ -85,7 +89,9 @@ rule cie:
         job_log("cie"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("cie")
+    resources:
+        **asks("cie"),
     params:
         code=reads("cie", "code"),
         parameters=reads("cie", "parameters"),
@@ -106,6 +112,8 @@ rule function_vectors:
         job_log("function_vectors"),
     conda:
         "../envs/offcourse.yaml"
+    resources:
+        **asks("function_vectors"),
     params:
         code=reads("function_vectors", "code"),
         parameters=reads("function_vectors", "parameters"),
@@ -126,7 +134,9 @@ rule fv_sweep:
         job_log("fv_sweep"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("fv_sweep")
+    resources:
+        **asks("fv_sweep"),
     params:
         code=reads("fv_sweep", "code"),
         parameters=reads("fv_sweep", "parameters"),

@@ -27,7 +27,9 @@ rule check_model:
         job_log("check_model"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("check_model")
+    resources:
+        **asks("check_model"),
     params:
         code=code("check_model"),
         model=reads("prompts", "model"),

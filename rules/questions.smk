@@ -24,7 +24,9 @@ rule dola:
         job_log("dola"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("dola")
+    resources:
+        **asks("dola"),
     params:
         code=reads("dola", "code"),
         parameters=reads("dola", "parameters"),
@@ -49,7 +51,9 @@ rule readings:
         job_log("readings"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("readings")
+    resources:
+        **asks("readings"),
     params:
         lens=reads("logit_lens", "code"),
         apathy=reads("apathy", "code"),

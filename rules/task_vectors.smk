@@ -16,7 +16,9 @@ rule task_vectors:
         job_log("task_vectors"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("task_vectors")
+    resources:
+        **asks("task_vectors"),
     params:
         baselines=reads("tv_icl", "code"),
         vectors=reads("task_vectors", "code"),

@@ -1,8 +1,13 @@
 """Fixtures that several folders share."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
+from lab import Lab
 
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
@@ -25,3 +30,22 @@ def tiny():
         return made[name]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Lab:
+    """The smoke study after a run. Tests must not change it: `lab` (tests/workflow) is a copy.
+
+    OFFCOURSE_SMOKE: a folder where `make smoke` of this very checkout has run; without it the run starts from nothing.
+    """
+    if made := os.environ.get("OFFCOURSE_SMOKE"):
+        return Lab(Path(made))
+    # Processes of pytest-xdist share one run: the first one makes it, the others wait.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    lab = Lab(shared / "smoke")
+    with FileLock(shared / "smoke.lock"):
+        if not lab.folder.exists():
+            done = lab.snakemake()
+            assert done.returncode == 0, done.stderr
+    return lab

@@ -19,6 +19,7 @@ LAYERS = [
         "release",
         "shapes",
         "buckets",
+        "budgets",
         "printed",
         "tasks",
         "prompts",

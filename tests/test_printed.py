@@ -7,8 +7,8 @@ import pytest
 
 from offcourse.analysis import truthfulness
 from offcourse.analysis.sources import ALPHA, DEPTH
+from offcourse.buckets import BUCKETS
 from offcourse.errors import OffcourseError
-from offcourse.methods.dola import BUCKETS
 from offcourse.present import tables_dola
 from offcourse.present.tables import QUANTILES
 from offcourse.printed import NUMBERS, read_printed

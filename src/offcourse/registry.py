@@ -18,9 +18,7 @@ ARCHITECTURES = ("GPTJ", "GPTNeoX", "Llama", "Mistral", "Gemma2", "Gemma3", "Qwe
 FORMS = ("primer", "continuation", "letters")
 METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
-LARGE_ABOVE = 27  # billions of parameters
-# DoLa's candidate layers, percentages of depth: large models were cut into four parts, small ones as overlapping.
-BUCKETS = {"small": ("0-50", "25-75", "50-100", "0-100"), "large": ("0-25", "25-50", "50-75", "75-100")}
+LARGE_ABOVE = 27
 
 
 def is_large(parameters: int) -> bool:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from oracles import plain_hidden_states
 
+from offcourse.buckets import candidate_layers
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.errors import OffcourseError
-from offcourse.methods.dola import Answer, candidate_layers, scores
+from offcourse.methods.dola import Answer, scores
 from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model

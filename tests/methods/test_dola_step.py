@@ -8,6 +8,7 @@ from oracles import logits
 
 from offcourse.analysis import truthfulness
 from offcourse.analysis.results import read_premature_layers
+from offcourse.buckets import candidate_layers
 from offcourse.errors import OffcourseError
 from offcourse.jobs.run import Job, run_step
 from offcourse.jobs.steps import STEPS, leaf_sha256
@@ -52,7 +53,7 @@ def compute(made: Job) -> pd.DataFrame:
 def test_every_depth_and_a_single_bucket(tmp_path, layers, buckets):
     deep = with_model(Registry.load(), tmp_path, "deep", num_hidden_layers=layers)
     result = compute(job(deep, tmp_path, "deep", limit=1, buckets=buckets))
-    candidates = dola.candidate_layers(buckets, layers)
+    candidates = candidate_layers(buckets, layers)
     assert set(result["bucket"]) == {"", *candidates}
     tokens = result.loc[result["variant"] == "base", "tokens"].sum()
     for bucket, chosen in result.attrs["premature_layers"].items():

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offcourse.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests, shared_beginning
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.load import LanguageModel
-
-# Rows that go through a block together, when the study leaves it to us. Each pass reads all weights once more, so that
-# few large passes are best. Tokens of a forest attend to each other, which costs their square: fewer at once on a CPU.
-CPU_ROWS, GPU_ROWS = 2048, 4096
-CPU_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Engine:
         on_cpu = model.input_device.type == "cpu"
         auto = max_rows == "auto"
         self.max_rows = (CPU_ROWS if on_cpu else GPU_ROWS) if auto else int(max_rows)
-        self.max_tokens = CPU_TOKENS if auto and on_cpu else self.max_rows
+        self.max_tokens = (CPU_TOKENS if on_cpu else GPU_TOKENS) if auto else int(max_rows)
 
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:

@@ -118,17 +118,21 @@ def checking(model: Model) -> Work:
     return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
 
 
-def work(step: str, study: Study, model: Model, unit, budget: int) -> Work:
-    """What a step asks for one task or question set; `study` has the grid of this model's size. budget: of rows."""
+def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: int | None = None) -> Work:
+    """What a step asks for one task or question set; `study` has the grid of this model's size.
+
+    budget: rows of a pass. of_tokens: tokens of a forest of prompts, the same if None.
+    """
+    of_tokens = of_tokens or budget
     vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
     prompt = vectors.shots * FV_DEMONSTRATION + FV_QUERY
     behind = tasks.shots * TV_DEMONSTRATION
     if step == "icl":
         # The prompts of one item are nested: each is a beginning of the longest, and a query.
         tokens, states = prompt + vectors.shots * FV_QUERY, vectors.test_items * (vectors.shots + 1)
-        return forest(vectors.test_items, tokens, model, budget) + unembedding(states, 1, model, SOFTMAX)
+        return forest(vectors.test_items, tokens, model, of_tokens) + unembedding(states, 1, model, SOFTMAX)
     if step == "head_means":
-        return forest(vectors.trials, prompt, model, budget)
+        return forest(vectors.trials, prompt, model, of_tokens)
     if step == "cie":
         # A row begins in the block of its head and goes through that one and those above.
         if model.architecture == "GPTNeoX" and study.protocol.cie_output_bias == "dropped":
@@ -141,26 +145,25 @@ def work(step: str, study: Study, model: Model, unit, budget: int) -> Work:
     if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
         # The prompts that some controls are read from are few beside the sweep.
-        draws = [vectors.control_draws if name.startswith("random") else 1 for name in vectors.controls]
-        edits = len(counts) * len(vectors.strengths) * (sum(draws) if step == "fv_controls" else 1)
+        edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
         return run + hits(layers * edits + 1, vectors.test_items, model)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
-        return forest(items, tokens, model, budget) + unembedding(items, 1, model, MAXIMUM)
+        return forest(items, tokens, model, of_tokens) + unembedding(items, 1, model, MAXIMUM)
     if step == "task_vectors":
         # The dummy queries of one dataset stand behind the same demonstrations.
-        return forest(tasks.dev_items + tasks.test_items, behind + tasks.dummy_queries * TV_QUERY, model, budget)
+        return forest(tasks.dev_items + tasks.test_items, behind + tasks.dummy_queries * TV_QUERY, model, of_tokens)
     if step == "tv_sweep":
         items = tasks.dev_items + tasks.test_items
         run = rows(items, TV_QUERY, layers, (layers - 1) / 2, model, budget)
         return run + unembedding(layers + 1, items, model, MAXIMUM)
     if step == "dola":
-        return _dola(study, model, unit, budget)
+        return _dola(study, model, unit, of_tokens)
     if step == "logit_lens":
         number, characters, _, _ = sizes(unit, study.logit_lens.limit)
-        run = forest(number, characters / MARKUP, model, budget)
+        run = forest(number, characters / MARKUP, model, of_tokens)
         read = number * (layers + 2)
         numbers = read * model.vocabulary
         whole = Work(

@@ -9,6 +9,7 @@ from offcourse.jobs.drawings import drawings_of
 from offcourse.jobs.plan import CHECK, Job, disk, downloads, plan, wall_time
 from offcourse.jobs.probe import job_threads
 from offcourse.jobs.rates import A100, Rates
+from offcourse.jobs.site import ENERGY, site_of
 from offcourse.jobs.status import status
 from offcourse.jobs.steps import STEPS, steps_of
 from offcourse.layout import Layout
@@ -17,9 +18,6 @@ from offcourse.study.config import Study
 
 # Of the paper, for function vectors; and what this project wants to stay below, for everything, loads included.
 PAPER_GPU_HOURS, GOAL_GPU_HOURS = 1050.0, 60.0
-# Keys of `resources`: W of a card (A100 SXM's limit), the share of it that is drawn, W of a busy CPU core, energy of
-# the building over that of the machines (Uptime Institute, survey of 2023), g CO2 per kWh (world mean of 2023, Ember).
-ENERGY = {"gpu_power": 400.0, "gpu_utilisation": 1.0, "cpu_power": 10.0, "pue": 1.58, "grid_intensity": 480.0}
 
 
 def forecast(
@@ -33,7 +31,7 @@ def forecast(
     jobs = plan(study, registry, rates)
     done = done_jobs(study, registry, layout)
     left = [job for job in jobs if (job.name, job.model) not in done]
-    places = cards or int(study.resources.get("gpus_per_node", rates.places) if rates.device == "gpu" else rates.places)
+    places = cards or int(site_of(study)["gpus_per_node"] if rates.device == "gpu" else rates.places)
     drawings = drawings_of(study, registry)
     drawings.pop(CHECK)
     drawn = [(drawing.rule, model) for drawing in drawings.values() for model in drawing.instances(study)]
@@ -78,7 +76,7 @@ def done_jobs(study: Study, registry: Registry, layout: Layout) -> set[tuple[str
 
 def energy(study: Study, jobs: Iterable[Job], rates: Rates) -> dict[str, float]:
     """kWh and kg CO2 of jobs, with the numbers behind them: hours x W x share x PUE, times the grid's intensity."""
-    of = {key: _number(study, key, default) for key, default in ENERGY.items()}
+    of = {key: value for key, value in site_of(study).items() if key in ENERGY}
     jobs = list(jobs)
     if rates.device == "gpu":
         watts = sum(job.gpu_hours for job in jobs) * of["gpu_power"] * of["gpu_utilisation"]
@@ -139,10 +137,3 @@ def _summed(jobs: Sequence[Job], done: set, key: str) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _number(study: Study, key: str, default: float) -> float:
-    value = study.resources.get(key, default)
-    if isinstance(value, str) or value < 0:
-        raise OffcourseError(f"resources.{key}: expected a number from 0 up, got {value!r}")
-    return float(value)

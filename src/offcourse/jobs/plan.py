@@ -14,11 +14,11 @@ from offcourse import shapes
 from offcourse.errors import OffcourseError
 from offcourse.jobs.costs import DTYPE_BYTES, LOGITS, WORD_CALLS, Work, checking, sizes, work
 from offcourse.jobs.rates import A100, Rates
+from offcourse.jobs.site import site_of
 from offcourse.jobs.steps import STEPS, Step, checked_by, dtype_of, steps_of
 from offcourse.registry import Model, Registry
 from offcourse.study.config import Study
 
-GPU_MEMORY_GB, GPUS_PER_NODE = 80, 8  # resources.gpu_memory, resources.gpus_per_node
 USABLE = 0.9  # share of a card's memory
 RUNTIME_BYTES = 2e9  # the GPU libraries' own, per card
 CPU_RUNTIME_BYTES = 0.45e9  # Python, torch and transformers
@@ -72,7 +72,8 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
     parts: dict[str, tuple[Step, list[Work]]] = {CHECK: (checked_by(study, model.name), [])}
     for name, step in steps_of(study, model.name).items():
         units = [step.unit(registry, unit) for unit in step.units(study)] if step.runs_model else []
-        counted = [work(name, sized, model, unit, rows_budget(study, rates.rows)) for unit in units]
+        budgets = rows_budget(study, rates.rows), rows_budget(study, rates.tokens)
+        counted = [work(name, sized, model, unit, *budgets) for unit in units]
         parts.setdefault(step.rule, (step, []))[1].extend(counted)
     for name, (step, works) in parts.items():
         dtype = dtype_of(study, registry, model.name, step)
@@ -107,8 +108,8 @@ def fit(study: Study, model: Model, size: int) -> tuple[int, float]:
     size: bytes of a weight. Raises `OffcourseError` naming model and card when one node does not have so many.
     """
     _complete(model)
-    card = float(study.resources.get("gpu_memory", GPU_MEMORY_GB)) * 1e9
-    most = int(study.resources.get("gpus_per_node", GPUS_PER_NODE))
+    site = site_of(study)
+    card, most = site["gpu_memory"] * 1e9, int(site["gpus_per_node"])
     workspace = _workspace(model, size, rows_budget(study)) + RUNTIME_BYTES
     weights = size * shapes.parameters(model)
     room = USABLE * card - workspace
@@ -214,7 +215,15 @@ def disk(study: Study, registry: Registry) -> dict[str, float]:
 
 
 # Bytes of a table's row as compressed: effects are floats that differ, hits repeat.
-ROW_BYTES: Mapping[str, float] = {"cie": 5, "fv_sweep": 0.3, "dola": 3, "logit_lens": 16, "apathy": 8, "prompts": 60}
+ROW_BYTES: Mapping[str, float] = {
+    "cie": 5,
+    "fv_sweep": 0.3,
+    "fv_controls": 0.3,
+    "dola": 3,
+    "logit_lens": 16,
+    "apathy": 8,
+    "prompts": 60,
+}
 
 
 def _result(step: str, study: Study, model: Model, unit) -> float:
@@ -233,8 +242,14 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
         rows = count
     elif step == "cie":
         rows = vectors.trials * layers * model.heads
-    elif step == "fv_sweep":
-        rows = vectors.test_items * layers * len(vectors.n_heads) * len(vectors.strengths)
+    elif step in ("fv_sweep", "fv_controls"):
+        rows = (
+            (vectors.controls_drawn if step == "fv_controls" else 1)
+            * vectors.test_items
+            * layers
+            * len(vectors.n_heads)
+            * len(vectors.strengths)
+        )
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)

@@ -16,6 +16,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from offcourse.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.errors import OffcourseError
 from offcourse.jobs.rates import Rates, rates_path, write_rates
 from offcourse.study.config import Study
@@ -56,7 +57,8 @@ def calibrate(study: Study, directory: Path) -> Path:
     rates = Rates(
         name=f"{found['name']}, measured",
         device=found["device"],
-        rows=4096 if found["cards"] else 512,
+        rows=GPU_ROWS if found["cards"] else CPU_ROWS,
+        tokens=GPU_TOKENS if found["cards"] else CPU_TOKENS,
         threads=threads,
         places=places,
         machine_memory=None if found["cards"] else float(memory),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.artefacts import write_json
+from offcourse.budgets import GPU_ROWS, GPU_TOKENS
 from offcourse.errors import OffcourseError
 
 
@@ -19,7 +20,8 @@ class Rates:
     (bytes/s). elementwise: reading and writing in elementwise work (bytes/s). exponentials: exponentials and logarithms
     (per second). call: one operation of torch, whatever its size (s). load: reading a model (bytes/s). start, imports:
     importing the engine, or torch alone (s). launch: a job's Python before that (s).
-    rows: the engine's row budget. threads: CPU threads of a job. places: cards, or jobs that run side by side.
+    rows, tokens: the engine's budgets, of rows and of a forest's tokens. threads: CPU threads of a job. places: cards,
+    or jobs that run side by side.
     machine_memory: bytes of the machine, where jobs run on its processors.
     """
 
@@ -36,6 +38,7 @@ class Rates:
     imports: float
     launch: float
     rows: int
+    tokens: int
     threads: int
     places: int
     machine_memory: float | None = None
@@ -60,7 +63,8 @@ A100 = Rates(
     start=20.0,
     imports=8.0,
     launch=5.0,
-    rows=4096,
+    rows=GPU_ROWS,
+    tokens=GPU_TOKENS,
     threads=1,
     places=8,
 )

@@ -22,7 +22,7 @@ from offcourse.engine.contrast import Contrast, contrast
 from offcourse.engine.forest import shared_beginning
 from offcourse.errors import OffcourseError
 from offcourse.questions import Question, evaluated, prompt_text
-from offcourse.registry import BUCKETS, RESOURCES, QuestionSet, is_large
+from offcourse.registry import RESOURCES, QuestionSet, is_large
 
 MASKED_SCORE = -1000.0
 

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
+from offcourse.buckets import BUCKETS
 from offcourse.errors import OffcourseError
 from offcourse.questions import Question
-from offcourse.registry import BUCKETS, Model, is_large
+from offcourse.registry import Model, is_large
 
 MASKED = -1000.0  # the score of a token below alpha
 TOTALS = 1e-9  # a released MC1, MC2 or MC3 may be so far from the one of the released scores

@@ -169,6 +169,11 @@ class FunctionVectors(_OnTasks):
     controls: Annotated[list[Annotated[str, _choice(*CONTROLS)]], AfterValidator(_distinct)] = []
     control_draws: Positive = 1
 
+    @property
+    def controls_drawn(self) -> int:
+        """How many vectors take the place of each function vector."""
+        return sum(self.control_draws if name.startswith("random") else 1 for name in self.controls)
+
 
 class TaskVectors(_OnTasks):
     """Paper section 4, task vectors. synonyms: when a translation counts as right."""

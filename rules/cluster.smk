@@ -1,0 +1,77 @@
+# Where jobs run: what they ask for, the lock of a run, and what is made sure of before Slurm is given a job. No rule.
+import sys
+from pathlib import Path
+
+from snakemake_interface_executor_plugins.settings import ExecMode
+
+from offcourse.errors import OffcourseError
+from offcourse.jobs import cluster
+from offcourse.jobs.lock import hold
+from offcourse.jobs.resources import Sizes
+
+# Whether this process sends its jobs elsewhere, and whether it is in such a job.
+REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
+SENT = workflow.exec_mode == ExecMode.REMOTE
+
+try:
+    SIZES = Sizes(STUDY, REGISTRY)
+    if REMOTE and SIZES.problems():
+        raise OffcourseError("\n".join(SIZES.problems()))
+except OffcourseError as error:
+    sys.exit(f"offcourse: {error}")
+
+
+def threads(rule):
+    """CPUs of a job that runs a model. `auto` shares the cores of this machine between the models, whose jobs run side
+    by side; of a cluster it asks for those beside the job's cards.
+    """
+    if STUDY.numerics.threads != "auto":
+        return STUDY.numerics.threads
+    if REMOTE or SENT:
+        return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
+    return max(1, (workflow.cores or 1) // len(STUDY.models))
+
+
+def asks(rule):
+    """Resources of a job that runs a model: cards of one node, memory, minutes. A job that runs on this machine
+    takes what is there and asks for nothing.
+    """
+    if not (REMOTE or SENT):
+        return {}
+
+    def ask(name):
+        return lambda wildcards, attempt: getattr(SIZES.needs(rule, wildcards.model).at(attempt), name)
+
+    return {name: ask(name) for name in ("gpu", "mem_mb", "runtime")}
+
+
+def lock():
+    """Refuse a second run in the same folder; on Slurm, end what a killed one has left."""
+    try:
+        hold(Path(".snakemake") / "offcourse.lock")
+        if on_slurm():
+            cluster.require_commands()
+            # Logs that are elsewhere may be those of several folders.
+            if not workflow.executor_settings.logdir and (
+                ended := cluster.end_leftovers(Path(".snakemake") / "slurm_logs")
+            ):
+                print(f"offcourse: ended Slurm jobs of an earlier run: {', '.join(ended)}", file=sys.stderr)
+    except OffcourseError as error:
+        sys.exit(f"offcourse: {error}")
+
+
+def on_slurm():
+    """Whether jobs are submitted to Slurm."""
+    return REMOTE and workflow.executor_plugin.name == "slurm"
+
+
+def check_cluster():
+    """Stop before the first submission when Slurm has no node for one of the jobs."""
+    # A site that has its partitions in a file of the executor's leaves the choice, and the complaints, to that.
+    if not on_slurm() or workflow.executor_settings.partition_config:
+        return
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    try:
+        cluster.check(cluster.Asked.of(job) for job in jobs if not job.resources.get("clusters"))
+    except OffcourseError as error:
+        sys.exit(f"offcourse: {error}")

@@ -1,0 +1,182 @@
+"""Slurm before a run: what it lacks for the jobs that are about to be submitted, and jobs that a killed run left."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offcourse.errors import OffcourseError, did_you_mean
+
+COMMANDS = ("sbatch", "sinfo", "squeue", "scancel", "scontrol")
+PATIENCE = 300  # seconds that cancelled jobs may take to end
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one job asks of Slurm.
+
+    partition: one or several, separated by commas; None is the default one. memory: MB. minutes: time limit; None is
+    the partition's.
+    """
+
+    rule: str
+    partition: str | None
+    gpus: int
+    cpus: int
+    memory: int
+    minutes: int | None
+
+    @classmethod
+    def of(cls, job: Any) -> "Asked":
+        """What a job of Snakemake asks for."""
+        asked = job.resources
+        cpus = asked.get("cpus_per_task") or job.threads
+        numbers = (asked.get("gpu") or 0, cpus, asked.get("mem_mb") or 0, asked.get("runtime"))
+        return cls(job.rule.name, asked.get("slurm_partition"), *numbers)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes of one partition that are alike. minutes: the partition's limit, None without one."""
+
+    partition: str
+    default: bool
+    gpus: int
+    cpus: int
+    memory: int
+    minutes: int | None
+
+
+def require_commands() -> None:
+    """Raise `OffcourseError` naming Slurm's commands that are not on the path."""
+    missing = [name for name in COMMANDS if not shutil.which(name)]
+    if missing:
+        raise OffcourseError(
+            f"{', '.join(missing)} not found on PATH: --profile slurm submits jobs with Slurm's commands. Run it where "
+            "they are (a login node, often after `module load slurm`), or run on this machine with --cores all."
+        )
+
+
+def check(jobs: Iterable[Asked]) -> None:
+    """Raise `OffcourseError`, one line per cause, unless Slurm has nodes for every job."""
+    nodes = [_nodes(line) for line in _slurm("sinfo", "-h", "-e", "-o", "%P|%G|%c|%m|%l").splitlines()]
+    problems = [_problem(job, nodes) for job in jobs]
+    if found := list(dict.fromkeys(problem for problem in problems if problem)):
+        raise OffcourseError("\n".join(found))
+
+
+def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
+    known = {node.partition for node in nodes}
+    # Without a default, Slurm takes the one that the user's environment names.
+    names = (
+        set(job.partition.split(",")) if job.partition else {node.partition for node in nodes if node.default} or known
+    )
+    name = ",".join(sorted(names))
+    for unknown in sorted(names - known):
+        return (
+            f"Slurm has no partition {unknown!r}, which rule {job.rule} asks for; {did_you_mean(unknown, known)} Name "
+            "yours in the profile (slurm_partition)."
+        )
+    there = [node for node in nodes if node.partition in names]
+    wide = [node for node in there if node.gpus >= job.gpus and node.cpus >= job.cpus]
+    if not wide:
+        most = max((node.gpus, node.cpus) for node in there)
+        return (
+            f"rule {job.rule} asks for {job.gpus} cards and {job.cpus} CPUs of one node; those of partition {name} "
+            f"have {most[0]} and {most[1]}. Set resources.gpu_memory, gpus_per_node and cpus_per_gpu to what your "
+            "nodes have, or choose another partition in the profile (slurm_partition)."
+        )
+    large = [node for node in wide if node.memory >= job.memory]
+    if not large:
+        return (
+            f"rule {job.rule} asks for {job.memory} MB of memory; nodes of partition {name} have "
+            f"{max(node.memory for node in wide)}. Choose another partition, or set mem_mb (set-resources in the "
+            "profile)."
+        )
+    limits = [node.minutes for node in large]
+    if job.minutes and None not in limits and job.minutes > max(limits):
+        return (
+            f"rule {job.rule} asks for {job.minutes} minutes; partition {name} allows {max(limits)}. Choose another "
+            "partition, or set runtime (set-resources in the profile)."
+        )
+    return None
+
+
+def _nodes(line: str) -> Nodes:
+    """One line of sinfo: partition (the default with a star), generic resources, CPUs, MB, time limit."""
+    partition, gres, cpus, memory, limit = line.strip().split("|")
+    # gpu:4, gpu:a100:4 or gpu:a100:4(S:0-1), separated by commas.
+    gpus = sum(int(count) for count in re.findall(r"\bgpu(?::[^:,(]+)??:(\d+)", gres))
+    return Nodes(
+        partition.rstrip("*"), partition.endswith("*"), gpus, int(cpus), int(memory.rstrip("+")), _minutes(limit)
+    )
+
+
+def _minutes(limit: str) -> int | None:
+    """Minutes of [days-]hours:minutes:seconds, or of minutes:seconds."""
+    if not limit[:1].isdigit():
+        return None
+    days, _, clock = limit.rpartition("-")
+    hours, minutes, _ = map(int, ("0:" * (2 - clock.count(":")) + clock).split(":"))
+    return int(days or 0) * 24 * 60 + hours * 60 + minutes
+
+
+def end_leftovers(logs: Path) -> list[str]:
+    """Cancel jobs that an earlier run of this folder left behind, and wait until they have ended; returns their ids.
+
+    A run that was killed cannot take its jobs along, and two jobs may not write the same results. They are known by
+    where their logs are. Whatever such a job has finished is in the store.
+
+    logs: the folder of the executor's logs. Raises `OffcourseError` when a job does not end.
+    """
+    found = _active(logs)
+    if found:
+        _slurm("scancel", *found)
+    deadline = time.monotonic() + PATIENCE
+    while remaining := _active(logs):
+        if time.monotonic() > deadline:
+            raise OffcourseError(
+                f"an earlier run left the Slurm jobs {', '.join(remaining)}, which do not end though they were "
+                "cancelled. Wait until squeue shows them no more, and run again."
+            )
+        time.sleep(1)
+    return found
+
+
+def _active(logs: Path) -> list[str]:
+    """Ids of jobs that are not over and have their log below a folder."""
+    found = []
+    for line in _slurm("scontrol", "--oneliner", "show", "job").splitlines():
+        said = re.search(r"^JobId=(\d+) .* JobState=(\w+) .* StdOut=(\S.*?)(?: \w+=|$)", line)
+        if said and said[2] not in OVER and Path(said[3]).is_relative_to(logs.resolve()):
+            found.append(said[1])
+    return found
+
+
+OVER = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+
+
+def _slurm(*words: str) -> str:
+    """What one of Slurm's commands prints. Raises `OffcourseError` with its own message when it fails."""
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise OffcourseError(
+            f"{words[0]} failed: {done.stderr.strip() or 'no message'}. Slurm has to answer before jobs are submitted; "
+            "try again when `sinfo` does."
+        )
+    return done.stdout
