@@ -161,7 +161,9 @@ rule fv_controls:
         job_log("fv_controls"),
     conda:
         "../envs/offcourse.yaml"
-    threads: threads()
+    threads: threads("fv_controls")
+    resources:
+        **asks("fv_controls"),
     params:
         code=reads("fv_controls", "code"),
         parameters=reads("fv_controls", "parameters"),
