@@ -36,6 +36,23 @@ rule tables_dola:
         "../workflow/scripts/tables_dola.py"
 
 
+rule certainty:
+    input:
+        read_by("certainty"),
+    output:
+        drawn("certainty"),
+        record=record("certainty"),
+    log:
+        study_log("certainty"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("certainty"),
+        settings=settings("certainty"),
+    script:
+        "../workflow/scripts/certainty.py"
+
+
 rule figure_sweep:
     input:
         read_by("figure_sweep", "{model}"),

@@ -127,6 +127,22 @@ CELLS = _columns(
     sources=pa.Column(str),
 )
 
+# How sure the best of each grid is, see `present.table_certainty`.
+CERTAINTY = _columns(
+    method=pa.Column(str),
+    model=pa.Column(str),
+    on=pa.Column(str),
+    items=pa.Column(int, pa.Check.gt(0)),
+    settings=pa.Column(int, pa.Check.gt(0)),
+    **{
+        name: pa.Column(float, nullable=True)
+        for name in (
+            *("without", "few_shot", "best", "best_low", "best_high", "held_out", "held_out_low", "held_out_high"),
+            *("by_luck", "by_luck_high", "p", "p_holm", "control"),
+        )
+    },
+)
+
 
 def cells(rows: list[tuple]) -> pd.DataFrame:
     """Rows as a table of schema `CELLS`, also when there are none."""

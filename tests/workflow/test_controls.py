@@ -57,4 +57,4 @@ def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
     plain = lab.folder / "plain.yaml"
     plain.write_text(yaml.safe_dump(study))
     rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
-    assert rules == {"figure_sweep", "report", "ro_crate"}
+    assert rules == {"figure_sweep", "certainty", "report", "ro_crate"}

@@ -117,6 +117,18 @@ DRAWINGS = {
             tables=(1, 2, 4, 5, 6, 7, 8, 9, 10),
         ),
         _drawn(
+            "certainty",
+            "table_certainty",
+            "function_vectors",
+            "task_vectors",
+            "dola",
+            function="write",
+            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
+            switches=("dola_mask", "ties", "score_dtype"),
+            settings=("controls",),
+            files=("tables/certainty.parquet", "tables/certainty.csv", "tables/certainty.md"),
+        ),
+        _drawn(
             "figure_sweep",
             "figure_sweep",
             "function_vectors",

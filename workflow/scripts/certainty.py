@@ -1,0 +1,20 @@
+"""Rule `certainty`: how sure the best of each grid is."""
+
+from offcourse.jobs.script import script
+from offcourse.present.table_certainty import write
+
+with script(snakemake) as job:
+    study, protocol = job.study, job.study.protocol
+    vectors, tasks, dola = (
+        method if method in study.methods else None for method in ("function_vectors", "task_vectors", "dola")
+    )
+    sets = [(name, job.registry.question_set(name).form) for name in study.dola_questions]
+    write(
+        job.output[0].parent,
+        job.results,
+        (study.models_of(vectors), study.tasks_of(vectors)) if vectors else None,
+        (study.models_of(tasks), study.tasks_of(tasks)) if tasks else None,
+        (study.models_of(dola), sets) if dola else None,
+        {name: getattr(protocol, name) for name in ("dola_mask", "ties", "score_dtype")},
+        controls=bool(study.function_vectors.controls),
+    )
