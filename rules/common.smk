@@ -126,6 +126,7 @@ def read_by(rule, model=None):
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
         for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
     ]
+    results += [RESULTS / f"tables/table{number}.parquet" for number in DRAWINGS[rule].numbers_read(STUDY)]
     return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
 
 

@@ -174,6 +174,23 @@ rule figure_apathy:
         "../workflow/scripts/figure_apathy.py"
 
 
+rule steering:
+    input:
+        read_by("steering"),
+    output:
+        drawn("steering"),
+        record=record("steering"),
+    log:
+        study_log("steering"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("steering"),
+        settings=settings("steering"),
+    script:
+        "../workflow/scripts/steering.py"
+
+
 rule report:
     input:
         presented(),

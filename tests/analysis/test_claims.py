@@ -115,7 +115,7 @@ def test_late_rise_and_stir():
     blocks += [("early", "q", layer, "mha", 0.5) for layer in range(4)]
     figure8 = pd.DataFrame(blocks, columns=["model", "questions", "layer", "line", "scaled"])
     given = numbers(figures={"figure2": figure2, "figure8": figure8})
-    # "late" reaches half of 0.8 at state 4 of 4, after block 3; "early" at state 1 and in block 0, which has none before.
+    # "late" reaches half of 0.8 at state 4 of 4, after block 3; "early" at state 1, after block 0.
     assert claims.share_with_late_rise(given, "0.75").value == 50.0
     assert claims.share_with_late_rise(given, "0.1").value == 100.0
     assert claims.share_with_a_stir(given).value == 50.0

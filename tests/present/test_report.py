@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.present import contents, figure_shots, figure_sweep, report, tables
+from offcourse.present import contents, figure_shots, figure_sweep, report, table_steering, tables
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 STUDY = {
@@ -15,7 +15,14 @@ STUDY = {
     "tasks": TASKS,
     "methods": ["function_vectors"],
     "protocol": "as_published",
-    "function_vectors": {"n_heads": [2, 16, 64], "trials": 5},
+    "function_vectors": {
+        "n_heads": [2, 16, 64],
+        "strengths": [1.0, 4.0],
+        "trials": 5,
+        "shots": 10,
+        "test_items": 50,
+        "controls": [],
+    },
     "dola": {"alphas": [0.1]},
     "logit_lens": {"limit": None},
     "resources": {"gpus": 8},
@@ -33,6 +40,7 @@ def page(study) -> tuple[Path, str]:
         else:
             figure_shots.draw(study, MODELS, TASKS, stem)
     tables.table3(study, MODELS, TASKS, "maximum", study / "tables")
+    table_steering.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
     out = study / "report.html"
     report.write(study, STUDY, listed, contents.tables(), MODELS, out)
     first = out.read_bytes()

@@ -65,10 +65,12 @@ class NoDataError(Exception):
     """What a rule needs is not there; the text says why."""
 
 
-# Numbers of one source: tables by number (columns row, column, value, ci_low, ci_high, n), figures by id.
 @dataclass(frozen=True)
 class Numbers:
-    """table, figure: give the numbers of a table (by number) or figure (by id), or raise `NoDataError`."""
+    """The numbers of one source; both raise `NoDataError` for what it does not have.
+
+    table: by number, with columns row, column, value, ci_low, ci_high, n. figure: by id, as the figure's parquet.
+    """
 
     table: Callable[[int], pd.DataFrame]
     figure: Callable[[str], pd.DataFrame]
@@ -120,7 +122,7 @@ def share_that_gains(numbers: Numbers, table: str, by: str, **ends: str) -> Foun
 def share_with_few_heads(numbers: Numbers, heads: str, effect: str) -> Found:
     """Percentage of models whose strongest `heads` (a share of all) carry more than `effect` of the positive effect.
 
-    Effects are means over trials and then over tasks; heads that lower the answer's probability are left out of the sum.
+    Effects are means over trials and tasks; heads that lower the answer's probability are left out of the sum.
     """
     few = []
     for _, mine in numbers.figure("figure9").groupby("model"):
@@ -158,9 +160,8 @@ def share_with_a_stir(numbers: Numbers) -> Found:
     apathy, stirred = numbers.figure("figure8"), []
     for key, lens in numbers.figure("figure2").groupby(["model", "questions"]):
         top = lens[lens["line"] == "top"].sort_values("layer")["mean"].to_numpy()
-        mine = apathy[
-            (apathy["model"] == key[0]) & (apathy["questions"] == key[1]) & apathy["line"].isin(["mha", "mlp"])
-        ]
+        mine = apathy[(apathy["model"] == key[0]) & (apathy["questions"] == key[1])]
+        mine = mine[mine["line"].isin(["mha", "mlp"])]
         by_block = mine.groupby("layer")["scaled"].mean().sort_index().to_numpy()
         block = int(np.diff(top).argmax())
         stirred.append(block > 0 and by_block[block] < by_block[:block].mean())
