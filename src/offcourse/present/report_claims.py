@@ -64,7 +64,10 @@ def _said(part: Mapping[str, Any]) -> dict[str, str]:
     found = part["found"]
     if found is None:
         return {"text": "–", "note": part["why"]}
-    return {"text": _number(found.value), "note": ", ".join(filter(None, (part["verdict"], f"n\u00a0=\u00a0{found.n}" if found.n else "")))}
+    return {
+        "text": _number(found.value),
+        "note": ", ".join(filter(None, (part["verdict"], f"n\u00a0=\u00a0{found.n}" if found.n else ""))),
+    }
 
 
 def _interval(found: claims.Found | None) -> str:
