@@ -53,6 +53,23 @@ rule steering:
         "../workflow/scripts/steering.py"
 
 
+rule sensitivity:
+    input:
+        read_by("sensitivity"),
+    output:
+        shown("sensitivity"),
+        record=record("sensitivity"),
+    log:
+        study_log("sensitivity"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("sensitivity"),
+        settings=settings("sensitivity"),
+    script:
+        "../workflow/scripts/sensitivity.py"
+
+
 rule report:
     input:
         presented(),

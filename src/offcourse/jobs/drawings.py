@@ -11,6 +11,7 @@ from offcourse.layout import Layout
 from offcourse.present import contents
 from offcourse.registry import Registry
 from offcourse.study.config import Study
+from offcourse.study.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,14 @@ DRAWINGS = {
             inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
             tables_read=(1, 2),
             files=("tables/steering.parquet", "tables/steering.csv", "tables/steering.md"),
+        ),
+        Drawing(
+            "sensitivity",
+            "offcourse.present.table_sensitivity:write",
+            ("function_vectors", "task_vectors", "dola"),
+            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "dola"),
+            switches=tuple(Protocol.model_fields),
+            files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
         ),
         _drawn("report", "report", function="write", files=("report.html",)),
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
