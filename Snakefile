@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+report: "workflow/report/workflow.rst"
+
+
 # Without --configfile the study is the default one. A study that is named is complete: nothing is merged into it.
 if not workflow.overwrite_configfiles:
 
@@ -17,6 +20,7 @@ include: "rules/models.smk"
 include: "rules/function_vectors.smk"
 include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
+include: "rules/figures.smk"
 include: "rules/present.smk"
 include: "rules/provenance.smk"
 include: "rules/published.smk"

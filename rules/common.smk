@@ -120,12 +120,34 @@ def drawn(rule, model=None):
     return [RESULTS / path for path in DRAWINGS[rule].outputs(STUDY, REGISTRY, model)]
 
 
+# What `snakemake --report` shows of a table or figure; the rest of its files hold the same numbers.
+REPORTED = (".svg", ".csv", ".html")
+
+
+def shown(rule, model=None):
+    """The same with a caption and a category for `snakemake --report`."""
+    return [reported(rule, path) if path.suffix in REPORTED else path for path in drawn(rule, model)]
+
+
+def reported(rule, path):
+    """One file as `snakemake --report` shows it: tables and figures apart, each with the model and task that it is of."""
+    name, _, page = path.relative_to(RESULTS).with_suffix("").as_posix().partition("/")[2].partition("/")
+    category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
+    return report(
+        path,
+        caption=f"../workflow/report/{rule}.rst",
+        category=category,
+        labels={"name": name or "report", "page": page or "all"},
+    )
+
+
 def read_by(rule, model=None):
     """What a table or figure is drawn from."""
     results = [
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
         for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
     ]
+    results += [RESULTS / f"tables/table{number}.parquet" for number in DRAWINGS[rule].numbers_read(STUDY)]
     return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
 
 
@@ -141,8 +163,8 @@ UNSHOWN = ("check_model", "report", "ro_crate")
 
 def presented():
     """Every table and figure."""
-    shown = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
-    return [path for each in shown for model in each.instances(STUDY) for path in drawn(each.rule, model)]
+    drawings = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
+    return [path for each in drawings for model in each.instances(STUDY) for path in drawn(each.rule, model)]
 
 
 def everything():

@@ -1,12 +1,12 @@
-# Tables, figures and the report, drawn from whatever models and tasks the study has. What each rule reads and writes is
-# in src/offcourse/jobs/drawings.py.
+# Tables and the report, drawn from whatever models and tasks the study has. What each rule reads and writes is in
+# src/offcourse/jobs/drawings.py, captions for `snakemake --report` are in workflow/report/.
 
 
 rule table3:
     input:
         read_by("table3"),
     output:
-        drawn("table3"),
+        shown("table3"),
         record=record("table3"),
     log:
         study_log("table3"),
@@ -23,7 +23,7 @@ rule tables_dola:
     input:
         read_by("tables_dola"),
     output:
-        drawn("tables_dola"),
+        shown("tables_dola"),
         record=record("tables_dola"),
     log:
         study_log("tables_dola"),
@@ -40,7 +40,7 @@ rule certainty:
     input:
         read_by("certainty"),
     output:
-        drawn("certainty"),
+        shown("certainty"),
         record=record("certainty"),
     log:
         study_log("certainty"),
@@ -53,142 +53,38 @@ rule certainty:
         "../workflow/scripts/certainty.py"
 
 
-rule figure_sweep:
+rule steering:
     input:
-        read_by("figure_sweep", "{model}"),
+        read_by("steering"),
     output:
-        drawn("figure_sweep", "{model}"),
-        record=record("figure_sweep", "{model}"),
+        shown("steering"),
+        record=record("steering"),
     log:
-        job_log("figure_sweep"),
+        study_log("steering"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=code("figure_sweep"),
-        settings=settings("figure_sweep"),
+        code=code("steering"),
+        settings=settings("steering"),
     script:
-        "../workflow/scripts/figure_sweep.py"
+        "../workflow/scripts/steering.py"
 
 
-rule figure_cie:
+rule sensitivity:
     input:
-        read_by("figure_cie", "{model}"),
+        read_by("sensitivity"),
     output:
-        drawn("figure_cie", "{model}"),
-        record=record("figure_cie", "{model}"),
+        shown("sensitivity"),
+        record=record("sensitivity"),
     log:
-        job_log("figure_cie"),
+        study_log("sensitivity"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=code("figure_cie"),
-        settings=settings("figure_cie"),
+        code=code("sensitivity"),
+        settings=settings("sensitivity"),
     script:
-        "../workflow/scripts/figure_cie.py"
-
-
-rule figure_shots:
-    input:
-        read_by("figure_shots"),
-    output:
-        drawn("figure_shots"),
-        record=record("figure_shots"),
-    log:
-        study_log("figure_shots"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("figure_shots"),
-        settings=settings("figure_shots"),
-    script:
-        "../workflow/scripts/figure_shots.py"
-
-
-rule figure_choices:
-    input:
-        read_by("figure_choices"),
-    output:
-        drawn("figure_choices"),
-        record=record("figure_choices"),
-    log:
-        study_log("figure_choices"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("figure_choices"),
-        settings=settings("figure_choices"),
-    script:
-        "../workflow/scripts/figure_choices.py"
-
-
-rule figure_task_vectors:
-    input:
-        read_by("figure_task_vectors", "{model}"),
-    output:
-        drawn("figure_task_vectors", "{model}"),
-        record=record("figure_task_vectors", "{model}"),
-    log:
-        job_log("figure_task_vectors"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("figure_task_vectors"),
-        settings=settings("figure_task_vectors"),
-    script:
-        "../workflow/scripts/figure_task_vectors.py"
-
-
-if drawn("figure_post_training"):
-
-    rule figure_post_training:
-        input:
-            read_by("figure_post_training"),
-        output:
-            drawn("figure_post_training"),
-            record=record("figure_post_training"),
-        log:
-            study_log("figure_post_training"),
-        conda:
-            "../envs/offcourse.yaml"
-        params:
-            code=code("figure_post_training"),
-            settings=settings("figure_post_training"),
-        script:
-            "../workflow/scripts/figure_post_training.py"
-
-
-rule figure_lens:
-    input:
-        read_by("figure_lens"),
-    output:
-        drawn("figure_lens"),
-        record=record("figure_lens"),
-    log:
-        study_log("figure_lens"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("figure_lens"),
-        settings=settings("figure_lens"),
-    script:
-        "../workflow/scripts/figure_lens.py"
-
-
-rule figure_apathy:
-    input:
-        read_by("figure_apathy"),
-    output:
-        drawn("figure_apathy"),
-        record=record("figure_apathy"),
-    log:
-        study_log("figure_apathy"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("figure_apathy"),
-        settings=settings("figure_apathy"),
-    script:
-        "../workflow/scripts/figure_apathy.py"
+        "../workflow/scripts/sensitivity.py"
 
 
 rule report:
@@ -196,7 +92,7 @@ rule report:
         presented(),
         facts(),
     output:
-        RESULTS / "report.html",
+        shown("report"),
         record=record("report"),
     log:
         study_log("report"),

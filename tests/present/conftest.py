@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_report import write_report
 
 from offcourse.artefacts import CIE, FV_SWEEP, ICL, write_parquet
 
@@ -84,6 +85,12 @@ def _write_model(folder: Path, name: str, layers: int, heads: int, parameters: f
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
     return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def page(study) -> tuple[Path, str]:
+    """A report of the sweep pages and Figure 11, beside the study it is about."""
+    return write_report(study)
 
 
 @pytest.fixture

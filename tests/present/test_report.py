@@ -3,42 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from made_report import MODELS, STUDY, TASKS
 
+from offcourse.analysis import claims
 from offcourse.errors import OffcourseError
-from offcourse.present import contents, figure_shots, figure_sweep, report, tables
-
-MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
-STUDY = {
-    "study": "made <up>",
-    "models": MODELS,
-    "tasks": TASKS,
-    "methods": ["function_vectors"],
-    "protocol": "as_published",
-    "function_vectors": {"n_heads": [2, 16, 64], "trials": 5},
-    "dola": {"alphas": [0.1]},
-    "logit_lens": {"limit": None},
-    "resources": {"gpus": 8},
-}
-
-
-@pytest.fixture(scope="module")
-def page(study) -> tuple[Path, str]:
-    """A report of the sweep pages and Figure 11, beside the study it is about."""
-    listed = [figure for figure in contents.figures(MODELS, TASKS) if figure["figure"] in ("figure17", "figure11")]
-    for figure in listed:
-        stem = (study / figure["svg"]).with_suffix("")
-        if figure["figure"] == "figure17":
-            figure_sweep.draw(study, figure["model"], figure["task"], stem)
-        else:
-            figure_shots.draw(study, MODELS, TASKS, stem)
-    tables.table3(study, MODELS, TASKS, "maximum", study / "tables")
-    out = study / "report.html"
-    report.write(study, STUDY, listed, contents.tables(), MODELS, out)
-    first = out.read_bytes()
-    report.write(study, STUDY, listed, contents.tables(), MODELS, out)
-    assert out.read_bytes() == first
-    return out, first.decode()
+from offcourse.present import contents, figure_sweep, report, report_claims, report_methods, report_pictures
 
 
 def test_it_needs_no_network_and_its_links_lead_somewhere(page):
@@ -125,3 +96,81 @@ def test_no_figure_module_imports_another():
         assert not [
             other for other in (*modules, "contents", "tables", "report") if re.search(rf"import .*\b{other}\b", code)
         ]
+
+
+def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
+    html = page[1]
+    assert html.index('<section id="claims">') < html.index('<section id="steering">') < html.index('id="table3"')
+    rows = re.findall(r'<tr id="claim-([a-z-]+)">(.*?)</tr>', html, re.DOTALL)
+    assert [name for name, _ in rows] == [claim.name for claim in claims.read_claims()]
+    for name, row in rows:
+        assert re.search(r'class="verdict [a-z]+">(holds|not clear|does not hold|no data)<', row)
+        assert claims.NO_RELEASE in row
+        assert (">no data<" in row) == (not name.startswith("fv"))
+        assert (re.search("this study has no|Table 3 has no TV", row) is None) == name.startswith("fv")
+
+
+def test_the_verdict_follows_the_table(study, tmp_path):
+    """The same claim about other numbers gets another verdict."""
+    (tmp_path / "tables").mkdir()
+    frame = report.read_parquet(study / "tables" / "table3.parquet", report.CELLS)
+    verdicts = []
+    for value, low, high in ((10.0, 5.0, 20.0), (40.0, 30.0, 60.0), (80.0, 70.0, 90.0)):
+        frame[["value", "ci_low", "ci_high"]] = value, low, high
+        frame.to_parquet(tmp_path / "tables" / "table3.parquet")
+        rows = report_claims.claim_rows(tmp_path, contents.tables(), [], None, {}, True)
+        verdicts.append(rows[0]["verdict"])
+    assert verdicts == [claims.HOLDS, claims.NOT_CLEAR, claims.FAILS]
+
+
+def test_a_report_of_the_release_alone(tmp_path):
+    rows = [
+        ("3", "FV search", "1.00", "28%", 28.0, 28.4, None, "agrees", ""),
+        ("3", "TV", "0.90", "35%", 35.0, 61.0, None, "differs", "stale <denominator>"),
+    ]
+    comparison = pd.DataFrame(rows, columns=report_claims.COMPARED)
+    out = tmp_path / "report.html"
+    report.write(tmp_path, None, [], [], [], out, comparison=comparison)
+    html = out.read_text()
+    found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
+    assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
+    # What the release does not give is judged as printed, and what is not printed either has no verdict.
+    assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
+    assert "stale &lt;denominator&gt;" in html
+    assert html.count(claims.NO_STUDY) == len(found)
+    for link in re.findall(r'href="#([^"]+)"', html):
+        assert f'id="{link}"' in html
+
+
+def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):
+    pages = [figure for figure in contents.figures(MODELS, TASKS) if figure["figure"] in ("figure17", "figure11")]
+    full = report_pictures.figures(study, pages, tmp_path / "report.html")
+    sizes = {figure["id"]: [len(each["picture"]) for each in figure["shown"]] for figure in full}
+    assert [len(sizes[name]) for name in ("figure17", "figure11")] == [4, 1]
+    budget = sum(sizes["figure11"]) + sum(sizes["figure17"][:2])
+    some = {one["id"]: one for one in report_pictures.figures(study, pages, tmp_path / "report.html", budget)}
+    used = sum(len(each["picture"]) for figure in some.values() for each in figure["shown"])
+    assert 0 < used <= budget
+    for figure in full:
+        mine = some[figure["id"]]
+        assert len(mine["shown"]) + len(mine["linked"]) == len(figure["shown"]) + len(figure["linked"])
+    assert len(some["figure17"]["shown"]) < 4
+    out = study / "small.html"
+    report.write(study, STUDY, pages, contents.tables(), MODELS, out, budget=0)
+    html = out.read_text()
+    assert "<img " not in html
+    assert all(f"figures/figure17/{model}_{task}.svg" in html for model in MODELS for task in TASKS)
+
+
+def test_methods_have_the_runs_own_parameters_and_versions(page, study):
+    assert "2, 16 or 64 heads" in page[1]
+    assert "1 or 4" in page[1]
+    made = [
+        {"git": {"commit": "0123456789abcdef", "dirty": False}, "python": "3.11.7", "packages": {"torch": torch}}
+        for torch in ("2.13.0", "2.14.0")
+    ]
+    assert dict(report_methods.versions(made)) == {
+        "Offcourse commit": "0123456789ab",
+        "Python": "3.11.7",
+        "torch": "2.13.0, 2.14.0",
+    }

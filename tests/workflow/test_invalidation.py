@@ -19,7 +19,9 @@ MODEL = "tiny-llama"
 REPORT = ("report", "ro_crate")
 ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "task_vectors", "dola", "readings"}
 PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
-DRAWN = {"table3", "tables_dola", "certainty", "figure_shots", "figure_choices", "figure_lens", "figure_apathy"}
+# Read the results of several methods.
+JUDGED = ("certainty", "steering", "sensitivity")
+DRAWN = {"table3", "tables_dola", *JUDGED, "figure_shots", "figure_choices", "figure_lens", "figure_apathy"}
 SHARED = {*DRAWN, *REPORT}
 
 
@@ -32,7 +34,7 @@ def of_study(*rules: str) -> set[tuple[str, str]]:
 
 
 EVERYTHING = of_model("check_model", *ALL_STEPS, *PAGES) | of_study(*SHARED)
-AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", "certainty", "figure_choices", *REPORT)
+AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", *JUDGED, "figure_choices", *REPORT)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -89,7 +91,7 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
         # the engine: all but the prompts, which need a tokenizer only
         "engine/run.py": EVERYTHING - of_model("prompts"),
         # modules of DoLa alone
-        "methods/dola.py": of_model("dola") | of_study("tables_dola", "certainty", *REPORT),
+        "methods/dola.py": of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
         # the report's template is no Python
         "present/report.html.j2": of_study(*REPORT),
     }
@@ -104,9 +106,9 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
 
 def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
     cases = {
-        ("default_heads", "single"): of_study("table3", *REPORT),
+        ("default_heads", "single"): of_study("table3", "sensitivity", *REPORT),
         ("fv_output_bias", "excluded"): of_model("function_vectors", "fv_sweep") | AFTER_SWEEP,
-        ("dola_divergence", "jensen_shannon"): of_model("dola") | of_study("tables_dola", "certainty", *REPORT),
+        ("dola_divergence", "jensen_shannon"): of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
     }
     for (switch, value), expected in cases.items():
         path = tmp_path / "study.yaml"
@@ -199,7 +201,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     study_of(edited)
     lines = words.read_text(encoding="utf-8").splitlines(keepends=True)
     words.write_text("".join(lines[:1] + lines[2:]), encoding="utf-8")
-    after = of_model(*PAGES) | of_study("table3", "certainty", "figure_shots", "figure_choices", *REPORT)
+    after = of_model(*PAGES) | of_study("table3", *JUDGED, "figure_shots", "figure_choices", *REPORT)
     assert edited.plan() == of_model(*on_words) | after
     assert {task for step, _, task in edited.status()[1] if step in STEPS} == {"antonym"}
 

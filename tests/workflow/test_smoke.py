@@ -63,7 +63,7 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
     changed_grid(lab, tmp_path, [1, 4, 8])
     code, stale = lab.status()
     assert code == 1
-    follows = {"figure_sweep", "figure_choices", "table3", "certainty", "report", "ro_crate"}
+    follows = {"figure_sweep", "figure_choices", "table3", "certainty", "steering", "sensitivity", "report", "ro_crate"}
     assert {step for step, _, _ in stale} == {"fv_sweep"} | follows
     assert all("strengths" in " ".join(why) for (step, _, _), why in stale.items() if step == "fv_sweep")
     plan = lab.snakemake("--dry-run")

@@ -10,6 +10,7 @@ with script(snakemake) as job:
     # Weights were hashed when their model was checked.
     audit = Audit(job.study, job.registry, job.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
+    shown |= {"steering": None} if (job.results / "tables/steering.parquet").exists() else {}
     report.write(
         job.results,
         job.study.model_dump(mode="json", exclude={"resources"}),
@@ -18,4 +19,5 @@ with script(snakemake) as job:
         job.study.models,
         job.output[0],
         audits={name: audit.summary(name) for name in shown},
+        made=[record["made"] for record in audit.records.values()],
     )

@@ -11,6 +11,7 @@ from offcourse.layout import Layout
 from offcourse.present import contents
 from offcourse.registry import Registry
 from offcourse.study.config import Study
+from offcourse.study.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Drawing:
 
     target: "module:function" where its code begins.
     methods: it runs when the study has one of them (empty: always), and shows their models and tasks.
-    inputs: steps that it reads.
+    inputs: steps that it reads. tables_read: tables that it reads, where the study has them.
     switches: those of `protocol` that it reads. settings: those of its first method that it reads.
     tables, figures: what it writes. files: other files that it writes.
     per_model: whether there is a job for each model.
@@ -29,6 +30,7 @@ class Drawing:
     target: str
     methods: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    tables_read: tuple[int, ...] = ()
     switches: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     tables: tuple[int, ...] = ()
@@ -70,13 +72,18 @@ class Drawing:
             for unit in step.units(study)
         ]
 
+    def numbers_read(self, study: Study) -> list[int]:
+        """The tables that it reads."""
+        return [number for number in self.tables_read if number in contents.DOLA_TABLES and "dola" in study.methods]
+
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
         """The part of the configuration that one job reads, as plain JSON values."""
         if self.rule == "ro_crate":
             return study.model_dump(mode="json")
         if self.rule == "report":
-            # The template is no Python, so the code's digests do not see it.
-            template = sha256(Path(contents.__file__).with_name("report.html.j2"))
+            # The templates are no Python, so the code's digests do not see them.
+            folder = Path(contents.__file__).parent
+            template = " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
             return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
         if self.rule == "check_model":
             step = checked_by(study, model)
@@ -164,6 +171,22 @@ DRAWINGS = {
         ),
         _drawn("figure_lens", "figure_lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
         _drawn("figure_apathy", "figure_apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
+        Drawing(
+            "steering",
+            "offcourse.present.table_steering:write",
+            ("function_vectors", "task_vectors", "dola"),
+            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+            tables_read=(1, 2),
+            files=("tables/steering.parquet", "tables/steering.csv", "tables/steering.md"),
+        ),
+        Drawing(
+            "sensitivity",
+            "offcourse.present.table_sensitivity:write",
+            ("function_vectors", "task_vectors", "dola"),
+            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "dola"),
+            switches=tuple(Protocol.model_fields),
+            files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
+        ),
         _drawn("report", "report", function="write", files=("report.html",)),
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )

@@ -184,6 +184,7 @@ def inputs_of(drawing: Drawing, study: Study, layout: Layout, model: str | None)
     results = [
         layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in drawing.upstream(study, model)
     ]
+    results += [layout.results / f"tables/table{number}.parquet" for number in drawing.numbers_read(study)]
     return results + [layout.results / name / "model.json" for name in drawing.models(study, model)]
 
 

@@ -9,6 +9,9 @@ from typing import TypedDict
 
 from offcourse.present.labels import task_label
 
+# What the report is written from beside Python.
+TEMPLATES = ("report.html.j2", "report.css", "report.js")
+
 
 class Table(TypedDict):
     """One table."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment
+from pandera.pandas import DataFrameSchema
 
 from offcourse.artefacts import CELLS, write_parquet, write_whole
 
@@ -24,6 +25,24 @@ MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
 - {{ note }}
 {% endfor %}
 """)
+
+
+def write_plain(
+    out: Path,
+    name: str,
+    title: str,
+    caption: str,
+    frame: pd.DataFrame,
+    schema: DataFrameSchema,
+    form: pd.DataFrame,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write a table that the paper does not have: `frame` under `schema` as parquet, `form` (text) as csv and md."""
+    out = Path(out)
+    markdown = MARKDOWN.render(frame=form, title=title, caption=caption, notes=notes)
+    write_parquet(out / f"{name}.parquet", frame, schema)
+    write_whole(out / f"{name}.csv", lambda path: form.to_csv(path, encoding="utf-8"))
+    write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
 
 
 def write(out: Path, number: int, caption: str, cells: pd.DataFrame, form: pd.DataFrame, notes: Sequence[str]) -> None:

@@ -1,9 +1,7 @@
 """The reader's report: one HTML file that needs no network."""
 
-import base64
-import os
+import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,9 @@ import jinja2
 import pandas as pd
 
 from offcourse.analysis.results import read_model
+from offcourse.analysis.steering import HARMS, STEERING, WORKS
 from offcourse.artefacts import CELLS, read_parquet, write_whole
-from offcourse.errors import OffcourseError
-from offcourse.present import figure_sweep, forms, tables_dola
+from offcourse.present import forms, report_claims, report_methods, report_pictures, tables_dola
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
 
@@ -28,26 +26,30 @@ QUESTIONS = {
 METHODS = tuple(QUESTIONS)
 # Settings that a study may leave to others; only those that it makes are shown.
 OPTIONAL = ("models", "tasks", "dtype", "large")
-SUFFIXES = ("parquet", "svg", "png")
 
 
 def write(
     results: Path,
-    study: Mapping[str, Any],
+    study: Mapping[str, Any] | None,
     figures: Sequence[Mapping[str, Any]],
     tables: Sequence[Mapping[str, Any]],
     models: Sequence[str],
     out: Path,
     audits: Mapping[str, Mapping[str, str]] | None = None,
+    comparison: pd.DataFrame | None = None,
+    made: Sequence[Mapping[str, Any]] = (),
+    budget: int = report_pictures.BUDGET,
 ) -> None:
-    """Write the report of a study to `out`.
+    """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
     `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
     report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
-    fingerprint it was made with, and its `state` now.
+    fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
+    of the study (`report_claims.COMPARED`), None where the release was not fetched. made: the part `made` of the
+    records behind the study. budget: bytes of pictures in the page.
     """
-    results, out = Path(results), Path(out)
+    results, out, audits = Path(results), Path(out), audits or {}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -55,17 +57,50 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
+    steered = _steered(results)
     page = environment.get_template("report.html.j2").render(
         study=study,
-        questions=[QUESTIONS[method] for method in study.get("methods", METHODS)],
-        settings=settings(study),
+        questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
+        settings=settings(study) if study else [],
+        methods=report_methods.paragraphs(study) if study else [],
+        versions=report_methods.versions(made),
         models=[_model(results, model) for model in models],
+        claims=report_claims.claim_rows(results, tables, figures, comparison, audits, study is not None),
+        compared=report_claims.comparison_rows(comparison),
+        steered=steered,
+        summaries=_summaries(steered),
         tables=[_table(results, table, out) for table in tables],
-        figures=[_figure(results, list(pages), out) for _, pages in groupby(figures, key=lambda page: page["figure"])],
+        figures=report_pictures.figures(results, figures, out, budget),
         task_label=task_label,
-        audits=audits or {},
+        audits=audits,
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def _steered(results: Path) -> list[dict[str, Any]]:
+    """The rows of tables/steering.parquet, if the study has it, with recovery: steered over few-shot accuracy."""
+    path = results / "tables/steering.parquet"
+    if not path.exists():
+        return []
+    rows = read_parquet(path, STEERING).to_dict("records")
+    return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
+
+
+def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """By model and method: of how many tasks, which ones it works on, and the layers there as shares of the depth."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in steered:
+        key = row["model"], row["method"]
+        new = {"model": key[0], "method": key[1], "of": 0, "works": [], "harms": [], "depths": []}
+        one = found.setdefault(key, new)
+        one["of"] += 1
+        if row["verdict"] in (WORKS, HARMS):
+            one[row["verdict"]].append(row["on"])
+        if row["verdict"] == WORKS and not math.isnan(row["layer"]):
+            one["depths"].append(round(100 * row["layer"] / row["layers"]))
+    order = list(dict.fromkeys(row["model"] for row in steered))
+    return sorted(found.values(), key=lambda one: order.index(one["model"]))
 
 
 def settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -122,7 +157,7 @@ def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]
         "columns": [f"≥ {column}" if own else column for column in form.columns],
         "rows": rows,
         "notes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
-        "links": {suffix: _link(path.with_suffix(f".{suffix}"), out) for suffix in forms.SUFFIXES},
+        "links": {suffix: report_pictures.link(path.with_suffix(f".{suffix}"), out) for suffix in forms.SUFFIXES},
     }
 
 
@@ -133,57 +168,3 @@ def _interval(cells: pd.DataFrame, row: str, column: str) -> str:
     cell = cells.loc[(row, column)]
     ends = "{:.0f}–{:.0f}%" if cell["unit"].startswith("%") else "{:.3f}–{:.3f}"
     return "" if pd.isna(cell["ci_low"]) else ends.format(cell["ci_low"], cell["ci_high"])
-
-
-def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:
-    """One figure with its `shown` pages, as pictures, and its `linked` ones."""
-    shown, linked = (_choose_sweeps(results, pages)) if pages[0]["figure"] == "figure17" else (pages, [])
-    return {
-        "id": pages[0]["figure"],
-        "title": pages[0]["title"],
-        "explanation": pages[0]["explanation"],
-        "shown": [{**page, "picture": _picture(results, page), "links": _links(results, page, out)} for page in shown],
-        "linked": [{**page, "links": _links(results, page, out)} for page in linked],
-    }
-
-
-def _choose_sweeps(results: Path, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
-    """Each model's best and worst recovered task, and then the pages of all others."""
-    shown, linked = [], []
-    for _, group in groupby(pages, key=lambda page: page["model"]):
-        ranked = sorted(
-            ({**page, "recovery": _recovery(results, page)} for page in group),
-            key=lambda page: -1.0 if pd.isna(page["recovery"]) else page["recovery"],
-            reverse=True,
-        )
-        ends = ranked[:1] + ranked[1:][-1:]
-        shown += [{**page, "rank": rank} for page, rank in zip(ends, ("best", "worst"), strict=False)]
-        linked += [page for page in ranked if page not in ends]
-    return shown, linked
-
-
-def _recovery(results: Path, page: Mapping[str, Any]) -> float:
-    """Peak recovery (Eq. 7) from the numbers that the page draws."""
-    drawn = read_parquet((results / page["svg"]).with_suffix(".parquet"), figure_sweep.NUMBERS)
-    drawn = drawn[drawn["control"] == ""]
-    few_shot = drawn["few_shot"].iloc[0]
-    return drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan")
-
-
-def _picture(results: Path, page: Mapping[str, Any]) -> str:
-    """The smaller of SVG and PNG as a data address: a picture of its own, so that ids of two SVGs cannot clash."""
-    svg = results / page["svg"]
-    png = svg.with_suffix(".png")
-    try:
-        path, kind = min((svg, "svg+xml"), (png, "png"), key=lambda choice: choice[0].stat().st_size)
-        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-    except OSError as error:
-        raise OffcourseError(f"the report needs {svg} and {png}: {error.strerror}. Run the workflow again.") from error
-
-
-def _links(results: Path, page: Mapping[str, Any], out: Path) -> dict[str, str]:
-    return {suffix: _link((results / page["svg"]).with_suffix(f".{suffix}"), out) for suffix in SUFFIXES}
-
-
-def _link(path: Path, out: Path) -> str:
-    return Path(os.path.relpath(path, out.parent)).as_posix()

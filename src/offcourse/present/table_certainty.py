@@ -23,9 +23,9 @@ from offcourse.analysis.results import (
     tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.artefacts import CERTAINTY, FV_CONTROLS, ICL, TV_SWEEP, read_parquet, write_parquet, write_whole
+from offcourse.artefacts import CERTAINTY, FV_CONTROLS, ICL, TV_SWEEP, read_parquet
 from offcourse.errors import OffcourseError
-from offcourse.present.forms import MARKDOWN
+from offcourse.present import forms
 from offcourse.present.tables import QUANTILES
 from offcourse.present.tables_dola import METRICS, Run, measure
 from offcourse.registry import is_large
@@ -81,12 +81,7 @@ def write(
         rows += [_dola(results, model, *questions, switches) for model in dola[0] for questions in dola[1]]
     types = {name: column.dtype.type for name, column in CERTAINTY.columns.items()}
     table = corrected(pd.DataFrame(rows, columns=list(types)).astype(types))
-    out = Path(out)
-    write_parquet(out / "certainty.parquet", table, CERTAINTY)
-    write_whole(out / "certainty.csv", lambda path: table.to_csv(path, index=False))
-    frame = printed(table)
-    text = MARKDOWN.render(frame=frame, title=TITLE, caption=CAPTION, notes=NOTES)
-    write_whole(out / "certainty.md", lambda path: path.write_text(text, encoding="utf-8"))
+    forms.write_plain(out, "certainty", TITLE, CAPTION, table, CERTAINTY, printed(table), NOTES)
 
 
 def corrected(table: pd.DataFrame) -> pd.DataFrame:

@@ -64,9 +64,7 @@ def table3(
         pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
         lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
-        last = pairs.iloc[-1]
-        behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
-        before = (float(last["few_shot"]), behind)
+        before = left_over(pairs)
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
@@ -74,6 +72,13 @@ def table3(
     table = pd.concat(parts, ignore_index=True)
     lines.append("Wilson 95% intervals, which take the pairs as independent, are in table3.parquet.")
     forms.write(out, 3, CAPTION, table, paper_form(table), lines)
+
+
+def left_over(pairs: pd.DataFrame) -> tuple[float, list[tuple[str, int, int]]]:
+    """What the released code's variable holds after its function vectors, see `analysis.task_vectors.read_pairs`."""
+    last = pairs.iloc[-1]
+    behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
+    return float(last["few_shot"]), behind
 
 
 def read_pairs(

@@ -110,19 +110,19 @@ class Run:
         [(setting, count)] = settings.most_common(1)
         return setting, count / settings.total()
 
-    @property
+    @cached_property
     def buckets(self) -> list[str]:
         """Buckets in the paper's order: by upper bound, of equal ones the narrowest first."""
         found = set(self.metrics["bucket"]) - {""}
         ends = {bucket: [int(end) for end in bucket.split("-")] for bucket in found}
         return sorted(found, key=lambda bucket: (ends[bucket][1], -ends[bucket][0]))
 
-    @property
+    @cached_property
     def alphas(self) -> list[float]:
         """Alphas of the grid."""
         return sorted(set(self.metrics.loc[self.metrics["bucket"] != "", "alpha"]))
 
-    @property
+    @cached_property
     def bucket_alpha(self) -> float:
         """The alpha at which buckets are compared: 0.1, or the nearest that the study has."""
         return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
@@ -173,15 +173,30 @@ def write(
     for name, form in sets:
         for model in models:
             metrics = truthfulness.per_question(read_dola(results, model, name), removed, exact)
-            large = is_large(read_model(results, model)["parameters"])
-            premature = read_premature_layers(results, model, name)
-            lead = measure(METRICS[form][0], shared_ties)
-            runs[form].append(Run(model, name, metrics, large, premature, lead, selected, removed, exact))
+            runs[form].append(run_of(results, model, name, form, metrics, shared_ties, selected, removed, exact))
     for number in CAPTIONS:
         shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
         table = cells(number, shown, shared_ties)
         lines = notes(number, shown, shared_ties)
         forms.write(out, number, CAPTIONS[number], table, printed(number, table), lines)
+
+
+def run_of(
+    results: Path,
+    model: str,
+    name: str,
+    form: str,
+    metrics: pd.DataFrame,
+    shared_ties: bool,
+    selected: str,
+    removed: bool,
+    exact: bool,
+) -> Run:
+    """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
+    large = is_large(read_model(results, model)["parameters"])
+    premature = read_premature_layers(results, model, name)
+    lead = measure(METRICS[form][0], shared_ties)
+    return Run(model, name, metrics, large, premature, lead, selected, removed, exact)
 
 
 def measure(metric: str, shared_ties: bool) -> str:

@@ -1,0 +1,151 @@
+"""What steers each model, at which setting, and how sure that is: a row per model, method and task or question set.
+
+p-values test that steering does nothing; they are corrected (Holm) over the rows of one method.
+
+* Function vectors: the largest gain of the whole grid over the prompt without examples, against what the largest of so
+  many gains is by luck (`inference.largest_by_swapping`).
+* Task vectors: hits on the test prompts, at the layer that is best on the development prompts, against hits without a
+  vector (Fisher's exact test, since the items differ).
+* DoLa: McNemar's test of Tables 1 and 2. With protocol selection: same_items its best setting was chosen on the same
+  questions, which the test does not correct for.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from scipy.stats import fisher_exact
+
+from offcourse.analysis import inference, recovery
+from offcourse.analysis.results import (
+    icl_path,
+    read_model,
+    read_shots,
+    read_sweep,
+    read_tv_shots,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.artefacts import ICL, TV_SWEEP, read_parquet
+from offcourse.errors import OffcourseError
+
+WORKS, HARMS, UNSURE = "works", "harms", "no clear effect"
+LEVEL = 0.05
+# Accuracies are 0 to 1; few_shot is missing where the method has none, layer for DoLa.
+STEERING = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "method": pa.Column(str, pa.Check.isin(["function vector", "task vector", "DoLa"])),
+        "on": pa.Column(str),
+        "layer": pa.Column(float, nullable=True),
+        "layers": pa.Column(int),
+        "setting": pa.Column(str),
+        "unsteered": pa.Column(float),
+        "steered": pa.Column(float),
+        "few_shot": pa.Column(float, nullable=True),
+        "items": pa.Column(int, pa.Check.gt(0)),
+        "p": pa.Column(float, pa.Check.in_range(0, 1)),
+        "p_holm": pa.Column(float, pa.Check.in_range(0, 1)),
+        "verdict": pa.Column(str, pa.Check.isin([WORKS, HARMS, UNSURE])),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def steering(
+    results: Path,
+    function_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    task_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    dola: Sequence[int] = (),
+) -> pd.DataFrame:
+    """The table under `STEERING`.
+
+    function_vectors, task_vectors: models and tasks of each. dola: numbers of the tables (1, 2) that the study has.
+    """
+    rows = [_function_vector(results, model, task) for model in function_vectors[0] for task in function_vectors[1]]
+    rows += [_task_vector(results, model, task) for model in task_vectors[0] for task in task_vectors[1]]
+    for number in dola:
+        rows += _dola(results, number)
+    frame = pd.DataFrame(rows, columns=[name for name in STEERING.columns if name not in ("p_holm", "verdict")])
+    frame["p_holm"] = frame.groupby("method")["p"].transform(lambda p: inference.holm(p.tolist()))
+    gain, sure = frame["steered"] - frame["unsteered"], frame["p_holm"] < LEVEL
+    frame["verdict"] = np.where(sure & (gain > 0), WORKS, np.where(sure & (gain < 0), HARMS, UNSURE))
+    types = {"layer": float, "few_shot": float, "p": float, "p_holm": float, "items": int, "layers": int}
+    return STEERING.validate(frame.astype(types)) if rows else frame
+
+
+def _function_vector(results: Path, model: str, task: str) -> dict:
+    hits = recovery.hits(read_sweep(results, model, task))
+    icl = read_parquet(results / icl_path(model, task), ICL)
+    base = icl[icl["shots"] == 0].sort_values("item")
+    if base["item"].tolist() != hits.columns.tolist():
+        raise OffcourseError(
+            f"{model} {task}: the items without steering are not those of the sweep. Run the workflow again."
+        )
+    luck = inference.largest_by_swapping(base["hit"].to_numpy(), hits.to_numpy(), task)
+    best = hits.mean(axis=1)
+    n_heads, strength, layer = best.idxmax()
+    return {
+        "model": model,
+        "method": "function vector",
+        "on": task,
+        "layer": layer,
+        "layers": read_model(results, model)["layers"],
+        "setting": f"{n_heads} heads, strength {strength:g}",
+        "unsteered": base["hit"].mean(),
+        "steered": best.max(),
+        "few_shot": recovery.baseline(read_shots(results, model, task))[1],
+        "items": hits.shape[1],
+        "p": luck.p,
+    }
+
+
+def _task_vector(results: Path, model: str, task: str) -> dict:
+    sweep = read_parquet(results / tv_sweep_path(model, task), TV_SWEEP)
+    layer = int(sweep[sweep["split"] == "dev"].groupby("layer")["hit"].mean().idxmax())
+    steered = sweep[(sweep["split"] == "test") & (sweep["layer"] == layer)]["hit"]
+    icl = read_parquet(results / tv_icl_path(model, task), ICL)
+    base, shots = icl[icl["shots"] == 0]["hit"], read_tv_shots(results, model, task)
+    counts = [[side.sum(), (~side).sum()] for side in (steered, base)]
+    return {
+        "model": model,
+        "method": "task vector",
+        "on": task,
+        "layer": layer,
+        "layers": read_model(results, model)["layers"],
+        "setting": "layer chosen on the development prompts",
+        "unsteered": base.mean(),
+        "steered": steered.mean(),
+        "few_shot": shots.loc[shots.index.max()],
+        "items": len(steered),
+        "p": float(fisher_exact(counts).pvalue),
+    }
+
+
+def _dola(results: Path, number: int) -> list[dict]:
+    """Rows of Table 1 (by MC1) or 2 (accuracy)."""
+    table = pd.read_parquet(results / f"tables/table{number}.parquet")
+    metric, scale = ("MC1", 1) if number == 1 else ("accuracy", 100)
+    rows = []
+    for row, cells in table.groupby("row", sort=False):
+        model, _, questions = row.removesuffix(")").rpartition(" (")
+        value = cells.set_index("column")["value"]
+        rows.append(
+            {
+                "model": model,
+                "method": "DoLa",
+                "on": questions,
+                "layer": np.nan,
+                "layers": read_model(results, model)["layers"],
+                "setting": f"best bucket and alpha by {metric}",
+                "unsteered": value[f"{metric} base"] / scale,
+                "steered": value[f"{metric} DoLa"] / scale,
+                "few_shot": np.nan,
+                "items": int(cells["n"].max()),
+                "p": value["McNemar p"],
+            }
+        )
+    return rows

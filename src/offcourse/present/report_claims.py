@@ -1,0 +1,106 @@
+"""The claims and the comparison with the printed numbers as the report shows them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.analysis import claims
+from offcourse.artefacts import CELLS, read_parquet
+
+# Figures whose numbers a claim may rest on.
+FIGURES = ("figure2", "figure8", "figure9", "figure16")
+COMPARED = ["table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason"]
+
+
+def claim_rows(
+    results: Path,
+    tables: Sequence[Mapping[str, Any]],
+    figures: Sequence[Mapping[str, Any]],
+    comparison: pd.DataFrame | None,
+    audits: Mapping[str, Mapping[str, str]],
+    study: bool,
+) -> list[dict[str, Any]]:
+    """A row per claim, as text: what is printed, what the release gives, what the study found, and the verdict on it.
+
+    The verdict is of the study's number; without a study of the release's, and failing that of the printed one.
+    tables, figures: those of `contents`. comparison: with the release, None where it was not fetched.
+    """
+    sources = {"printed": claims.printed_numbers(), "release": claims.released_numbers(comparison)}
+    if study:
+        sources["ours"] = claims.study_numbers(_tables(results, tables), _figures(results, figures))
+    known = {table["id"] for table in tables} | {figure["figure"] for figure in figures}
+    return [_row(decided, known, audits) for decided in claims.decide(claims.read_claims(), sources)]
+
+
+def _row(decided: Mapping[str, Any], known: Collection[str], audits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    claim = decided["claim"]
+    ours = decided.get("ours", {"found": None, "verdict": claims.NO_DATA, "why": claims.NO_STUDY})
+    deciding = ours if "ours" in decided else decided["release"]
+    by = "for this study" if "ours" in decided else "for the release"
+    if "ours" not in decided and deciding["found"] is None and decided["printed"]["found"] is not None:
+        deciding, by = decided["printed"], "as printed"
+    return {
+        "name": claim.name,
+        "section": claim.section,
+        "claim": claim.claim,
+        "rule": f"Holds if {claim.unit} is {_needed(claim)}",
+        "cells": {name: _said(part) for name, part in {**decided, "ours": ours}.items() if name != "claim"},
+        "interval": _interval(deciding["found"]),
+        "verdict": deciding["verdict"],
+        "by": by,
+        "shown": claim.shown if claim.shown in known else None,
+        "shown_label": claim.shown.replace("table", "Table ").replace("figure", "Figure "),
+        "audit": audits.get(claim.shown, {}).get("command"),
+    }
+
+
+def _needed(claim: claims.Claim) -> str:
+    return f"other than {claim.limit}" if claim.holds == "differs" else f"{claim.holds} {claim.limit}"
+
+
+def _said(part: Mapping[str, Any]) -> dict[str, str]:
+    found = part["found"]
+    if found is None:
+        return {"text": "–", "note": part["why"]}
+    return {
+        "text": _number(found.value),
+        "note": ", ".join(filter(None, (part["verdict"], f"n\u00a0=\u00a0{found.n}" if found.n else ""))),
+    }
+
+
+def _interval(found: claims.Found | None) -> str:
+    if found is None or pd.isna(found.low):
+        return "–"
+    return f"{_number(found.low)} to {_number(found.high)}"
+
+
+def _number(value: float) -> str:
+    """Percentages whole, small changes with two decimals."""
+    return f"{value:.0f}" if abs(value) >= 2 or value == 0 else f"{value:.2f}"
+
+
+def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
+    return {int(table["id"].removeprefix("table")): read_parquet(results / table["parquet"], CELLS) for table in tables}
+
+
+def _figures(results: Path, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for page in figures:
+        if page["figure"] in FIGURES:
+            frame = pd.read_parquet((results / page["svg"]).with_suffix(".parquet"))
+            frame = frame if "model" in frame else frame.assign(model=page["model"])
+            parts.setdefault(page["figure"], []).append(frame)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+
+def comparison_rows(comparison: pd.DataFrame | None) -> list[list[str]]:
+    """The comparison with the printed numbers, cell by cell, as text: the columns `COMPARED` but `printed_value`."""
+    if comparison is None:
+        return []
+    shown = [name for name in COMPARED if name != "printed_value"]
+    frame = comparison[shown].copy()
+    for name in ("release", "ours"):
+        frame[name] = ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]]
+    return frame.fillna("").astype(str).to_numpy().tolist()

@@ -1,0 +1,82 @@
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from offcourse import artefacts
+from offcourse.analysis import sensitivity as module
+from offcourse.analysis.sources import PERCENT
+from offcourse.study.protocol import Protocol
+
+
+def cells(**values) -> pd.DataFrame:
+    """Table 3 with one column; an interval of 5 points around each value."""
+    rows = [
+        (row.replace("_", " "), "0.90", value, 8, value - 5, value + 5, PERCENT, "[]") for row, value in values.items()
+    ]
+    return artefacts.cells(rows)
+
+
+def make(protocol: Protocol, wanted) -> dict[int, pd.DataFrame]:
+    """Only the denominator of task vectors matters here."""
+    tv = 30.0 if protocol.tv_denominator == "previous_model" else 70.0
+    return {3: cells(FV_default=20.0, TV=tv)} if 3 in wanted else {}
+
+
+def test_every_switch_is_listed_and_only_what_moves_has_numbers():
+    frame = module.sensitivity(make, Protocol())
+    assert set(frame["switch"]) == set(Protocol.model_fields)
+    moved = frame[frame["before"].notna()]
+    assert moved.drop(columns="note").to_numpy().tolist() == [
+        [
+            "tv_denominator",
+            "previous_model → own",
+            "table3",
+            "TV",
+            "0.90",
+            30.0,
+            70.0,
+            "tv: holds → does not hold",
+        ]
+    ]
+    notes = frame.set_index("switch")["note"]
+    for switch in set(Protocol.model_fields) - set(module.TURNED) - {"tv_average"}:
+        assert notes[switch] == module.RERUN
+    assert notes["tv_score"] == module.NOTHING
+
+
+def test_a_study_of_the_other_protocol_is_turned_the_other_way():
+    frame = module.sensitivity(make, Protocol.base("corrected")).set_index("switch")
+    assert frame.loc["tv_denominator", "change"] == "own → previous_model"
+    assert frame.loc["tv_denominator", ["before", "after"]].tolist() == [70.0, 30.0]
+    for switch, field in Protocol.model_fields.items():
+        assert set(frame.loc[switch, "change"].split(" → ")) == set(get_args(field.annotation))
+
+
+def test_what_results_do_not_allow_is_said():
+    frame = module.sensitivity(make, Protocol(), {"tv_denominator": "not released"}).set_index("switch")
+    assert frame.loc["tv_denominator", "note"] == "not released"
+    assert np.isnan(frame.loc["tv_denominator", "after"])
+
+
+def test_rounding_of_sums_is_no_move():
+    def nearly(protocol, wanted):
+        return {3: cells(TV=0.1 + 0.2 if protocol.tv_score == "dev" else 0.3)} if 3 in wanted else {}
+
+    assert module.sensitivity(nearly, Protocol())["before"].isna().all()
+
+
+def test_recovery_by_whether_the_tokenizer_adds_bos():
+    pairs = pd.DataFrame(
+        [("a", 0.2, 0.4, 0.4), ("a", 0.1, 0.2, 0.4), ("b", 0.4, 0.4, 0.4), ("c", None, 0.36, 0.4)],
+        columns=["model", "default", "search", "few_shot"],
+    ).astype({"default": float})
+    frame = module.by_bos(pairs, {"a": True, "b": False, "c": False}, (0.5, 0.9))
+    assert set(frame["change"]) == {"1 models add BOS, 2 do not"}
+    found = frame.set_index(["row", "column"])[["before", "after"]]
+    assert found.loc["FV default", "0.50"].tolist() == [50.0, 100.0]
+    assert found.loc["FV search", "0.90"].tolist() == [50.0, 100.0]
+    alone = module.by_bos(pairs, dict.fromkeys("abc", True), (0.5,))
+    assert alone["after"].isna().all()
+    assert alone.set_index("row")["before"].to_dict() == pytest.approx({"FV default": 200 / 3, "FV search": 100.0})

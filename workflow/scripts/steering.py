@@ -1,0 +1,13 @@
+"""Rule `steering`: what steers each model, at which setting, and how sure that is."""
+
+from offcourse.jobs.drawings import DRAWINGS
+from offcourse.jobs.script import script
+from offcourse.present.table_steering import write
+
+with script(snakemake) as job:
+    study = job.study
+    scopes = {
+        method: (study.models_of(method), study.tasks_of(method)) if method in study.methods else ((), ())
+        for method in ("function_vectors", "task_vectors")
+    }
+    write(job.results, job.output[0].parent, **scopes, dola=DRAWINGS[job.rule].numbers_read(study))
