@@ -13,9 +13,11 @@ import pandas as pd
 from offcourse.analysis.results import read_model
 from offcourse.artefacts import CELLS, read_parquet, write_whole
 from offcourse.errors import OffcourseError
-from offcourse.present import figure_sweep, forms, tables_dola
+from offcourse.present import figure_sweep, forms, table_methods, tables_dola
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
+from offcourse.registry import STEERING
+from offcourse.steering import steering
 
 # What a reader is told that each method asks.
 QUESTIONS = {
@@ -24,6 +26,7 @@ QUESTIONS = {
     "task_vectors": "How much does a task vector?",
     "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
     "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
+    **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
 # Settings that a study may leave to others; only those that it makes are shown.
@@ -109,8 +112,12 @@ def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]
     path = results / table["parquet"]
     cells = read_parquet(path, CELLS)
     own = table["id"] == "table3"
-    number = int(table["id"].removeprefix("table"))
-    form = table_forms.paper_form(cells) if own else tables_dola.printed(number, cells)
+    if own:
+        form = table_forms.paper_form(cells)
+    elif table["id"] == table_methods.NAME:
+        form = table_methods.paper_form(cells)
+    else:
+        form = tables_dola.printed(int(table["id"].removeprefix("table")), cells)
     known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
     known = known.set_index(["row", "column"])
     rows = [
