@@ -48,6 +48,10 @@ def write(results: Path, methods: Mapping[str, Scope], selection: str, out: Path
         f"{label}: {len(mine)} pairs, the best of {mine['settings'].max()} settings and layers each."
         for label, mine in found.items()
     ]
+    own = found[FUNCTION_VECTORS]
+    zero = [" ".join(pair) for pair in own.loc[own["few_shot"] == 0, "pair"]]
+    if zero:
+        lines.append(f"Pairs with few-shot accuracy 0 count as recovered at every fraction: {', '.join(zero)}.")
     lines.append(note(selection, "Settings and layers"))
     shots = sorted(set(pd.concat(found.values())["shots"]))
     lines.append(
