@@ -1,4 +1,4 @@
-"""What docs/extending.md says, done literally in a copy of the checkout: its files, its commands, and what they promise."""
+"""docs/extending.md, done literally in a copy of the checkout: its files, its commands, and what they promise."""
 
 import json
 import re

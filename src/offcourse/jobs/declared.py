@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from offcourse import artefacts
+from offcourse.errors import OffcourseError
 from offcourse.jobs.step import Step
 from offcourse.registry import STEERING
 from offcourse.steering import steering
@@ -185,4 +186,16 @@ def _steering_steps(name: str) -> Iterator[Step]:
     )
 
 
-STEPS = _PAPER | {step.name: step for name in STEERING for step in _steering_steps(name)}
+def _all_steps() -> dict[str, Step]:
+    """Raises `OffcourseError` for a steering method that would be called like another step."""
+    found = dict(_PAPER)
+    for step in (step for name in STEERING for step in _steering_steps(name)):
+        if step.name in found:
+            raise OffcourseError(
+                f"src/offcourse/steering/{step.methods[0]}.py: there is a step {step.name} already; rename the file."
+            )
+        found[step.name] = step
+    return found
+
+
+STEPS = _all_steps()
