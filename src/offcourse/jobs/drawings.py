@@ -83,13 +83,18 @@ class Drawing:
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
         """The part of the configuration that one job reads, as plain JSON values."""
+        # A method that is added to the package changes nothing for a study without it.
+        absent = set(STEERING) - set(study.methods)
         if self.rule == "ro_crate":
-            return study.model_dump(mode="json")
+            return study.model_dump(mode="json", exclude=absent)
         if self.rule == "report":
             # The template is no Python, so the code's digests do not see it.
             template = sha256(Path(contents.__file__).with_name("report.html.j2"))
             said = {name: steering(name).question for name in study.steering_methods}
-            return study.model_dump(mode="json", exclude={"resources"}) | {"template": template, "questions": said}
+            return study.model_dump(mode="json", exclude={"resources", *absent}) | {
+                "template": template,
+                "questions": said,
+            }
         if self.rule == "check_model":
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
