@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import STEERING, METHODS, RESOURCES, Registry
+from offcourse.registry import METHODS, RESOURCES, STEERING, Registry
 from offcourse.study.config import Study, load_study, read_study
 from offcourse.study.protocol import Protocol
 
