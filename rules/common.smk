@@ -12,7 +12,7 @@ from offcourse.jobs.steps import release_lists as list_files
 from offcourse.jobs.steps import release_questions as question_files
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
-from offcourse.registry import Registry
+from offcourse.registry import STEERING, Registry
 from offcourse.release import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
@@ -57,12 +57,12 @@ def record(rule, model=None):
 
 def code(rule):
     """Digest of the script of a job and of every module behind it."""
-    return f"{fingerprint(DRAWINGS[rule].target)} {script_digest(rule)}"
+    return f"{fingerprint(DRAWINGS[rule].target)} {script_digest(DRAWINGS[rule].script)}"
 
 
 def reads(step, key):
     """One entry of what a step depends on, as a `params` function of the model."""
-    script = f" {script_digest(STEPS[step].rule)}" if key == "code" else ""
+    script = f" {script_digest(STEPS[step].script)}" if key == "code" else ""
     return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
 
 

@@ -13,6 +13,7 @@ LAYERS = [
         "artefacts",
         "keyed",
         "study",
+        "steering",
         "tsv",
         "pins",
         "registry",

@@ -53,6 +53,13 @@ FV_SWEEP = _columns(
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
 )
+# Of any steering method of `offcourse.steering`.
+STEERING_SWEEP = _columns(
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
 # Vectors that should do nothing, see `methods.fv_controls`.
 CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
 FV_CONTROLS = _columns(

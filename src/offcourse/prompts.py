@@ -119,6 +119,11 @@ def _splits(pairs: list[Pair], splits: str) -> tuple[Split, Split]:
     return split_pairs(pairs, BUILD_SEED), split_pairs(pairs, EVALUATION_SEED)
 
 
+def unevaluated(pairs: list[Pair], splits: str) -> list[Pair]:
+    """Train pairs of the evaluation's split without a word that it evaluates, whatever `splits` the study has."""
+    return disjoint_split(pairs, BUILD_SEED if splits == "disjoint" else EVALUATION_SEED).train
+
+
 def _draw_global(build: Split, evaluation: Split, settings: Mapping[str, Any]) -> Iterator[Prompt]:
     """The draws of the released code, in its order, from numpy's legacy generator.
 

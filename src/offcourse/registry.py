@@ -16,7 +16,11 @@ RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[2]
 
 ARCHITECTURES = ("GPTJ", "GPTNeoX", "Llama", "Mistral", "Gemma2", "Gemma3", "Qwen2", "Olmo", "Olmo2")
 FORMS = ("primer", "continuation", "letters")
-METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens")
+# Steering methods beyond the paper's, each a module of `offcourse.steering` (docs/extending.md).
+STEERING = tuple(
+    sorted(path.stem for path in Path(__file__).with_name("steering").glob("[a-z]*.py") if path.stem != "contract")
+)
+METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens", *STEERING)
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
 LARGE_ABOVE = 27
 

@@ -12,6 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from offcourse.artefacts import APATHY, CELLS, DOLA, LOGIT_LENS, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
 from offcourse.present import contents, figure_apathy, figure_lens, forms, report, tables_dola
+from offcourse.study.config import load_study
 
 # Layers and parameters. Gemma 2 27B has a few more than 27 billion, and counts as small.
 MODELS = {"little-1b": (12, 1e9), "gemma-27b": (46, 27.2e9), "great-70b": (80, 70e9)}
@@ -372,6 +373,7 @@ def test_contents_follow_the_methods():
 
 def test_the_report_shows_every_table_with_intervals_in_its_unit(written, tmp_path):
     study = {"study": "made", "models": list(MODELS), "tasks": ["antonym"], "methods": ["dola"]}
+    study = load_study(study).model_dump(mode="json")
     report.write(written, study, [], contents.tables(["dola"]), [], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     for number, interval in ((1, r"0\.\d{3}–0\.\d{3}"), (2, r"\d+–\d+%"), (10, r"0\.\d{3}–0\.\d{3}")):

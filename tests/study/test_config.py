@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import METHODS, RESOURCES, Registry
+from offcourse.registry import METHODS, RESOURCES, STEERING, Registry
 from offcourse.study.config import Study, load_study, read_study
 from offcourse.study.protocol import Protocol
 
@@ -78,6 +78,7 @@ def test_the_keys_are_the_fixed_ones():
         "logit_lens",
         "numerics",
         "resources",
+        *STEERING,
     ]
 
 
@@ -112,7 +113,7 @@ BAD = [
     ({"modles": ["x"]}, "config: unknown key modles; did you mean 'models'"),
     ({"function_vectors": {"shot": 1}}, "unknown key function_vectors.shot; did you mean 'function_vectors.shots'"),
     ({"n_heads": [2]}, "unknown key n_heads; did you mean 'function_vectors.n_heads'"),
-    ({"zzzz": 1}, "unknown key zzzz; known: data, dola"),
+    ({"zzzz": 1}, "unknown key zzzz; known: caa, data, dola"),
     ({"models": "tiny-llama"}, "models: expected a list, got 'tiny-llama'"),
     ({"models": []}, "models: expected at least one entry"),
     ({"models": ["a", "b", "a"]}, r"models: expected distinct entries \('a' occurs twice\)"),

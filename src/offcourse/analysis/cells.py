@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
-from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
+from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
 from offcourse.errors import OffcourseError
 
 Entry = Mapping[str, Any]
@@ -63,6 +63,8 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
     entries = json.loads(cell["sources"])
     if cell["unit"] in (PERCENT, PAIRS):
         return _share_of_pairs(results, cell, entries)
+    if cell["unit"] == ACCURACY:
+        return _mean_of(results, entries, entries[0]["role"]) if entries else None
     if cell["unit"] == P_VALUE:
         return _paired_test(results, entries)
     if cell["unit"] == ALPHA:

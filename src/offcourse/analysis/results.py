@@ -8,7 +8,17 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.artefacts import APATHY, DOLA, FV_CONTROLS, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, read_parquet
+from offcourse.artefacts import (
+    APATHY,
+    DOLA,
+    FV_CONTROLS,
+    FV_SWEEP,
+    ICL,
+    LOGIT_LENS,
+    STEERING_SWEEP,
+    TV_SWEEP,
+    read_parquet,
+)
 from offcourse.errors import OffcourseError
 
 
@@ -25,6 +35,11 @@ def sweep_path(model: str, task: str) -> str:
 def controls_path(model: str, task: str) -> str:
     """The sweep of vectors that should do nothing, of one pair."""
     return f"{model}/fv_controls/{task}.parquet"
+
+
+def steering_path(method: str, model: str, task: str) -> str:
+    """The sweep of a method of `offcourse.steering`, of one pair."""
+    return f"{model}/{method}_sweep/{task}.parquet"
 
 
 def icl_path(model: str, task: str) -> str:
@@ -96,6 +111,11 @@ def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
     if sweep.empty:
         raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
     return sweep
+
+
+def read_steering(results: Path, method: str, model: str, task: str) -> pd.DataFrame:
+    """The sweep of a steering method, see `artefacts.STEERING_SWEEP`."""
+    return read_parquet(Path(results) / steering_path(method, model, task), STEERING_SWEEP)
 
 
 def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from typing import Any
 PERCENT, PAIRS = "% of model-task pairs", "pairs"
 # Beginnings of the units of what is averaged over questions.
 SHARE, PERCENT_OF = "share of questions", "% of questions"
+# Of what is averaged over model-task pairs.
+ACCURACY = "mean accuracy"
 P_VALUE, ALPHA, DEPTH = "p-value", "alpha", "% of depth"
 
 

@@ -14,7 +14,8 @@ from offcourse import shapes
 from offcourse.buckets import candidate_layers
 from offcourse.jobs.rates import Rates
 from offcourse.questions import evaluated, lettered, primer
-from offcourse.registry import RESOURCES, Model, QuestionSet, is_large
+from offcourse.registry import RESOURCES, STEERING, Model, QuestionSet, is_large
+from offcourse.steering import steering
 from offcourse.study.config import Study
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -148,6 +149,13 @@ def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: in
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
         return run + hits(layers * edits + 1, vectors.test_items, model)
+    if step in STEERING:
+        count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
+        return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
+    if (method := step.removesuffix("_sweep")) in STEERING:
+        edits = layers * len(getattr(study, method).strengths)
+        run = rows(vectors.test_items, FV_QUERY, edits, (layers - 1) / 2, model, budget)
+        return run + hits(edits + 1, vectors.test_items, model)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items

@@ -1,7 +1,8 @@
 """The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,7 +10,8 @@ from offcourse.artefacts import sha256
 from offcourse.jobs.steps import STEPS, checked_by, dtype_of, steps_of
 from offcourse.layout import Layout
 from offcourse.present import contents
-from offcourse.registry import Registry
+from offcourse.registry import STEERING, Registry
+from offcourse.steering import steering
 from offcourse.study.config import Study
 from offcourse.study.protocol import Protocol
 
@@ -24,6 +26,8 @@ class Drawing:
     switches: those of `protocol` that it reads. settings: those of its first method that it reads.
     tables, figures: what it writes. files: other files that it writes.
     per_model: whether there is a job for each model.
+    program: its script, when that is not called like it.
+    labels: of methods of `offcourse.steering`, as it shows them.
     """
 
     rule: str
@@ -37,6 +41,13 @@ class Drawing:
     figures: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     per_model: bool = False
+    program: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def script(self) -> str:
+        """Name of its script."""
+        return self.program or self.rule
 
     def instances(self, study: Study) -> list[str | None]:
         """The models that it has jobs for; [None] for one job of the whole study."""
@@ -78,13 +89,19 @@ class Drawing:
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
         """The part of the configuration that one job reads, as plain JSON values."""
+        # A method that is added to the package changes nothing for a study without it.
+        absent = set(STEERING) - set(study.methods)
         if self.rule == "ro_crate":
-            return study.model_dump(mode="json")
+            return study.model_dump(mode="json", exclude=absent)
         if self.rule == "report":
             # The templates are no Python, so the code's digests do not see them.
             folder = Path(contents.__file__).parent
             template = " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
-            return study.model_dump(mode="json", exclude={"resources"}) | {"template": template}
+            said = {name: steering(name).question for name in study.steering_methods}
+            return study.model_dump(mode="json", exclude={"resources", *absent}) | {
+                "template": template,
+                "questions": said,
+            }
         if self.rule == "check_model":
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
@@ -92,6 +109,7 @@ class Drawing:
             row = json.loads(json.dumps(asdict(registry.model(model))))
             return numerics | {"row": row, "methods": study.methods_of(model)}
         settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
+        settings |= {name: label for name, label in self.labels.items() if name in study.methods}
         return settings | study.protocol.model_dump(include=set(self.switches))
 
 
@@ -187,6 +205,29 @@ DRAWINGS = {
             switches=tuple(Protocol.model_fields),
             files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
         ),
+        _drawn(
+            "table_methods",
+            "table_methods",
+            *STEERING,
+            function="write",
+            inputs=("icl", "fv_sweep", *(f"{name}_sweep" for name in STEERING)),
+            switches=("selection",),
+            files=tuple(f"tables/table_methods{suffix}" for suffix in (".parquet", ".csv", ".md", ".tex")),
+            labels={name: steering(name).label for name in STEERING},
+        ),
+        *(
+            _drawn(
+                f"figure_{name}",
+                "figure_steering",
+                name,
+                inputs=("icl", f"{name}_sweep"),
+                figures=(f"figure_{name}",),
+                per_model=True,
+                program="figure_steering",
+                labels={name: steering(name).label},
+            )
+            for name in STEERING
+        ),
         _drawn("report", "report", function="write", files=("report.html",)),
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )
@@ -229,6 +270,7 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[co
         study.lens_questions,
         registry.post_training(study.models_of("task_vectors")),
         vectors[1],
+        [(name, steering(name).label, [model] if model else study.models_of(name)) for name in study.steering_methods],
     )
 
 

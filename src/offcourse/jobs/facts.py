@@ -7,7 +7,7 @@ from offcourse.artefacts import write_json
 from offcourse.errors import OffcourseError
 from offcourse.jobs.run import Job
 from offcourse.models.fetch import verify, weights_digest
-from offcourse.registry import METHODS, Model
+from offcourse.registry import METHODS, STEERING, Model
 
 PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
 
@@ -35,8 +35,8 @@ DESCRIBED = (
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
     "sub-layers sum to the block output": ("logit_lens",),
-    "an edit by zero changes nothing": ("function_vectors", "task_vectors"),
-    "an edit changes the logits": ("function_vectors", "task_vectors"),
+    "an edit by zero changes nothing": ("function_vectors", "task_vectors", *STEERING),
+    "an edit changes the logits": ("function_vectors", "task_vectors", *STEERING),
 }
 
 

@@ -16,7 +16,7 @@ from offcourse.jobs.costs import DTYPE_BYTES, LOGITS, WORD_CALLS, Work, checking
 from offcourse.jobs.rates import A100, Rates
 from offcourse.jobs.site import site_of
 from offcourse.jobs.steps import STEPS, Step, checked_by, dtype_of, steps_of
-from offcourse.registry import Model, Registry
+from offcourse.registry import STEERING, Model, Registry
 from offcourse.study.config import Study
 
 USABLE = 0.9  # share of a card's memory
@@ -215,10 +215,11 @@ def disk(study: Study, registry: Registry) -> dict[str, float]:
 
 
 # Bytes of a table's row as compressed: effects are floats that differ, hits repeat.
+HITS_BYTES = 0.3
 ROW_BYTES: Mapping[str, float] = {
     "cie": 5,
-    "fv_sweep": 0.3,
-    "fv_controls": 0.3,
+    "fv_sweep": HITS_BYTES,
+    "fv_controls": HITS_BYTES,
     "dola": 3,
     "logit_lens": 16,
     "apathy": 8,
@@ -233,6 +234,8 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
         return 4 * layers * model.heads * model.head_dim
     if step == "function_vectors":
         return 4 * model.width * len(vectors.n_heads)
+    if step in STEERING:
+        return 4 * layers * model.width
     if step == "task_vectors":
         return 4 * datasets * layers * model.width
     if step in ("icl", "tv_icl", "tv_sweep"):
@@ -250,8 +253,10 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             * len(vectors.n_heads)
             * len(vectors.strengths)
         )
+    elif (method := step.removesuffix("_sweep")) in STEERING:
+        rows = vectors.test_items * layers * len(getattr(study, method).strengths)
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)
         rows = number * (answers * settings if step == "dola" else layers + 1)
-    return 3e3 + rows * ROW_BYTES[step]
+    return 3e3 + rows * ROW_BYTES.get(step, HITS_BYTES)

@@ -191,7 +191,7 @@ def _record(
         "parameters": parts["parameters"],
         "protocol": study.protocol.model_dump(),
         "code": code_behind(*step.targets),
-        "script": script_digest(step.rule),
+        "script": script_digest(step.script),
         "source": {"kind": row.source, "repo": row.repo, "revision": row.revision, "weights": parts["weights"]},
         "key": digest(parts),
         "parts": parts,

@@ -73,7 +73,7 @@ def script(snakemake: Any) -> Iterator[Script]:
             return
         drawing = DRAWINGS[snakemake.rule]
         code = code_behind(drawing.target)
-        program = script_digest(snakemake.rule)
+        program = script_digest(drawing.script)
         settle(code["modules"])
         yield job
         body = {

@@ -86,7 +86,7 @@ def step_reasons(
         return known
     if changed := step_changes(step, study, registry, layout, known, mended):
         return changed
-    if known.get("script") != script_digest(step.rule):
+    if known.get("script") != script_digest(step.script):
         return [f"script of {step.rule}"]
     damage = Store(layout.store).damage(known["key"], step.suffix)
     return [f"its shard is damaged: {damage}"] if damage else []
@@ -167,7 +167,7 @@ def drawing_changes(
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}
     now |= {"parameters": drawing.parameters(study, registry, model), "results": sorted(known["inputs"])}
-    now["script"] = script_digest(drawing.rule)
+    now["script"] = script_digest(drawing.script)
     if drawing.inputs:
         read = {relative(path, layout.base) for path in inputs_of(drawing, study, layout, model)}
         now["results"] = sorted(read)

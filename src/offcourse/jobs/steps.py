@@ -1,276 +1,25 @@
-"""The steps of the workflow that compute per model and task: what each reads, and the key of its shards."""
+"""The steps of a study, and what each result of them is a function of: the key of its shard."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pandera.pandas as pa
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
+from offcourse.jobs.declared import STEPS
+from offcourse.jobs.step import Step
 from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
 from offcourse.questions import questions_sha256
-from offcourse.registry import RESOURCES, QuestionSet, Registry, Task
+from offcourse.registry import RESOURCES, STEERING, Registry
 from offcourse.release import release_path
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 from offcourse.tasks import release_list, word_list_sha256
-
-HANDED = {
-    "tokenizer": ("offcourse.models.tokenizer",),
-    "weights": (),
-    "model": ("offcourse.engine", "offcourse.models.load"),
-    "model and tokenizer": ("offcourse.engine", "offcourse.models.load", "offcourse.models.tokenizer"),
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One computing step.
-
-    target: "module:function" that computes one unit (a task or a question set); its import closure is the step's code.
-    inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
-    methods: what the step belongs to; it runs when the study has one of them. Units of `function_vectors` and
-        `task_vectors` are tasks, those of `dola` and `logit_lens` question sets.
-    settings, switches: keys of the configuration and switches of `protocol` that the step reads. The keys are those of
-        the section called like the method; a step of several methods writes `section.key`, and reads the sections of
-        the study's methods.
-    reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
-    job: the rule that runs the step, when it is not called like it.
-    asked_by: a list in the method's section; the step runs when it is not empty.
-    borrows: upstream steps of which it reads the result of the next task as well, each with the entry of that list
-        that needs it.
-    """
-
-    name: str
-    target: str
-    suffix: str
-    schema: pa.DataFrameSchema | None
-    inputs: Mapping[str, tuple[str, ...]]
-    settings: tuple[str, ...] = ()
-    switches: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("function_vectors",)
-    reads: str = "model"
-    job: str = ""
-    asked_by: str = ""
-    borrows: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def rule(self) -> str:
-        """Name of the rule that runs the step."""
-        return self.job or self.name
-
-    @property
-    def runs_model(self) -> bool:
-        """Whether the step makes forward passes."""
-        return self.reads.startswith("model")
-
-    @property
-    def on_questions(self) -> bool:
-        """Whether its units are question sets."""
-        return self.methods[0] in ("dola", "logit_lens")
-
-    def units(self, study: Study) -> list[str]:
-        """Names of the tasks or question sets that the step computes, one file each; the same for all its models."""
-        if self.on_questions:
-            return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
-        # A method that is not run has rules all the same, and these have outputs.
-        return study.tasks_of(*self.methods) or study.tasks
-
-    def runs_in(self, study: Study) -> bool:
-        """Whether a study has the step."""
-        if not set(self.methods) & set(study.methods):
-            return False
-        return not self.asked_by or bool(getattr(getattr(study, self.methods[0]), self.asked_by))
-
-    def next_unit(self, study: Study, unit: str) -> str:
-        """The unit after one, in the study's order; the first after the last."""
-        units = self.units(study)
-        return units[(units.index(unit) + 1) % len(units)]
-
-    def upstream(self, study: Study, unit: str) -> dict[str, tuple[str, str]]:
-        """The (step, unit) of each result of other steps that one unit is computed from, by its name in the key."""
-        found = {name: (name, unit) for name in self.inputs}
-        for name, need in self.borrows.items():
-            if need in getattr(getattr(study, self.methods[0]), self.asked_by):
-                other = self.next_unit(study, unit)
-                found[f"{name} of {other}"] = (name, other)
-        return found
-
-    def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
-        """The registry's row of one unit."""
-        return registry.question_set(name) if self.on_questions else registry.task(name)
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Where the step's code begins: its own module, and what a job hands to it (which it need not import)."""
-        return (self.target, *HANDED[self.reads])
-
-    def parameters(self, study: Study) -> dict[str, Any]:
-        """The part of the configuration that this step reads, as plain JSON values."""
-        settings = {}
-        for key in self.settings:
-            section, _, name = key.rpartition(".")
-            if not section or section in study.methods:
-                settings[key] = getattr(getattr(study, section or self.methods[0]), name)
-        switches = study.protocol.model_dump(include=set(self.switches))
-        # A switch may be called like a setting (`length_bias`).
-        return settings | {
-            f"{name} (protocol)" if name in settings else name: value for name, value in switches.items()
-        }
-
-
-STEPS = {
-    step.name: step
-    for step in (
-        Step(
-            "prompts",
-            "offcourse.methods.prompts:compute",
-            ".parquet",
-            artefacts.PROMPTS,
-            inputs={},
-            methods=("function_vectors", "task_vectors"),
-            settings=(
-                "function_vectors.shots",
-                "function_vectors.trials",
-                "function_vectors.test_items",
-                "task_vectors.shots",
-                "task_vectors.dummy_queries",
-                "task_vectors.dev_items",
-                "task_vectors.test_items",
-                "task_vectors.baseline_items",
-            ),
-            switches=("splits", "sampling", "head_read_position"),
-            reads="tokenizer",
-        ),
-        Step(
-            "icl",
-            "offcourse.methods.icl:compute",
-            ".parquet",
-            artefacts.ICL,
-            inputs={"prompts": ("icl",)},
-        ),
-        Step(
-            "head_means",
-            "offcourse.methods.head_means:compute",
-            ".safetensors",
-            None,
-            inputs={"prompts": ("head_mean",)},
-        ),
-        Step(
-            "cie",
-            "offcourse.methods.cie:compute",
-            ".parquet",
-            artefacts.CIE,
-            inputs={"prompts": ("cie",), "head_means": ()},
-            switches=("cie_output_bias",),
-        ),
-        Step(
-            "function_vectors",
-            "offcourse.methods.function_vectors:compute",
-            ".safetensors",
-            None,
-            inputs={"head_means": (), "cie": ()},
-            settings=("n_heads",),
-            switches=("fv_output_bias",),
-            reads="weights",
-        ),
-        Step(
-            "fv_sweep",
-            "offcourse.methods.fv_sweep:compute",
-            ".parquet",
-            artefacts.FV_SWEEP,
-            inputs={"prompts": ("query",), "function_vectors": ()},
-            settings=("strengths",),
-        ),
-        Step(
-            "fv_controls",
-            "offcourse.methods.fv_controls:compute",
-            ".parquet",
-            artefacts.FV_CONTROLS,
-            inputs={"prompts": ("head_mean", "cie", "query"), "head_means": (), "cie": (), "function_vectors": ()},
-            settings=("strengths", "controls", "control_draws"),
-            switches=("fv_output_bias",),
-            asked_by="controls",
-            borrows={"function_vectors": "other_task"},
-        ),
-        Step(
-            "tv_icl",
-            "offcourse.methods.tv_icl:compute",
-            ".parquet",
-            artefacts.ICL,
-            inputs={"prompts": ("tv_baseline", "tv_icl")},
-            methods=("task_vectors",),
-            settings=("synonyms",),
-            reads="model and tokenizer",
-            job="task_vectors",
-        ),
-        Step(
-            "task_vectors",
-            "offcourse.methods.task_vectors:compute",
-            ".safetensors",
-            None,
-            inputs={"prompts": ("tv_test_dummy", "tv_dev_dummy")},
-            methods=("task_vectors",),
-        ),
-        Step(
-            "tv_sweep",
-            "offcourse.methods.tv_sweep:compute",
-            ".parquet",
-            artefacts.TV_SWEEP,
-            inputs={"prompts": ("tv_test_query", "tv_dev_query"), "task_vectors": ()},
-            methods=("task_vectors",),
-            settings=("synonyms",),
-            reads="model and tokenizer",
-            job="task_vectors",
-        ),
-        Step(
-            "dola",
-            "offcourse.methods.dola:compute",
-            ".parquet",
-            artefacts.DOLA,
-            inputs={},
-            methods=("dola",),
-            settings=("limit", "alphas", "buckets", "length_bias"),
-            switches=(
-                "dola_divergence",
-                "dola_premature_norm",
-                "dola_mask",
-                "score_dtype",
-                "length_bias",
-                "factor_shots",
-            ),
-            reads="model and tokenizer",
-        ),
-        Step(
-            "logit_lens",
-            "offcourse.methods.logit_lens:compute",
-            ".parquet",
-            artefacts.LOGIT_LENS,
-            inputs={},
-            methods=("logit_lens",),
-            settings=("limit",),
-            reads="model and tokenizer",
-            job="readings",
-        ),
-        Step(
-            "apathy",
-            "offcourse.methods.apathy:compute",
-            ".parquet",
-            artefacts.APATHY,
-            inputs={},
-            methods=("logit_lens",),
-            settings=("limit",),
-            reads="model and tokenizer",
-            job="readings",
-        ),
-    )
-}
 
 
 def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
@@ -284,6 +33,12 @@ def checked_by(study: Study, model: str) -> Step:
     return next((step for step in steps_of(study, model).values() if step.runs_model), STEPS["icl"])
 
 
+def _lists(step: Step, study: Study, unit: str) -> list[str]:
+    """The methods whose word list of a task a step reads; steering methods read that of function vectors."""
+    named = [method for method in step.methods if unit in study.tasks_of(method)]
+    return ["function_vectors" if method in STEERING else method for method in named]
+
+
 def leaf_sha256(
     step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
 ) -> dict[str, str]:
@@ -295,8 +50,7 @@ def leaf_sha256(
         return {method: questions_sha256(registry.question_set(unit), limit, shots, RESOURCES, downloads)}
     return {
         method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
-        for method in step.methods
-        if unit in study.tasks_of(method)
+        for method in _lists(step, study, unit)
     }
 
 
@@ -309,7 +63,7 @@ def leaf_files(
         return [release_path(release, downloads)] if release else []
     if study.data != "release":
         return []
-    lists = {release_list(registry.task(unit), method) for method in step.methods if unit in study.tasks_of(method)}
+    lists = {release_list(registry.task(unit), method) for method in _lists(step, study, unit)}
     return [release_path(spec, downloads) for spec in sorted(lists)]
 
 

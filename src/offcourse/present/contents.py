@@ -35,6 +35,15 @@ class Figure(TypedDict):
     task: str | None
 
 
+PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}
+TABLE_METHODS = Table(
+    id="table_methods",
+    title="Steering methods compared",
+    explanation="Mean accuracy without a vector (0-shot), with one at the best layer and setting (steered) and with "
+    "examples (few-shot); then the share of model-task pairs whose best accuracy reaches the given fraction of "
+    "few-shot accuracy.",
+    parquet="tables/table_methods.parquet",
+)
 DOLA_TABLES = {
     1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
     2: ("FACTOR accuracy of DoLa", "How often the faithful continuation scores highest, without and with DoLa."),
@@ -59,7 +68,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
     if "dola" in methods:
         titles |= DOLA_TABLES
-    return [
+    numbered = [
         Table(
             id=f"table{number}",
             title=f"Table {number}. {title}",
@@ -68,6 +77,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
         for number, (title, explanation) in sorted(titles.items())
     ]
+    return numbered + [TABLE_METHODS] * bool(set(methods) - PAPER_METHODS)
 
 
 def figures(
@@ -77,10 +87,12 @@ def figures(
     lens_questions: Sequence[str] = (),
     post_training: Sequence[tuple[str, str]] = (),
     task_vector_models: Sequence[str] | None = None,
+    steering: Sequence[tuple[str, str, Sequence[str]]] = (),
 ) -> list[Figure]:
     """Every picture of a study with these methods, in the report's order.
 
     models, tasks: those of function vectors. task_vector_models: those of task vectors, None where they are the same.
+    steering: name, label and models of each method of `offcourse.steering`.
     post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
     """
     shown = []
@@ -94,6 +106,7 @@ def figures(
         for name in lens_questions:
             shown += [_lens(name)]
         shown += [_apathy(name) for name in lens_questions]
+    shown += [_steering(name, label, model) for name, label, its_models in steering for model in its_models]
     return shown
 
 
@@ -121,6 +134,18 @@ def _task_vectors(model: str) -> Figure:
         "Figures 18 and 19. Accuracy of task vectors by layer",
         "Zero-shot accuracy when the output of one layer is replaced by the task vector, on development prompts, "
         "between the accuracies without a vector; a panel per task.",
+        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        model,
+    )
+
+
+def _steering(method: str, label: str, model: str) -> Figure:
+    return _figure(
+        f"figure_{method}/{model}",
+        f"figure_{method}",
+        f"{label}: accuracy by layer",
+        f"Zero-shot accuracy when the vector of {label} is applied at one layer, a line per strength, between the "
+        "accuracies without a vector; a panel per task.",
         f"Line panels of accuracy against layer for {model}, one panel per task.",
         model,
     )

@@ -45,13 +45,23 @@ def write_plain(
     write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
 
 
-def write(out: Path, number: int, caption: str, cells: pd.DataFrame, form: pd.DataFrame, notes: Sequence[str]) -> None:
+def write(
+    out: Path,
+    number: int | str,
+    caption: str,
+    cells: pd.DataFrame,
+    form: pd.DataFrame,
+    notes: Sequence[str],
+    title: str = "",
+) -> None:
     """Write `table{number}` into `out`: `cells` (`artefacts.CELLS`) as parquet, `form` (text) as csv, md and tex.
+
+    title: of a table that is none of the paper's, whose number is a name.
 
     The `.md` ends with the notes, one per line.
     """
     name, out = f"table{number}", Path(out)
-    markdown = MARKDOWN.render(frame=form, title=f"Table {number}", caption=caption, notes=notes)
+    markdown = MARKDOWN.render(frame=form, title=title or f"Table {number}", caption=caption, notes=notes)
     aligned = "l" + "r" * len(form.columns)
     tex = form.reset_index().to_latex(
         index=False, escape=True, column_format=aligned, caption=caption, label=f"tab:{name}"

@@ -8,12 +8,14 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from offcourse.analysis import steering as judged
 from offcourse.analysis.results import read_model
-from offcourse.analysis.steering import HARMS, STEERING, WORKS
 from offcourse.artefacts import CELLS, read_parquet, write_whole
-from offcourse.present import forms, report_claims, report_methods, report_pictures, tables_dola
+from offcourse.present import forms, report_claims, report_methods, report_pictures, table_methods, tables_dola
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
+from offcourse.registry import STEERING
+from offcourse.steering import steering
 
 # What a reader is told that each method asks.
 QUESTIONS = {
@@ -22,6 +24,7 @@ QUESTIONS = {
     "task_vectors": "How much does a task vector?",
     "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
     "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
+    **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
 # Settings that a study may leave to others; only those that it makes are shown.
@@ -83,7 +86,7 @@ def _steered(results: Path) -> list[dict[str, Any]]:
     path = results / "tables/steering.parquet"
     if not path.exists():
         return []
-    rows = read_parquet(path, STEERING).to_dict("records")
+    rows = read_parquet(path, judged.STEERING).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
 
 
@@ -95,9 +98,9 @@ def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         new = {"model": key[0], "method": key[1], "of": 0, "works": [], "harms": [], "depths": []}
         one = found.setdefault(key, new)
         one["of"] += 1
-        if row["verdict"] in (WORKS, HARMS):
+        if row["verdict"] in (judged.WORKS, judged.HARMS):
             one[row["verdict"]].append(row["on"])
-        if row["verdict"] == WORKS and not math.isnan(row["layer"]):
+        if row["verdict"] == judged.WORKS and not math.isnan(row["layer"]):
             one["depths"].append(round(100 * row["layer"] / row["layers"]))
     order = list(dict.fromkeys(row["model"] for row in steered))
     return sorted(found.values(), key=lambda one: order.index(one["model"]))
@@ -144,8 +147,12 @@ def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]
     path = results / table["parquet"]
     cells = read_parquet(path, CELLS)
     own = table["id"] == "table3"
-    number = int(table["id"].removeprefix("table"))
-    form = table_forms.paper_form(cells) if own else tables_dola.printed(number, cells)
+    if own:
+        form = table_forms.paper_form(cells)
+    elif table["id"] == table_methods.NAME:
+        form = table_methods.paper_form(cells)
+    else:
+        form = tables_dola.printed(int(table["id"].removeprefix("table")), cells)
     known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
     known = known.set_index(["row", "column"])
     rows = [

@@ -106,12 +106,12 @@ def read_pairs(
             row |= {"items": read_items(results, icl_path(model, task), shots), "n_heads": frozenset(heads)}
             for name, tried in (("search", sweep), ("default", sweep[is_default])):
                 row[name] = best_accuracy(tried.to_numpy(), repeated) if len(tried) else None
-                row[f"{name}_at"] = _chosen(tried, repeated) if len(tried) else []
+                row[f"{name}_at"] = chosen_settings(tried, repeated) if len(tried) else []
             rows.append(row)
     return pd.DataFrame(rows).astype({"default": float})
 
 
-def _chosen(tried: pd.DataFrame, repeated) -> list[tuple[dict, list[int], int]]:
+def chosen_settings(tried: pd.DataFrame, repeated) -> list[tuple[dict, list[int], int]]:
     """The rows of a sweep that are best, each with how often it is for each item, and the number of items."""
     hits = tried.to_numpy()
     counts = weights(repeated, lambda chosen_on: int(hits[:, chosen_on].sum(1).argmax()))
@@ -128,7 +128,7 @@ def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     for method, column in (("FV default", "default"), ("FV search", "search")):
         known = pairs[pairs[column].notna()]
         sources = [entry for pair in known.itertuples() for entry in _function_vector_sources(pair, f"{column}_at")]
-        rows += _method_cells(method, known[column], known["few_shot"], sources)
+        rows += method_cells(method, known[column], known["few_shot"], sources)
     return artefacts.cells(rows)
 
 
@@ -149,10 +149,11 @@ def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
         sources += [
             source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
         ]
-    return artefacts.cells(_method_cells("TV", pairs["best"], pairs["few_shot"], sources))
+    return artefacts.cells(method_cells("TV", pairs["best"], pairs["few_shot"], sources))
 
 
-def _method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[dict]) -> list[tuple]:
+def method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[dict]) -> list[tuple]:
+    """Rows of `artefacts.CELLS`, a percentage and a count per quantile; `sources` of roles `best` and `few_shot`."""
     rows, pairs, sources = [], len(accuracies), json.dumps(sources)
     for quantile in QUANTILES:
         count = sum(recovery.reaches(best, quantile, base) for best, base in zip(accuracies, few_shot, strict=True))

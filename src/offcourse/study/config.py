@@ -2,20 +2,40 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
 from offcourse.artefacts import CONTROLS
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.pins import LOCK
 from offcourse.questions import questions_sha256
-from offcourse.registry import METHODS, RESOURCES, Registry, is_large
+from offcourse.registry import METHODS, RESOURCES, STEERING, Registry, is_large
+from offcourse.steering import steering
 from offcourse.study.protocol import Protocol
+from offcourse.study.sections import (
+    AutoOrPositive,
+    Dtype,
+    Filled,
+    Names,
+    OfMethod,
+    OnTasks,
+    Positive,
+    Section,
+    Strength,
+    Text,
+    choice,
+    distinct,
+    filled,
+    is_int,
+    is_number,
+    leaf,
+    wrong,
+)
 from offcourse.tasks import word_list_sha256
 
 ON_TASKS = ("function_vectors", "task_vectors")
@@ -26,49 +46,9 @@ DOLA_QUESTIONS = {"embedded": ["misconceptions", "passages"], "release": ["truth
 LENS_QUESTIONS = {"embedded": ["misconceptions-mc"], "release": ["truthfulqa-mc"]}
 
 
-def _wrong(expected: str) -> PydanticCustomError:
-    return PydanticCustomError("expected", "{expected}", {"expected": expected})
-
-
-def _leaf(expected: str, accept: Callable[[Any], bool], convert: Callable[[Any], Any] = lambda value: value) -> Any:
-    """A validator of a single value; nothing is coerced but by `convert` (YAML has types of its own)."""
-
-    def check(value: Any) -> Any:
-        if not accept(value):
-            raise _wrong(expected)
-        return convert(value)
-
-    return PlainValidator(check)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or (isinstance(value, float) and abs(value) < float("inf"))
-
-
 def _is_range(value: Any) -> bool:
     low, dash, high = value.partition("-") if isinstance(value, str) else ("", "", "")
     return bool(dash) and low.isdigit() and high.isdigit() and int(low) < int(high) <= 100
-
-
-def _choice(*values: str) -> Any:
-    return _leaf("one of " + ", ".join(values), lambda value: isinstance(value, str) and value in values)
-
-
-def _distinct(values: list) -> list:
-    for value in values:
-        if values.count(value) > 1:
-            raise _wrong(f"distinct entries ({value!r} occurs twice)")
-    return values
-
-
-def _filled(values: list) -> list:
-    if not values:
-        raise _wrong("at least one entry")
-    return _distinct(values)
 
 
 def _method(name: Any) -> str:
@@ -82,8 +62,8 @@ def _buckets(value: Any) -> str | list[str]:
     if value == "auto":
         return value
     if not (isinstance(value, list) and value and all(map(_is_range, value))):
-        raise _wrong("auto, or a list of percentages of depth from 0 to 100, such as 0-50")
-    return _filled(value)
+        raise wrong("auto, or a list of percentages of depth from 0 to 100, such as 0-50")
+    return filled(value)
 
 
 def _protocol(value: Any) -> Protocol:
@@ -95,10 +75,9 @@ def _protocol(value: Any) -> Protocol:
         raise PydanticCustomError("said", "{message}", {"message": str(error)}) from error
 
 
-Text = Annotated[str, _leaf("a name", lambda value: isinstance(value, str) and bool(value.strip()))]
 StudyName = Annotated[
     str,
-    _leaf(
+    leaf(
         "a name of lower-case letters, digits, _ and - that starts with a letter or digit, not published or store",
         lambda value: (
             isinstance(value, str)
@@ -107,53 +86,23 @@ StudyName = Annotated[
         ),
     ),
 ]
-Positive = Annotated[int, _leaf("a whole number above 0", lambda value: _is_int(value) and value > 0)]
-AutoOrPositive = Annotated[
-    str | int, _leaf("auto or a whole number above 0", lambda value: value == "auto" or (_is_int(value) and value > 0))
-]
 Limit = Annotated[
-    int | None, _leaf("null or a whole number above 0", lambda value: value is None or (_is_int(value) and value > 0))
+    int | None, leaf("null or a whole number above 0", lambda value: value is None or (is_int(value) and value > 0))
 ]
-Strength = Annotated[float, _leaf("a number above 0", lambda value: _is_number(value) and value > 0, float)]
-Alpha = Annotated[float, _leaf("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1, float)]
-NotNegative = Annotated[float, _leaf("a number from 0 up", lambda value: _is_number(value) and value >= 0, float)]
-Scalar = Annotated[str | int | float, _leaf("a number or a text", lambda v: _is_number(v) or isinstance(v, str))]
+Alpha = Annotated[float, leaf("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1, float)]
+NotNegative = Annotated[float, leaf("a number from 0 up", lambda value: is_number(value) and value >= 0, float)]
+Scalar = Annotated[str | int | float, leaf("a number or a text", lambda v: is_number(v) or isinstance(v, str))]
 Method = Annotated[str, PlainValidator(_method)]
-Filled = AfterValidator(_filled)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Dtype = Annotated[str, _choice("auto", "float32", "bfloat16", "float16")]
-Names = Annotated[list[Text], Filled]
-
-
-class _Method(_Section):
-    """What every method has: models, the ones of the study that it runs on; dtype, in place of that of `numerics`.
-
-    None leaves it to the study.
-    """
-
-    models: Names | None = None
-    dtype: Dtype | None = None
-
-
-class _OnTasks(_Method):
-    """A method that runs on tasks: tasks, the ones of the study that it runs on (None: all)."""
-
-    tasks: Names | None = None
-
-
-class Grid(_Section):
+class Grid(Section):
     """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
 
     n_heads: Annotated[list[Positive], Filled]
     strengths: Annotated[list[Strength], Filled]
 
 
-class FunctionVectors(_OnTasks):
+class FunctionVectors(OnTasks):
     """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers.
 
     large: the grid of models above 27B parameters (None: the same).
@@ -166,7 +115,7 @@ class FunctionVectors(_OnTasks):
     strengths: Annotated[list[Strength], Filled] = [1.0, 4.0, 16.0]
     test_items: Positive = 50
     large: Grid | None = None
-    controls: Annotated[list[Annotated[str, _choice(*CONTROLS)]], AfterValidator(_distinct)] = []
+    controls: Annotated[list[Annotated[str, choice(*CONTROLS)]], AfterValidator(distinct)] = []
     control_draws: Positive = 1
 
     @property
@@ -175,7 +124,7 @@ class FunctionVectors(_OnTasks):
         return sum(self.control_draws if name.startswith("random") else 1 for name in self.controls)
 
 
-class TaskVectors(_OnTasks):
+class TaskVectors(OnTasks):
     """Paper section 4, task vectors. synonyms: when a translation counts as right."""
 
     shots: Positive = 5
@@ -183,10 +132,10 @@ class TaskVectors(_OnTasks):
     dev_items: Positive = 50
     test_items: Positive = 50
     baseline_items: Positive = 100
-    synonyms: Annotated[str, _choice("exact")] = "exact"
+    synonyms: Annotated[str, choice("exact")] = "exact"
 
 
-class Dola(_Method):
+class Dola(OfMethod):
     """Paper section 3, DoLa. questions: names of question sets. limit: only the first questions of each set."""
 
     questions: Annotated[list[Text], Filled] | None = None
@@ -196,30 +145,30 @@ class Dola(_Method):
     length_bias: NotNegative = 20.0
 
 
-class LogitLens(_Method):
+class LogitLens(OfMethod):
     """Paper section 3, logit lens. questions, limit: as in `Dola`."""
 
     questions: Annotated[list[Text], Filled] | None = None
     limit: Limit = None
 
 
-class Numerics(_Section):
+class Numerics(Section):
     """How the numbers are computed. max_rows: the engine's row budget."""
 
     dtype: Dtype = "auto"
-    attention: Annotated[str, _choice("auto", "eager", "sdpa")] = "auto"
+    attention: Annotated[str, choice("auto", "eager", "sdpa")] = "auto"
     max_rows: AutoOrPositive = "auto"
     threads: AutoOrPositive = "auto"
-    seed_policy: Annotated[str, _choice("as_published")] = "as_published"
+    seed_policy: Annotated[str, choice("as_published")] = "as_published"
 
 
-class Study(_Section):
-    """A whole study; `load_study` and `read_study` make one."""
+class _Study(Section):
+    """A whole study; `load_study` and `read_study` make one. Each steering method adds a section called like it."""
 
     study: StudyName
     models: Names
     tasks: Names
-    data: Annotated[str, _choice("embedded", "release")] = "embedded"
+    data: Annotated[str, choice("embedded", "release")] = "embedded"
     protocol: Annotated[Protocol, BeforeValidator(_protocol)] = Protocol()
     methods: Annotated[list[Method], Filled] = ["function_vectors"]
     function_vectors: FunctionVectors = FunctionVectors()
@@ -233,6 +182,11 @@ class Study(_Section):
     def task_methods(self) -> list[str]:
         """The study's methods that run on tasks, in a fixed order."""
         return [method for method in ON_TASKS if method in self.methods]
+
+    @property
+    def steering_methods(self) -> list[str]:
+        """The study's methods that are modules of `offcourse.steering`, in the study's order."""
+        return [method for method in self.methods if method in STEERING]
 
     def models_of(self, *methods: str) -> list[str]:
         """The models that at least one of some methods runs on, in the study's order."""
@@ -301,6 +255,8 @@ class Study(_Section):
             registry.task(name)
         for method in self.methods:
             self._check_scope(method)
+        for method in self.steering_methods:
+            self._check_measured(method)
         if "other_task" in self.function_vectors.controls and len(self.tasks_of("function_vectors")) == 1:
             raise OffcourseError(
                 "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
@@ -327,6 +283,23 @@ class Study(_Section):
                         f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
                     )
 
+    def _check_measured(self, method: str) -> None:
+        """A steering method is measured on the queries of function vectors, against their baselines."""
+        if "function_vectors" not in self.methods:
+            raise OffcourseError(
+                f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
+                "to methods."
+            )
+        for key, own, theirs in (
+            ("models", self.models_of(method), self.models_of("function_vectors")),
+            ("tasks", self.tasks_of(method), self.tasks_of("function_vectors")),
+        ):
+            if missing := [name for name in own if name not in theirs]:
+                raise OffcourseError(
+                    f"{method}.{key}: {', '.join(missing)} is not among function_vectors.{key}, whose prompts and "
+                    f"baselines {method} is measured on. Add it there, or leave it out of {method}.{key}."
+                )
+
     def check_heads(self, model: str, layers: int, heads: int) -> None:
         """Raise `OffcourseError` if a model with `heads` heads per layer is too small for every n_heads of the grid."""
         grid = self.function_vectors.n_heads
@@ -336,6 +309,14 @@ class Study(_Section):
                 f"than every number in the grid ({', '.join(map(str, grid))}). Add a smaller number, or leave the "
                 "model out."
             )
+
+
+Study = create_model(
+    "Study",
+    __base__=_Study,
+    __doc__=_Study.__doc__,
+    **{name: (type(steering(name).settings), steering(name).settings) for name in STEERING},
+)
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
@@ -380,7 +361,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
 
 def _sections() -> dict[str, type[BaseModel]]:
     kinds = {name: field.annotation for name, field in Study.model_fields.items()}
-    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, _Section)}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
 
 def _suggest(path: str) -> str:

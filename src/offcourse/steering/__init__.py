@@ -1,0 +1,20 @@
+"""Steering methods beyond the paper's, a module each, under one contract (`contract.py`, docs/extending.md).
+
+The modules import no torch: they are given the engine, and calculate with its tensors.
+"""
+
+import importlib
+
+from offcourse.errors import OffcourseError
+from offcourse.steering.contract import SteeringMethod
+
+
+def steering(name: str) -> SteeringMethod:
+    """The method that the module `name` of this package defines. Raises `OffcourseError` when it defines none."""
+    method = getattr(importlib.import_module(f"offcourse.steering.{name}"), "METHOD", None)
+    if not isinstance(method, SteeringMethod):
+        raise OffcourseError(
+            f"src/offcourse/steering/{name}.py defines no method: expected METHOD, an instance of a SteeringMethod. "
+            "See docs/extending.md."
+        )
+    return method

@@ -1,0 +1,78 @@
+"""Contrastive activation addition (Rimsky et al. 2024, "Steering Llama 2 via Contrastive Activation Addition").
+
+A pair is one prompt with two continuations, one that shows the behaviour and one that does not. The vector of a layer
+is the mean over pairs of the difference of the residual stream after that block, at the position of the answer's (last)
+token (their section 3, the mean difference). Here the behaviour is a task: the prompt has `shots` true demonstrations
+and a query, and is continued with the query's answer or with another word's. Their answers are single letters; a word
+may have several tokens, and is read at its last one, when the model has seen all of it.
+
+They add the vector to all tokens after the prompt of the user. Here one token is predicted, so that is the last token
+of the prompt, as for function vectors.
+"""
+
+from offcourse.errors import OffcourseError
+from offcourse.keyed import keyed_generator
+from offcourse.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
+from offcourse.registry import RESOURCES, Task
+from offcourse.steering.contract import Settings, SteeringMethod
+from offcourse.study.sections import Positive
+from offcourse.tasks import load_pairs
+
+Contrast = tuple[str, str]
+
+
+class CaaSettings(Settings):
+    """pairs: contrastive pairs. shots: demonstrations in front of each."""
+
+    pairs: Positive = 25
+    shots: Positive = 5
+
+
+class Caa(SteeringMethod):
+    """Vectors are means of differences; they are added as function vectors are."""
+
+    label = "CAA"
+    question = "How much does contrastive activation addition (CAA), built from right and wrong answers?"
+    source = "Rimsky et al. 2024"
+    settings = CaaSettings()
+
+    def passes(self, settings: CaaSettings, shots: int, trials: int) -> tuple[int, int]:
+        """Two prompts a pair; the few tokens of their answers are not counted."""
+        return 2 * settings.pairs, settings.shots
+
+    def build(self, job, task: Task):
+        """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
+        words = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads)
+        train = unevaluated(words, job.parameters["splits"])
+        made = contrasts(task.name, train, job.parameters["pairs"], job.parameters["shots"])
+        texts = [text for contrast in made for text in contrast]
+        states = job.engine.capture_residuals([job.tokenizer.encode(text) for text in texts])
+        return (states[0::2] - states[1::2]).mean(0)
+
+
+def contrasts(task: str, train: list[Pair], pairs: int, shots: int) -> list[Contrast]:
+    """(right, wrong) texts, each pair drawn from a key of its own.
+
+    The wrong answer is another pair's, and neither the right one nor an answer that the list has for the same query.
+    Raises `OffcourseError` when the list cannot give one pair.
+    """
+    if len(train) <= shots + 1:
+        raise OffcourseError(
+            f"caa: task {task} has {len(train)} words that are never evaluated, but {shots} shots need at least "
+            f"{shots + 2}: demonstrations, a query and a wrong answer. Use fewer caa.shots or a longer list."
+        )
+    made = []
+    for index in range(pairs):
+        rng = keyed_generator(EVALUATION_SEED, task, "caa", index)
+        drawn = [train[row] for row in rng.permutation(len(train))]
+        query, right = drawn[shots]
+        known = {answer for word, answer in train if word == query}
+        wrong = next((answer for _, answer in [*drawn[shots + 1 :], *drawn[:shots]] if answer not in known), None)
+        if wrong is None:
+            raise OffcourseError(f"caa: all words of task {task} have one answer, so there is no wrong one.")
+        text = prompt_text(drawn[:shots], query)
+        made.append((f"{text} {right}", f"{text} {wrong}"))
+    return made
+
+
+METHOD = Caa()

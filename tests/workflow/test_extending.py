@@ -1,0 +1,121 @@
+"""docs/extending.md, done literally in a copy of the checkout: its files, its commands, and what they promise."""
+
+import json
+import re
+import subprocess
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+import yaml
+from lab import CHECKOUT, Lab, copy_checkout
+
+from offcourse import artefacts
+from offcourse.analysis.cells import recompute, recompute_point
+
+PAGE = CHECKOUT / "docs" / "extending.md"
+STUDY = "studies/extended.yaml"
+METHODS = {"caa": "CAA", "label_shift": "Label shift"}
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, what its first line says of it, and its text."""
+
+    language: str
+    how: str
+    path: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    found = re.findall(r"^```(\w+)(?: (file|append)=(\S+))?\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    return [Block(*parts) for parts in found]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """The lab in which the page was followed, and what each of its commands printed."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("extending") / "checkout")
+    lab = Lab(checkout, checkout / STUDY, checkout)
+    said = {}
+    for block in blocks():
+        if block.language == "sh":
+            for command in [block.text] if "<<" in block.text else block.text.splitlines():
+                done = subprocess.run(
+                    ["bash", "-c", command], cwd=checkout, env=lab.environment, capture_output=True, text=True
+                )
+                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                said[command.split(" --configfile")[0]] = done.stdout
+            continue
+        path = checkout / block.path
+        assert path.exists() == (block.how == "append"), path
+        with path.open("a", encoding="utf-8") as file:
+            file.write(block.text)
+    return lab, said
+
+
+def test_every_block_is_a_file_or_a_command():
+    assert PAGE.read_text().count("```") == 2 * len(blocks()) == 14
+    assert all(block.path or block.language == "sh" for block in blocks())
+
+
+def test_status_plan_and_audit_know_the_new_model_task_and_methods(followed):
+    lab, said = followed
+    states = {(state["step"], state["model"], state["task"]): state["fresh"] for state in lab.states()}
+    for method in METHODS:
+        for step in (method, f"{method}_sweep"):
+            assert states[step, "my-llama", "animal-young"]
+            assert step in said["offcourse plan"]
+        assert states[f"figure_{method}", "my-llama", ""]
+    assert states["table_methods", "", ""] and all(states.values())
+    assert re.search(r"\b(\d+) files: \1 intact", said["offcourse audit --all"])
+    chain = said['offcourse audit table_methods --row "Label shift" --column steered']
+    assert "computed again from its sources: the same" in chain and "label_shift_sweep/animal-young" in chain
+
+
+def test_the_plan_counts_the_jobs_of_both(followed):
+    lab, _ = followed
+    planned = json.loads(lab.offcourse("plan", "--json").stdout)
+    text = json.dumps(planned)
+    for method in METHODS:
+        assert f'"{method}"' in text and f'"{method}_sweep"' in text
+
+
+def test_table_and_figures_have_them_and_lead_back(followed):
+    lab, _ = followed
+    results = lab.checkout / "results" / "extended"
+    cells = artefacts.read_parquet(results / "tables" / "table_methods.parquet", artefacts.CELLS)
+    assert set(METHODS.values()) < set(cells["row"])
+    for cell in cells.to_dict("records"):
+        assert recompute(results, cell) == pytest.approx(cell["value"])
+    printed = (results / "tables" / "table_methods.md").read_text()
+    study = yaml.safe_load((lab.checkout / STUDY).read_text())
+    for method, label in METHODS.items():
+        assert f"| {label} |" in printed
+        points = pd.read_parquet(results / "figures" / f"figure_{method}" / "my-llama.parquet")
+        assert set(points["strength"]) == set(study[method]["strengths"])
+        assert len(points) == points["layer"].nunique() * len(study[method]["strengths"])
+        for point in points.to_dict("records"):
+            assert recompute_point(results, point, "accuracy") == point["accuracy"]
+
+
+def test_the_report_shows_them(followed):
+    lab, _ = followed
+    report = (lab.checkout / "results" / "extended" / "report.html").read_text()
+    for said in ("My Llama", "Animal → Young", "Steering methods compared", "Label shift: accuracy by layer"):
+        assert said in report
+    for said in ("CAA: accuracy by layer", "contrastive activation addition", "caa.pairs", "label_shift.strengths"):
+        assert said in report
+
+
+def test_an_edit_of_the_module_makes_only_its_own_results_stale(followed):
+    lab, _ = followed
+    module = lab.checkout / "src" / "offcourse" / "steering" / "label_shift.py"
+    before = module.read_text()
+    try:
+        module.write_text(before.replace("true.mean(0) - shuffled.mean(0)", "true.mean(0) - 2 * shuffled.mean(0)"))
+        stale = {state["step"] for state in lab.states() if not state["fresh"]}
+    finally:
+        module.write_text(before)
+    behind = {"table_methods", "figure_label_shift", "report", "ro_crate"}
+    assert stale == {"label_shift", "label_shift_sweep"} | behind
