@@ -119,7 +119,7 @@ def test_no_figure_module_imports_another():
     """Editing one figure redraws that one only."""
     folder = Path(contents.__file__).parent
     modules = sorted(path.stem for path in folder.glob("figure_*.py"))
-    assert len(modules) == 8
+    assert len(modules) == 9
     for module in modules:
         code = (folder / f"{module}.py").read_text()
         assert not [
