@@ -20,6 +20,7 @@ include: "rules/questions.smk"
 include: "rules/present.smk"
 include: "rules/provenance.smk"
 include: "rules/published.smk"
+include: "rules/published_pages.smk"
 
 
 rule all:
