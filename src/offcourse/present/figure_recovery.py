@@ -89,7 +89,7 @@ def _entries(each: Sequence[tuple]) -> list[dict]:
 def task_vectors(
     results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
 ) -> list[tuple]:
-    """The same of task vectors. `tv_average: mean_times_maximum` is mean x max / few-shot, as the released code has it."""
+    """The same of task vectors; under `mean_times_maximum` average is mean x max / few-shot, as in the released code."""
     rows = []
     for group, peak in by_group(results, model, tasks, groups, switches["tv_direction"]).items():
         average = peak.mean * peak.best if switches["tv_average"] == "mean_times_maximum" else peak.mean
