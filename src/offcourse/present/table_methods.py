@@ -81,7 +81,13 @@ def _read(results: Path, method: str | None, pairs: Sequence[tuple[str, str]], s
             "settings": len(swept),
             "items": read_items(results, icl_path(model, task), shots),
         }
-        rows.append(row | {"best": best_accuracy(swept.to_numpy(), repeated), "at": chosen_settings(swept, repeated)})
+        rows.append(
+            row
+            | {
+                "best": best_accuracy(swept.to_numpy(), repeated),
+                "at": chosen_settings(swept, repeated, swept.shape[1]),
+            }
+        )
     return pd.DataFrame(rows)
 
 
