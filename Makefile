@@ -49,8 +49,10 @@ format: $(INSTALLED) ## rewrite in the project's style
 bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
-published: $(INSTALLED) ## the authors' released results as artefacts below results/published
-	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published_store
+published: $(INSTALLED) ## the paper's tables and figures from the authors' released results, beside the printed numbers
+	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published
+	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
+	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py

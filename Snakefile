@@ -24,6 +24,7 @@ include: "rules/figures.smk"
 include: "rules/present.smk"
 include: "rules/provenance.smk"
 include: "rules/published.smk"
+include: "rules/published_pages.smk"
 
 
 rule all:

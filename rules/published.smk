@@ -9,7 +9,6 @@ PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
 rule published_store:
     input:
         *PUBLISHED_FILES.values(),
-        f"results/{NAME}/report.html",
 
 
 rule fetch_release:
@@ -72,19 +71,3 @@ rule published_dola:
         code=code_of("dola"),
     script:
         "../workflow/scripts/published_dola.py"
-
-
-rule published_report:
-    input:
-        *PUBLISHED_FILES.values(),
-    output:
-        f"results/{NAME}/report.html",
-    log:
-        f"results/{NAME}/logs/published_report.log",
-    localrule: True
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=f"{code('report')} {script_digest('published_report')}",
-    script:
-        "../workflow/scripts/published_report.py"

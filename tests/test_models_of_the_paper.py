@@ -5,7 +5,9 @@ from collections import Counter
 import pytest
 
 from offcourse import shapes
-from offcourse.registry import RESOURCES, Model, Registry, is_large
+from offcourse.published import facts
+from offcourse.published.facts import as_ours
+from offcourse.registry import RESOURCES, Registry, is_large
 from offcourse.tsv import read_tsv
 
 REGISTRY = Registry.load(locked=False)
@@ -17,21 +19,7 @@ PRINTED = {
     .to_dict(orient="records")
 }
 COLUMNS = {
-    "n_layers": "layers",
-    "n_heads": "heads",
-    "head_size": "head_dim",
-    "hidden_dim": "width",
-    "mlp_size": "mlp_width",
-    "layer_norm (eps)": "norm",
-    "embed ()": "position_embedding",
-    "attention": "attention",
-    "hidden_act": "activation",
-    "vocab_size": "vocabulary",
-    "context_len": "context",
-    "n_tokens": "tokens",
-    "pt_learn_rate": "learning_rate",
-    "staged_pretrain": "staged_pretraining",
-    "post_trained": "post_trained",
+    theirs: ours for columns in facts.COLUMNS.values() for theirs, ours in columns.items() if ours != "total_heads"
 }
 # Where the paper's tables differ from the models: (model, column of models.tsv): (printed, of the model). The reasons
 # are in docs/models.md.
@@ -57,18 +45,6 @@ CORRECTED = {
     ("olmo-2-7b-instruct", "tokens"): ("5T", "4T"),
     ("olmo-2-13b", "post_trained"): ("yes", "no"),
 }
-
-
-def as_ours(column: str, printed: str, model: Model) -> object:
-    """A printed cell in the form of models.tsv."""
-    if isinstance(getattr(model, column), int):
-        return int(printed.replace(",", ""))
-    if column == "learning_rate":
-        return "" if printed == "-" else printed.replace(" x 10-", "e-").replace(" × 10-", "e-")
-    if column == "norm" and model.architecture not in ("GPTJ", "GPTNeoX"):
-        # The table says layer norm throughout; these classes divide by the root mean square.
-        return printed.replace("LayerNorm", "RMSNorm")
-    return "" if printed == "-" else printed
 
 
 def test_the_tables_are_printed_in_full():

@@ -106,6 +106,35 @@ def diff(
 
 
 @app.command()
+def compare(
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="table1 to table12 (default: all).")] = None,
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Print the paper's numbers beside those of the authors' release and of the study, with a verdict for each cell.
+    Exit code 0 when the release gives every number as printed, up to rounding, else 1.
+    """
+    from offcourse.jobs.published import NAME as PUBLISHED
+    from offcourse.published import compare as printed
+
+    study = read_study(configfile).study
+    frame = printed.comparison(Layout(PUBLISHED, directory).results, Layout(study, directory).results)
+    frame = frame if table is None else printed.of_table(frame, table)
+    counted = printed.counts(frame)
+    if as_json:
+        cells = json.loads(frame.to_json(orient="records", force_ascii=False))
+        _print_json({"study": study, "counts": counted.to_dict(orient="index"), "cells": cells})
+    else:
+        if table:
+            _print_cells(frame)
+        else:
+            _print_cells(frame[frame["verdict"].isin([printed.ROUNDING, printed.DIFFERENT])])
+        print(counted.to_string())
+    raise typer.Exit(1 if frame["verdict"].eq(printed.DIFFERENT).any() else 0)
+
+
+@app.command()
 def find(
     where: Annotated[list[str], typer.Option(help="key=value, an entry of a record; given again, both must hold.")],
     directory: Directory = Path(),
@@ -238,6 +267,16 @@ def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json
 
 def _print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_cells(frame: Any) -> None:
+    table = Table("table", "row", "column", "printed", "release", "ours", "verdict", "reason", box=None)
+    for cell in frame.itertuples():
+        numbers = ("" if value != value else f"{value:.6g}" for value in (cell.release, cell.ours))
+        texts = (cell.table, cell.row, cell.column, cell.printed, *numbers, cell.verdict, cell.reason)
+        table.add_row(*map(escape, texts))
+    # Not cut to a terminal's width: what is piped on is whole.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
 def _print_states(found: Sequence[states.State]) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 import pandas as pd
 
 from offcourse.jobs.log import logged
-from offcourse.present import report
+from offcourse.jobs.published import NAME, Release
+from offcourse.jobs.published_pages import pages_of
+from offcourse.layout import Layout
+from offcourse.present import contents, report
 
 with logged(snakemake.log[0]):
     out = Path(snakemake.output[0])
-    compared = out.parent / "comparison.parquet"
-    comparison = pd.read_parquet(compared) if compared.exists() else None
-    report.write(out.parent, None, [], [], [], out, comparison=comparison, released=out.parent)
+    comparison = pd.read_parquet(out.parent / "comparison.parquet")
+    tables = contents.tables(("function_vectors", "task_vectors", "dola"))
+    pages = pages_of(Release(Layout(NAME)))
+    report.write(out.parent, None, pages, tables, [], out, comparison=comparison, released=out.parent)

@@ -12,18 +12,41 @@ BASELINE_SHOTS = 5
 SLACK = 1e-9
 
 
+SETTING = ["n_heads", "strength", "layer"]
+
+
+def shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """`accuracy` (0 to 1) and `n` (items) by the columns `by`, sorted by them (the index).
+
+    `frame` has a row per item with `hit`, or, as the release has it, a row per count with `hits` and `items`.
+    """
+    if "hit" in frame:
+        return frame.groupby(by, sort=True)["hit"].agg(accuracy="mean", n="size")
+    counts = frame.set_index(by).sort_index()
+    return pd.DataFrame({"accuracy": counts["hits"].astype(float) / counts["items"], "n": counts["items"]})
+
+
 def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
     """One row per setting and layer of a sweep (`artefacts.FV_SWEEP`), sorted by them.
 
     Columns: `n_heads`, `strength`, `layer`, `accuracy` (0 to 1), `n` (items).
     """
-    hits = sweep.groupby(["n_heads", "strength", "layer"], sort=True)["hit"]
-    return hits.agg(accuracy="mean", n="size").reset_index()
+    return shares(sweep, SETTING).reset_index()
 
 
 def hits(sweep: pd.DataFrame) -> pd.DataFrame:
-    """The same one by one: a row per setting and layer (the index), a column per item; True is a hit."""
-    return sweep.pivot(index=["n_heads", "strength", "layer"], columns="item", values="hit").sort_index()
+    """The same one by one: a row per setting and layer (the index), a column per item; 1 is a hit.
+
+    A sweep of counts has one column, the accuracy: which items were hit was not released.
+    """
+    if "hit" not in sweep:
+        return shares(sweep, SETTING)[["accuracy"]]
+    return sweep.pivot(index=SETTING, columns="item", values="hit").sort_index()
+
+
+def items(sweep: pd.DataFrame) -> int:
+    """How many items each setting and layer of a sweep is over."""
+    return int(shares(sweep, SETTING)["n"].max())
 
 
 def baseline(shots: pd.Series) -> tuple[int, float]:

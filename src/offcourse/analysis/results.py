@@ -1,4 +1,8 @@
-"""Reading a study's per-task results as accuracies. Paths are relative to the study's folder."""
+"""Reading a study's per-task results as accuracies. Paths are relative to the study's folder.
+
+The authors' released results (`results/published`) are read by the same functions: they have counts in the place of
+single items, and no value where nothing was released.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +12,21 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.artefacts import APATHY, DOLA, FV_CONTROLS, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, read_parquet
+from offcourse.artefacts import (
+    APATHY,
+    DOLA,
+    FV_CONTROLS,
+    FV_SWEEP,
+    ICL,
+    LOGIT_LENS,
+    PREMATURE_LAYERS,
+    PUBLISHED_DOLA,
+    PUBLISHED_FV_SWEEP,
+    PUBLISHED_ICL,
+    PUBLISHED_TV_SWEEP,
+    TV_SWEEP,
+    read_parquet,
+)
 from offcourse.errors import OffcourseError
 
 
@@ -58,21 +76,38 @@ def apathy_path(model: str, questions: str) -> str:
 
 
 def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """DoLa's scores, see `artefacts.DOLA`."""
-    return read_parquet(Path(results) / dola_path(model, questions), DOLA)
+    """DoLa's scores, see `artefacts.DOLA`; of the release `artefacts.PUBLISHED_DOLA`."""
+    return read_parquet(Path(results) / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
 
 
 def read_premature_layers(results: Path, model: str, questions: str) -> pd.DataFrame:
     """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false).
 
-    Raises `OffcourseError` for a file that does not say.
+    The release has them in files of their own, for TruthfulQA only. Raises `OffcourseError` for a file that does not
+    say.
     """
     path = Path(results) / dola_path(model, questions)
+    if is_released(read_dola(results, model, questions)):
+        return _released_layers(Path(results) / f"{model}/premature_layers/{questions}.parquet")
     chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
     if chosen is None:
         raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
     rows = [(bucket, int(layer), tokens) for bucket, layers in chosen.items() for layer, tokens in layers.items()]
     return pd.DataFrame(rows, columns=["bucket", "layer", "tokens"])
+
+
+def is_released(scores: pd.DataFrame) -> bool:
+    """Whether scores of answers are the authors': they do not say how many tokens an answer has."""
+    return str(scores["tokens"].dtype) == "Int64"
+
+
+def _released_layers(path: Path) -> pd.DataFrame:
+    columns = ["bucket", "layer", "tokens"]
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    chosen = read_parquet(path, PREMATURE_LAYERS)
+    # The layer is chosen whatever alpha and softmax are, so the runs of a bucket say the same: one of them is read.
+    return chosen.drop_duplicates(["bucket", "layer"])[columns].reset_index(drop=True)
 
 
 def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
@@ -91,8 +126,8 @@ def model_path(model: str) -> str:
 
 
 def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
-    """A function-vector sweep, see `artefacts.FV_SWEEP`."""
-    sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP)
+    """A function-vector sweep, see `artefacts.FV_SWEEP`; of the release `artefacts.PUBLISHED_FV_SWEEP`."""
+    sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP, PUBLISHED_FV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
     return sweep
@@ -125,15 +160,15 @@ def read_tv_shots(results: Path, model: str, task: str) -> pd.Series:
 
 
 def _shots(results: Path, path: str) -> pd.Series:
-    icl = read_parquet(Path(results) / path, ICL)
+    icl = read_parquet(Path(results) / path, ICL, PUBLISHED_ICL)
     if not (icl["shots"] == 0).any():
         raise OffcourseError(f"{path} holds no 0-shot item. Delete it and run the workflow again.")
-    return icl.groupby("shots", sort=True)["hit"].mean()
+    return recovery.shares(icl, ["shots"])["accuracy"]
 
 
 def items_by_shots(results: Path, path: str) -> pd.Series:
     """How many items a pair's in-context accuracy is over, by number of shots; `path` as of `icl_path`."""
-    return read_parquet(Path(results) / path, ICL)["shots"].value_counts().sort_index()
+    return recovery.shares(read_parquet(Path(results) / path, ICL, PUBLISHED_ICL), ["shots"])["n"]
 
 
 def read_items(results: Path, path: str, shots: int) -> int:
@@ -142,17 +177,23 @@ def read_items(results: Path, path: str, shots: int) -> int:
 
 
 def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
-    """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`."""
-    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
-    if sweep.empty:
-        raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
-    return sweep.groupby(["layer", "split"], sort=True)["hit"].mean().unstack("split")
+    """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`.
+
+    The release has test accuracy at one layer only, and of one model not at all: it is NaN elsewhere.
+    """
+    return _tv_shares(results, model, task)["accuracy"].unstack("split").reindex(columns=["dev", "test"])
 
 
 def read_tv_items(results: Path, model: str, task: str, split: str) -> int:
     """How many items each of its layers has in a split."""
-    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
-    return int(sweep.loc[sweep["split"] == split, "item"].nunique())
+    return int(_tv_shares(results, model, task)["n"].xs(split, level="split").max())
+
+
+def _tv_shares(results: Path, model: str, task: str) -> pd.DataFrame:
+    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP, PUBLISHED_TV_SWEEP)
+    if sweep.empty:
+        raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
+    return recovery.shares(sweep, ["layer", "split"])
 
 
 def read_model(results: Path, model: str) -> dict[str, Any]:

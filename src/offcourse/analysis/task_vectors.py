@@ -72,11 +72,17 @@ def read_pairs(
 
 
 class Peak(NamedTuple):
-    """Peak recovery of a task group, the layer it is at, and the group's tasks with their few-shot count."""
+    """Peak recovery of a task group, the layer it is at, and the group's tasks with their few-shot count.
+
+    best, mean: of the group's development accuracy over layers. few_shot: the accuracy that recovery is a fraction of.
+    """
 
     recovery: float
     layer: int
     shots: dict[str, int]
+    best: float
+    mean: float
+    few_shot: float
 
 
 def by_group(
@@ -98,5 +104,6 @@ def by_group(
         few_shot = sum(float(series.loc[series.index.max()]) for series in shots) / len(shots)
         peak = float(accuracy.max()) / few_shot if few_shot > 0 else float("nan")
         counts = {name: int(series.index.max()) for name, series in zip(names, shots, strict=True)}
-        recovered[group] = Peak(peak, int(accuracy.idxmax()), counts)
+        best, mean = float(accuracy.max()), float(accuracy.mean())
+        recovered[group] = Peak(peak, int(accuracy.idxmax()), counts, best, mean, few_shot)
     return recovered

@@ -11,6 +11,8 @@ import pandas as pd
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
+from offcourse.errors import OffcourseError
+
 SETTING = ["bucket", "alpha", "variant"]
 TIES = ("as_coded", "shared")
 
@@ -80,8 +82,15 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
 
     removed: see `order`; MC2 is then among the answers with the fewest masked tokens. exact: see `mc2`.
     Columns: `SETTING`, `question`, then `mc1`, `mc3` and `factor` under each tie rule (`mc1_shared`), `mc2`, and
-    `tied`, `best_masked`: whether the best answer ties with the best false one, and whether a token of it is masked.
+    `tied`, `best_masked`: whether the best answer ties with the best false one, and whether a token of it is masked
+    (NaN where the scores do not say which are, as in the release).
+
+    Raises `OffcourseError` for `removed` where that is so.
     """
+    unknown = bool(scores["masked_tokens"].isna().any())
+    if unknown and removed:
+        raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
+    scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
     rows = []
     for key, group in scores.groupby([*SETTING, "question"], sort=True):
         kind, score = group["kind"].to_numpy(), group["score"].to_numpy(np.float64)
@@ -102,7 +111,7 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
         row |= {
             "mc2": mc2(weight[kind != "false"], weight[kind == "false"], exact),
             "tied": one == false.max(),
-            "best_masked": masked[best][0] > 0,
+            "best_masked": np.nan if unknown else masked[best][0] > 0,
         }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -49,6 +49,7 @@ def table3(
     n_heads: Sequence[int] = (),
     large_n_heads: Sequence[int] | None = None,
     selection: str = "same_items",
+    last: tuple[str, str] | None = None,
 ) -> None:
     """Write `table3.parquet` (long, `artefacts.CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
@@ -57,14 +58,15 @@ def table3(
     `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
     study's grid, `large_n_heads` that of large models (None: the same): what of it a model's sweep lacks is noted.
     `selection` says where the settings of function vectors are chosen, see `analysis.selection`. `models` and `tasks`
-    are those of function vectors, `tv_scope` those of task vectors (None: the same).
+    are those of function vectors, `tv_scope` those of task vectors (None: the same). `last` is the (model, task) of
+    function vectors that was computed last, whose accuracy is left over for task vectors (None: the last one here).
     """
     parts, lines, before = [], [], None
     if function_vectors:
         pairs = read_pairs(results, models, tasks, default_heads, selection)
         parts.append(function_vector_cells(pairs))
         lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
-        before = left_over(pairs)
+        before = left_over(pairs, last)
     if tv_switches is not None:
         pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
         parts.append(task_vector_cells(pairs))
@@ -74,11 +76,13 @@ def table3(
     forms.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
-def left_over(pairs: pd.DataFrame) -> tuple[float, list[tuple[str, int, int]]]:
-    """What the released code's variable holds after its function vectors, see `analysis.task_vectors.read_pairs`."""
-    last = pairs.iloc[-1]
-    behind = [(icl_path(last["model"], last["task"]), int(last["shots"]), int(last["items"]))]
-    return float(last["few_shot"]), behind
+def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple[float, list[tuple[str, int, int]]]:
+    """What the released code's variable holds after its function vectors, see `analysis.task_vectors.read_pairs`.
+
+    last: the model and task that were computed last, None for those of the last row.
+    """
+    left = pairs.set_index(["model", "task"]).loc[last or tuple(pairs.iloc[-1][["model", "task"]])]
+    return float(left["few_shot"]), [(icl_path(*left.name), int(left["shots"]), int(left["items"]))]
 
 
 def read_pairs(
@@ -98,7 +102,13 @@ def read_pairs(
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            sweep = recovery.hits(read_sweep(results, model, task))
+            scored = read_sweep(results, model, task)
+            sweep, count = recovery.hits(scored), recovery.items(scored)
+            if selection != "same_items" and sweep.shape[1] != count:
+                raise OffcourseError(
+                    f"{sweep_path(model, task)} has counts, not items, so that no half of them can be chosen on; use "
+                    "selection: same_items."
+                )
             heads, strength = (sweep.index.get_level_values(level) for level in ("n_heads", "strength"))
             is_default = (strength == DEFAULT_STRENGTH) & heads.isin(DEFAULT_HEADS[default_heads][large])
             repeated = repetitions(selection, task, sweep.shape[1])
@@ -106,16 +116,16 @@ def read_pairs(
             row |= {"items": read_items(results, icl_path(model, task), shots), "n_heads": frozenset(heads)}
             for name, tried in (("search", sweep), ("default", sweep[is_default])):
                 row[name] = best_accuracy(tried.to_numpy(), repeated) if len(tried) else None
-                row[f"{name}_at"] = _chosen(tried, repeated) if len(tried) else []
+                row[f"{name}_at"] = _chosen(tried, repeated, count) if len(tried) else []
             rows.append(row)
     return pd.DataFrame(rows).astype({"default": float})
 
 
-def _chosen(tried: pd.DataFrame, repeated) -> list[tuple[dict, list[int], int]]:
+def _chosen(tried: pd.DataFrame, repeated, items: int) -> list[tuple[dict, list[int], int]]:
     """The rows of a sweep that are best, each with how often it is for each item, and the number of items."""
     hits = tried.to_numpy()
     counts = weights(repeated, lambda chosen_on: int(hits[:, chosen_on].sum(1).argmax()))
-    return [(dict(zip(tried.index.names, tried.index[at], strict=True)), n, hits.shape[1]) for at, n in counts.items()]
+    return [(dict(zip(tried.index.names, tried.index[at], strict=True)), n, items) for at, n in counts.items()]
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:

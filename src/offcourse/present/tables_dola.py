@@ -149,9 +149,18 @@ class Run:
         return max(tried, key=lambda setting: self._mean(setting, questions))
 
     def without_softmax(self, questions: np.ndarray) -> Setting:
-        """The best bucket without the softmax, and without a mask if the study has that."""
+        """The best bucket without the softmax, and without a mask if the study has that.
+
+        The release has one setting without the softmax, which is often not at the best bucket: that one then.
+        """
         bucket, alpha, _ = self.best(questions)
-        return bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
+        wanted = bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
+        return wanted if wanted in self._frames else self.only("no_softmax")
+
+    def only(self, variant: str) -> Setting:
+        """The one setting that a variant was run in."""
+        [setting] = [setting for setting in self._frames if setting[2] == variant]
+        return setting
 
 
 def write(
@@ -264,7 +273,10 @@ def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple
 
 
 def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
-    """A cell with its Wilson interval where it is a proportion; `column` is that of `Run.metrics`."""
+    """A cell with its Wilson interval where it is a proportion; `column` is that of `Run.metrics`.
+
+    The cell is empty where the results do not say it, as the release does not of masked answers.
+    """
     values = run.values(choice, column)
     mean, scale = values.mean(0), 100 if number == 2 else 1
     low, high = truthfulness.wilson(mean) if metric in PROPORTIONS else (np.nan, np.nan)
@@ -339,6 +351,8 @@ def _text(number: int, cell) -> str | None:
         return f"{cell.value:g}"
     if kind == QUESTIONS and number == 1:
         return f"{cell.value:.2f}"
+    if pd.isna(cell.value):
+        return "n/a"
     return f"{cell.value:.1f}" if cell.unit.startswith("%") else f"{cell.value:.4f}"
 
 
@@ -351,7 +365,7 @@ def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
         return [f"Empty: this study has no model{which} with a set of {kind}."]
     lines = [_choices(run) for run in runs]
     if number in BY_BUCKET:
-        lines += [_premature(run) for run in runs]
+        lines += [_premature(run) for run in runs if len(run.premature)]
     else:
         lines.append(selection.note(runs[0].selected, "Best settings and buckets"))
     if number in COMPARED:
@@ -360,6 +374,8 @@ def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
             "It does not correct for the choice of settings" if same else "Its p is twice the median over the halvings"
         )
         lines.append(f"McNemar's test is exact and paired over questions. {rest}.")
+    if any(run.metrics["best_masked"].isna().any() for run in runs):
+        lines.append("The share of masked best answers is n/a: the released scores do not say which tokens are masked.")
     coded = "right" if FORM_OF[number] == "continuation" else "wrong"
     rule = "is split between the tied answers" if shared_ties else f"counts as {coded}"
     lines.append(

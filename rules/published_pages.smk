@@ -1,0 +1,157 @@
+# Tables and figures of the authors' release, and their comparison with the printed ones and a study's.
+from offcourse.jobs import published_pages as pages_of_release
+
+
+def of_release(rule):
+    """The files that a rule makes of the release."""
+    return pages_of_release.outputs(RELEASE, rule)
+
+
+rule published:
+    input:
+        of_release("published_comparison"),
+        of_release("published_figures"),
+        f"results/{NAME}/report.html",
+
+
+rule published_models:
+    input:
+        CHECKOUT / "resources" / "models.tsv",
+    output:
+        of_release("published_models"),
+        record=f"results/{NAME}/provenance/published_models.json",
+    log:
+        f"results/{NAME}/logs/published_models.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_models"),
+    script:
+        "../workflow/scripts/published_models.py"
+
+
+rule published_table3:
+    input:
+        PUBLISHED_FILES["function_vectors"],
+        PUBLISHED_FILES["task_vectors"],
+        of_release("published_models"),
+    output:
+        of_release("published_table3"),
+        record=f"results/{NAME}/provenance/published_table3.json",
+    log:
+        f"results/{NAME}/logs/published_table3.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_table3"),
+    script:
+        "../workflow/scripts/published_table3.py"
+
+
+rule published_tables_dola:
+    input:
+        PUBLISHED_FILES["dola"],
+        of_release("published_models"),
+    output:
+        of_release("published_tables_dola"),
+        record=f"results/{NAME}/provenance/published_tables_dola.json",
+    log:
+        f"results/{NAME}/logs/published_tables_dola.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_tables_dola"),
+    script:
+        "../workflow/scripts/published_tables_dola.py"
+
+
+rule published_figures:
+    input:
+        PUBLISHED_FILES["function_vectors"],
+        PUBLISHED_FILES["task_vectors"],
+        of_release("published_models"),
+    output:
+        of_release("published_figures"),
+        record=f"results/{NAME}/provenance/published_figures.json",
+    log:
+        f"results/{NAME}/logs/published_figures.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_figures"),
+    script:
+        "../workflow/scripts/published_figures.py"
+
+
+rule published_sensitivity:
+    input:
+        *PUBLISHED_FILES.values(),
+        of_release("published_models"),
+    output:
+        of_release("published_sensitivity"),
+        record=f"results/{NAME}/provenance/published_sensitivity.json",
+    log:
+        f"results/{NAME}/logs/published_sensitivity.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_sensitivity"),
+    script:
+        "../workflow/scripts/published_sensitivity.py"
+
+
+rule published_report:
+    input:
+        of_release("published_comparison"),
+        of_release("published_figures"),
+        of_release("published_sensitivity"),
+    output:
+        f"results/{NAME}/report.html",
+    log:
+        f"results/{NAME}/logs/published_report.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=f"{code('report')} {script_digest('published_report')}",
+    script:
+        "../workflow/scripts/published_report.py"
+
+
+rule published_comparison:
+    input:
+        of_release("published_table3"),
+        of_release("published_tables_dola"),
+    output:
+        of_release("published_comparison"),
+        record=f"results/{NAME}/provenance/published_comparison.json",
+    log:
+        f"results/{NAME}/logs/published_comparison.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_comparison"),
+    script:
+        "../workflow/scripts/published_comparison.py"
+
+
+rule comparison:
+    input:
+        of_release("published_table3"),
+        of_release("published_tables_dola"),
+        [path for path in presented() if path.match("tables/*.parquet")],
+        facts(),
+    output:
+        pages_of_release.comparison_files(RESULTS),
+        record=record("comparison"),
+    log:
+        study_log("comparison"),
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("comparison"),
+    script:
+        "../workflow/scripts/comparison.py"

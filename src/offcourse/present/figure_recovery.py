@@ -1,0 +1,171 @@
+"""How much of few-shot accuracy function vectors and task vectors recover, models by task groups (Figures 3 and 12)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import Figure
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import (
+    icl_path,
+    items_by_shots,
+    read_accuracy,
+    read_labels,
+    read_model,
+    read_shots,
+    read_tv_items,
+    sweep_path,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.analysis.sources import listed, source
+from offcourse.analysis.task_vectors import by_group
+from offcourse.present import style
+from offcourse.present.labels import task_label
+from offcourse.registry import is_large
+
+DEFAULT_STRENGTH = 1.0
+# Numbers of heads of the default setting, (small, large) models: other lists than those of Table 3, as in the released
+# code.
+DEFAULT_HEADS = ((2, 16), (2, 64))
+PANELS = {
+    ("FV default", "average"): "FV default, average",
+    ("FV default", "peak"): "FV default, peak",
+    ("FV search", "average"): "FV search, average",
+    ("FV search", "peak"): "FV search, peak",
+    ("TV", "average"): "TV, average",
+    ("TV", "peak"): "TV, peak",
+}
+# `recovery` is over the `tasks` of the group: their mean; missing where nothing was run or few-shot accuracy is 0.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "method": pa.Column(str),
+        "measure": pa.Column(str, pa.Check.isin(["average", "peak"])),
+        "group": pa.Column(str),
+        "recovery": pa.Column(float, nullable=True),
+        "tasks": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def group_of(task: str, groups: Mapping[str, str]) -> str:
+    """Translations by direction, other tasks by themselves."""
+    return groups[task] if groups[task].endswith("english") else task
+
+
+def function_vectors(results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str]) -> list[tuple]:
+    """The rows of one model, see `NUMBERS`: Eq. 7 and 8 of every task, averaged over the tasks of a group."""
+    heads = DEFAULT_HEADS[is_large(read_model(results, model)["parameters"])]
+    found: dict[tuple, list[tuple[float, dict, dict]]] = {}
+    for task in tasks:
+        shots, few_shot = recovery.baseline(read_shots(results, model, task))
+        sweep = read_accuracy(results, model, task)
+        default = sweep[(sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(heads)]
+        items = items_by_shots(results, icl_path(model, task)).loc[shots]
+        few = source("few_shot", icl_path(model, task), {"shots": shots}, items, group=task)
+        for method, tried in (("FV default", default), ("FV search", sweep)):
+            where = {"n_heads": sorted(set(tried["n_heads"].tolist())), "strength": sorted(set(tried["strength"]))}
+            best = source("best", sweep_path(model, task), where, int(tried["n"].sum()), group=task)
+            for measure, of in (("average", recovery.average_recovery), ("peak", recovery.peak_recovery)):
+                value = of(tried, few_shot) if len(tried) else float("nan")
+                found.setdefault((method, measure, group_of(task, groups)), []).append((value, best, few))
+    return [
+        (model, *key, float(np.mean([value for value, *_ in each])), len(each), listed(*_entries(each)))
+        for key, each in found.items()
+    ]
+
+
+def _entries(each: Sequence[tuple]) -> list[dict]:
+    return [entry for _, *entries in each for entry in entries]
+
+
+def task_vectors(
+    results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
+) -> list[tuple]:
+    """The same of task vectors; under `mean_times_maximum` average is mean x max / few-shot, as in the released code."""
+    rows = []
+    for group, peak in by_group(results, model, tasks, groups, switches["tv_direction"]).items():
+        average = peak.mean * peak.best if switches["tv_average"] == "mean_times_maximum" else peak.mean
+        average = average / peak.few_shot if peak.few_shot > 0 else float("nan")
+        entries = []
+        for task, shots in peak.shots.items():
+            tried, items = read_tv_items(results, model, task, "dev"), items_by_shots(results, tv_icl_path(model, task))
+            entries.append(source("best", tv_sweep_path(model, task), {"split": "dev"}, tried, group=task))
+            entries.append(source("few_shot", tv_icl_path(model, task), {"shots": shots}, items.loc[shots], group=task))
+        sources = listed(*entries)
+        for measure, value in (("average", average), ("peak", peak.recovery)):
+            rows.append((model, "TV", measure, group, value, len(peak.shots), sources))
+    return rows
+
+
+def numbers(
+    results: Path,
+    scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    groups: Mapping[str, str],
+    switches: Mapping[str, str],
+) -> pd.DataFrame:
+    """What is drawn, see `NUMBERS`. scopes: (models, tasks) by method. switches: `tv_average`, `tv_direction`."""
+    rows = []
+    if "function_vectors" in scopes:
+        models, tasks = scopes["function_vectors"]
+        rows += [row for model in models for row in function_vectors(results, model, tasks, groups)]
+    if "task_vectors" in scopes:
+        models, tasks = scopes["task_vectors"]
+        rows += [row for model in models for row in task_vectors(results, model, tasks, groups, switches)]
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype({"recovery": float})
+
+
+def draw(
+    results: Path,
+    scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    groups: Mapping[str, str],
+    switches: Mapping[str, str],
+    stem: Path,
+) -> None:
+    """A heat map per method and measure, beside each other; colours from 0 to 1, larger values are written as they are.
+
+    A hatched cell was not run.
+    """
+    drawn = numbers(results, scopes, groups, switches)
+    models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))
+    labels, kinds = read_labels(results, models), list(dict.fromkeys(drawn["group"]))
+    shown = [key for key in PANELS if key[0] in set(drawn["method"])]
+    with style.applied():
+        figure = Figure(figsize=(1.75 + 1.2 * len(shown), 1.5 + 0.2 * len(models)), layout="constrained")
+        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        for panel, key in zip(panels, shown, strict=True):
+            mine = drawn[(drawn["method"] == key[0]) & (drawn["measure"] == key[1])]
+            cells = mine.pivot(index="model", columns="group", values="recovery").reindex(index=models, columns=kinds)
+            image = _heat_map(panel, cells.to_numpy())
+            panel.set_title(PANELS[key].replace(", ", "\n"))
+            slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+            panel.set_xticks(np.arange(len(kinds)) + 0.5, map(task_label, kinds), **slanted)
+        panels[0].set_yticks(np.arange(len(models)) + 0.5, labels)
+        bar = figure.colorbar(image, ax=list(panels), label="share of few-shot accuracy", pad=0.01, aspect=40)
+        bar.outline.set_visible(False)
+        style.save(figure, drawn, NUMBERS, stem)
+
+
+def _heat_map(panel, cells: np.ndarray):
+    panel.set_facecolor(style.BLANK)
+    image = panel.pcolormesh(
+        np.ma.masked_invalid(cells), cmap=style.SHADES, vmin=0, vmax=1, edgecolor="white", linewidth=0.5
+    )
+    for (row, column), value in np.ndenumerate(cells):
+        if np.isnan(value):
+            text, ink = "–", "#333333"
+        else:
+            text, ink = f"{value:.2f}".removeprefix("0"), style.ink_on(style.SHADES(min(1.0, value)))
+        panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=5)
+    panel.grid(False)
+    panel.set(xlim=(0, cells.shape[1]), ylim=(cells.shape[0], 0))
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    return image

@@ -1,0 +1,123 @@
+"""The comparison of printed, released and own numbers: its verdicts, its cells from the real release, its refusals."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from offcourse import artefacts
+from offcourse.artefacts import CELLS, write_parquet
+from offcourse.errors import OffcourseError
+from offcourse.jobs.published import _CONVERT
+from offcourse.jobs.published_pages import write_comparison, write_models, write_table3
+from offcourse.printed import NUMBERS, read_printed
+from offcourse.published import compare, facts
+from offcourse.published.compare import CANNOT, DIFFERENT, EQUAL, ROUNDING
+from offcourse.registry import RESOURCES, Registry
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(0.23746, EQUAL), (0.2375, EQUAL), (0.23744, ROUNDING), (0.2377, DIFFERENT), (float("nan"), CANNOT)],
+)
+def test_a_verdict_goes_by_the_printed_digits(value, wanted):
+    assert compare.verdict(0.2375, 0.00005, value) == wanted
+
+
+def made_up(folder, change=None):
+    """Tables that hold exactly what is printed, but for the changed cells and those that are quoted."""
+    for number in NUMBERS:
+        printed = read_printed(number)
+        printed = printed[~printed["row"].str.contains("*", regex=False)]
+        rows = [
+            (
+                cell.row,
+                cell.column,
+                (change or {}).get((number, cell.row, cell.column), cell.value),
+                1,
+                None,
+                None,
+                "",
+                "",
+            )
+            for cell in printed.itertuples()
+        ]
+        write_parquet(folder / "tables" / f"table{number}.parquet", artefacts.cells(rows), CELLS)
+    return folder
+
+
+def test_every_printed_cell_is_there_once_and_what_differs_is_listed_with_its_reason(tmp_path):
+    changed = {
+        (7, "qwen2-7b (truthfulqa)", "MC1 base"): 0.3929,  # a known cause
+        (6, "llama-7b (truthfulqa)", "MC1 alpha 0"): 0.5,  # none
+    }
+    frame = compare.comparison(made_up(tmp_path / "release", changed))
+    assert list(frame.columns) == [
+        "table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason"
+    ]  # fmt: skip
+    cells = sum(len(read_printed(number)) for number in NUMBERS)
+    assert (frame["table"].isin([f"table{number}" for number in NUMBERS])).sum() == cells
+    differ = frame[frame["verdict"].eq(DIFFERENT) & ~frame["table"].isin(["table11", "table12"])].set_index("table")
+    assert sorted(differ.index) == ["table6", "table7"]
+    assert differ.loc["table6", "reason"] == "" and "copied by mistake" in differ.loc["table7", "reason"]
+    quoted = frame[frame["verdict"].eq(CANNOT)]
+    assert len(quoted) and quoted["row"].str.contains("*", regex=False).all() and quoted["reason"].ne("").all()
+    counted = compare.counts(frame)
+    assert counted.loc["table6", DIFFERENT] == 1 and counted["cells"].sum() == len(frame)
+
+
+def test_ours_is_there_where_the_study_has_the_model(tmp_path):
+    release, study = made_up(tmp_path / "release"), tmp_path / "study"
+    cell = ("llama-7b (truthfulqa)", "MC1 alpha 0")
+    write_parquet(study / "tables" / "table6.parquet", artefacts.cells([(*cell, 0.25, 1, None, None, "", "")]), CELLS)
+    (study / "gpt-j-6b").mkdir()
+    (study / "gpt-j-6b" / "model.json").write_text(json.dumps({"layers": 28, "heads": 16, "norm": "LayerNorm"}))
+    frame = compare.comparison(release, study).set_index(["table", "row", "column"])
+    assert frame.loc[("table6", *cell), "ours"] == 0.25
+    assert frame.loc[("table11", "gpt-j-6b", "total_heads"), "ours"] == 448
+    assert frame["ours"].notna().sum() == 4  # and layers, heads
+
+
+def test_facts_that_differ_name_the_model_s_own(tmp_path):
+    frame = compare.of_table(compare.comparison(made_up(tmp_path)), "table11").set_index(["row", "column"])
+    cell = frame.loc[("qwen2-7b-instruct", "mlp_size")]
+    assert (cell["printed"], cell["release"], cell["verdict"]) == ("29,568", 18944, DIFFERENT)
+    assert "18944" in cell["reason"]
+
+
+def test_every_reason_is_about_a_printed_cell():
+    known = {(f"table{n}", *key) for n in NUMBERS for key in zip(*(read_printed(n)[k] for k in ("row", "column")))}  # noqa: B905
+    known |= {(f"table{fact.table}", fact.model, fact.column) for fact in facts.read_facts(Registry.load(locked=False))}
+    assert set(compare._reasons(RESOURCES / "paper" / "reasons.tsv")) <= known
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(OffcourseError, match="Run `make published`"):
+        compare.comparison(tmp_path)
+    with pytest.raises(OffcourseError, match="did you mean 'table3'"):
+        compare.of_table(pd.DataFrame(), "tabel3")
+
+
+def test_table_3_of_the_release_is_the_printed_one_but_for_one_cell(release):
+    """By the code that makes a study's: function vectors from the digitised pages, task vectors from the CSVs."""
+    for group in ("function_vectors", "task_vectors"):
+        for name in release.names(group):
+            for made in _CONVERT[group](release, name):
+                path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
+                made.frame.pipe(lambda frame, path=path: artefacts.write_whole(path, frame.to_parquet))
+    write_models(release)
+    write_table3(release)
+    results = release.layout.results
+    made = made_up(results / "others")
+    (made / "tables" / "table3.parquet").write_bytes((results / "tables" / "table3.parquet").read_bytes())
+    table = compare.of_table(compare.comparison(made), "table3")
+    differ = table[table["verdict"] != EQUAL]
+    assert differ[["row", "column"]].to_numpy().tolist() == [["FV search", "1.00"]]
+    assert differ["release"].iloc[0] == pytest.approx(100 * 94 / 324) and "Gemma-2 27B" in differ["reason"].iloc[0]
+
+
+def test_the_comparison_is_written_whole(tmp_path):
+    write_comparison(made_up(tmp_path / "published"), None)
+    frame = pd.read_parquet(tmp_path / "published" / "comparison.parquet")
+    assert len(frame) == len(pd.read_csv(tmp_path / "published" / "comparison.csv"))
+    assert list(frame.columns) == list(compare.COMPARISON.columns)
