@@ -74,6 +74,7 @@ rule report:
     input:
         presented(),
         facts(),
+        released=released_tables(),
     output:
         shown("report"),
         record=record("report"),
