@@ -172,6 +172,12 @@ def everything():
     return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
 
 
+def released_tables():
+    """The tables of the authors' release, if they are there: the report holds them against the study's."""
+    paths = [Layout("published").results / "tables" / f"table{number}.parquet" for number in range(1, 11)]
+    return paths if all(path.exists() for path in paths) else []
+
+
 def facts():
     """`model.json` of every model."""
     return [RESULTS / model / "model.json" for model in STUDY.models]

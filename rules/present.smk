@@ -91,6 +91,7 @@ rule report:
     input:
         presented(),
         facts(),
+        released=released_tables(),
     output:
         shown("report"),
         record=record("report"),

@@ -11,6 +11,7 @@ rule published:
     input:
         of_release("published_comparison"),
         of_release("published_figures"),
+        f"results/{NAME}/report.html",
 
 
 rule published_models:
@@ -81,6 +82,41 @@ rule published_figures:
         code=pages_of_release.code_of("published_figures"),
     script:
         "../workflow/scripts/published_figures.py"
+
+
+rule published_sensitivity:
+    input:
+        *PUBLISHED_FILES.values(),
+        of_release("published_models"),
+    output:
+        of_release("published_sensitivity"),
+        record=f"results/{NAME}/provenance/published_sensitivity.json",
+    log:
+        f"results/{NAME}/logs/published_sensitivity.log",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_sensitivity"),
+    script:
+        "../workflow/scripts/published_sensitivity.py"
+
+
+rule published_report:
+    input:
+        of_release("published_comparison"),
+        of_release("published_figures"),
+        of_release("published_sensitivity"),
+    output:
+        f"results/{NAME}/report.html",
+    log:
+        f"results/{NAME}/logs/published_report.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=f"{code('report')} {script_digest('published_report')}",
+    script:
+        "../workflow/scripts/published_report.py"
 
 
 rule published_comparison:

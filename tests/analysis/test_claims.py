@@ -63,8 +63,8 @@ def test_verdict(holds, value, low, high, expected):
 
 
 def test_a_claim_without_data_says_why():
-    decided = claims.decide(claims.read_claims(), {"ours": numbers(), "release": claims.released_numbers(None)})
-    assert all(row["ours"]["why"].startswith("this study has no") for row in decided)
+    decided = claims.decide(claims.read_claims(), {"ours": numbers(), "release": claims.released_numbers({})})
+    assert all(row["ours"]["why"].startswith("there is no ") for row in decided)
     assert {row["release"]["why"] for row in decided} == {claims.NO_RELEASE}
     assert {row["ours"]["verdict"] for row in decided} == {claims.NO_DATA}
 
@@ -86,12 +86,11 @@ def test_gains_leave_out_the_quoted_row_and_models_with_one_side():
     assert (found.value, found.n) == (50.0, 2)
 
 
-def test_release_comes_from_the_comparison():
-    comparison = pd.DataFrame(
-        [("table3", "TV", "0.90", 31.0), ("table1", "x", "MC1 base", 0.2)],
-        columns=["table", "row", "column", "release"],
-    )
-    assert claims.cell(claims.released_numbers(comparison), "3", "TV", "0.90").value == 31.0
+def test_release_is_read_as_a_study_without_figures():
+    released = claims.released_numbers({3: table(("TV", "0.90", 31.0, 25.0, 37.0, 261))})
+    assert claims.cell(released, "3", "TV", "0.90") == claims.Found(31.0, 25.0, 37.0, 261)
+    with pytest.raises(claims.NoDataError, match="the release has no such numbers"):
+        claims.share_with_a_stir(released)
 
 
 def test_few_heads():

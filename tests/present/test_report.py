@@ -8,6 +8,7 @@ import pytest
 from made_report import MODELS, STUDY, TASKS
 
 from offcourse.analysis import claims
+from offcourse.artefacts import CELLS, cells, write_parquet
 from offcourse.errors import OffcourseError
 from offcourse.present import contents, figure_sweep, report, report_claims, report_methods, report_pictures
 
@@ -107,7 +108,7 @@ def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
         assert re.search(r'class="verdict [a-z]+">(holds|not clear|does not hold|no data)<', row)
         assert claims.NO_RELEASE in row
         assert (">no data<" in row) == (not name.startswith("fv"))
-        assert (re.search("this study has no|Table 3 has no TV", row) is None) == name.startswith("fv")
+        assert (re.search("there is no|Table 3 has no TV", row) is None) == name.startswith("fv")
 
 
 def test_the_verdict_follows_the_table(study, tmp_path):
@@ -125,12 +126,17 @@ def test_the_verdict_follows_the_table(study, tmp_path):
 
 def test_a_report_of_the_release_alone(tmp_path):
     rows = [
-        ("3", "FV search", "1.00", "28%", 28.0, 28.4, None, "agrees", ""),
-        ("3", "TV", "0.90", "35%", 35.0, 61.0, None, "differs", "stale <denominator>"),
+        ("table3", "FV search", "1.00", "28%", 28.0, 28.4, None, "equal at the printed precision", ""),
+        ("table3", "TV", "0.90", "35%", 35.0, 61.0, None, "different", "stale <denominator>"),
     ]
     comparison = pd.DataFrame(rows, columns=report_claims.COMPARED)
+    table = [
+        ("FV search", "1.00", 28.4, 324, 23.8, 33.5, "% of model-task pairs", "[]"),
+        ("TV", "0.90", 61.0, 261, 55.0, 66.8, "% of model-task pairs", "[]"),
+    ]
+    write_parquet(tmp_path / "tables/table3.parquet", cells(table), CELLS)
     out = tmp_path / "report.html"
-    report.write(tmp_path, None, [], [], [], out, comparison=comparison)
+    report.write(tmp_path, None, [], [], [], out, comparison=comparison, released=tmp_path)
     html = out.read_text()
     found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
     assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)

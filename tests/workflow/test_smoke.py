@@ -12,6 +12,7 @@ import yaml
 from lab import CHECKOUT, SMOKE, Lab
 
 from offcourse import artefacts
+from offcourse.jobs.drawings import DRAWINGS
 
 NOTHING = "Nothing to be done"
 
@@ -49,6 +50,17 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
     (results / "tiny-llama" / "dola" / "passages.parquet").unlink()
     plan = lab.snakemake("--dry-run")
     assert plan.returncode == 0 and "rule dola:" in plan.stdout + plan.stderr
+
+
+def test_snakemakes_own_report_has_captions_and_categories(lab, tmp_path):
+    out = tmp_path / "report.html"
+    done = lab.snakemake("--report", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    html = out.read_text(encoding="utf-8")
+    for said in ("Start with the reader", "How many model-task pairs recover", '"Tables"', '"Figures"'):
+        assert said in html
+    captions = {path.stem for path in (CHECKOUT / "workflow" / "report").glob("*.rst")}
+    assert captions == {"workflow", *(name for name in DRAWINGS if name not in ("check_model", "ro_crate"))}
 
 
 def changed_grid(lab, tmp_path, strengths: list) -> None:

@@ -1,16 +1,20 @@
 """Rule `report`: the reader's report."""
 
 from offcourse.jobs.audit import Audit
-from offcourse.jobs.drawings import pages
+from offcourse.jobs.drawings import drawings_of, pages
+from offcourse.jobs.published import NAME
 from offcourse.jobs.script import script
+from offcourse.layout import Layout
 from offcourse.present import contents, report
+from offcourse.published.compare import comparison
 
 with script(snakemake) as job:
     figures, tables = pages(job.study, job.registry), contents.tables(job.study.methods)
     # Weights were hashed when their model was checked.
     audit = Audit(job.study, job.registry, job.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
-    shown |= {"steering": None} if (job.results / "tables/steering.parquet").exists() else {}
+    shown |= {name: None for name in ("steering", "sensitivity") if name in drawings_of(job.study, job.registry)}
+    released = Layout(NAME, job.layout.base).results
     report.write(
         job.results,
         job.study.model_dump(mode="json", exclude={"resources"}),
@@ -19,5 +23,7 @@ with script(snakemake) as job:
         job.study.models,
         job.output[0],
         audits={name: audit.summary(name) for name in shown},
+        comparison=comparison(released, job.results) if snakemake.input.released else None,
+        released=released if snakemake.input.released else None,
         made=[record["made"] for record in audit.records.values()],
     )

@@ -24,6 +24,7 @@ HOLDS, NOT_CLEAR, FAILS, NO_DATA = "holds", "not clear", "does not hold", "no da
 QUOTED = "*"
 NOT_PRINTED = "drawn in a figure, no number printed"
 NO_RELEASE = "release not fetched: make published"
+NO_FIGURE = "the release has no such numbers, or they are not computed from it"
 NO_STUDY = "no study here"
 
 
@@ -238,28 +239,22 @@ def study_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.D
 
     def table(number: int) -> pd.DataFrame:
         if number not in tables:
-            raise NoDataError(f"this study has no Table {number}")
+            raise NoDataError(f"there is no Table {number} here")
         return tables[number]
 
     def figure(name: str) -> pd.DataFrame:
         if name not in figures:
-            raise NoDataError(f"this study has no {name.replace('figure', 'Figure ')}")
+            raise NoDataError(f"there is no {name.replace('figure', 'Figure ')} here")
         return figures[name]
 
     return Numbers(table, figure)
 
 
-def released_numbers(comparison: pd.DataFrame | None) -> Numbers:
-    """What the authors' release gives again, from the comparison of `published.compare`; None: not fetched."""
-    if comparison is None:
+def released_numbers(tables: Mapping[int, pd.DataFrame]) -> Numbers:
+    """What the authors' release gives again: its tables, as of a study; none of them: not fetched."""
+    if not tables:
         return Numbers(_nothing(NO_RELEASE), _nothing(NO_RELEASE))
-
-    def table(number: int) -> pd.DataFrame:
-        named = comparison["table"].astype(str).str.removeprefix("table") == str(number)
-        frame = comparison[named][["row", "column", "release"]].rename(columns={"release": "value"})
-        return frame.assign(ci_low=np.nan, ci_high=np.nan, n=np.nan)
-
-    return Numbers(table, _nothing("the figure's numbers were not released, or are not computed from the release"))
+    return Numbers(study_numbers(tables, {}).table, _nothing(NO_FIGURE))
 
 
 def _nothing(why: str) -> Callable:

@@ -13,12 +13,14 @@ from offcourse import artefacts
 from offcourse.jobs.published import NAME, Release
 from offcourse.layout import Layout
 from offcourse.present import (
+    contents,
     figure_choices,
     figure_post_training,
     figure_recovery,
     figure_shots,
     figure_sweep,
     figure_task_vectors,
+    table_sensitivity,
     tables,
     tables_dola,
 )
@@ -34,12 +36,15 @@ TARGETS = {
     "published_table3": "offcourse.present.tables:table3",
     "published_tables_dola": "offcourse.present.tables_dola:write",
     "published_figures": "offcourse.jobs.published_pages:draw_figures",
+    "published_sensitivity": "offcourse.present.table_sensitivity:write",
     "published_comparison": "offcourse.published.compare:comparison",
 }
 TARGETS["comparison"] = TARGETS["published_comparison"]
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
 # the first model's accuracies by it.
 LAST = ("falcon-3-7b", "country-capital")
+# Families whose tokenizers add a BOS by themselves, so that the released code read their heads one token too early.
+ADD_BOS = ("Llama 1", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Mistral", "Amber", "Gemma 2")
 # Pages of the sweep that the paper shows: Figures 4 and 17.
 SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
 FIGURES = {"figure13": "n_heads", "figure14": "strength", "figure15": "layer"}
@@ -77,6 +82,8 @@ def outputs(release: Release, rule: str) -> list[Path]:
         return _tables(results, [3])
     if rule == "published_tables_dola":
         return _tables(results, list(tables_dola.CAPTIONS))
+    if rule == "published_sensitivity":
+        return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
     if rule == "published_comparison":
         return comparison_files(results)
     stems = [results / "figures" / name for name in ("figure3", "figure11", *FIGURES, "figure16")]
@@ -112,6 +119,7 @@ def make(rule: str, inputs: list[str], layout: Layout) -> None:
         "published_models": write_models,
         "published_table3": write_table3,
         "published_tables_dola": write_tables_dola,
+        "published_sensitivity": write_sensitivity,
         "published_figures": draw_figures,
         "published_comparison": lambda release: write_comparison(release.layout.results, None),
     }[rule]
@@ -146,6 +154,16 @@ def recorded(rule: str, layout: Layout, inputs: list[str], files: list[Path], wr
     write_record(layout.rule_record(rule), record)
 
 
+def pages_of(release: Release) -> list[contents.Figure]:
+    """The pictures among them that a study has as well, for the report."""
+    models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
+    vectors = models_of(release, "task_vectors")
+    methods = ("function_vectors", "task_vectors")
+    pages = contents.figures(models, tasks, methods, (), release.registry.post_training(vectors), vectors)
+    drawn = set(outputs(release, "published_figures"))
+    return [page for page in pages if release.layout.results / page["svg"] in drawn]
+
+
 def write_models(release: Release) -> None:
     """`model.json` of every released model: what models.tsv says of it. No weights were read."""
     for name in all_models(release):
@@ -175,6 +193,26 @@ def write_tables_dola(release: Release) -> None:
     sets = [(row.name, row.form) for row in (release.question_set(kind) for kind in ("tfqa", "factor"))]
     results = release.layout.results
     tables_dola.write(results, models_of(release, "dola"), sets, False, False, results / "tables")
+
+
+def write_sensitivity(release: Release) -> None:
+    """What each protocol switch moves, of those that released numbers allow to turn."""
+    scopes = {
+        method: (models_of(release, method), tasks_of(release, method))
+        for method in ("function_vectors", "task_vectors")
+    }
+    sets = [(row.name, row.form) for row in (release.question_set(kind) for kind in ("tfqa", "factor"))]
+    results = table_sensitivity.Results(
+        release.layout.results,
+        **scopes,
+        groups={task.name: task.group for task in release.registry.tasks.values()},
+        dola=(models_of(release, "dola"), sets),
+        last=LAST,
+    )
+    families = {name: release.registry.model(name).family for name in scopes["function_vectors"][0]}
+    adds_bos = {name: family in ADD_BOS for name, family in families.items()}
+    cannot = {"selection": "needs single items, which were not released of function vectors"}
+    table_sensitivity.write(results, Protocol(), adds_bos, release.layout.results / "tables", cannot)
 
 
 def draw_figures(release: Release) -> None:

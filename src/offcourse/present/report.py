@@ -10,6 +10,7 @@ import pandas as pd
 
 from offcourse.analysis import steering as judged
 from offcourse.analysis.results import read_model
+from offcourse.analysis.sensitivity import SENSITIVITY
 from offcourse.artefacts import CELLS, read_parquet, write_whole
 from offcourse.present import forms, report_claims, report_methods, report_pictures, table_methods, tables_dola
 from offcourse.present import tables as table_forms
@@ -40,6 +41,7 @@ def write(
     out: Path,
     audits: Mapping[str, Mapping[str, str]] | None = None,
     comparison: pd.DataFrame | None = None,
+    released: Path | None = None,
     made: Sequence[Mapping[str, Any]] = (),
     budget: int = report_pictures.BUDGET,
 ) -> None:
@@ -49,8 +51,8 @@ def write(
     report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
-    of the study (`report_claims.COMPARED`), None where the release was not fetched. made: the part `made` of the
-    records behind the study. budget: bytes of pictures in the page.
+    of the study (`report_claims.COMPARED`). released: folder of the release's results. Both are None where the release
+    was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
     """
     results, out, audits = Path(results), Path(out), audits or {}
     environment = jinja2.Environment(
@@ -69,9 +71,10 @@ def write(
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
         models=[_model(results, model) for model in models],
-        claims=report_claims.claim_rows(results, tables, figures, comparison, audits, study is not None),
+        claims=report_claims.claim_rows(results, tables, figures, released, audits, study is not None),
         compared=report_claims.comparison_rows(comparison),
         steered=steered,
+        switches=_switches(results),
         summaries=_summaries(steered),
         tables=[_table(results, table, out) for table in tables],
         figures=report_pictures.figures(results, figures, out, budget),
@@ -88,6 +91,12 @@ def _steered(results: Path) -> list[dict[str, Any]]:
         return []
     rows = read_parquet(path, judged.STEERING).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
+
+
+def _switches(results: Path) -> list[dict[str, Any]]:
+    """The rows of tables/sensitivity.parquet, if there is one."""
+    path = results / "tables/sensitivity.parquet"
+    return read_parquet(path, SENSITIVITY).to_dict("records") if path.exists() else []
 
 
 def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from offcourse.analysis import claims
 from offcourse.artefacts import CELLS, read_parquet
+from offcourse.printed import NUMBERS
 
 # Figures whose numbers a claim may rest on.
 FIGURES = ("figure2", "figure8", "figure9", "figure16")
@@ -18,16 +19,16 @@ def claim_rows(
     results: Path,
     tables: Sequence[Mapping[str, Any]],
     figures: Sequence[Mapping[str, Any]],
-    comparison: pd.DataFrame | None,
+    released: Path | None,
     audits: Mapping[str, Mapping[str, str]],
     study: bool,
 ) -> list[dict[str, Any]]:
     """A row per claim, as text: what is printed, what the release gives, what the study found, and the verdict on it.
 
     The verdict is of the study's number; without a study of the release's, and failing that of the printed one.
-    tables, figures: those of `contents`. comparison: with the release, None where it was not fetched.
+    tables, figures: those of `contents`. released: folder of the release's results, None where it was not fetched.
     """
-    sources = {"printed": claims.printed_numbers(), "release": claims.released_numbers(comparison)}
+    sources = {"printed": claims.printed_numbers(), "release": claims.released_numbers(released_tables(released))}
     if study:
         sources["ours"] = claims.study_numbers(_tables(results, tables), _figures(results, figures))
     known = {table["id"] for table in tables} | {figure["figure"] for figure in figures}
@@ -83,6 +84,12 @@ def _number(value: float) -> str:
 
 def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     return {int(table["id"].removeprefix("table")): read_parquet(results / table["parquet"], CELLS) for table in tables}
+
+
+def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
+    """The tables of the release, of those that there are."""
+    paths = {number: Path(released) / f"tables/table{number}.parquet" for number in NUMBERS} if released else {}
+    return {number: read_parquet(path, CELLS) for number, path in paths.items() if path.exists()}
 
 
 def _figures(results: Path, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:

@@ -25,7 +25,7 @@ class Results:
     """Results of a study or of the release, and what of them the tables show.
 
     function_vectors, task_vectors: models and tasks, empty where there are none. groups: of each task (tasks.tsv).
-    dola: models, and (name, form) of the question sets.
+    dola: models, and (name, form) of the question sets. last: see `tables.left_over`.
     """
 
     folder: Path
@@ -33,6 +33,7 @@ class Results:
     task_vectors: Scope
     groups: Mapping[str, str]
     dola: tuple[Sequence[str], Sequence[tuple[str, str]]]
+    last: tuple[str, str] | None = None
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
 
     def tables(self, protocol: Protocol, wanted: Collection[int]) -> dict[int, pd.DataFrame]:
@@ -59,7 +60,7 @@ class Results:
         if self.function_vectors[0]:
             pairs = self.pairs(protocol)
             parts.append(tables.function_vector_cells(pairs))
-            before = tables.left_over(pairs)
+            before = tables.left_over(pairs, self.last)
         if self.task_vectors[0]:
             switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
             read = task_vectors.read_pairs(self.folder, *self.task_vectors, self.groups, switches, before)
