@@ -26,7 +26,9 @@ def tiny():
 
     def make(name: str) -> LanguageModel:
         if name not in made:
-            made[name] = LanguageModel(random_model(name, seed=1), ARCHITECTURES[name])
+            # Also for tests that do use gradients, whoever asks first.
+            with torch.inference_mode(False):
+                made[name] = LanguageModel(random_model(name, seed=1), ARCHITECTURES[name])
         return made[name]
 
     return make

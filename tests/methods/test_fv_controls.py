@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.plan import work
+from offcourse.jobs.costs import hits, work
 from offcourse.jobs.run import Job, run_step
 from offcourse.jobs.status import step_reasons
 from offcourse.jobs.steps import STEPS, steps_of
@@ -179,10 +179,11 @@ def test_the_step_runs_when_it_is_asked_for_and_reads_no_more_than_it_needs():
 def test_the_plan_counts_every_draw():
     model = Registry.load().model("tiny-llama")
     one, five = study(controls=["random_heads"]), study(controls=["random_heads", "other_task"], control_draws=4)
-    sweep = work("fv_sweep", one, model, None)
-    assert work("fv_controls", one, model, None) == sweep
-    rows = [work("fv_controls", each, model, None).unembedded - 50 for each in (one, five)]
-    assert rows[1] == 5 * rows[0]
+    sweep = work("fv_sweep", one, model, None, 512)
+    assert work("fv_controls", one, model, None, 512) == sweep
+    unedited = hits(1, 50, model).unembedded
+    rows = [work("fv_controls", each, model, None, 512).unembedded - unedited for each in (one, five)]
+    assert rows[1] == pytest.approx(5 * rows[0])
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     assert jobs((tmp_path / "one").read_text()) | executed == plan
     computed = edited.computed(executed)
     assert not computed & before
-    # What the two jobs that were killed had just put into the store is in no log.
-    assert before | computed <= expected and len(expected - before - computed) <= 2
+    # What the two jobs that were killed had just put into the store is in no log; `readings` puts two at once.
+    assert before | computed <= expected and len(expected - before - computed) <= 3
     assert edited.plan() == set() and edited.status() == (0, {})
     assert edited.offcourse("audit", "--all").returncode == 0
