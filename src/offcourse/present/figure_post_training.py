@@ -81,7 +81,7 @@ def draw(
     """A dot per task group, from top to bottom."""
     drawn = numbers(results, pairs, tasks, groups, tv_direction)
     with style.applied():
-        figure = Figure(figsize=(5.0, 1.2 + 0.36 * len(drawn)), layout="constrained")
+        figure = Figure(figsize=(5.0, 1.35 + 0.36 * len(drawn)), layout="constrained")
         panel = figure.subplots()
         y = np.arange(len(drawn))
         panel.axvline(0, color=style.GREY, linewidth=0.8)
@@ -91,5 +91,6 @@ def draw(
         panel.set_ylim(len(drawn) - 0.5, -0.5)
         panel.grid(axis="y", visible=False)
         count = len(pairs)
-        panel.set_xlabel(f"change of peak recovery, post-trained minus base ({count} pair{'s'[: count > 1]} of models)")
+        pairs_of_models = f"mean and 95% interval over {count} pair{'s'[: count > 1]} of models"
+        panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({pairs_of_models})")
         style.save(figure, drawn, NUMBERS, stem)

@@ -89,7 +89,7 @@ def _entries(each: Sequence[tuple]) -> list[dict]:
 def task_vectors(
     results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
 ) -> list[tuple]:
-    """The same of task vectors; under `mean_times_maximum` average is mean x max / few-shot, as in the released code."""
+    """The same of task vectors; under `mean_times_maximum` the average is mean x max / few-shot (as coded)."""
     rows = []
     for group, peak in by_group(results, model, tasks, groups, switches["tv_direction"]).items():
         average = peak.mean * peak.best if switches["tv_average"] == "mean_times_maximum" else peak.mean
@@ -131,7 +131,7 @@ def draw(
 ) -> None:
     """A heat map per method and measure, beside each other; colours from 0 to 1, larger values are written as they are.
 
-    A hatched cell was not run.
+    A grey cell with a dash was not run.
     """
     drawn = numbers(results, scopes, groups, switches)
     models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))

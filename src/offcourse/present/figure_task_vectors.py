@@ -86,7 +86,8 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
         for panel in panels.flat[max(0, len(tasks) - columns) : len(tasks)]:
             panel.set_xlabel("replaced layer")
             panel.tick_params(labelbottom=True)
-        figure.supylabel("accuracy")
+        counts = {read_tv_items(results, model, task, "dev") for task in tasks}
+        figure.supylabel(f"accuracy (share of {' or '.join(map(str, sorted(counts)))} items)")
         lines = ({"color": style.BLUE}, style.FEW_SHOT, style.ZERO_SHOT)
         handles = [panels[0, 0].plot([], [], **line)[0] for line in lines]
         names = ["task vector, zero-shot", f"no vector, {drawn['shots'].max()}-shot", "no vector, zero-shot"]
