@@ -211,7 +211,10 @@ def write_sensitivity(release: Release) -> None:
     )
     families = {name: release.registry.model(name).family for name in scopes["function_vectors"][0]}
     adds_bos = {name: family in ADD_BOS for name, family in families.items()}
-    cannot = {"selection": "needs single items, which were not released of function vectors"}
+    cannot = {
+        "selection": "needs single items, which were not released of function vectors",
+        "tv_score": "needs the test accuracy of every model, and that of Qwen-2 72B is not at hand",
+    }
     table_sensitivity.write(results, Protocol(), adds_bos, release.layout.results / "tables", cannot)
 
 
