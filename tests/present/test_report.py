@@ -37,7 +37,7 @@ def test_the_best_and_the_worst_task_of_each_model_are_shown(page, study, share)
         peak = {}
         for task in TASKS:
             rows = report.read_parquet(study / f"figures/figure17/{model}_{task}.parquet", figure_sweep.NUMBERS)
-            assert len(rows) == 10 * layers
+            assert len(rows) == 9 * layers
             peak[task] = rows["accuracy"].max() / share(study, f"{model}/icl/{task}.parquet", shots=5)
         best, worst = max(peak, key=peak.get), min(peak, key=peak.get)
         assert f"{model}, best recovered task: {report.task_label(best)}" in page[1]
