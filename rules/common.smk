@@ -131,13 +131,13 @@ def shown(rule, model=None):
 
 def reported(rule, path):
     """One file as `snakemake --report` shows it: tables and figures apart, each with the model and task that it is of."""
-    name, _, page = path.relative_to(RESULTS).with_suffix("").as_posix().partition("/")[2].partition("/")
+    _, name, *page = *path.relative_to(RESULTS).with_suffix("").parts, "report"
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
         path,
         caption=f"../workflow/report/{rule}.rst",
         category=category,
-        labels={"name": name or "report", "page": page or "all"},
+        labels={"name": name, "page": " ".join(page[:-1]) or "all"},
     )
 
 

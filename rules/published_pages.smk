@@ -1,10 +1,10 @@
 # Tables and figures of the authors' release, and their comparison with the printed ones and a study's.
+from functools import partial
+
 from offcourse.jobs import published_pages as pages_of_release
 
-
-def of_release(rule):
-    """The files that a rule makes of the release."""
-    return pages_of_release.outputs(RELEASE, rule)
+# The files that a rule makes of the release.
+of_release = partial(pages_of_release.outputs, RELEASE)
 
 
 rule published:
