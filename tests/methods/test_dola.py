@@ -247,6 +247,7 @@ def test_a_long_prefix_is_computed_once_and_its_answers_are_branches(tiny, name,
     check_grid(model, given, found, SETTINGS)
 
 
+@torch.inference_mode()
 def test_a_primer_and_a_long_question_are_kept_one_behind_the_other(tiny):
     model = tiny("Mistral")
     given = [

@@ -1,8 +1,11 @@
 """docs/extending.md, done literally in a copy of the checkout: its files, its commands, and what they promise."""
 
 import json
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -38,11 +41,13 @@ def followed(tmp_path_factory):
     checkout = copy_checkout(tmp_path_factory.mktemp("extending") / "checkout")
     lab = Lab(checkout, checkout / STUDY, checkout)
     said = {}
+    # As in an environment that is active.
+    environment = lab.environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for block in blocks():
         if block.language == "sh":
             for command in [block.text] if "<<" in block.text else block.text.splitlines():
                 done = subprocess.run(
-                    ["bash", "-c", command], cwd=checkout, env=lab.environment, capture_output=True, text=True
+                    ["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True
                 )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
                 said[command.split(" --configfile")[0]] = done.stdout

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from lab import SMOKE, Lab, copy_checkout, jobs
 
-from offcourse.jobs.steps import STEPS
+from offcourse.jobs.steps import STEPS, steps_of
 from offcourse.study.config import read_study
 
 MODEL = "tiny-llama"
@@ -208,10 +208,10 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     study_of(edited, models=[MODEL, other], **grid)
     plan = edited.plan()
     assert plan == of_model(*on_words) | of_model(*PAGES) | of_other | of_study(*SHARED)
-    on_tasks = {name: step for name, step in STEPS.items() if not step.on_questions}
+    on_tasks = {name: step for name, step in steps_of(read_study(edited.configfile)).items() if not step.on_questions}
     expected = {(name, MODEL, "antonym") for name in on_tasks} | {("fv_sweep", MODEL, "present-past")}
     study = read_study(edited.configfile)
-    expected |= {(name, other, unit) for name, step in STEPS.items() for unit in step.units(study)}
+    expected |= {(name, other, unit) for name, step in steps_of(study).items() for unit in step.units(study)}
 
     log = edited.results / "logs" / "icl" / f"{other}.log"
     run = start(edited, tmp_path / "one")

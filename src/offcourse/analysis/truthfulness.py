@@ -11,8 +11,6 @@ import pandas as pd
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
-from offcourse.errors import OffcourseError
-
 SETTING = ["bucket", "alpha", "variant"]
 TIES = ("as_coded", "shared")
 
@@ -89,6 +87,9 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
     """
     unknown = bool(scores["masked_tokens"].isna().any())
     if unknown and removed:
+        # Here, since a capsule runs this module without the package.
+        from offcourse.errors import OffcourseError
+
         raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
     scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
     rows = []

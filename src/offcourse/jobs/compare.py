@@ -65,7 +65,7 @@ class _Summary:
         self.commits = {"commits": sorted(commits)}
         self.numbers = {
             f"{path.stem} {cell.row} {cell.column}": None if pd.isna(cell.value) else cell.value
-            for path in sorted((folder / "tables").glob("*.parquet"))
+            for path in sorted((folder / "tables").glob("table*.parquet"))
             for cell in read_parquet(path, CELLS).itertuples()
         }
 

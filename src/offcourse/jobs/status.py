@@ -66,6 +66,8 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
         for model in drawing.instances(study):
             upstream = drawing.upstream(study, model)
             upstream += [(facts.rule, each, "") for each in drawing.models(study, model)]
+            read = set(drawing.numbers_read(study))
+            upstream += [(other.rule, "", "") for other in drawings.values() if read & set(other.tables)]
             if name in ("report", "ro_crate"):
                 upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
             asked = (drawing, study, registry, layout, model, mended)
