@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offcourse.jobs.steps import STEPS
+from offcourse.layout import Layout
+from offcourse.models.fetch import weights_digest
+from offcourse.store.sealed import read_sealed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SMOKE = CHECKOUT / "studies" / "smoke.yaml"
@@ -94,6 +97,18 @@ class Lab:
         return {
             found for log in logs for found in re.findall(r"^(\S+) (\S+) (\S+): computed in", log.read_text(), re.M)
         }
+
+    def shards(self) -> dict[tuple[str, str, str, str], int]:
+        """When each shard of the store was written (ns), by its step, model, unit and key."""
+        layout = Layout("smoke", self.folder)
+        models = {
+            weights_digest(made.parent): made.parent.name for made in layout.downloads.glob("models/*/manifest.json")
+        }
+        found = {}
+        for note in layout.store.rglob("*.json"):
+            parts = read_sealed(note)["parts"]
+            found[parts["step"], models.get(parts["weights"], ""), parts["task"], note.stem] = note.stat().st_mtime_ns
+        return found
 
     @property
     def results(self) -> Path:
