@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
 from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
 from offcourse.analysis.sources import listed, source
@@ -56,15 +56,17 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(NUMBERS.columns))
 
 
-def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
     """A line per model from top to bottom, a dot per number of shots."""
     drawn = numbers(results, models, tasks)
     labels = read_labels(results, models)
     shown = sorted(drawn["shots"].unique())
-    looks = zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False)
-    with style.applied():
-        figure = Figure(figsize=(5.6, 1.25 + max(0.42, 0.62 - 0.02 * len(models)) * len(models)), layout="constrained")
-        panel = figure.subplots()
+    looks = list(zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False))
+    # The parts around the panel take 1.25 inches; rows of few models are higher.
+    size = (5.6, 1.25 + max(0.3, 0.62 - 0.02 * len(models)) * len(models))
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
         for step, (shots, colour, marker) in enumerate(looks):
             points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
             y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
@@ -79,6 +81,12 @@ def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None
         fewer = "" if max(shown) == SHOTS[-1] else f"; this study has at most {max(shown)} shots"
         plural = "s" if len(tasks) > 1 else ""
         panel.set_xlabel(f"accuracy without steering ({spread} {len(tasks)} task{plural}{fewer})")
-        figure.suptitle("In-context accuracy by number of shots")
-        figure.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
-        style.save(figure, drawn, NUMBERS, stem)
+        canvas.suptitle("In-context accuracy by number of shots")
+        canvas.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
+
+    return style.Page(size, drawn, NUMBERS, compose)
+
+
+def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, tasks), stem)

@@ -1,13 +1,15 @@
 """How our figures look, and writing them so that the same numbers always give the same bytes."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from scipy.special import stdtrit
 
 from offcourse.artefacts import write_parquet, write_whole
@@ -72,6 +74,31 @@ def ink_on(colour: tuple[float, ...]) -> str:
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "#111111" if luminance > 0.19 else "white"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture before it is on paper: alone in a file, or beside that of another store.
+
+    size: width and height in inches. numbers: what is drawn, under `schema`. compose: draws it on a figure of that
+    size, or on a part of one. tight: whether matplotlib arranges the parts; if not, `compose` sets the margins.
+    common: whether panels that stand for each other on pages of two stores get the same limits.
+    """
+
+    size: tuple[float, float]
+    numbers: pd.DataFrame
+    schema: pa.DataFrameSchema
+    compose: Callable[[FigureBase], None]
+    tight: bool = True
+    common: bool = False
+
+
+def draw(page: Page, stem: Path) -> None:
+    """Draw a page in our style and write its three files, see `save`."""
+    with applied():
+        figure = Figure(figsize=page.size, layout="constrained" if page.tight else None)
+        page.compose(figure)
+        save(figure, page.numbers, page.schema, stem)
 
 
 def beside(stem: Path, suffix: str) -> Path:
