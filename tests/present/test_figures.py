@@ -1,13 +1,9 @@
 """What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis import choices
@@ -27,19 +23,6 @@ DRAW = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that `style.save` was given, which would otherwise be gone after drawing."""
-    kept: list[Figure] = []
-    save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
-    return kept
-
-
-def texts(figure: Figure) -> set[str]:
-    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
-
-
 @pytest.mark.parametrize("name", DRAW)
 def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     """A dot in the model's name survives, and nothing in the picture covers anything else."""
@@ -50,19 +33,6 @@ def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert_tidy(drawn[0])
-
-
-def assert_tidy(figure: Figure) -> None:
-    """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    parts = [*figure.axes, *figure.texts, *figure.legends]
-    boxes = [part.get_tightbbox(renderer) for part in parts]
-    for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
-        over = Bbox.intersection(box, near)
-        assert over is None or min(over.width, over.height) < 1, (one, other)
-    whole = Bbox.union(boxes)
-    assert (whole.min >= -1).all()
-    assert (whole.max <= figure.bbox.max + 1).all()
 
 
 def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):

@@ -15,6 +15,8 @@ from offcourse.layout import Layout
 from offcourse.present import (
     contents,
     figure_choices,
+    figure_heads,
+    figure_overview,
     figure_post_training,
     figure_recovery,
     figure_shots,
@@ -86,7 +88,7 @@ def outputs(release: Release, rule: str) -> list[Path]:
         return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
     if rule == "published_comparison":
         return comparison_files(results)
-    stems = [results / "figures" / name for name in ("figure3", "figure11", *FIGURES, "figure16")]
+    stems = [results / "figures" / name for name in ("figure1", "figure3", "figure5", "figure11", *FIGURES, "figure16")]
     stems += [_sweep_stem(results, *page) for page in SWEEP_PAGES]
     stems += [results / "figures" / "figure18" / name for name in models_of(release, "task_vectors")]
     drawn = [stem.parent / f"{stem.name}.{suffix}" for stem in stems for suffix in ("svg", "png", "parquet")]
@@ -233,8 +235,11 @@ def draw_figures(release: Release) -> None:
         for method in ("function_vectors", "task_vectors")
     }
     groups = {task.name: task.group for task in registry.tasks.values()}
-    switches = {name: getattr(Protocol(), name) for name in ("tv_average", "tv_direction")}
-    figure_recovery.draw(results, scopes, groups, switches, figures / "figure3")
+    figure_recovery.draw(results, scopes, groups, Protocol().model_dump(), figures / "figure3")
+    # Without the logit lens, of which no samples were released.
+    rows = {method: figure_overview.Row(*scope) for method, scope in scopes.items()}
+    figure_overview.draw(results, rows, figures / "figure1")
+    figure_heads.draw(results, models, tasks, groups, registry.post_training(models), figures / "figure5")
     models, tasks = scopes["task_vectors"]
     pairs, direction = registry.post_training(models), Protocol().tv_direction
     figure_post_training.draw(results, pairs, tasks, groups, direction, figures / "figure16")

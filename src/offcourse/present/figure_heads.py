@@ -102,7 +102,8 @@ def numbers(
                 entries += _sides(f"{base} {post}", task, before, after)
         rows += _row(CHANGE, n_heads, changes, entries)
     frame = pd.DataFrame(rows, columns=list(NUMBERS.columns))
-    return frame.astype({"n_heads": int, "recovery": float, "ci_low": float, "ci_high": float, "n": int})
+    numeric = {"n_heads": int, "recovery": float, "ci_low": float, "ci_high": float, "n": int}
+    return frame.astype(numeric | {"group": str, "sources": str})
 
 
 def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[dict]) -> list[tuple]:
