@@ -3,7 +3,7 @@
 import itertools
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Bbox
 
 
@@ -14,7 +14,9 @@ def texts(figure: Figure) -> set[str]:
 def assert_tidy(figure: Figure) -> None:
     """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
     renderer = FigureCanvasAgg(figure).get_renderer()
-    parts = [part for part in (*figure.axes, *figure.texts, *figure.legends) if part.get_visible()]
+    levels = [figure, *figure.findobj(SubFigure)]
+    parts = [*figure.axes, *(part for level in levels for part in (*level.texts, *level.legends))]
+    parts = [part for part in parts if part.get_visible()]
     boxes = [part.get_tightbbox(renderer) for part in parts]
     for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
         over = Bbox.intersection(box, near)

@@ -141,7 +141,7 @@ def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, 
     lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
     for shots, line in zip((0, 5, 10), lines, strict=True):
         assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
-    assert "accuracy without steering (mean and 95% interval over 3 tasks)" in texts(drawn[0])
+    assert "accuracy without steering\n(mean and 95% interval over 3 tasks)" in texts(drawn[0])
 
 
 def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
@@ -150,7 +150,7 @@ def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers["shots"].tolist() == [0, 5, 7]
     assert numbers["ci_low"].isna().all()
-    assert "accuracy without steering (on 1 task; this study has at most 7 shots)" in texts(drawn[0])
+    assert "accuracy without steering\n(one task; at most 7 shots here)" in texts(drawn[0])
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,15 @@ def test_snakemakes_own_report_has_captions_and_categories(lab, tmp_path):
     assert captions == {"workflow", *programs}
 
 
+def test_side_by_side_is_planned_from_both_stores_and_no_part_of_a_run(lab):
+    plan = lab.snakemake("--dry-run", "side_by_side")
+    assert plan.returncode == 0, plan.stderr
+    planned = plan.stdout + plan.stderr
+    for rule in ("side_by_side", "published_function_vectors", "published_task_vectors", "published_models"):
+        assert f"rule {rule}:" in planned
+    assert "rule published_figures:" not in planned and "rule published_dola:" not in planned
+
+
 def changed_grid(lab, tmp_path, strengths: list) -> None:
     """Let the lab's study have other strengths."""
     study = yaml.safe_load(SMOKE.read_text())

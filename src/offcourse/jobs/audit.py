@@ -9,11 +9,11 @@ from typing import Any
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.jobs.drawings import drawings_of
-from offcourse.jobs.status import drawing_changes, inputs_of, step_changes
+from offcourse.jobs.status import differences, drawing_changes, inputs_of, step_changes
 from offcourse.jobs.steps import STEPS, steps_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, digest_of
-from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
+from offcourse.provenance.records import OlderRecordError, code_behind, fingerprint_of, read_record, relative
 from offcourse.registry import Registry
 from offcourse.store.shards import Store
 from offcourse.study.config import Study
@@ -21,6 +21,8 @@ from offcourse.study.config import Study
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
 # Folders of a study that hold no result.
 OTHER = ("logs", "provenance")
+# Rules that a study runs only when asked, from its results and the release's.
+ON_DEMAND = ("comparison", "side_by_side")
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,9 @@ class Audit:
             name = self.path(path)
             if path.is_dir() or inside.parts[0] in OTHER or name in seen or path.name.startswith("."):
                 continue
+            if name in self.producers and self.records[self.producers[name]]["rule"] in ON_DEMAND:
+                found.append(self._output(name, self.producers[name]))
+                continue
             why = "no rule of this study makes it" if name in self.producers else "no record names it"
             found.append(Finding(name, STALE if name in self.producers else UNRECORDED, why))
         for path, record in self.records.items():
@@ -195,6 +200,9 @@ class Audit:
             if step is None or record["task"] not in step.units(self.study):
                 return ["the study no longer has it"]
             return step_changes(step, *given, record)
+        if record["rule"] in ON_DEMAND:
+            now = code_behind(*record["code"]["targets"])
+            return differences({"code": record["code"]["modules"]}, {"code": now["modules"]})
         drawings = drawings_of(self.study, self.registry)
         model = record["wildcards"].get("model")
         if record["rule"] not in drawings or model not in drawings[record["rule"]].instances(self.study):

@@ -41,6 +41,7 @@ TARGETS = {
     "published_sensitivity": "offcourse.present.table_sensitivity:write",
     "published_comparison": "offcourse.published.compare:comparison",
 }
+TARGETS["side_by_side"] = "offcourse.jobs.side_by_side:make"
 TARGETS["comparison"] = TARGETS["published_comparison"]
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
 # the first model's accuracies by it.
@@ -135,8 +136,15 @@ def compare_study(inputs: list[str], layout: Layout) -> None:
     recorded("comparison", layout, inputs, files, lambda: write_comparison(published, layout.results))
 
 
-def recorded(rule: str, layout: Layout, inputs: list[str], files: list[Path], write: Callable[[], None]) -> None:
-    """Call `write`, which makes `files` from `inputs`, and note it."""
+def recorded(
+    rule: str,
+    layout: Layout,
+    inputs: list[str],
+    files: list[Path],
+    write: Callable[[], None],
+    protocol: Protocol | None = None,
+) -> None:
+    """Call `write`, which makes `files` from `inputs`, and note it. protocol: a study's, None the published one."""
     watch = Stopwatch()
     code, program = code_behind(TARGETS[rule]), script_digest(rule)
     settle(code["modules"])
@@ -148,7 +156,7 @@ def recorded(rule: str, layout: Layout, inputs: list[str], files: list[Path], wr
         "inputs": hashes(map(Path, inputs), layout.base),
         "outputs": hashes(files, layout.base),
         "parameters": {},
-        "protocol": Protocol().model_dump(),
+        "protocol": (protocol or Protocol()).model_dump(),
         "code": code,
         "script": program,
         "made": watch.made(),

@@ -152,7 +152,7 @@ def page(
             return
         canvas.legend(loc="outside lower center", ncols=3, handlelength=2.2)
 
-    return style.Page((3.6 * columns + 0.9 * (columns == 1), 3.2), drawn, NUMBERS, compose, common=True)
+    return style.Page((3.6 * columns + 0.9 * (columns == 1), 3.2), drawn, NUMBERS, compose, common="xy")
 
 
 def _line(axes: Axes, points: pd.DataFrame, colour: str, marker: str, label: str | None) -> None:
@@ -166,8 +166,9 @@ def _heads(axes: Axes, drawn: pd.DataFrame, what: str) -> None:
     axes.set_xticks(heads, map(str, heads))
     axes.xaxis.set_minor_locator(NullLocator())
     counts = sorted(set(drawn["n"]))
-    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
-    axes.set_xlabel(f"number of heads\n(mean and 95% interval over {span} {what})")
+    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "no"
+    spread = f"1 {what.replace('pairs', 'pair')}" if counts == [1] else f"mean and 95% interval over {span} {what}"
+    axes.set_xlabel(f"number of heads\n({spread})")
 
 
 def draw(

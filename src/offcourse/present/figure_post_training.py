@@ -93,7 +93,7 @@ def page(
         spread = f"mean and 95% interval over {count} pairs of models" if count > 1 else "1 pair of models"
         panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({spread})")
 
-    return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common=True)
+    return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")
 
 
 def draw(

@@ -13,6 +13,8 @@ from offcourse.errors import OffcourseError
 from offcourse.present import style
 
 SHOTS = (0, 5, 10)
+LOOKS = {0: (style.GREY, "o"), 5: (style.BLUE, "s"), 10: (style.ORANGE, "D")}
+OTHER = (style.GREEN, "^")
 
 # `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task).
 NUMBERS = pa.DataFrameSchema(
@@ -61,13 +63,13 @@ def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
     drawn = numbers(results, models, tasks)
     labels = read_labels(results, models)
     shown = sorted(drawn["shots"].unique())
-    looks = list(zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False))
-    # The parts around the panel take 1.25 inches; rows of few models are higher.
-    size = (5.6, 1.25 + max(0.3, 0.62 - 0.02 * len(models)) * len(models))
+    # The parts around the panel take 1.4 inches; rows of few models are higher.
+    size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
 
     def compose(canvas: FigureBase) -> None:
         panel = canvas.subplots()
-        for step, (shots, colour, marker) in enumerate(looks):
+        for step, shots in enumerate(shown):
+            colour, marker = LOOKS.get(shots, OTHER)
             points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
             y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
             panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
@@ -77,10 +79,9 @@ def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
         panel.grid(axis="y", visible=False)
         for edge in range(1, len(models)):
             panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
-        spread = "mean and 95% interval over" if len(tasks) > 1 else "on"
-        fewer = "" if max(shown) == SHOTS[-1] else f"; this study has at most {max(shown)} shots"
-        plural = "s" if len(tasks) > 1 else ""
-        panel.set_xlabel(f"accuracy without steering ({spread} {len(tasks)} task{plural}{fewer})")
+        spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
+        fewer = "" if max(shown) == SHOTS[-1] else f"; at most {max(shown)} shots here"
+        panel.set_xlabel(f"accuracy without steering\n({spread}{fewer})")
         canvas.suptitle("In-context accuracy by number of shots")
         canvas.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
 

@@ -82,7 +82,7 @@ class Page:
 
     size: width and height in inches. numbers: what is drawn, under `schema`. compose: draws it on a figure of that
     size, or on a part of one. tight: whether matplotlib arranges the parts; if not, `compose` sets the margins.
-    common: whether panels that stand for each other on pages of two stores get the same limits.
+    common: axes ("x", "y") that have the same limits in panels that stand for each other on pages of two stores.
     """
 
     size: tuple[float, float]
@@ -90,7 +90,7 @@ class Page:
     schema: pa.DataFrameSchema
     compose: Callable[[FigureBase], None]
     tight: bool = True
-    common: bool = False
+    common: str = ""
 
 
 def draw(page: Page, stem: Path) -> None:
