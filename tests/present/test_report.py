@@ -144,7 +144,13 @@ def test_a_report_of_the_release_alone(tmp_path):
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
-    assert html.count(claims.NO_STUDY) == len(found)
+    assert "Ours" not in html and "this study" not in html
+    counts = [
+        list(found.values()).count(each) for each in (claims.HOLDS, claims.NOT_CLEAR, claims.FAILS, claims.NO_DATA)
+    ]
+    assert "Of {} claims: {} hold, {} not clear, {} do not hold; {} without data.".format(len(found), *counts) in html
+    # Percentages are whole and have their unit.
+    assert "<span>28\N{NO-BREAK SPACE}%</span>" in html and "24\N{NO-BREAK SPACE}% to 34\N{NO-BREAK SPACE}%" in html
     for link in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{link}"' in html
 

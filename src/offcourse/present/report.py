@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,13 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["groupby_run"] = lambda rows, key: [
+        (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
+    ]
     environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
     steered = _steered(results)
+    columns, compared = report_claims.comparison_rows(comparison, study is not None)
+    claims = report_claims.claim_rows(results, tables, figures, released, audits, study is not None)
     page = environment.get_template("report.html.j2").render(
         study=study,
         questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
@@ -71,8 +77,10 @@ def write(
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
         models=[_model(results, model) for model in models],
-        claims=report_claims.claim_rows(results, tables, figures, released, audits, study is not None),
-        compared=report_claims.comparison_rows(comparison),
+        claims=claims,
+        claims_summary=report_claims.summary(claims),
+        compared_by=columns,
+        compared=compared,
         steered=steered,
         switches=_switches(results),
         summaries=_summaries(steered),
