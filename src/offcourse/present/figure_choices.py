@@ -86,7 +86,8 @@ def page(results: Path, models: list[str], tasks: list[str], what: Choice) -> st
         panel.set_yticks(np.arange(len(models)) + 0.5, labels, fontsize=8)
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
-        bar = canvas.colorbar(image, ax=panel, label=SCALE[what], pad=0.02, aspect=14)
+        share = min(1, 12 / len(models))
+        bar = canvas.colorbar(image, ax=panel, label=SCALE[what], pad=0.02, aspect=14, shrink=share)
         bar.outline.set_visible(False)
         if grid is not None:
             bar.set_ticks(_middles(norm.boundaries), labels=[f"{value:g}" for value in grid])

@@ -56,7 +56,7 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
     with style.applied():
         width = 7.6 / columns if columns > 1 else 5.2
         height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
-        figure = Figure(figsize=(width * columns, 0.8 + height * rows), layout="constrained")
+        figure = Figure(figsize=(width * columns, 0.95 + height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, task in zip(axes, tasks, strict=False):
             effect = drawn[drawn["task"] == task].pivot(index="head", columns="layer", values="effect")
@@ -65,7 +65,9 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
             panel.remove()
         for panel in axes[max(0, len(tasks) - columns) : len(tasks)]:
             panel.tick_params(labelbottom=True)
-        figure.suptitle(f"{label}: causal indirect effect, mean over {drawn['trials'].max()} prompts")
+        figure.suptitle(
+            f"{label}: causal indirect effect\n(change in probability, mean over {drawn['trials'].max()} prompts)"
+        )
         figure.supxlabel("layer")
         figure.supylabel("attention head")
         style.save(figure, drawn, NUMBERS, stem)

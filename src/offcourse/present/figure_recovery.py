@@ -166,7 +166,8 @@ def page(
             slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
             panel.set_xticks(np.arange(len(kinds)) + 0.5, map(task_label, kinds), **slanted)
         panels[0].set_yticks(np.arange(len(models)) + 0.5, labels)
-        bar = canvas.colorbar(image, ax=list(panels), label="share of\nfew-shot accuracy", pad=0.01, aspect=25)
+        look = {"pad": 0.01, "aspect": 14, "shrink": min(1, 12 / len(models))}
+        bar = canvas.colorbar(image, ax=list(panels), label="share of\nfew-shot accuracy", **look)
         bar.outline.set_visible(False)
         bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "≥ 1"])
 
