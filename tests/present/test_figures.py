@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from pictures import assert_tidy, texts
 from scipy import stats
 
@@ -171,4 +172,15 @@ def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, c
 
 
 def test_ink_stands_out():
-    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("#111111", "white")
+    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("black", "white")
+    for share in np.linspace(0, 1, 101):
+        colour = style.SHADES(share)
+        assert style.contrast(colour, to_rgb(style.ink_on(colour))) >= 4.5
+
+
+def test_lines_stand_out_from_the_paper():
+    """3 to 1 is what WCAG 2.1 asks of graphics."""
+    looks = (figure_sweep.CONTROL, style.FEW_SHOT, style.ZERO_SHOT)
+    for colour in (style.BLUE, style.ORANGE, style.GREEN, style.GREY, *(look["color"] for look in looks)):
+        assert style.contrast(to_rgb(colour), (1, 1, 1)) >= 3
+    assert style.contrast((1, 1, 1), (0, 0, 0)) == pytest.approx(21)

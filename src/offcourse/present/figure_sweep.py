@@ -102,7 +102,7 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
 
 
 FV = {"color": style.BLUE}
-CONTROL = {"color": "#A8A8A8", "linewidth": 0.7}
+CONTROL = {"color": "#8C8C8C", "linewidth": 0.7}
 
 
 def _margins(rows: int, columns: int, controls: bool) -> tuple[tuple[float, float], dict[str, float]]:
