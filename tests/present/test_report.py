@@ -56,6 +56,26 @@ def test_table_models_and_settings_are_there(page, study):
     assert "<td>2, 16, 64</td>" in html
 
 
+def test_files_are_those_of_the_studys_methods(page):
+    assert "{model}/fv_sweep/{task}.parquet" in page[1] and "tv_sweep" not in page[1]
+    found = dict(report.files({"methods": ["task_vectors", "dola", "caa"]}))
+    assert {
+        "{model}/tv_sweep/{task}.parquet",
+        "{model}/dola/{questions}.parquet",
+        "{model}/caa_sweep/{task}.parquet",
+    } < set(found)
+    assert "{model}/fv_sweep/{task}.parquet" not in found
+
+
+def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
+    audits = {"table3": {"command": "offcourse audit table3", "code": "0123", "state": "intact"}}
+    for name, flag in (("default", False), ("other", True)):
+        report.write(study, {**STUDY, "study": name}, [], contents.tables(), MODELS, study / "audited.html", audits)
+        html = (study / "audited.html").read_text()
+        assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
+        assert html.count("<code>offcourse audit table3</code>") == 1 + 4, "once below the table, and at its claims"
+
+
 def test_settings_leave_out_the_site_and_methods_that_are_not_run():
     keys = dict(report.settings(STUDY))
     assert keys["function_vectors.n_heads"] == "2, 16, 64"

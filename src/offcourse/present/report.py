@@ -29,6 +29,20 @@ QUESTIONS = {
     **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
+# Results by model and unit, with the methods that a study must have one of.
+FILES = (
+    ("prompts/{task}", "every prompt, as text and token ids", ("function_vectors", "task_vectors")),
+    ("icl/{task}", "hit or miss by number of shots and item", ("function_vectors",)),
+    ("cie/{task}", "causal indirect effect by trial, layer and head", ("function_vectors",)),
+    ("fv_sweep/{task}", "hit or miss by number of heads, strength, layer and item", ("function_vectors",)),
+    ("fv_controls/{task}", "the same of vectors that should do nothing, where asked for", ("function_vectors",)),
+    ("tv_icl/{task}", "hit or miss without a task vector by number of shots and item", ("task_vectors",)),
+    ("tv_sweep/{task}", "hit or miss with one by split, layer and item", ("task_vectors",)),
+    ("dola/{questions}", "score of every answer by bucket, alpha and variant", ("dola",)),
+    ("logit_lens/{questions}", "probabilities by question and layer", ("logit_lens",)),
+    ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),
+    *((f"{name}_sweep/{{task}}", "hit or miss by strength, layer and item", (name,)) for name in STEERING),
+)
 # Settings that a study may leave to others; only those that it makes are shown.
 OPTIONAL = ("models", "tasks", "dtype", "large")
 
@@ -88,8 +102,15 @@ def write(
         figures=report_pictures.figures(results, figures, out, budget),
         task_label=task_label,
         audits=audits,
+        files=files(study) if study else [],
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What there is of each model beside tables and figures: paths, and what they hold."""
+    own = set(study.get("methods", METHODS))
+    return [(f"{{model}}/{path}.parquet", text) for path, text, methods in FILES if own & set(methods)]
 
 
 def _steered(results: Path) -> list[dict[str, Any]]:
