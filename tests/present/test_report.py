@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -165,10 +166,10 @@ def test_a_report_of_the_release_alone(tmp_path):
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
     assert "Ours" not in html and "this study" not in html
-    counts = [
-        list(found.values()).count(each) for each in (claims.HOLDS, claims.NOT_CLEAR, claims.FAILS, claims.NO_DATA)
-    ]
-    assert "Of {} claims: {} hold, {} not clear, {} do not hold; {} without data.".format(len(found), *counts) in html
+    counted = Counter(found.values())
+    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
+    said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."
+    assert said.format(len(found), *(counted[verdict] for verdict in known)) in html
     # Percentages are whole and have their unit.
     assert "<span>28\N{NO-BREAK SPACE}%</span>" in html and "24\N{NO-BREAK SPACE}% to 34\N{NO-BREAK SPACE}%" in html
     for link in re.findall(r'href="#([^"]+)"', html):
