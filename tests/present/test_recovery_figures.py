@@ -139,15 +139,15 @@ def test_recovery_by_number_of_heads_and_its_change(results, counted, tmp_path, 
     for k in HEADS:
         changes = []
         for base, post in PAIRS:
-            both = [peak(counted, post, task, [k]) - peak(counted, base, task, [k]) for task in TASKS]
-            changes.append(np.nanmean(both))
+            before, after = ([peak(counted, model, task, [k]) for task in TASKS] for model in (base, post))
+            changes.append(np.nanmean(after) - np.nanmean(before))
         assert found.loc[figure_heads.CHANGE, k]["recovery"] == pytest.approx(np.mean(changes))
         assert found.loc[figure_heads.CHANGE, k]["n"] == 2
     assert assert_points_lead_back(results, tmp_path / "figure5.parquet") == 4 * len(HEADS)
     left, right = drawn[0].axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
     assert lines == {group: found.loc[group]["recovery"].tolist() for group in figure_heads.GROUPS}
-    assert "number of heads\n(mean and 95% interval over 3 to 8 model-task pairs)" in texts(drawn[0])
+    assert "number of heads (mean and\n95% interval over 3 to 8 model-task pairs)" in texts(drawn[0])
     assert right.get_xlabel().endswith("over 2 pairs of models)")
     assert_tidy(drawn[0])
 
