@@ -71,3 +71,35 @@ rule published_dola:
         code=code_of("dola"),
     script:
         "../workflow/scripts/published_dola.py"
+
+
+rule published_readings:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["readings"],
+    log:
+        f"results/{NAME}/logs/published_readings.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("readings"),
+    script:
+        "../workflow/scripts/published_readings.py"
+
+
+rule published_cie:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["cie"],
+    log:
+        f"results/{NAME}/logs/published_cie.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("cie"),
+    script:
+        "../workflow/scripts/published_cie.py"

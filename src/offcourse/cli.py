@@ -302,7 +302,8 @@ def _summary(found: Sequence[Finding]) -> str:
 
 
 def _print_chain(chain: dict[str, Any]) -> None:
-    value = "empty" if chain["value"] is None else f"{chain['value']:.6g} {chain['unit']}".strip()
+    value = "empty" if chain["value"] is None else chain["value"]
+    value = f"{value:.6g} {chain['unit']}".strip() if isinstance(value, float) else value
     again = "the same" if chain["agrees"] else f"NOT the same: {chain['recomputed']}"
     print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; computed again from its sources: {again}")
     for entry in chain["sources"]:

@@ -37,7 +37,7 @@ def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str,
     results = audit.layout.results
     if path.split("/")[-2] == "tables":
         cell = _cell(frame, name, row, column)
-        value, again = cell["value"], recompute(results, cell)
+        value, again = cell.get("text", cell["value"]), recompute(results, cell)
     else:
         cell = _point(frame, name, row)
         column = _plotted(cell, name, column)
@@ -59,15 +59,17 @@ def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str,
     }
 
 
-def same(value: float | None, again: float | None) -> bool:
-    """Whether a number and the same one computed again agree; two missing ones do."""
+def same(value: float | str | None, again: float | str | None) -> bool:
+    """Whether a number and the same one computed again agree; two missing ones do, and texts that are the same."""
+    if isinstance(value, str) or isinstance(again, str):
+        return value == again
     if _plain(value) is None or _plain(again) is None:
         return _plain(value) is _plain(again)
     return math.isclose(value, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def _plain(value: Any) -> Any:
-    return None if value is None or value != value else float(value)
+    return None if value is None or value != value else value if isinstance(value, str) else float(value)
 
 
 def _numbers(audit: Audit, name: str) -> str:

@@ -108,6 +108,8 @@ class Drawing:
             # By way of JSON, as the record has it: a tuple is a list there.
             row = json.loads(json.dumps(asdict(registry.model(model))))
             return numerics | {"row": row, "methods": study.methods_of(model)}
+        if not self.methods:
+            return {}
         settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
         settings |= {name: label for name, label in self.labels.items() if name in study.methods}
         return settings | study.protocol.model_dump(include=set(self.switches))
@@ -228,6 +230,7 @@ DRAWINGS = {
             )
             for name in STEERING
         ),
+        _drawn("tables_facts", "table_facts", function="write", tables=(11, 12)),
         _drawn("report", "report", function="write", files=("report.html",)),
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )

@@ -84,8 +84,8 @@ def _number(value: float) -> str:
 
 def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     numbers = {table["id"].removeprefix("table"): results / table["parquet"] for table in tables}
-    # Claims rest on the paper's tables, which have numbers; others are named.
-    return {int(number): read_parquet(path, CELLS) for number, path in numbers.items() if number.isdigit()}
+    # Claims rest on the paper's tables of results.
+    return {number: read_parquet(numbers[str(number)], CELLS) for number in NUMBERS if str(number) in numbers}
 
 
 def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
