@@ -4,7 +4,7 @@ Everything below `results/published/`, with a record each. The release's protoco
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -65,6 +65,10 @@ LENS_FIGURES = {
     "figure7": ("llama-2-70b", "qwen2-7b", "gemma-2-9b"),
 }
 CIE_FIGURES = ("gpt-j-6b", "llama-3.1-8b")
+ONLY_SHADES = (
+    "The release has shades of a drawing only: the place of each head between the least and the largest effect of the "
+    "task, without a zero; the task with numbers in its title has a scale."
+)
 # Parts of figures that the release cannot give, and why.
 NOT_RELEASED = {
     "figure7": "Llama-3 70B: its only drawing is a panel whose vertical axis has no labels, and no page of its own was "
@@ -189,11 +193,23 @@ def recorded(
 def pages_of(release: Release) -> list[contents.Figure]:
     """The pictures among them that a study has as well, for the report."""
     models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
-    vectors = models_of(release, "task_vectors")
-    methods = ("function_vectors", "task_vectors")
-    pages = contents.figures(models, tasks, methods, (), release.registry.post_training(vectors), vectors)
+    vectors, asked = models_of(release, "task_vectors"), release.question_set("lens").name
+    methods = ("function_vectors", "task_vectors", "logit_lens")
+    pages = contents.figures(models, tasks, methods, (asked,), release.registry.post_training(vectors), vectors)
     drawn = set(outputs(release, "published_figures"))
-    return [page for page in pages if release.layout.results / page["svg"] in drawn]
+    return [each for page in pages for each in _as_released(page) if release.layout.results / each["svg"] in drawn]
+
+
+def _as_released(page: contents.Figure) -> Iterator[contents.Figure]:
+    """A page of a study as the release has it: the lens in three, and of heat maps only the shades."""
+    if page["figure"] == "figure2":
+        for name in LENS_FIGURES:
+            stem = page["id"].replace("figure2", name)
+            yield contents.Figure({**page, "id": stem, "svg": f"figures/{stem}.svg"})
+    elif page["figure"] == "figure9":
+        yield contents.Figure({**page, "explanation": f"{page['explanation']} {ONLY_SHADES}"})
+    else:
+        yield page
 
 
 def write_models(release: Release) -> None:
