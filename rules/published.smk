@@ -1,6 +1,7 @@
 # The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
 from offcourse.jobs.published import NAME, TARGETS, Release, code_of
-from offcourse.published.archive import fetched
+from offcourse.published.archive import MANIFEST, fetched
+from offcourse.registry import RESOURCES
 
 RELEASE = Release(Layout(NAME))
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
@@ -20,7 +21,7 @@ rule fetch_release:
     conda:
         "../envs/offcourse.yaml"
     params:
-        manifest=sha256(CHECKOUT / "resources" / "release-manifest.tsv"),
+        manifest=sha256(RESOURCES / MANIFEST),
     script:
         "../workflow/scripts/fetch_release.py"
 

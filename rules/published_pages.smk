@@ -12,12 +12,12 @@ rule published:
         of_release("published_comparison"),
         of_release("published_tables_facts"),
         of_release("published_figures"),
-        f"results/{NAME}/report.html",
+        of_release("published_report"),
 
 
 rule published_models:
     input:
-        CHECKOUT / "resources" / "models.tsv",
+        RESOURCES / "models.tsv",
     output:
         of_release("published_models"),
         record=f"results/{NAME}/provenance/published_models.json",
@@ -146,14 +146,15 @@ rule published_report:
         of_release("published_figures"),
         of_release("published_sensitivity"),
     output:
-        f"results/{NAME}/report.html",
+        of_release("published_report"),
+        record=f"results/{NAME}/provenance/published_report.json",
     log:
         f"results/{NAME}/logs/published_report.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=f"{code('report')} {script_digest('published_report')}",
+        code=pages_of_release.code_of("published_report"),
     script:
         "../workflow/scripts/published_report.py"
 

@@ -25,6 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
 Directory = Annotated[Path, typer.Option("--directory", help="Where the study runs (as for snakemake).")]
+Published = Annotated[
+    bool, typer.Option("--published", help="The authors' released results instead of a study (make published).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 NAME = typer.Argument(metavar="TABLE", help="table3, figure11, figure9/gemma-3-270m, report.")
 ROW = typer.Option(help='A row, as printed; of a figure the point, as in "layer=3 head=1".')
@@ -59,6 +62,7 @@ def audit(
     column: Annotated[str | None, COLUMN] = None,
     configfile: Config = Path("config.yaml"),
     directory: Directory = Path(),
+    published: Published = False,
     as_json: AsJson = False,
 ) -> None:
     """Hash again everything behind a table, a figure or the whole study (--all), down to the weights; or, with --row
@@ -70,13 +74,13 @@ def audit(
         raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
     if column and not row:
         raise OffcourseError("--column needs --row")
-    checker = Audit(*_study(configfile, directory))
+    checker = _release(directory) if published else Audit(*_study(configfile, directory))
     if row:
         _audit_cell(checker, name, row, column, as_json)
     found = checker.everything() if everything else checker.chain(name)
     wrong = [finding for finding in found if finding.state != INTACT]
     if as_json:
-        _print_json({"study": checker.study.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
+        _print_json({"study": checker.layout.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
     else:
         _print_findings(wrong)
         print(_summary(found))
@@ -250,6 +254,12 @@ def _study(configfile: Path, directory: Path) -> tuple:
     registry = Registry.load()
     study.check(registry)
     return study, registry, Layout(study.study, directory)
+
+
+def _release(directory: Path) -> Audit:
+    from offcourse.jobs.published_audit import ReleaseAudit
+
+    return ReleaseAudit(directory)
 
 
 def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.jobs.audit import INTACT, Audit
+from offcourse.jobs.published_rules import NAME as RELEASE
 from offcourse.jobs.steps import STEPS, leaf_files
 from offcourse.provenance.records import fingerprint_of
 from offcourse.registry import RESOURCES
@@ -147,7 +148,11 @@ def _artefact(audit: Audit, path: str) -> dict[str, Any]:
         "made": record["made"],
         "wrong": [finding.as_dict() for finding in audit.behind(path) if finding.state != INTACT],
     }
-    if "step" in record:
+    if record["study"] == RELEASE:
+        known["data"] = [
+            {"what": "released", "files": path, "digest": digest} for path, digest in record["inputs"].items()
+        ]
+    elif "step" in record:
         known |= {
             "task": record["task"],
             "model": {"name": record["model"], **record["source"]},

@@ -94,12 +94,9 @@ class Drawing:
         if self.rule == "ro_crate":
             return study.model_dump(mode="json", exclude=absent)
         if self.rule == "report":
-            # The templates are no Python, so the code's digests do not see them.
-            folder = Path(contents.__file__).parent
-            template = " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
             said = {name: steering(name).question for name in study.steering_methods}
             return study.model_dump(mode="json", exclude={"resources", *absent}) | {
-                "template": template,
+                "template": template(),
                 "questions": said,
             }
         if self.rule == "check_model":
@@ -235,6 +232,12 @@ DRAWINGS = {
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )
 }
+
+
+def template() -> str:
+    """Digest of the report's templates, which are no Python, so that the code's digests do not see them."""
+    folder = Path(contents.__file__).parent
+    return " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
 
 
 WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"

@@ -15,6 +15,8 @@ import pandera.pandas as pa
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
+from offcourse.jobs.published_rules import NAME
+from offcourse.jobs.published_rules import STORE as TARGETS
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.published import cie_pages, dola, lens_pages, sweep, task_vectors
@@ -24,14 +26,6 @@ from offcourse.registry import ARCHIVE, RESOURCES, Model, QuestionSet, Registry
 from offcourse.release import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest, settle
 
-NAME = "published"  # the folder below results/, in the place of a study's name
-TARGETS = {
-    "function_vectors": "offcourse.published.sweep:read_sweeps",
-    "task_vectors": "offcourse.published.task_vectors:read_task_vectors",
-    "dola": "offcourse.published.dola:read_dola",
-    "readings": "offcourse.published.lens_pages:read_lens_page",
-    "cie": "offcourse.published.cie_pages:read_cie_page",
-}
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "fv_sweep": artefacts.PUBLISHED_FV_SWEEP,
     "icl": artefacts.PUBLISHED_ICL,

@@ -13,8 +13,10 @@ from typing import Any
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
+from offcourse.jobs.drawings import template
 from offcourse.jobs.published import APATHY_MODELS, CIE_TASKS, NAME, Release
 from offcourse.jobs.published import TARGETS as GROUPS
+from offcourse.jobs.published_rules import PAGES as TARGETS
 from offcourse.layout import Layout
 from offcourse.present import (
     contents,
@@ -27,6 +29,7 @@ from offcourse.present import (
     figure_shots,
     figure_sweep,
     figure_task_vectors,
+    report,
     table_facts,
     table_sensitivity,
     tables,
@@ -39,17 +42,6 @@ from offcourse.registry import RESOURCES
 from offcourse.store.fingerprint import fingerprint, script_digest, settle
 from offcourse.study.protocol import Protocol
 
-TARGETS = {
-    "published_models": "offcourse.jobs.published_pages:write_models",
-    "published_table3": "offcourse.present.tables:table3",
-    "published_tables_dola": "offcourse.present.tables_dola:write",
-    "published_figures": "offcourse.jobs.published_pages:draw_figures",
-    "published_tables_facts": "offcourse.present.table_facts:write",
-    "published_sweep_page": "offcourse.present.figure_sweep:draw",
-    "published_sensitivity": "offcourse.present.table_sensitivity:write",
-    "published_comparison": "offcourse.published.compare:comparison",
-}
-TARGETS["comparison"] = TARGETS["published_comparison"]
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
 # the first model's accuracies by it.
 LAST = ("falcon-3-7b", "country-capital")
@@ -65,6 +57,7 @@ LENS_FIGURES = {
     "figure7": ("llama-2-70b", "qwen2-7b", "gemma-2-9b"),
 }
 CIE_FIGURES = ("gpt-j-6b", "llama-3.1-8b")
+NO_SCALE = "Here its means were read back from drawings; that of Llama-3 70B, in Figure 7, has no scale."
 ONLY_SHADES = (
     "The release has shades of a drawing only: the place of each head between the least and the largest effect of the "
     "task, without a zero; the task with numbers in its title has a scale."
@@ -111,6 +104,8 @@ def outputs(release: Release, rule: str) -> list[Path]:
         return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
     if rule == "published_comparison":
         return comparison_files(results)
+    if rule == "published_report":
+        return [results / "report.html"]
     if rule == "published_tables_facts":
         return _tables(results, list(table_facts.NUMBERS))
     stems = [figure.args[-1] for job in drawings(release) for figure in job]
@@ -141,8 +136,8 @@ def _tables(results: Path, numbers: list[int]) -> list[Path]:
 
 
 def code_of(rule: str) -> str:
-    """Digest of the code behind a rule and of its script."""
-    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)}"
+    """Digest of the code behind a rule and of its script; of the report's also that of its templates."""
+    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)} {template() if rule == 'published_report' else ''}"
 
 
 def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
@@ -156,6 +151,7 @@ def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None
         "published_tables_facts": write_tables_facts,
         "published_figures": partial(draw_figures, threads=threads),
         "published_comparison": lambda release: write_comparison(release.layout.results, None),
+        "published_report": write_report,
     }[rule]
     recorded(rule, layout, inputs, outputs(release, rule), lambda: write(release))
 
@@ -205,7 +201,8 @@ def _as_released(page: contents.Figure) -> Iterator[contents.Figure]:
     if page["figure"] == "figure2":
         for name in LENS_FIGURES:
             stem = page["id"].replace("figure2", name)
-            yield contents.Figure({**page, "id": stem, "svg": f"figures/{stem}.svg"})
+            said = f"{page['explanation']} {NO_SCALE}"
+            yield contents.Figure({**page, "id": stem, "svg": f"figures/{stem}.svg", "explanation": said})
     elif page["figure"] == "figure9":
         yield contents.Figure({**page, "explanation": f"{page['explanation']} {ONLY_SHADES}"})
     else:
@@ -328,6 +325,26 @@ def draw_figures(release: Release, threads: int = 1) -> None:
 def _draw(job: list[partial]) -> None:
     for figure in job:
         figure()
+
+
+def write_report(release: Release) -> None:
+    """The report of the release alone."""
+    from offcourse.jobs.published_audit import ReleaseAudit
+
+    results, audit = release.layout.results, ReleaseAudit(release.layout.base)
+    listed, pages = contents.tables(("function_vectors", "task_vectors", "dola")), pages_of(release)
+    names = dict.fromkeys([*(table["id"] for table in listed), *(page["figure"] for page in pages), "sensitivity"])
+    report.write(
+        results,
+        None,
+        pages,
+        listed,
+        [],
+        results / "report.html",
+        audits={name: audit.summary(name) for name in names},
+        comparison=artefacts.read_parquet(results / "comparison.parquet", compare.COMPARISON),
+        released=results,
+    )
 
 
 def write_comparison(published: Path, study: Path | None, resources: Path = RESOURCES) -> None:

@@ -72,7 +72,8 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
             if not shaded:
                 _bar(figure, image, panel)
             elif mine["effect"].notna().all():
-                panel.set_title(f"{task_label(task)} ({mine['effect'].min():.3f} to {mine['effect'].max():.3f})")
+                ends = f"{mine['effect'].min():.3f} to {mine['effect'].max():.3f}".replace("-", "\N{MINUS SIGN}")
+                panel.set_title(f"{task_label(task)} ({ends})")
         for panel in axes[len(tasks) :]:
             panel.remove()
         for panel in axes[max(0, len(tasks) - columns) : len(tasks)]:
