@@ -31,7 +31,7 @@ def wanted(release: Release) -> Iterator[str]:
     named |= {cie_pages.cie_path(release.registry.model(name).release_name) for name in CIE_FIGURES}
     runs = [run for run in release.runs if run.model == SCORES]
     named |= {path for run in runs for path in (run.path, run.layers_path)}
-    folders = tuple(f"{sweep.PAGES}/{name}/" for name in SWEEPS) + ("figures/logit_lens/",)
+    folders = (*(f"{sweep.PAGES}/{name}/" for name in SWEEPS), "figures/logit_lens/")
     yield from (path for path in release.manifest if path in named or path.startswith(folders))
 
 
