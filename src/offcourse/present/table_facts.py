@@ -34,7 +34,7 @@ def write(results: Path, models: Sequence[str], out: Path, loaded: bool = True) 
     Raises `OffcourseError` for a `model.json` that is missing or damaged.
     """
     known = {model: read_model(results, model) for model in models}
-    names = {model: row["repo"] if row["source"] == "hub" else model for model, row in known.items()}
+    names = {model: row["repo"] if row.get("source") == "hub" else model for model, row in known.items()}
     for number in NUMBERS:
         table = pd.DataFrame(
             [
