@@ -282,7 +282,10 @@ def _print_json(document: Any) -> None:
 def _print_cells(frame: Any) -> None:
     table = Table("table", "row", "column", "printed", "release", "ours", "verdict", "reason", box=None)
     for cell in frame.itertuples():
-        numbers = ("" if value != value else f"{value:.6g}" for value in (cell.release, cell.ours))
+        numbers = (
+            lacks if value != value else f"{value:.6g}"
+            for value, lacks in ((cell.release, ""), (cell.ours, cell.ours_why))
+        )
         texts = (cell.table, cell.row, cell.column, cell.printed, *numbers, cell.verdict, cell.reason)
         table.add_row(*map(escape, texts))
     # Not cut to a terminal's width: what is piped on is whole.

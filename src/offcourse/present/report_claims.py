@@ -110,6 +110,7 @@ def comparison_rows(comparison: pd.DataFrame | None) -> list[list[str]]:
         return []
     shown = [name for name in COMPARED if name != "printed_value"]
     frame = comparison[shown].copy()
-    for name in ("release", "ours"):
-        frame[name] = ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]]
+    lacks = {"release": [""] * len(frame), "ours": comparison.get("ours_why", [""] * len(frame))}
+    for name, why in lacks.items():
+        frame[name] = [said if pd.isna(value) else f"{value:.4g}" for value, said in zip(frame[name], why, strict=True)]
     return frame.fillna("").astype(str).to_numpy().tolist()
