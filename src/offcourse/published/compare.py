@@ -129,10 +129,8 @@ def _of_study(number: int, study: Path | None, keys: pd.MultiIndex) -> tuple[lis
     why = []
     for value, (row, column) in zip(values, keys, strict=True):
         model = row.partition(" (")[0]
-        lacks = (
-            f"no {column}" if row in rows else f"no {row}" if (study / model_path(model)).exists() else f"no {model}"
-        )
-        why.append(lacks if pd.isna(value) else "")
+        lacks = column if row in rows else row if (study / model_path(model)).exists() else model
+        why.append(f"no {lacks}" if pd.isna(value) else "")
     return list(values), why
 
 
