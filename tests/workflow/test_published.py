@@ -11,6 +11,8 @@ import pytest
 from lab import Lab, jobs
 from marks import needs_mirror
 
+from offcourse.analysis.cells import plotted, recompute, recompute_point
+from offcourse.jobs.chain import same
 from offcourse.jobs.published import Release
 from offcourse.jobs.published_pages import CIE_FIGURES
 from offcourse.layout import Layout
@@ -50,17 +52,30 @@ def reduced(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def lab(reduced, tmp_path, monkeypatch) -> Lab:
-    monkeypatch.setenv("OFFCOURSE_RESOURCES", str(reduced / "resources"))
-    monkeypatch.setenv("OFFCOURSE_MIRROR", str(reduced / "mirror"))
-    return Lab(tmp_path)
+@pytest.fixture(scope="module")
+def environment(reduced) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFCOURSE_RESOURCES", str(reduced / "resources"))
+        patch.setenv("OFFCOURSE_MIRROR", str(reduced / "mirror"))
+        yield
 
 
-def test_the_release_becomes_tables_figures_and_a_report(lab):
+@pytest.fixture(scope="module")
+def made(environment, tmp_path_factory) -> Lab:
+    """A folder in which the release was made into tables, figures and a report."""
+    lab = Lab(tmp_path_factory.mktemp("published"))
     done = lab.snakemake("published")
     assert done.returncode == 0, done.stderr
-    results = lab.folder / "results" / "published"
+    return lab
+
+
+def wrong(lab: Lab, *what: str) -> list[dict]:
+    """What an audit finds wrong."""
+    return [file for file in json.loads(lab.offcourse("audit", *what, "--json").stdout)["files"] if file["why"]]
+
+
+def test_the_release_becomes_tables_figures_and_a_report(made):
+    results = made.folder / "results" / "published"
     for number in range(1, 13):
         assert {path.suffix for path in results.glob(f"tables/table{number}.*")} == {".parquet", ".csv", ".md", ".tex"}
     figures = ["figure3", "figure11", "figure13", "figure14", "figure15", "figure16"]
@@ -72,34 +87,56 @@ def test_the_release_becomes_tables_figures_and_a_report(lab):
     assert cells.loc[("table4", "qwen2-7b (truthfulqa)", "MC1 0-50%"), "verdict"] == "equal at the printed precision"
     assert cells.loc[("table4", "llama-7b (truthfulqa)", "MC1 0-50%"), "verdict"] == "cannot be made"
     assert "Figures 9 and 10" in (results / "report.html").read_text(encoding="utf-8")
+    again = made.snakemake("published")
+    assert again.returncode == 0 and NOTHING in again.stderr + again.stdout
 
-    # Every file is what its record says, down to the manifest; a cell follows from the rows that it names.
-    audit = lab.offcourse("audit", "--all", "--published", "--json")
-    document = json.loads(audit.stdout)
-    assert [file for file in document["files"] if file["state"] != "intact"] == []
+
+def test_every_number_of_the_release_goes_back_to_released_files(made):
+    assert wrong(made, "--all", "--published") == []
     cell = "--row", "FV search", "--column", "0.90", "--published", "--json"
-    chain = json.loads(lab.offcourse("audit", "table3", *cell).stdout)
+    chain = json.loads(made.offcourse("audit", "table3", *cell).stdout)
     assert chain["agrees"] and chain["intact"] and len(chain["sources"]) == 2 * 3 * 9
     data = [each["files"] for known in chain["artefacts"].values() for each in known["data"]]
     assert any(path.endswith("falcon3-7b_antonym_full.pdf") for path in data)
+    results = made.folder / "results" / "published"
+    seen = set()
+    for path in (*results.glob("tables/table*.parquet"), *results.glob("figures/**/*.parquet")):
+        rows = pd.read_parquet(path)
+        if len(rows) > 60:
+            rows = rows.sample(60, random_state=0)
+        for row in rows.to_dict("records"):
+            if "unit" in row:
+                assert same(row.get("text", row["value"]), recompute(results, row)), (path.name, row)
+            for column in () if "unit" in row else plotted(row):
+                assert same(row[column], recompute_point(results, row, column)), (path.name, row, column)
+                seen.add(column)
+    assert {"mean", "scaled", "shade", "value", "accuracy", "change"} <= seen
 
-    again = lab.snakemake("published")
-    assert again.returncode == 0 and NOTHING in again.stderr + again.stdout
 
-    # Another page of the sweep is one command away; a page that is none says so.
+def test_another_page_of_the_sweep_is_one_command_away(made):
     page = "results/published/figures/figure17/falcon-3-7b_antonym.svg"
-    drawn = lab.snakemake(page)
-    assert drawn.returncode == 0 and (lab.folder / page).exists(), drawn.stderr
-    none = lab.snakemake("results/published/figures/figure17/falcon-3-7b_antonyms.svg")
+    drawn = made.snakemake(page)
+    assert drawn.returncode == 0 and (made.folder / page).exists(), drawn.stderr
+    assert wrong(made, "figure17/falcon-3-7b_antonym", "--published") == []
+    none = made.snakemake("results/published/figures/figure17/falcon-3-7b_antonyms.svg")
     assert none.returncode and "expected {model}_{task}" in none.stderr
 
-    # A released file that is changed afterwards stops what reads it.
+
+def test_a_file_that_is_changed_afterwards_stops_what_reads_it(made):
     spec = task_vectors.paths("gptj-6b")["layers"]
-    changed = lab.folder / "resources" / "downloads" / "release" / spec
-    changed.write_bytes(changed.read_bytes() + b"\n")
-    stopped = lab.snakemake("published", "--forcerun", "published_task_vectors")
+    path = made.folder / "resources" / "downloads" / "release" / spec
+    content = path.read_bytes()
+    path.write_bytes(content + b"\n")
+    stopped = made.snakemake("published_store", "--forcerun", "published_task_vectors")
     assert stopped.returncode and f"{spec} has the sha256" in stopped.stderr and "Traceback" not in stopped.stderr
-    assert lab.offcourse("audit", "table3", "--published").returncode == 1
+    states = {file["path"]: file["state"] for file in wrong(made, "table3", "--published")}
+    assert states[path.relative_to(made.folder).as_posix()] == "tampered"
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def lab(environment, tmp_path) -> Lab:
+    return Lab(tmp_path)
 
 
 def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_else(lab, reduced, monkeypatch):
