@@ -70,6 +70,7 @@ NOT_RELEASED = {
     "figure9": "effects as numbers (also Figure 10): shades give the order of the heads of a task, to 1/256 of the "
     "range between its least and its largest effect; only the last task of a page has a scale. Present-past and "
     "country-capital were not drawn.",
+    "figure11": "10-shot accuracy: only its mean over a model's tasks was drawn",
     "figure17": "single items: the pages are of counts",
 }
 
