@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from offcourse.artefacts import APATHY, CELLS, DOLA, LOGIT_LENS, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
-from offcourse.present import contents, figure_apathy, figure_lens, forms, report, tables_dola
+from offcourse.present import contents, dola_runs, figure_apathy, figure_lens, forms, report, tables_dola
 from offcourse.study.config import load_study
 
 # Layers and parameters. Gemma 2 27B has a few more than 27 billion, and counts as small.
@@ -188,7 +188,7 @@ def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
             for question in range(10)
         ]
     )
-    run = tables_dola.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
+    run = dola_runs.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
     assert run.buckets == ["0-50", "25-75", "50-100", "0-100"]
     assert run.best_bucket(np.ones(10, bool)) == "0-100"
 

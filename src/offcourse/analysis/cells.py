@@ -103,7 +103,12 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
 def plotted(point: Mapping[str, Any]) -> list[str]:
     """The columns of a figure's row that its sources give again."""
     roles = {entry["role"] for entry in json.loads(point["sources"])}
-    derived = {"sweep": ("value", "peak_recovery"), "post_best": ("change",), "low": ("mean", "scaled")}
+    derived = {
+        "sweep": ("value", "peak_recovery"),
+        "post_best": ("change",),
+        "low": ("mean", "scaled"),
+        "tried": ("recovery",),
+    }
     names = [name for role, columns in derived.items() if role in roles for name in columns]
     return [*names, *sorted(role for role in roles if role in point and role not in names)]
 
@@ -115,6 +120,8 @@ def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> flo
         return _choice(results, entries, column)
     if column == "change":
         return _change(results, entries)
+    if column == "recovery":
+        return _recovered(results, entries)
     if column == "scaled" and any(entry["role"] == "low" for entry in entries):
         mean, low, high = (_mean_of(results, entries, role) for role in ("mean", "low", "high"))
         return min(1.0, max(0.0, (mean - low) / (high - low))) if high > low else 0.0
@@ -180,6 +187,41 @@ def _change(results: Path, entries: Sequence[Entry]) -> float | None:
         for roles in _groups(results, entries).values()
     ]
     return _mean(changes) if changes else None
+
+
+def _recovered(results: Path, entries: Sequence[Entry]) -> float:
+    """Mean recovery over groups, or that of a model less that of its base: then over groups first, then over pairs."""
+    parts: dict[str, dict[str, dict[str, list[Entry]]]] = {}
+    for entry in entries:
+        groups = parts.setdefault(entry.get("pair", ""), {})
+        groups.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
+    means = []
+    for groups in parts.values():
+        values = []
+        for roles in groups.values():
+            value = _recovery_of(results, roles["tried"], roles["few_shot"])
+            if "base_tried" in roles:
+                value -= _recovery_of(results, roles["base_tried"], roles["base_few_shot"])
+            values.append(value)
+        means.append(_mean(values))
+    return _mean(means)
+
+
+def _recovery_of(results: Path, tried: Sequence[Entry], few_shot: Sequence[Entry]) -> float:
+    """One recovery, from accuracies that are averaged over the entries before anything is chosen."""
+    frames = []
+    for entry in tried:
+        rows = rows_of(results, entry)
+        by = [axis for axis in recovery.SETTING if axis in rows]
+        frames.append(recovery.shares(rows, by)["accuracy"])
+    accuracies = (sum(frames) / len(frames)).rename("accuracy").reset_index()
+    known = _pooled(results, few_shot)
+    if not (len(accuracies) and known > 0):
+        return float("nan")
+    best, axes = accuracies["accuracy"].max(), [name for name in accuracies if name not in ("layer", "accuracy")]
+    mean = accuracies.groupby(axes)["accuracy"].mean().max() if axes else accuracies["accuracy"].mean()
+    measured = {"peak_recovery": best, "average_recovery": mean, "mean_times_maximum": mean * best}
+    return float(measured[tried[0]["measure"]]) / known
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from offcourse.analysis import recovery
+from offcourse.analysis.sources import listed, source
 from offcourse.artefacts import (
     APATHY,
     APATHY_MEANS,
@@ -126,18 +127,25 @@ def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
 
 
 def read_lens_means(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """Mean probability of each layer and line over the questions, with its 95% interval: `artefacts.LENS_MEANS`.
+    """Mean probability of each layer and line over the questions, with its 95% interval: `artefacts.LENS_MEANS`, and
+    `sources` (see `analysis.sources`).
 
     The interval of a study's results is the normal one, that of the release the bootstrapped one that was drawn.
     """
-    lens = read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS, LENS_MEANS)
+    path = lens_path(model, questions)
+    lens = read_parquet(Path(results) / path, LOGIT_LENS, LENS_MEANS)
     if "line" in lens:
-        return lens
+        rows = lens.itertuples()
+        return lens.assign(
+            sources=[listed(source("mean", path, {"layer": r.layer, "line": r.line}, r.n, "mean")) for r in rows]
+        )
     long = lens.melt(["question", "layer"], ["top", "correct", "incorrect"], "line").astype({"value": float})
     found = long.groupby(["layer", "line"], sort=True)["value"].agg(["mean", "sem", "size"]).reset_index()
     half = 1.96 * found["sem"].fillna(0.0)
     found = found.assign(ci_low=found["mean"] - half, ci_high=found["mean"] + half).rename(columns={"size": "n"})
-    return found[list(LENS_MEANS.columns)]
+    rows = found.itertuples()
+    found["sources"] = [listed(source("mean", path, {"layer": r.layer}, r.n, r.line)) for r in rows]
+    return found[[*LENS_MEANS.columns, "sources"]]
 
 
 def is_drawn(results: Path, path: str) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.jobs.drawings import drawings_of
-from offcourse.jobs.published_rules import COMPARISON
 from offcourse.jobs.published_rules import NAME as RELEASE
+from offcourse.jobs.published_rules import ON_DEMAND
 from offcourse.jobs.published_rules import changes as released_changes
 from offcourse.jobs.status import drawing_changes, inputs_of, step_changes
 from offcourse.jobs.steps import STEPS, steps_of
@@ -101,8 +101,8 @@ class Audit:
                 for output in drawing.outputs(self.study, self.registry, model):
                     record = layout.rule_record(drawing.rule, model)
                     found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
-        # A study is compared with the paper's numbers when it is asked to be.
-        if (record := layout.rule_record(COMPARISON)) in self.records:
+        # A study is compared with the paper and with the release when it is asked to be.
+        for record in filter(self.records.__contains__, map(layout.rule_record, ON_DEMAND)):
             found |= {path: (record, []) for path in self.records[record]["outputs"]}
         return found
 
@@ -215,7 +215,7 @@ class Audit:
 
     def _changes(self, record: dict[str, Any]) -> list[str]:
         """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
-        if record["study"] == RELEASE or record["rule"] == COMPARISON:
+        if record["study"] == RELEASE or record["rule"] in ON_DEMAND:
             return released_changes(record)
         given = (self.study, self.registry, self.layout)
         if "step" in record:

@@ -6,7 +6,7 @@ from pathlib import Path
 from offcourse.jobs.audit import Audit
 from offcourse.jobs.published import Release
 from offcourse.jobs.published_pages import outputs, picture
-from offcourse.jobs.published_rules import COMPARISON, NAME, PAGES, STORE
+from offcourse.jobs.published_rules import NAME, ON_DEMAND, PAGES, STORE
 from offcourse.layout import Layout
 
 # Pages of the sweep that were asked for one by one; the other rules make what `outputs` says.
@@ -23,7 +23,7 @@ class ReleaseAudit(Audit):
     def _pages(self) -> Iterator[tuple[Path, list[Path]]]:
         """Record and files of every job that makes tables, figures or facts."""
         for rule in PAGES:
-            if rule not in (COMPARISON, ONE_BY_ONE):
+            if rule not in (*ON_DEMAND, ONE_BY_ONE):
                 yield self.layout.rule_record(rule), outputs(self.release, rule)
         for record in (self.layout.results / "provenance").glob(f"*/{ONE_BY_ONE}.json"):
             yield record, picture(self.layout.results / "figures" / "figure17" / record.parent.name)

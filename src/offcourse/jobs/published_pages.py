@@ -23,7 +23,9 @@ from offcourse.present import (
     figure_apathy,
     figure_choices,
     figure_cie,
+    figure_heads,
     figure_lens,
+    figure_overview,
     figure_post_training,
     figure_recovery,
     figure_shots,
@@ -165,9 +167,18 @@ def compare_study(inputs: list[str], layout: Layout) -> None:
 
 
 def recorded(
-    rule: str, layout: Layout, inputs: list[str], files: list[Path], write: Callable[[], None], page: str | None = None
+    rule: str,
+    layout: Layout,
+    inputs: list[str],
+    files: list[Path],
+    write: Callable[[], None],
+    protocol: Protocol | None = None,
+    page: str | None = None,
 ) -> None:
-    """Call `write`, which makes `files` from `inputs`, and note it; page: which of its pages, of a rule with many."""
+    """Call `write`, which makes `files` from `inputs`, and note it.
+
+    protocol: a study's, None the published one. page: which of its pages, of a rule with many.
+    """
     watch = Stopwatch()
     code, program = code_behind(TARGETS[rule]), script_digest(rule)
     settle(code["modules"])
@@ -179,7 +190,7 @@ def recorded(
         "inputs": hashes(map(Path, inputs), layout.base),
         "outputs": hashes(files, layout.base),
         "parameters": {},
-        "protocol": Protocol().model_dump(),
+        "protocol": (protocol or Protocol()).model_dump(),
         "code": code,
         "script": program,
         "made": watch.made(),
@@ -250,7 +261,7 @@ def write_tables_facts(release: Release) -> None:
 def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
     """Draw one more page of the sweep and write its record."""
     draw = sweep_page(layout.results, page)
-    recorded("published_sweep_page", layout, inputs, picture(draw.args[-1]), draw, page)
+    recorded("published_sweep_page", layout, inputs, picture(draw.args[-1]), draw, page=page)
 
 
 def write_sensitivity(release: Release) -> None:
@@ -289,17 +300,21 @@ def drawings(release: Release) -> list[list[partial]]:
         for method in ("function_vectors", "task_vectors")
     }
     groups = {task.name: task.group for task in registry.tasks.values()}
-    switches = {name: getattr(protocol, name) for name in ("tv_average", "tv_direction")}
     vectors, its_tasks = scopes["task_vectors"]
     pairs, asked = registry.post_training(vectors), release.question_set("lens").name
     apathy = [row.name for row in registry.models.values() if row.label in APATHY_MODELS]
+    rows = {"logit_lens": figure_overview.Row(models_of(release, "readings"), [asked])}
+    rows |= {method: figure_overview.Row(*scope) for method, scope in scopes.items()}
+    heads = models, tasks, groups, registry.post_training(models)
     wide = [
-        partial(figure_recovery.draw, results, scopes, groups, switches, figures / "figure3"),
+        partial(figure_recovery.draw, results, scopes, groups, protocol.model_dump(), figures / "figure3"),
+        partial(figure_heads.draw, results, *heads, figures / "figure5"),
         *(partial(figure_choices.draw, results, models, tasks, what, figures / name) for name, what in FIGURES.items()),
         partial(figure_shots.draw, results, models, tasks, figures / "figure11"),
     ]
     change = results, pairs, its_tasks, groups, protocol.tv_direction
     single = [
+        partial(figure_overview.draw, results, rows, figures / "figure1"),
         partial(figure_post_training.draw, *change, figures / "figure16"),
         *(partial(figure_sweep.draw, results, *page, figures / "figure17" / "_".join(page)) for page in SWEEP_PAGES),
         *(

@@ -16,8 +16,9 @@ STORE = {
     "readings": "offcourse.published.lens_pages:read_lens_page",
     "cie": "offcourse.published.cie_pages:read_cie_page",
 }
-# Rules of tables, figures and pages, see `jobs.published_pages`. The last one is a study's.
-COMPARISON = "comparison"
+# Rules that a study runs only when asked, from its results and the release's.
+ON_DEMAND = ("comparison", "side_by_side")
+# Rules of tables, figures and pages, see `jobs.published_pages`.
 PAGES = {
     "published_models": "offcourse.jobs.published_pages:write_models",
     "published_table3": "offcourse.present.tables:table3",
@@ -28,7 +29,8 @@ PAGES = {
     "published_sensitivity": "offcourse.present.table_sensitivity:write",
     "published_comparison": "offcourse.published.compare:comparison",
     "published_report": "offcourse.present.report:write",
-    COMPARISON: "offcourse.published.compare:comparison",
+    "comparison": "offcourse.published.compare:comparison",
+    "side_by_side": "offcourse.jobs.side_by_side:make",
 }
 TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
 

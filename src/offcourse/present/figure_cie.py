@@ -63,7 +63,7 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
     with style.applied():
         width = 7.6 / columns if columns > 1 else 5.2
         height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
-        figure = Figure(figsize=(width * columns, 0.8 + height * rows), layout="constrained")
+        figure = Figure(figsize=(width * columns, 0.95 + height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, task in zip(axes, tasks, strict=False):
             mine = drawn[drawn["task"] == task]
@@ -82,7 +82,9 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
             bar = figure.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
             bar.set_ticks([0, 1], labels=["least\nof the task", "most\nof the task"])
             bar.outline.set_linewidth(0.4)
-        figure.suptitle(f"{label}: causal indirect effect, mean over {drawn['trials'].max()} prompts")
+        figure.suptitle(
+            f"{label}: causal indirect effect\n(change in probability, mean over {drawn['trials'].max()} prompts)"
+        )
         figure.supxlabel("layer")
         figure.supylabel("attention head")
         style.save(figure, drawn, SHADES if shaded else NUMBERS, stem)

@@ -8,8 +8,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import is_drawn, lens_path, read_labels, read_lens_means
-from offcourse.analysis.sources import listed, source
+from offcourse.analysis.results import read_labels, read_lens_means
 from offcourse.present import style
 
 LINES = {
@@ -40,14 +39,7 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     parts = []
     for model in models:
         means = read_lens_means(results, model, questions)
-        path, drawn = lens_path(model, questions), is_drawn(results, lens_path(model, questions))
-        sources = [
-            source("mean", path, {"layer": row.layer, "line": row.line}, row.n, "mean")
-            if drawn
-            else source("mean", path, {"layer": row.layer}, row.n, row.line)
-            for row in means.itertuples()
-        ]
-        parts.append(means.assign(model=model, questions=questions, sources=list(map(listed, sources))))
+        parts.append(means.assign(model=model, questions=questions))
     return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
 
 

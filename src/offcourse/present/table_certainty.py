@@ -26,8 +26,8 @@ from offcourse.analysis.results import (
 from offcourse.artefacts import CERTAINTY, FV_CONTROLS, ICL, TV_SWEEP, read_parquet
 from offcourse.errors import OffcourseError
 from offcourse.present import forms
+from offcourse.present.dola_runs import METRICS, Run, measure
 from offcourse.present.tables import QUANTILES
-from offcourse.present.tables_dola import METRICS, Run, measure
 from offcourse.registry import is_large
 
 PAIRS = "all pairs"
