@@ -128,10 +128,14 @@ class Release:
             folder = f"{sweep.PAGES}/"
             pages = [spec.removeprefix(folder) for spec in self.manifest if spec.startswith(folder)]
             return sorted({page.split("/")[0] for page in pages})
-        names = [row.release_name for row in self.registry.models.values() if row.release_name]
-        pages = {"readings": lens_pages.lens_path, "cie": cie_pages.cie_path}
-        if group in pages:
-            return sorted(name for name in names if pages[group](name) in self.manifest)
+        rows = [row for row in self.registry.models.values() if row.release_name]
+        names = [row.release_name for row in rows]
+        if group == "readings":
+            return sorted(name for name in names if lens_pages.lens_path(name) in self.manifest)
+        if group == "cie":
+            # Pages of checkpoints, which have no function vectors, are empty axes.
+            names = [row.release_name for row in rows if "function_vectors" in row.methods]
+            return sorted(name for name in names if cie_pages.cie_path(name) in self.manifest)
         return sorted(name for name in names if task_vectors.paths(name)["layers"] in self.manifest)
 
     def folder(self, name: str) -> str:
