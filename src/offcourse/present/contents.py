@@ -55,6 +55,10 @@ DOLA_TABLES = {
     9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
     10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; in %."),
 }
+FACT_TABLES = {
+    11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),
+    12: ("Training of the models", "Tokens and learning rate of pretraining, and whether post-training followed it."),
+}
 
 
 def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
@@ -68,6 +72,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
     if "dola" in methods:
         titles |= DOLA_TABLES
+    titles |= FACT_TABLES
     numbered = [
         Table(
             id=f"table{number}",

@@ -121,11 +121,13 @@ class Run:
     def best(self, questions: np.ndarray) -> Setting:
         """The setting of DoLa with the largest MC1 of all that the study ran: the best bucket, and there every alpha.
 
-        The first of equal alphas.
+        The first of equal alphas. The release has all alphas at one bucket only, and another may be the best under
+        another rule than the paper's.
         """
         bucket = self.best_bucket(questions)
         tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
-        return max(tried, key=lambda setting: self._mean(setting, questions))
+        run = [setting for setting in tried if setting in self._frames]
+        return max(run, key=lambda setting: self._mean(setting, questions))
 
     def without_softmax(self, questions: np.ndarray) -> Setting:
         """The best bucket without the softmax, and without a mask if the study has that.

@@ -14,10 +14,9 @@ from offcourse.analysis import recovery
 from offcourse.analysis.results import (
     icl_path,
     items_by_shots,
-    lens_path,
     read_accuracy,
     read_labels,
-    read_lens,
+    read_lens_means,
     read_shots,
     read_tv_items,
     read_tv_shots,
@@ -64,7 +63,7 @@ NUMBERS = pa.DataFrameSchema(
         "setting": pa.Column(str),
         "line": pa.Column(str, pa.Check.isin([*LENS, *VECTORS])),
         "layer": pa.Column(int),
-        "mean": pa.Column(float, pa.Check.in_range(0, 1.0001)),
+        "mean": pa.Column(float, pa.Check.in_range(-1e-5, 1.0001)),
         "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
     },
@@ -101,7 +100,8 @@ def shown(results: Path, method: str, row: Row) -> list[str]:
 
 def _reliability(results: Path, method: str, model: str, on: Sequence[str]) -> float:
     if method == "logit_lens":
-        top = read_lens(results, model, on[0]).groupby("layer", sort=True)["top"].mean()
+        means = read_lens_means(results, model, on[0])
+        top = means[means["line"] == "top"].set_index("layer")["mean"].sort_index()
         return -float(top.diff().idxmax() / top.index.max())
     task = task_of(on)
     if method == "function_vectors":
@@ -114,13 +114,12 @@ def _reliability(results: Path, method: str, model: str, on: Sequence[str]) -> f
 
 
 def _lens(results: Path, model: str, questions: str) -> list[tuple]:
-    lens, path, rows = read_lens(results, model, questions), lens_path(model, questions), []
-    for line in LENS:
-        found = lens.astype({line: float}).groupby("layer", sort=True)[line].agg(["mean", "size"])
-        for layer, (mean, count) in zip(found.index, found.to_numpy(), strict=True):
-            entry = source("mean", path, {"layer": layer}, count, line)
-            rows.append(("logit_lens", model, questions, "", line, int(layer), float(mean), int(count), listed(entry)))
-    return rows
+    means = read_lens_means(results, model, questions)
+    return [
+        ("logit_lens", model, questions, "", row.line, row.layer, row.mean, row.n, row.sources)
+        for line in LENS
+        for row in means[means["line"] == line].itertuples()
+    ]
 
 
 def _function_vectors(results: Path, model: str, task: str) -> list[tuple]:

@@ -12,8 +12,16 @@ import pandas as pd
 from offcourse.analysis import steering as judged
 from offcourse.analysis.results import read_model
 from offcourse.analysis.sensitivity import SENSITIVITY
-from offcourse.artefacts import CELLS, read_parquet, write_whole
-from offcourse.present import forms, report_claims, report_methods, report_pictures, table_methods, tables_dola
+from offcourse.artefacts import CELLS, FACT_CELLS, read_parquet, write_whole
+from offcourse.present import (
+    forms,
+    report_claims,
+    report_methods,
+    report_pictures,
+    table_facts,
+    table_methods,
+    tables_dola,
+)
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
 from offcourse.registry import STEERING
@@ -183,12 +191,14 @@ def _model(results: Path, model: str) -> dict[str, Any]:
 
 def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
     path = results / table["parquet"]
-    cells = read_parquet(path, CELLS)
+    cells = read_parquet(path, CELLS, FACT_CELLS)
     own = table["id"] == "table3"
     if own:
         form = table_forms.paper_form(cells)
     elif table["id"] == table_methods.NAME:
         form = table_methods.paper_form(cells)
+    elif "text" in cells:
+        form = table_facts.paper_form(cells)
     else:
         form = tables_dola.printed(int(table["id"].removeprefix("table")), cells)
     known = cells[cells["unit"] == table_forms.PERCENT] if own else cells

@@ -93,8 +93,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     numbers = {table["id"].removeprefix("table"): results / table["parquet"] for table in tables}
-    # Claims rest on the paper's tables, which have numbers; others are named.
-    return {int(number): read_parquet(path, CELLS) for number, path in numbers.items() if number.isdigit()}
+    # Claims rest on the paper's tables of results.
+    return {number: read_parquet(numbers[str(number)], CELLS) for number in NUMBERS if str(number) in numbers}
 
 
 def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
@@ -123,6 +123,8 @@ def comparison_rows(comparison: pd.DataFrame | None, study: bool) -> tuple[list[
     shown = {name: name.title() for name in COMPARED if name != "printed_value" and (study or name != "ours")}
     shown["release"] = "Recomputed"
     frame = comparison[list(shown)].copy()
+    lacks = {"release": [""] * len(frame), "ours": comparison.get("ours_why", [""] * len(frame))}
     for name in {"release", "ours"} & set(shown):
-        frame[name] = ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]]
+        both = zip(frame[name], lacks[name], strict=True)
+        frame[name] = [why if pd.isna(value) else f"{value:.4g}" for value, why in both]
     return list(shown.values()), frame.fillna("").astype(str).to_numpy().tolist()
