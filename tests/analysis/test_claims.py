@@ -130,5 +130,5 @@ def test_change_after_post_training():
 def test_a_wrong_line_is_named(tmp_path):
     good = (claims.RESOURCES / "claims.tsv").read_text(encoding="utf-8")
     (tmp_path / "claims.tsv").write_text(good.replace("\tmean_change\t", "\tmean_chance\t"), encoding="utf-8")
-    with pytest.raises(OffcourseError, match=r"claims\.tsv, line 10: rule: one of .*mean_chance"):
+    with pytest.raises(OffcourseError, match=r"claims\.tsv, line 10, column rule: expected one of .*mean_chance"):
         claims.read_claims(tmp_path)

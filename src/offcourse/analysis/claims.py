@@ -80,18 +80,10 @@ class Numbers:
 def read_claims(resources: Path = RESOURCES) -> list[Claim]:
     """The claims, in the paper's order. Raises `OffcourseError` naming the line that is wrong."""
     path = Path(resources) / "claims.tsv"
-    typed = read_tsv(path)
     number = text_column(pa.Check.str_matches(r"^-?\d+(\.\d+)?$", error="a number"))
     cells = {"rule": one_of(*RULES), "holds": one_of("above", "below", "differs"), "limit": number}
     cells |= dict.fromkeys(("section", "claim", "shown", "unit"), FILLED)
-    try:
-        schema(Claim, cells).validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        failure = error.failure_cases.iloc[0]
-        line = "" if pd.isna(failure["index"]) else f", line {int(failure['index']) + 2}"
-        raise OffcourseError(
-            f"{path}{line}: {failure.column}: {failure.check}, got {failure.failure_case!r}"
-        ) from error
+    typed = read_checked(path, schema(Claim, cells))
     return [Claim(**row) for row in typed.to_dict("records")]
 
 
