@@ -125,6 +125,31 @@ def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_pat
     assert_tidy(drawn[0])
 
 
+def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    frame = pd.read_parquet(path)
+    frame = frame[frame["control"] == "other_task"].assign(control="read_position")
+    write_parquet(path, frame, FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    other = numbers[numbers["control"] == "read_position"]
+    said = texts(drawn[0])
+    assert "read at the other position" in said and "controls" not in said
+    assert any(text.endswith(f"read at the other position {other['accuracy'].max():.2f}") for text in said)
+    for panel, (_, setting) in zip(drawn[0].axes, other.groupby(["strength", "n_heads"]), strict=True):
+        [line] = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist() and line.get_linestyle() == "--"
+    assert_tidy(drawn[0])
+
+
+def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not texts(drawn[0]) & {"controls", "read at the other position"}
+
+
 def test_a_page_without_controls_has_none(study, tmp_path, drawn):
     figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}

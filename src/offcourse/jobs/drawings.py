@@ -201,8 +201,9 @@ DRAWINGS = {
             "sensitivity",
             "offcourse.present.table_sensitivity:write",
             ("function_vectors", "task_vectors", "dola"),
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "dola"),
+            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
             switches=tuple(Protocol.model_fields),
+            settings=("controls",),
             files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
         ),
         _drawn(

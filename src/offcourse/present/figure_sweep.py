@@ -21,12 +21,13 @@ from offcourse.analysis.results import (
     sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.artefacts import NULL_CONTROLS, READ_POSITION
 from offcourse.present import style
 from offcourse.present.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# A row per vertex of the lines. `control` is "" for the function vector, else the vector that should do nothing, of
-# which `draw` numbers the random ones (`methods.fv_controls`). `few_shot` is the accuracy with `shots` examples, the
+# A row per vertex of the lines. `control` is "" for the function vector, else that of `methods.fv_controls`, of which
+# `draw` numbers the random ones. `few_shot` is the accuracy with `shots` examples, the
 # same in all rows as `zero_shot`.
 NUMBERS = pa.DataFrameSchema(
     {
@@ -78,21 +79,23 @@ def best(drawn: pd.DataFrame) -> str:
     Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
     """
     largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
-    names = [f"{control.replace('_', ' ') or 'function vector'} {value:.2f}" for control, value in largest.items()]
+    names = [f"{NAMES.get(control, control.replace('_', ' '))} {value:.2f}" for control, value in largest.items()]
     return f"best of the grid: {', '.join(names)}"
 
 
 def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
     """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
 
-    With `controls` each panel has theirs as thin grey lines, and the page says what the best of the grid is for each.
+    With `controls` each panel has vectors that should do nothing as thin grey lines and the function vector read at the
+    other position as a dashed one, and the page says what the best of the grid is for each.
     """
     drawn = numbers(results, model, task, controls)
     label = read_model(results, model)["label"]
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
     items, shots = int(drawn["n"].max()), int(drawn["shots"].iloc[0])
     with style.applied():
-        figure, axes = _page(len(strengths), len(heads), controls)
+        seen = set(drawn["control"]) - {""}
+        figure, axes = _page(len(strengths), len(heads), bool(seen))
         panels = dict(list(drawn.groupby(["strength", "n_heads"])))
         for row, strength in zip(axes, strengths, strict=True):
             for panel, n_heads in zip(row, heads, strict=True):
@@ -107,8 +110,12 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
         figure.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
         lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
         names = ["function vector, zero-shot", f"no vector, {shots}-shot", "no vector, zero-shot"]
-        if controls:
-            lines, names = [*lines, CONTROL], [*names, "controls"]
+        for shown, line, name in (
+            (seen & set(NULL_CONTROLS), CONTROL, "controls"),
+            (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
+        ):
+            lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
+        if seen:
             figure.text(0.5, 1 - 0.56 / height, best(drawn), ha="center", va="center", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
@@ -118,6 +125,8 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
 
 FV = {"color": style.BLUE}
 CONTROL = {"color": "#A8A8A8", "linewidth": 0.7}
+OTHER = {"color": "#56B4E9", "linewidth": 1.1, "linestyle": (0, (3, 1.5))}
+NAMES = {"": "function vector", READ_POSITION: "read at the other position"}
 
 
 def _page(rows: int, columns: int, controls: bool) -> tuple[Figure, np.ndarray]:
@@ -139,8 +148,8 @@ def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> No
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
     else:
-        for _, line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
-            panel.plot(line["layer"], line["accuracy"], **CONTROL)
+        for (control, _), line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+            panel.plot(line["layer"], line["accuracy"], **(OTHER if control == READ_POSITION else CONTROL))
         own = setting[setting["control"] == ""]
         panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)
     last = drawn["layer"].max()

@@ -1,7 +1,7 @@
 """Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -90,9 +90,14 @@ def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple
 
 
 def read_pairs(
-    results: Path, models: list[str], tasks: list[str], default_heads: str, selection: str = "same_items"
+    results: Path,
+    models: list[str],
+    tasks: list[str],
+    default_heads: str,
+    selection: str = "same_items",
+    read: Callable[[Path, str, str], pd.DataFrame] = read_sweep,
 ) -> pd.DataFrame:
-    """One row per model and task. `large` says which default numbers of heads the model has.
+    """One row per model and task. `large` says which default numbers of heads the model has. read: gives their sweep.
 
     `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
     and layers; `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is
@@ -106,7 +111,7 @@ def read_pairs(
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            scored = read_sweep(results, model, task)
+            scored = read(results, model, task)
             sweep, count = recovery.hits(scored), recovery.items(scored)
             if selection != "same_items" and sweep.shape[1] != count:
                 raise OffcourseError(
