@@ -12,7 +12,7 @@ from scipy import stats
 
 from offcourse.analysis import choices
 from offcourse.analysis.cells import recompute_point
-from offcourse.artefacts import FV_CONTROLS, write_parquet
+from offcourse.artefacts import CONTROLS, FV_CONTROLS, write_parquet
 from offcourse.present import figure_choices, figure_cie, figure_shots, figure_sweep, style
 
 MODELS = ["tiny-0.1b", "middle-27b"]
@@ -134,11 +134,22 @@ def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     other = numbers[numbers["control"] == "read_position"]
     said = texts(drawn[0])
-    assert "read at the other position" in said and "controls" not in said
-    assert any(text.endswith(f"read at the other position {other['accuracy'].max():.2f}") for text in said)
+    assert "other read position" in said and "controls" not in said
+    assert any(text.endswith(f"other read position {other['accuracy'].max():.2f}") for text in said)
     for panel, (_, setting) in zip(drawn[0].axes, other.groupby(["strength", "n_heads"]), strict=True):
-        [line] = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        same = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        [line] = [line for line in same if len(line.get_xdata())]  # the legend's have no points
         assert line.get_ydata().tolist() == setting["accuracy"].tolist() and line.get_linestyle() == "--"
+    assert_tidy(drawn[0])
+
+
+def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    one = pd.read_parquet(path).query("control == 'other_task'")
+    write_parquet(path, pd.concat([one.assign(control=name) for name in CONTROLS]), FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    [said] = [text for text in texts(drawn[0]) if text.startswith("best of the grid")]
+    assert all(name.replace("_", " ") in said.replace("\n", " ") for name in CONTROLS[:4])
     assert_tidy(drawn[0])
 
 
@@ -147,7 +158,7 @@ def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, dr
     write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
     figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
-    assert not texts(drawn[0]) & {"controls", "read at the other position"}
+    assert not texts(drawn[0]) & {"controls", "other read position"}
 
 
 def test_a_page_without_controls_has_none(study, tmp_path, drawn):

@@ -1,5 +1,6 @@
 """Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,8 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
     items, shots = int(drawn["n"].max()), int(drawn["shots"].iloc[0])
     with style.applied():
         seen = set(drawn["control"]) - {""}
-        figure, axes = _page(len(strengths), len(heads), bool(seen))
+        said = best(drawn) if seen else ""
+        figure, axes, said = _page(len(strengths), len(heads), said)
         panels = dict(list(drawn.groupby(["strength", "n_heads"])))
         for row, strength in zip(axes, strengths, strict=True):
             for panel, n_heads in zip(row, heads, strict=True):
@@ -115,8 +117,7 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
             (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
         ):
             lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
-        if seen:
-            figure.text(0.5, 1 - 0.56 / height, best(drawn), ha="center", va="center", fontsize=7.5)
+        figure.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
         figure.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
@@ -126,20 +127,25 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
 FV = {"color": style.BLUE}
 CONTROL = {"color": "#A8A8A8", "linewidth": 0.7}
 OTHER = {"color": "#56B4E9", "linewidth": 1.1, "linestyle": (0, (3, 1.5))}
-NAMES = {"": "function vector", READ_POSITION: "read at the other position"}
+NAMES = {"": "function vector", READ_POSITION: "other read position"}
 
 
-def _page(rows: int, columns: int, controls: bool) -> tuple[Figure, np.ndarray]:
-    """A page of equal panels with margins in inches: automatic layout takes seconds for 56 panels."""
-    # Controls need room for another entry of the legend, and for a line of text.
-    least, top = (5.6, 0.93) if controls else (4.4, 0.75)
-    width, height = max(least, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
-    left, right, bottom = 0.55, 0.3, 0.5
+def _page(rows: int, columns: int, said: str) -> tuple[Figure, np.ndarray, str]:
+    """A page of equal panels with margins in inches: automatic layout takes seconds for 56 panels.
+
+    said: text below the legend, which is returned with as many lines as it needs.
+    """
+    # Controls need room for more entries of the legend.
+    width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
+    height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
+    # About 17 letters of its size to an inch.
+    said = textwrap.fill(said, int(17 * (left + width + right)))
+    top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
     page = Figure(figsize=(left + width + right, bottom + height + top))
     total = page.get_size_inches()
     edges = {"left": left / total[0], "right": 1 - right / total[0], "bottom": bottom / total[1]}
     page.subplots_adjust(**edges, top=1 - top / total[1], wspace=0.1, hspace=0.12)
-    return page, page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    return page, page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False), said
 
 
 def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
