@@ -117,7 +117,8 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
             (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
         ):
             lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
-        figure.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
+        if said:
+            figure.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
         figure.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
