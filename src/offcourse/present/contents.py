@@ -206,7 +206,8 @@ def _sweep(model: str, task: str) -> Figure:
         "Figures 4 and 17. Accuracy of function vectors by layer",
         "Zero-shot accuracy when the function vector is added at one layer: a column per number of heads, a row per "
         "strength, between the unsteered zero-shot and few-shot accuracies. Thin grey lines, where a study has them, "
-        "are controls: vectors that should do nothing.",
+        "are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
+        "(protocol head_read_position).",
         f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
         "and strength.",
         model,
