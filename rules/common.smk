@@ -135,7 +135,7 @@ def reported(rule, path):
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
         path,
-        caption=f"../workflow/report/{rule}.rst",
+        caption=f"../workflow/report/{DRAWINGS[rule].script}.rst",
         category=category,
         labels={"name": name, "page": " ".join(page[:-1]) or "all"},
     )

@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from offcourse.artefacts import APATHY, CELLS, DOLA, LOGIT_LENS, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
-from offcourse.present import contents, figure_apathy, figure_lens, forms, report, tables_dola
+from offcourse.present import contents, dola_runs, figure_apathy, figure_lens, forms, report, tables_dola
 from offcourse.study.config import load_study
 
 # Layers and parameters. Gemma 2 27B has a few more than 27 billion, and counts as small.
@@ -217,7 +217,7 @@ def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
             for question in range(10)
         ]
     )
-    run = tables_dola.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
+    run = dola_runs.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
     assert run.buckets == ["0-50", "25-75", "50-100", "0-100"]
     assert run.best_bucket(np.ones(10, bool)) == "0-100"
 
@@ -395,7 +395,7 @@ def test_the_top_probability_is_scaled_over_all_questions_and_layers(results, tm
 
 def test_contents_follow_the_methods():
     tables = [table["id"] for table in contents.tables(["dola", "function_vectors"])]
-    assert tables == [f"table{number}" for number in range(1, 11)]
+    assert tables == [f"table{number}" for number in range(1, 13)]
     pictures = contents.figures(["a"], ["antonym"], ["logit_lens"], ["letters"])
     assert [picture["id"] for picture in pictures] == ["figure2/letters", "figure8/letters"]
 
@@ -403,7 +403,9 @@ def test_contents_follow_the_methods():
 def test_the_report_shows_every_table_with_intervals_in_its_unit(written, tmp_path):
     study = {"study": "made", "models": list(MODELS), "tasks": ["antonym"], "methods": ["dola"]}
     study = load_study(study).model_dump(mode="json")
-    report.write(written, study, [], contents.tables(["dola"]), [], tmp_path / "report.html")
+    shown = [table for table in contents.tables(["dola"]) if (written / table["parquet"]).exists()]
+    assert [table["id"] for table in shown] == [f"table{number}" for number in (1, 2, *range(4, 11))]
+    report.write(written, study, [], shown, [], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     for number, interval in ((1, r"0\.\d{3}–0\.\d{3}"), (2, r"\d+–\d+%"), (10, r"0\.\d{3}–0\.\d{3}")):
         section = html.split(f'<section id="table{number}">')[1].split("</section>")[0]

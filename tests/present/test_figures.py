@@ -1,13 +1,10 @@
 """What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.colors import to_rgb
+from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis import choices
@@ -27,19 +24,6 @@ DRAW = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that `style.save` was given, which would otherwise be gone after drawing."""
-    kept: list[Figure] = []
-    save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
-    return kept
-
-
-def texts(figure: Figure) -> set[str]:
-    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
-
-
 @pytest.mark.parametrize("name", DRAW)
 def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     """A dot in the model's name survives, and nothing in the picture covers anything else."""
@@ -50,19 +34,6 @@ def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert_tidy(drawn[0])
-
-
-def assert_tidy(figure: Figure) -> None:
-    """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    parts = [*figure.axes, *figure.texts, *figure.legends]
-    boxes = [part.get_tightbbox(renderer) for part in parts]
-    for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
-        over = Bbox.intersection(box, near)
-        assert over is None or min(over.width, over.height) < 1, (one, other)
-    whole = Bbox.union(boxes)
-    assert (whole.min >= -1).all()
-    assert (whole.max <= figure.bbox.max + 1).all()
 
 
 def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
@@ -207,7 +178,7 @@ def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, 
     lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
     for shots, line in zip((0, 5, 10), lines, strict=True):
         assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
-    assert "accuracy without steering (mean and 95% interval over 3 tasks)" in texts(drawn[0])
+    assert "accuracy without steering\n(mean and 95% interval over 3 tasks)" in texts(drawn[0])
 
 
 def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
@@ -216,7 +187,7 @@ def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers["shots"].tolist() == [0, 5, 7]
     assert numbers["ci_low"].isna().all()
-    assert "accuracy without steering (on 1 task; this study has at most 7 shots)" in texts(drawn[0])
+    assert "accuracy without steering\n(one task; at most 7 shots here)" in texts(drawn[0])
 
 
 @pytest.mark.parametrize(
@@ -237,4 +208,15 @@ def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, c
 
 
 def test_ink_stands_out():
-    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("#111111", "white")
+    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("black", "white")
+    for share in np.linspace(0, 1, 101):
+        colour = style.SHADES(share)
+        assert style.contrast(colour, to_rgb(style.ink_on(colour))) >= 4.5
+
+
+def test_lines_stand_out_from_the_paper():
+    """3 to 1 is what WCAG 2.1 asks of graphics."""
+    looks = (figure_sweep.CONTROL, style.FEW_SHOT, style.ZERO_SHOT)
+    for colour in (style.BLUE, style.ORANGE, style.GREEN, style.GREY, *(look["color"] for look in looks)):
+        assert style.contrast(to_rgb(colour), (1, 1, 1)) >= 3
+    assert style.contrast((1, 1, 1), (0, 0, 0)) == pytest.approx(21)

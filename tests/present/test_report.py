@@ -56,6 +56,26 @@ def test_table_models_and_settings_are_there(page, study):
     assert "<td>2, 16, 64</td>" in html
 
 
+def test_files_are_those_of_the_studys_methods(page):
+    assert "{model}/fv_sweep/{task}.parquet" in page[1] and "tv_sweep" not in page[1]
+    found = dict(report.files({"methods": ["task_vectors", "dola", "caa"]}))
+    assert {
+        "{model}/tv_sweep/{task}.parquet",
+        "{model}/dola/{questions}.parquet",
+        "{model}/caa_sweep/{task}.parquet",
+    } < set(found)
+    assert "{model}/fv_sweep/{task}.parquet" not in found
+
+
+def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
+    audits = {"table3": {"command": "offcourse audit table3", "code": "0123", "state": "intact"}}
+    for name, flag in (("default", False), ("other", True)):
+        report.write(study, {**STUDY, "study": name}, [], contents.tables(), MODELS, study / "audited.html", audits)
+        html = (study / "audited.html").read_text()
+        assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
+        assert html.count("<code>offcourse audit table3</code>") == 1 + 4, "once below the table, and at its claims"
+
+
 def test_settings_leave_out_the_site_and_methods_that_are_not_run():
     keys = dict(report.settings(STUDY))
     assert keys["function_vectors.n_heads"] == "2, 16, 64"
@@ -72,9 +92,10 @@ def test_a_missing_picture_is_named(study):
 def test_contents_list_every_file_once():
     figures = contents.figures(MODELS, TASKS)
     paths = [figure["svg"] for figure in figures]
-    assert len(paths) == len(set(paths)) == 6 + 2 + 4
+    assert len(paths) == len(set(paths)) == 3 + 6 + 2 + 4
     assert "figures/figure17/tiny-0.1b_present-past.svg" in paths
     assert "figures/figure9/middle-27b.svg" in paths
+    assert paths[:3] == [f"figures/figure{number}.svg" for number in (1, 3, 5)]
     assert paths[-4:] == [f"figures/figure{number}.svg" for number in (11, 13, 14, 15)]
 
 
@@ -91,7 +112,7 @@ def test_no_figure_module_imports_another():
     """Editing one figure redraws that one only."""
     folder = Path(contents.__file__).parent
     modules = sorted(path.stem for path in folder.glob("figure_*.py"))
-    assert len(modules) == 10
+    assert len(modules) == 12
     for module in modules:
         code = (folder / f"{module}.py").read_text()
         assert not [
@@ -143,7 +164,13 @@ def test_a_report_of_the_release_alone(tmp_path):
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
-    assert html.count(claims.NO_STUDY) == len(found)
+    assert "Ours" not in html and "this study" not in html
+    counts = [
+        list(found.values()).count(each) for each in (claims.HOLDS, claims.NOT_CLEAR, claims.FAILS, claims.NO_DATA)
+    ]
+    assert "Of {} claims: {} hold, {} not clear, {} do not hold; {} without data.".format(len(found), *counts) in html
+    # Percentages are whole and have their unit.
+    assert "<span>28\N{NO-BREAK SPACE}%</span>" in html and "24\N{NO-BREAK SPACE}% to 34\N{NO-BREAK SPACE}%" in html
     for link in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{link}"' in html
 

@@ -13,7 +13,6 @@ from lab import CHECKOUT, SMOKE, Lab
 
 from offcourse import artefacts
 from offcourse.jobs.drawings import DRAWINGS
-from offcourse.registry import STEERING
 
 NOTHING = "Nothing to be done"
 
@@ -66,9 +65,18 @@ def test_snakemakes_own_report_has_captions_and_categories(lab, tmp_path):
     for said in ("Start with the reader", "How many model-task pairs recover", '"Tables"', '"Figures"'):
         assert said in html
     captions = {path.stem for path in (CHECKOUT / "workflow" / "report").glob("*.rst")}
-    # The rules of steering methods are as many as there are modules, and share their captions with none.
-    modules = {"table_methods", *(f"figure_{name}" for name in STEERING)}
-    assert captions == {"workflow", *(set(DRAWINGS) - modules - {"check_model", "ro_crate"})}
+    # Steering methods, of which there are as many as modules, share one script and so one caption.
+    programs = {drawing.script for name, drawing in DRAWINGS.items() if name not in ("check_model", "ro_crate")}
+    assert captions == {"workflow", *programs}
+
+
+def test_side_by_side_is_planned_from_both_stores_and_no_part_of_a_run(lab):
+    plan = lab.snakemake("--dry-run", "side_by_side")
+    assert plan.returncode == 0, plan.stderr
+    planned = plan.stdout + plan.stderr
+    for rule in ("side_by_side", "published_function_vectors", "published_task_vectors", "published_models"):
+        assert f"rule {rule}:" in planned
+    assert "rule published_figures:" not in planned and "rule published_dola:" not in planned
 
 
 def changed_grid(lab, tmp_path, strengths: list) -> None:
@@ -83,7 +91,19 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
     changed_grid(lab, tmp_path, [1, 4, 8])
     code, stale = lab.status()
     assert code == 1
-    follows = {"figure_sweep", "figure_choices", "table3", "certainty", "steering", "sensitivity", "report", "ro_crate"}
+    follows = {
+        "figure_sweep",
+        "figure_overview",
+        "figure_recovery",
+        "figure_heads",
+        "figure_choices",
+        "table3",
+        "certainty",
+        "steering",
+        "sensitivity",
+        "report",
+        "ro_crate",
+    }
     assert {step for step, _, _ in stale} == {"fv_sweep", "fv_controls"} | follows
     assert all("strengths" in " ".join(why) for (step, _, _), why in stale.items() if step == "fv_sweep")
     plan = lab.snakemake("--dry-run")

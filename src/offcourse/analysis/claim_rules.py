@@ -173,7 +173,7 @@ def share_that_turn_together(numbers: Numbers, begun: str, within: str) -> Found
     together = []
     for _, mine in numbers.figure("figure8").groupby(["model", "questions"]):
         apathy = (_line(mine, "mha", "scaled") + _line(mine, "mlp", "scaled")) / 2
-        turned, promoted = _begins(apathy, float(begun)), _begins(_line(mine, "top", "mean"), float(begun))
+        turned, promoted = _begins(apathy, float(begun)), _begins(_line(mine, "top", "scaled"), float(begun))
         near = max(1.0, float(within) * len(apathy))
         together.append(turned is not None and promoted is not None and abs(turned - (promoted - 1)) <= near)
     return _share(together, "Figure 8")

@@ -22,7 +22,6 @@ HOLDS, NOT_CLEAR, FAILS, NO_DATA = "holds", "not clear", "does not hold", "no da
 NOT_PRINTED = "drawn in a figure, no number printed"
 NO_RELEASE = "release not fetched: make published"
 NO_FIGURE = "the release has no such numbers, or they are not computed from it"
-NO_STUDY = "no study here"
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from offcourse.analysis.results import (
 from offcourse.analysis.steering import paired_hits
 from offcourse.artefacts import CERTAINTY, NULL_CONTROLS, TV_SWEEP, read_parquet
 from offcourse.present import forms
+from offcourse.present.dola_runs import METRICS, Run, measure
 from offcourse.present.tables import QUANTILES
-from offcourse.present.tables_dola import METRICS, Run, measure
 from offcourse.registry import is_large
 
 PAIRS = "all pairs"

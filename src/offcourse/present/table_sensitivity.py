@@ -9,7 +9,7 @@ import pandas as pd
 from offcourse.analysis import task_vectors, truthfulness
 from offcourse.analysis.results import read_dola, read_other_position, read_sweep
 from offcourse.analysis.sensitivity import SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
-from offcourse.present import forms, tables, tables_dola
+from offcourse.present import dola_runs, forms, tables, tables_dola
 from offcourse.study.protocol import Protocol
 
 NAME = "sensitivity"
@@ -75,13 +75,13 @@ class Results:
             parts.append(tables.task_vector_cells(read))
         return pd.concat(parts, ignore_index=True)
 
-    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> tables_dola.Run:
+    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.Run:
         how = protocol.dola_mask == "removed", protocol.score_dtype == "float64"
         key = model, name, *how
         if key not in self._metrics:
             self._metrics[key] = truthfulness.per_question(read_dola(self.folder, model, name), *how)
         shared = protocol.ties == "shared"
-        return tables_dola.run_of(self.folder, model, name, form, self._metrics[key], shared, protocol.selection, *how)
+        return dola_runs.run_of(self.folder, model, name, form, self._metrics[key], shared, protocol.selection, *how)
 
 
 def write(
