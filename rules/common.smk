@@ -176,7 +176,8 @@ def released_tables():
     """What the report holds against the study's numbers, if it is there: tables and figures of the authors' release."""
     folder = Layout("published").results
     paths = [folder / "tables" / f"table{number}.parquet" for number in range(1, 11)]
-    paths += [folder / "figures" / f"{name}.parquet" for name in ("figure13", "figure16")]
+    figures = [f"{name}/truthfulqa-mc" for name in ("figure2", "figure6", "figure7", "figure8")]
+    paths += [folder / "figures" / f"{name}.parquet" for name in (*figures, "figure13", "figure16")]
     return paths if all(path.exists() for path in paths) else []
 
 
