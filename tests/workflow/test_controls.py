@@ -68,4 +68,4 @@ def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
     plain = lab.folder / "plain.yaml"
     plain.write_text(yaml.safe_dump(study))
     rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
-    assert rules == {"figure_sweep", "certainty", "sensitivity", "report", "ro_crate"}
+    assert rules == {"figure_sweep", "figure_recovery", "certainty", "sensitivity", "report", "ro_crate"}
