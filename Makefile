@@ -53,6 +53,7 @@ published: $(INSTALLED) ## the paper's tables and figures from the authors' rele
 	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
+	@echo "Report: results/published/report.html"
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py

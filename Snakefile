@@ -26,6 +26,7 @@ include: "rules/present.smk"
 include: "rules/provenance.smk"
 include: "rules/published.smk"
 include: "rules/published_pages.smk"
+include: "rules/side_by_side.smk"
 
 
 rule all:

@@ -2,6 +2,57 @@
 # src/offcourse/jobs/drawings.py, captions for `snakemake --report` are in workflow/report/.
 
 
+rule figure_overview:
+    input:
+        read_by("figure_overview"),
+    output:
+        shown("figure_overview"),
+        record=record("figure_overview"),
+    log:
+        study_log("figure_overview"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("figure_overview"),
+        settings=settings("figure_overview"),
+    script:
+        "../workflow/scripts/figure_overview.py"
+
+
+rule figure_recovery:
+    input:
+        read_by("figure_recovery"),
+    output:
+        shown("figure_recovery"),
+        record=record("figure_recovery"),
+    log:
+        study_log("figure_recovery"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("figure_recovery"),
+        settings=settings("figure_recovery"),
+    script:
+        "../workflow/scripts/figure_recovery.py"
+
+
+rule figure_heads:
+    input:
+        read_by("figure_heads"),
+    output:
+        shown("figure_heads"),
+        record=record("figure_heads"),
+    log:
+        study_log("figure_heads"),
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("figure_heads"),
+        settings=settings("figure_heads"),
+    script:
+        "../workflow/scripts/figure_heads.py"
+
+
 rule figure_sweep:
     input:
         read_by("figure_sweep", "{model}"),

@@ -87,6 +87,24 @@ rule sensitivity:
         "../workflow/scripts/sensitivity.py"
 
 
+rule tables_facts:
+    input:
+        read_by("tables_facts"),
+    output:
+        shown("tables_facts"),
+        record=record("tables_facts"),
+    log:
+        study_log("tables_facts"),
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code("tables_facts"),
+        settings=settings("tables_facts"),
+    script:
+        "../workflow/scripts/tables_facts.py"
+
+
 rule report:
     input:
         presented(),

@@ -1,6 +1,7 @@
 # The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
 from offcourse.jobs.published import NAME, TARGETS, Release, code_of
-from offcourse.published.archive import fetched
+from offcourse.published.archive import MANIFEST, fetched
+from offcourse.registry import RESOURCES
 
 RELEASE = Release(Layout(NAME))
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in TARGETS}
@@ -20,7 +21,7 @@ rule fetch_release:
     conda:
         "../envs/offcourse.yaml"
     params:
-        manifest=sha256(CHECKOUT / "resources" / "release-manifest.tsv"),
+        manifest=sha256(RESOURCES / MANIFEST),
     script:
         "../workflow/scripts/fetch_release.py"
 
@@ -71,3 +72,35 @@ rule published_dola:
         code=code_of("dola"),
     script:
         "../workflow/scripts/published_dola.py"
+
+
+rule published_readings:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["readings"],
+    log:
+        f"results/{NAME}/logs/published_readings.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("readings"),
+    script:
+        "../workflow/scripts/published_readings.py"
+
+
+rule published_cie:
+    input:
+        fetched(LAYOUT.downloads),
+    output:
+        PUBLISHED_FILES["cie"],
+    log:
+        f"results/{NAME}/logs/published_cie.log",
+    conda:
+        "../envs/offcourse.yaml"
+    threads: 2
+    params:
+        code=code_of("cie"),
+    script:
+        "../workflow/scripts/published_cie.py"

@@ -10,13 +10,14 @@ of_release = partial(pages_of_release.outputs, RELEASE)
 rule published:
     input:
         of_release("published_comparison"),
+        of_release("published_tables_facts"),
         of_release("published_figures"),
-        f"results/{NAME}/report.html",
+        of_release("published_report"),
 
 
 rule published_models:
     input:
-        CHECKOUT / "resources" / "models.tsv",
+        RESOURCES / "models.tsv",
     output:
         of_release("published_models"),
         record=f"results/{NAME}/provenance/published_models.json",
@@ -66,10 +67,26 @@ rule published_tables_dola:
         "../workflow/scripts/published_tables_dola.py"
 
 
+rule published_tables_facts:
+    input:
+        of_release("published_models"),
+    output:
+        of_release("published_tables_facts"),
+        record=f"results/{NAME}/provenance/published_tables_facts.json",
+    log:
+        f"results/{NAME}/logs/published_tables_facts.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_tables_facts"),
+    script:
+        "../workflow/scripts/published_tables_facts.py"
+
+
 rule published_figures:
     input:
-        PUBLISHED_FILES["function_vectors"],
-        PUBLISHED_FILES["task_vectors"],
+        [PUBLISHED_FILES[group] for group in ("function_vectors", "task_vectors", "readings", "cie")],
         of_release("published_models"),
     output:
         of_release("published_figures"),
@@ -78,10 +95,31 @@ rule published_figures:
         f"results/{NAME}/logs/published_figures.log",
     conda:
         "../envs/offcourse.yaml"
+    threads: 2
     params:
         code=pages_of_release.code_of("published_figures"),
     script:
         "../workflow/scripts/published_figures.py"
+
+
+# Pages of the sweep that the paper does not show: snakemake results/published/figures/figure17/llama-7b_antonym.svg
+rule published_sweep_page:
+    input:
+        PUBLISHED_FILES["function_vectors"],
+        of_release("published_models"),
+    output:
+        multiext(f"results/{NAME}/figures/figure17/{{page}}", ".svg", ".png", ".parquet"),
+        record=f"results/{NAME}/provenance/{{page}}/published_sweep_page.json",
+    log:
+        f"results/{NAME}/logs/published_sweep_page/{{page}}.log",
+    wildcard_constraints:
+        page="(?!" + "|".join("_".join(page) for page in pages_of_release.SWEEP_PAGES) + ")[^/]+",
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=pages_of_release.code_of("published_sweep_page"),
+    script:
+        "../workflow/scripts/published_sweep_page.py"
 
 
 rule published_sensitivity:
@@ -104,17 +142,19 @@ rule published_sensitivity:
 rule published_report:
     input:
         of_release("published_comparison"),
+        of_release("published_tables_facts"),
         of_release("published_figures"),
         of_release("published_sensitivity"),
     output:
-        f"results/{NAME}/report.html",
+        of_release("published_report"),
+        record=f"results/{NAME}/provenance/published_report.json",
     log:
         f"results/{NAME}/logs/published_report.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=f"{code('report')} {script_digest('published_report')}",
+        code=pages_of_release.code_of("published_report"),
     script:
         "../workflow/scripts/published_report.py"
 

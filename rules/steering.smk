@@ -60,7 +60,7 @@ for method in STEERING:
         input:
             read_by(f"figure_{method}", "{model}"),
         output:
-            drawn(f"figure_{method}", "{model}"),
+            shown(f"figure_{method}", "{model}"),
             record=record(f"figure_{method}", "{model}"),
         log:
             job_log(f"figure_{method}"),
@@ -77,7 +77,7 @@ rule table_methods:
     input:
         read_by("table_methods"),
     output:
-        drawn("table_methods"),
+        shown("table_methods"),
         record=record("table_methods"),
     log:
         study_log("table_methods"),

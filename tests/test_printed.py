@@ -9,7 +9,7 @@ from offcourse.analysis import truthfulness
 from offcourse.analysis.sources import ALPHA, DEPTH
 from offcourse.buckets import BUCKETS
 from offcourse.errors import OffcourseError
-from offcourse.present import tables_dola
+from offcourse.present import dola_runs, tables_dola
 from offcourse.present.tables import QUANTILES
 from offcourse.printed import NUMBERS, read_printed
 from offcourse.registry import RESOURCES, Registry, is_large
@@ -53,7 +53,7 @@ def test_the_rows_are_the_models_of_the_study(number):
     assert SMALL | LARGE == set(study.models_of("dola")) and SETS[number] in study.dola_questions
 
 
-def made_up(number: int, large: bool) -> tables_dola.Run:
+def made_up(number: int, large: bool) -> dola_runs.Run:
     """A run of three questions in every setting of the study."""
     settings = [("", 0.0, "base"), ("", 0.0, "length_bias")]
     settings += [
@@ -70,8 +70,8 @@ def made_up(number: int, large: bool) -> tables_dola.Run:
     scores = pd.DataFrame(rows, columns=["question", "kind", "score", "masked_tokens", *truthfulness.SETTING])
     metrics = truthfulness.per_question(scores)
     premature = pd.DataFrame({"bucket": [], "layer": [], "tokens": []})
-    lead = tables_dola.measure(tables_dola.METRICS[tables_dola.FORM_OF[number]][0], False)
-    return tables_dola.Run("some", SETS[number], metrics, large, premature, lead, "same_items")
+    lead = dola_runs.measure(dola_runs.METRICS[tables_dola.FORM_OF[number]][0], False)
+    return dola_runs.Run("some", SETS[number], metrics, large, premature, lead, "same_items")
 
 
 @pytest.mark.parametrize("number", SETS)
@@ -181,9 +181,14 @@ def test_precision_is_that_of_the_print():
     ("text", "said"),
     [
         ("row\tcolumn\tprinted_row\tprinted_column\tprinted\na\tb\tA\tB\t0,3\n", "line 2.*such as 0.3182.*'0,3'"),
-        ("row\tcolumn\tprinted_row\tprinted_column\na\tb\tA\tB\n", "printed"),
+        ("row\tcolumn\tprinted_row\tprinted_column\na\tb\tA\tB\n", "the column 'printed' is missing"),
+        ("column\trow\tprinted_row\tprinted_column\tprinted\nb\ta\tA\tB\t3\n", "columns row, column, .* in this order"),
+        (
+            "row\tcolumn\tprinted_row\tprinted_column\tprinted\n" + 2 * "a\tb\tA\tB\t3\n",
+            "line 2: the row 'a', column 'b' occurs twice",
+        ),
     ],
-    ids=["cell", "column"],
+    ids=["cell", "column", "order", "twice"],
 )
 def test_a_wrong_file_is_named(tmp_path, text, said):
     (tmp_path / "paper").mkdir()

@@ -60,8 +60,10 @@ STEERING_SWEEP = _columns(
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
 )
-# Vectors that should do nothing, see `methods.fv_controls`.
-CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+# Vectors that should do nothing, and the function vector read at the other position, see `methods.fv_controls`.
+NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+READ_POSITION = "read_position"
+CONTROLS = (*NULL_CONTROLS, READ_POSITION)
 FV_CONTROLS = _columns(
     control=pa.Column(str, pa.Check.isin(CONTROLS)),
     draw=pa.Column(int, pa.Check.ge(0)),
@@ -102,6 +104,31 @@ APATHY = _columns(
 PUBLISHED_DOLA = DOLA.update_columns(
     {name: {"dtype": "Int64", "nullable": True} for name in ("tokens", "masked_tokens")}
 )
+# Means over questions, read back from drawings; see `published.lens_pages`.
+LENS_MEANS = _columns(
+    layer=pa.Column(int, pa.Check.ge(0)),
+    line=pa.Column(str, pa.Check.isin(["top", "correct", "incorrect"])),
+    mean=pa.Column(float, pa.Check.in_range(-1e-5, 1.00001)),
+    ci_low=pa.Column(float),
+    ci_high=pa.Column(float),
+    n=pa.Column(int, pa.Check.gt(0)),
+)
+APATHY_MEANS = _columns(
+    layer=pa.Column(int, pa.Check.ge(0)),
+    line=pa.Column(str, pa.Check.isin(["mha", "mlp", "top"])),
+    scaled=pa.Column(float, pa.Check.in_range(-0.1, 1.1)),
+    n=pa.Column(int, pa.Check.gt(0)),
+    calibration=pa.Column(str, pa.Check.isin(["ticks", "range"])),
+)
+# Of the mean over trials only its place between the smallest (0) and the largest (1) of the task was drawn, as a shade;
+# `effect` is null where no scale was. See `published.cie_pages`.
+CIE_SHADES = _columns(
+    layer=pa.Column(int, pa.Check.ge(0)),
+    head=pa.Column(int, pa.Check.ge(0)),
+    shade=pa.Column(float, pa.Check.in_range(0.0, 1.0)),
+    effect=pa.Column(float, pa.Check.in_range(-1.0, 1.0), nullable=True),
+    trials=pa.Column(int, pa.Check.gt(0)),
+)
 PREMATURE_LAYERS = _columns(
     bucket=pa.Column(str),
     alpha=pa.Column(float, pa.Check.in_range(0.0, 1.0)),
@@ -133,6 +160,8 @@ CELLS = _columns(
     unit=pa.Column(str),
     sources=pa.Column(str),
 )
+# Of Tables 11 and 12, whose cells may be texts: `text` is the cell as it is printed, `value` its number if it is one.
+FACT_CELLS = _columns(**CELLS.columns, text=pa.Column(str))
 
 # How sure the best of each grid is, see `present.table_certainty`.
 CERTAINTY = _columns(
@@ -145,7 +174,7 @@ CERTAINTY = _columns(
         name: pa.Column(float, nullable=True)
         for name in (
             *("without", "few_shot", "best", "best_low", "best_high", "held_out", "held_out_low", "held_out_high"),
-            *("by_luck", "by_luck_high", "p", "p_holm", "control"),
+            *("by_luck", "by_luck_high", "p", "p_holm", *NULL_CONTROLS),
         )
     },
 )

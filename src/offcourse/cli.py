@@ -25,6 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
 Directory = Annotated[Path, typer.Option("--directory", help="Where the study runs (as for snakemake).")]
+Published = Annotated[
+    bool, typer.Option("--published", help="The authors' released results instead of a study (make published).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 NAME = typer.Argument(metavar="TABLE", help="table3, figure11, figure9/gemma-3-270m, report.")
 ROW = typer.Option(help='A row, as printed; of a figure the point, as in "layer=3 head=1".')
@@ -59,6 +62,7 @@ def audit(
     column: Annotated[str | None, COLUMN] = None,
     configfile: Config = Path("config.yaml"),
     directory: Directory = Path(),
+    published: Published = False,
     as_json: AsJson = False,
 ) -> None:
     """Hash again everything behind a table, a figure or the whole study (--all), down to the weights; or, with --row
@@ -70,13 +74,13 @@ def audit(
         raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
     if column and not row:
         raise OffcourseError("--column needs --row")
-    checker = Audit(*_study(configfile, directory))
+    checker = _release(directory) if published else Audit(*_study(configfile, directory))
     if row:
         _audit_cell(checker, name, row, column, as_json)
     found = checker.everything() if everything else checker.chain(name)
     wrong = [finding for finding in found if finding.state != INTACT]
     if as_json:
-        _print_json({"study": checker.study.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
+        _print_json({"study": checker.layout.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
     else:
         _print_findings(wrong)
         print(_summary(found))
@@ -252,6 +256,12 @@ def _study(configfile: Path, directory: Path) -> tuple:
     return study, registry, Layout(study.study, directory)
 
 
+def _release(directory: Path) -> Audit:
+    from offcourse.jobs.published_audit import ReleaseAudit
+
+    return ReleaseAudit(directory)
+
+
 def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
     from offcourse.jobs.chain import chain_of
 
@@ -272,7 +282,10 @@ def _print_json(document: Any) -> None:
 def _print_cells(frame: Any) -> None:
     table = Table("table", "row", "column", "printed", "release", "ours", "verdict", "reason", box=None)
     for cell in frame.itertuples():
-        numbers = ("" if value != value else f"{value:.6g}" for value in (cell.release, cell.ours))
+        numbers = (
+            lacks if value != value else f"{value:.6g}"
+            for value, lacks in ((cell.release, ""), (cell.ours, cell.ours_why))
+        )
         texts = (cell.table, cell.row, cell.column, cell.printed, *numbers, cell.verdict, cell.reason)
         table.add_row(*map(escape, texts))
     # Not cut to a terminal's width: what is piped on is whole.
@@ -302,7 +315,8 @@ def _summary(found: Sequence[Finding]) -> str:
 
 
 def _print_chain(chain: dict[str, Any]) -> None:
-    value = "empty" if chain["value"] is None else f"{chain['value']:.6g} {chain['unit']}".strip()
+    value = "empty" if chain["value"] is None else chain["value"]
+    value = f"{value:.6g} {chain['unit']}".strip() if isinstance(value, float) else value
     again = "the same" if chain["agrees"] else f"NOT the same: {chain['recomputed']}"
     print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; computed again from its sources: {again}")
     for entry in chain["sources"]:

@@ -8,6 +8,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH to open the report with")
@@ -54,3 +55,12 @@ def visit(page: Path, script: str, width: int, folder: Path) -> tuple[object, li
     assert said and said[1], f"the page answered nothing: {done.stderr}"
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return json.loads(unescape(said[1])), errors
+
+
+def printed(page: Path, folder: Path) -> PdfReader:
+    """The page as it is printed."""
+    out = folder / "printed.pdf"
+    where = [f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={out}", page.as_uri()]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", *where]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    return PdfReader(out)

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_report import write_report
+from matplotlib.figure import Figure
 
-from offcourse.artefacts import CIE, FV_SWEEP, ICL, write_parquet
+from offcourse.artefacts import CIE, FV_SWEEP, ICL, TV_SWEEP, write_parquet
+from offcourse.present import style
 
 TASKS = ["antonym", "country-capital", "english-french", "present-past"]
 MODELS = {"tiny-0.1b": (6, 4, 1e8), "middle-27b": (8, 3, 27.2e9), "huge-70b": (10, 4, 70e9)}
@@ -55,6 +57,30 @@ def write_study(
             effect = strong[cie["layer"] * heads + cie["head"]] + random.normal(0, 0.004, len(cie))
             cie["effect"] = effect.astype("float32")
             write_parquet(results / model / "cie" / f"{task}.parquet", cie, CIE)
+    return results
+
+
+def write_task_vectors(results: Path, models, tasks, layers=5, items=20) -> Path:
+    """Hits of split, layer and item and of shots and item, from a seeded generator; the best layer is the third."""
+    random = np.random.default_rng(5)
+    for model in models:
+        for task in tasks:
+            skill = random.uniform(0.2, 0.9)
+            rows = [
+                (split, layer, item, random.random() < skill * np.exp(-((layer - 2) ** 2)))
+                for split in ("dev", "test")
+                for layer in range(layers)
+                for item in range(items)
+            ]
+            frame = pd.DataFrame(rows, columns=list(TV_SWEEP.columns))
+            write_parquet(results / model / "tv_sweep" / f"{task}.parquet", frame, TV_SWEEP)
+            rows = [
+                (shots, item, random.random() < skill * (0.3 + 0.14 * shots))
+                for shots in (0, 5)
+                for item in range(items)
+            ]
+            frame = pd.DataFrame(rows, columns=list(ICL.columns))
+            write_parquet(results / model / "tv_icl" / f"{task}.parquet", frame, ICL)
     return results
 
 
@@ -112,3 +138,12 @@ def share():
         return sum(1 for hit in hits if hit) / len(hits)
 
     return count
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that `style.save` was given, which would otherwise be gone after drawing."""
+    kept: list[Figure] = []
+    save = style.save
+    monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
+    return kept

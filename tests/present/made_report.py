@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from offcourse.present import contents, figure_shots, figure_sweep, report, table_steering, tables
+from offcourse.present import contents, figure_shots, figure_sweep, report, table_facts, table_steering, tables
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 STUDY = {
@@ -35,6 +35,7 @@ def write_report(study: Path) -> tuple[Path, str]:
         else:
             figure_shots.draw(study, MODELS, TASKS, stem)
     tables.table3(study, MODELS, TASKS, "maximum", study / "tables")
+    table_facts.write(study, MODELS, study / "tables")
     table_steering.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
     out = study / "report.html"
     report.write(study, STUDY, listed, contents.tables(), MODELS, out)

@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from offcourse.artefacts import APATHY, CELLS, DOLA, LOGIT_LENS, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
-from offcourse.present import contents, figure_apathy, figure_lens, forms, report, tables_dola
+from offcourse.present import contents, dola_runs, figure_apathy, figure_lens, forms, report, tables_dola
 from offcourse.study.config import load_study
 
 # Layers and parameters. Gemma 2 27B has a few more than 27 billion, and counts as small.
@@ -163,7 +163,7 @@ def test_the_best_setting_is_the_best_of_buckets_and_alphas(written):
 def test_choice_value_and_test_follow_the_tie_rule(results, either, number, name):
     out, shared = either
     cells, scale = cells_of(out, number), 100 if number == 2 else 1
-    metric = "MC1" if number == 1 else "accuracy"
+    metric, p_values = "MC1" if number == 1 else "accuracy", {}
     for model in MODELS:
         scores = {setting: hits(results, model, name, setting, shared) for setting in SETTINGS}
         best = best_setting(scores, range(30))
@@ -171,12 +171,41 @@ def test_choice_value_and_test_follow_the_tie_rule(results, either, number, name
         base, dola = scores["", 0.0, "base"], scores[best]
         assert cells.loc[(row, f"{metric} DoLa"), "value"] == pytest.approx(scale * np.mean(dola))
         assert cells.loc[(row, f"{metric} base"), "value"] == pytest.approx(scale * np.mean(base))
-        assert cells.loc[(row, "McNemar p"), "value"] == pytest.approx(paired_p(base, dola))
+        p_values[row] = paired_p(base, dola)
+        assert cells.loc[(row, "McNemar p"), "value"] == pytest.approx(p_values[row])
         # The other rule's number of the same setting stands beside it.
         other = np.mean(hits(results, model, name, best, not shared))
         rule = "as coded" if shared else "shared"
         assert cells.loc[(row, f"{metric} DoLa, ties {rule}"), "value"] == pytest.approx(scale * other)
         assert f"best setting {best[0]} % with alpha {best[1]:g}." in (out / f"table{number}.md").read_text()
+    # Holm: the smallest of k is multiplied by k, the next by k - 1, and none falls below the one before.
+    corrected, largest = {}, 0.0
+    for place, row in enumerate(sorted(p_values, key=p_values.get)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[row]))
+        corrected[row] = largest
+    shown = pd.read_csv(out / f"table{number}.csv", index_col=0)["McNemar p (Holm)"]
+    assert {row: shown[row] for row in corrected} == pytest.approx(corrected, abs=1e-4)
+
+
+def test_every_number_over_questions_has_an_interval(results, either):
+    out, _ = either
+    for number in (1, 2, 4, 7):
+        cells = read_parquet(out / f"table{number}.parquet", CELLS)
+        mine = cells[cells["unit"].str.contains("questions")]
+        assert (mine["ci_low"] <= mine["value"]).all() and (mine["value"] <= mine["ci_high"]).all(), number
+    cells = cells_of(out, 1)
+    for model in MODELS:
+        frame = pd.read_parquet(results / model / "dola" / "asked.parquet")
+        values = [mc2_of(mine) for _, mine in frame[frame["variant"] == "base"].groupby("question")]
+        random = np.random.default_rng(0)
+        means = [random.choice(values, len(values)).mean() for _ in range(4000)]
+        found = cells.loc[(f"{model} (asked)", "MC2 base"), ["ci_low", "ci_high"]].astype(float)
+        assert list(found) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.01)
+
+
+def mc2_of(answers: pd.DataFrame) -> float:
+    weights = np.exp(answers["score"] - answers["score"].max())
+    return weights[answers["kind"] != "false"].sum() / weights.sum()
 
 
 def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
@@ -188,7 +217,7 @@ def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
             for question in range(10)
         ]
     )
-    run = tables_dola.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
+    run = dola_runs.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
     assert run.buckets == ["0-50", "25-75", "50-100", "0-100"]
     assert run.best_bucket(np.ones(10, bool)) == "0-100"
 
@@ -366,7 +395,7 @@ def test_the_top_probability_is_scaled_over_all_questions_and_layers(results, tm
 
 def test_contents_follow_the_methods():
     tables = [table["id"] for table in contents.tables(["dola", "function_vectors"])]
-    assert tables == [f"table{number}" for number in range(1, 11)]
+    assert tables == [f"table{number}" for number in range(1, 13)]
     pictures = contents.figures(["a"], ["antonym"], ["logit_lens"], ["letters"])
     assert [picture["id"] for picture in pictures] == ["figure2/letters", "figure8/letters"]
 
@@ -374,11 +403,13 @@ def test_contents_follow_the_methods():
 def test_the_report_shows_every_table_with_intervals_in_its_unit(written, tmp_path):
     study = {"study": "made", "models": list(MODELS), "tasks": ["antonym"], "methods": ["dola"]}
     study = load_study(study).model_dump(mode="json")
-    report.write(written, study, [], contents.tables(["dola"]), [], tmp_path / "report.html")
+    shown = [table for table in contents.tables(["dola"]) if (written / table["parquet"]).exists()]
+    assert [table["id"] for table in shown] == [f"table{number}" for number in (1, 2, *range(4, 11))]
+    report.write(written, study, [], shown, [], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     for number, interval in ((1, r"0\.\d{3}–0\.\d{3}"), (2, r"\d+–\d+%"), (10, r"0\.\d{3}–0\.\d{3}")):
         section = html.split(f'<section id="table{number}">')[1].split("</section>")[0]
         cells = cells_of(written / "tables", number)
-        assert len(re.findall(f"<small>{interval}</small>", section)) == len(
-            cells[cells["ci_low"].notna() & ~cells["unit"].str.contains("other tie rule")]
-        )
+        shown = pd.read_csv(written / "tables" / f"table{number}.csv").columns
+        known = cells["ci_low"].notna() & cells.index.get_level_values("column").isin(shown)
+        assert len(re.findall(f"<small>{interval}</small>", section)) == known.sum() > 0

@@ -1,18 +1,15 @@
 """What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.colors import to_rgb
+from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis import choices
 from offcourse.analysis.cells import recompute_point
-from offcourse.artefacts import FV_CONTROLS, write_parquet
+from offcourse.artefacts import CONTROLS, FV_CONTROLS, write_parquet
 from offcourse.present import figure_choices, figure_cie, figure_shots, figure_sweep, style
 
 MODELS = ["tiny-0.1b", "middle-27b"]
@@ -27,19 +24,6 @@ DRAW = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that `style.save` was given, which would otherwise be gone after drawing."""
-    kept: list[Figure] = []
-    save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
-    return kept
-
-
-def texts(figure: Figure) -> set[str]:
-    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
-
-
 @pytest.mark.parametrize("name", DRAW)
 def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     """A dot in the model's name survives, and nothing in the picture covers anything else."""
@@ -50,19 +34,6 @@ def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert_tidy(drawn[0])
-
-
-def assert_tidy(figure: Figure) -> None:
-    """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    parts = [*figure.axes, *figure.texts, *figure.legends]
-    boxes = [part.get_tightbbox(renderer) for part in parts]
-    for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
-        over = Bbox.intersection(box, near)
-        assert over is None or min(over.width, over.height) < 1, (one, other)
-    whole = Bbox.union(boxes)
-    assert (whole.min >= -1).all()
-    assert (whole.max <= figure.bbox.max + 1).all()
 
 
 def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
@@ -125,6 +96,42 @@ def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_pat
     assert_tidy(drawn[0])
 
 
+def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    frame = pd.read_parquet(path)
+    frame = frame[frame["control"] == "other_task"].assign(control="read_position")
+    write_parquet(path, frame, FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    other = numbers[numbers["control"] == "read_position"]
+    said = texts(drawn[0])
+    assert "other read position" in said and "controls" not in said
+    assert any(text.endswith(f"other read position {other['accuracy'].max():.2f}") for text in said)
+    for panel, (_, setting) in zip(drawn[0].axes, other.groupby(["strength", "n_heads"]), strict=True):
+        same = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        [line] = [line for line in same if len(line.get_xdata())]  # the legend's have no points
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist() and line.get_linestyle() == "--"
+    assert_tidy(drawn[0])
+
+
+def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    one = pd.read_parquet(path).query("control == 'other_task'")
+    write_parquet(path, pd.concat([one.assign(control=name) for name in CONTROLS]), FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    [said] = [text for text in texts(drawn[0]) if text.startswith("best of the grid")]
+    assert all(name.replace("_", " ") in said.replace("\n", " ") for name in CONTROLS[:4])
+    assert_tidy(drawn[0])
+
+
+def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not texts(drawn[0]) & {"controls", "other read position"}
+
+
 def test_a_page_without_controls_has_none(study, tmp_path, drawn):
     figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
@@ -171,7 +178,7 @@ def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, 
     lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
     for shots, line in zip((0, 5, 10), lines, strict=True):
         assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
-    assert "accuracy without steering (mean and 95% interval over 3 tasks)" in texts(drawn[0])
+    assert "accuracy without steering\n(mean and 95% interval over 3 tasks)" in texts(drawn[0])
 
 
 def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
@@ -180,7 +187,7 @@ def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers["shots"].tolist() == [0, 5, 7]
     assert numbers["ci_low"].isna().all()
-    assert "accuracy without steering (on 1 task; this study has at most 7 shots)" in texts(drawn[0])
+    assert "accuracy without steering\n(one task; at most 7 shots here)" in texts(drawn[0])
 
 
 @pytest.mark.parametrize(
@@ -201,4 +208,15 @@ def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, c
 
 
 def test_ink_stands_out():
-    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("#111111", "white")
+    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("black", "white")
+    for share in np.linspace(0, 1, 101):
+        colour = style.SHADES(share)
+        assert style.contrast(colour, to_rgb(style.ink_on(colour))) >= 4.5
+
+
+def test_lines_stand_out_from_the_paper():
+    """3 to 1 is what WCAG 2.1 asks of graphics."""
+    looks = (figure_sweep.CONTROL, style.FEW_SHOT, style.ZERO_SHOT)
+    for colour in (style.BLUE, style.ORANGE, style.GREEN, style.GREY, *(look["color"] for look in looks)):
+        assert style.contrast(to_rgb(colour), (1, 1, 1)) >= 3
+    assert style.contrast((1, 1, 1), (0, 0, 0)) == pytest.approx(21)

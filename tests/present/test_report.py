@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -56,6 +57,29 @@ def test_table_models_and_settings_are_there(page, study):
     assert "<td>2, 16, 64</td>" in html
 
 
+def test_files_are_those_of_the_studys_methods(page):
+    assert "{model}/fv_sweep/{task}.parquet" in page[1] and "tv_sweep" not in page[1]
+    found = dict(report.files({"methods": ["task_vectors", "dola", "caa"]}))
+    assert {
+        "{model}/tv_sweep/{task}.parquet",
+        "{model}/dola/{questions}.parquet",
+        "{model}/caa_sweep/{task}.parquet",
+    } < set(found)
+    assert "{model}/fv_sweep/{task}.parquet" not in found
+
+
+def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
+    audits = {"table3": {"command": "offcourse audit table3", "code": "0123", "state": "intact"}}
+    for name, flag in (("default", False), ("other", True)):
+        report.write(study, {**STUDY, "study": name}, [], contents.tables(), MODELS, study / "audited.html", audits)
+        html = (study / "audited.html").read_text()
+        assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
+        resting = [claim for claim in claims.read_claims() if claim.shown == "table3"]
+        assert html.count("<code>offcourse audit table3</code>") == 1 + len(resting), (
+            "once below the table, and at its claims"
+        )
+
+
 def test_settings_leave_out_the_site_and_methods_that_are_not_run():
     keys = dict(report.settings(STUDY))
     assert keys["function_vectors.n_heads"] == "2, 16, 64"
@@ -72,9 +96,10 @@ def test_a_missing_picture_is_named(study):
 def test_contents_list_every_file_once():
     figures = contents.figures(MODELS, TASKS)
     paths = [figure["svg"] for figure in figures]
-    assert len(paths) == len(set(paths)) == 6 + 2 + 4
+    assert len(paths) == len(set(paths)) == 3 + 6 + 2 + 4
     assert "figures/figure17/tiny-0.1b_present-past.svg" in paths
     assert "figures/figure9/middle-27b.svg" in paths
+    assert paths[:3] == [f"figures/figure{number}.svg" for number in (1, 3, 5)]
     assert paths[-4:] == [f"figures/figure{number}.svg" for number in (11, 13, 14, 15)]
 
 
@@ -91,7 +116,7 @@ def test_no_figure_module_imports_another():
     """Editing one figure redraws that one only."""
     folder = Path(contents.__file__).parent
     modules = sorted(path.stem for path in folder.glob("figure_*.py"))
-    assert len(modules) == 10
+    assert len(modules) == 12
     for module in modules:
         code = (folder / f"{module}.py").read_text()
         assert not [
@@ -131,7 +156,7 @@ def test_a_report_of_the_release_alone(tmp_path):
     ]
     comparison = pd.DataFrame(rows, columns=report_claims.COMPARED)
     table = [
-        ("FV search", "1.00", 28.4, 324, 23.8, 33.5, "% of model-task pairs", "[]"),
+        ("FV search", "0.90", 51.5, 324, 46.1, 56.9, "% of model-task pairs", "[]"),
         ("TV", "0.90", 61.0, 261, 55.0, 66.8, "% of model-task pairs", "[]"),
     ]
     write_parquet(tmp_path / "tables/table3.parquet", cells(table), CELLS)
@@ -143,9 +168,30 @@ def test_a_report_of_the_release_alone(tmp_path):
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
-    assert html.count(claims.NO_STUDY) == len(found)
+    assert "Ours" not in html and "this study" not in html
+    counted = Counter(found.values())
+    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
+    said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."
+    assert said.format(len(found), *(counted[verdict] for verdict in known)) in html
+    # Percentages are whole and have their unit.
+    assert "<span>52\N{NO-BREAK SPACE}%</span>" in html and "46\N{NO-BREAK SPACE}% to 57\N{NO-BREAK SPACE}%" in html
     for link in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{link}"' in html
+
+
+def test_claims_rest_on_figures_of_the_release_as_well(tmp_path):
+    """Its lens is in files of three figures; what it lacks is named."""
+    write_parquet(tmp_path / "tables/table3.parquet", cells([]), CELLS)
+    for figure, change in (("figure2", 0.1), ("figure7", 0.2)):
+        path = tmp_path / "figures" / figure / "asked.parquet"
+        path.parent.mkdir(parents=True)
+        lines = [(figure, "asked", layer, line, value, layer) for line in ("correct", "incorrect", "top")
+                 for layer, value in enumerate([0.0, 0.0, change, 0.9])]  # fmt: skip
+        pd.DataFrame(lines, columns=["model", "questions", "layer", "line", "mean", "n"]).to_parquet(path)
+    rows = {row["name"]: row for row in report_claims.claim_rows(tmp_path, [], [], tmp_path, {}, False)}
+    assert rows["late-spiking"]["cells"]["release"]["text"] == "100\N{NO-BREAK SPACE}%"
+    assert "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}2" in rows["late-spiking"]["cells"]["release"]["note"]
+    assert rows["localisation-heads"]["cells"]["release"]["note"] == claims.NO_FIGURE
 
 
 def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):

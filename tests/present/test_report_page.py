@@ -1,7 +1,10 @@
 """The report as a reader meets it: on a phone, on a screen, with a keyboard."""
 
+import re
+from html import unescape
+
 import pytest
-from browser import needs_chromium, visit
+from browser import needs_chromium, printed, visit
 
 LAYOUT = """({
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -72,6 +75,26 @@ def test_a_page_with_faults_does_not_pass(page, tmp_path):
     found, errors = visit(faulty, LAYOUT, 380, tmp_path)
     assert found["overflow"] > 300 and found["sticking_out"] and found["broken"] == 1
     assert "none is not defined" in " ".join(errors)
+
+
+def test_on_paper_everything_is_there_and_nothing_is_cut_off(page, tmp_path):
+    """What is folded on a screen is open, and every word begins between the margins."""
+    sheets, words = printed(page[0], tmp_path).pages, []
+    for sheet in sheets:
+        width = float(sheet.mediabox.width)
+        sheet.extract_text(
+            visitor_text=lambda text, outer, inner, font, size, width=width: words.append(
+                (text, (inner[4] * outer[0] + outer[4]) / width)
+            )
+        )
+    text = " ".join("".join(text for text, _ in words).split())
+    headings = [re.sub("<.*?>", "", each) for each in re.findall("<h2>(.*?)</h2>", page[1])]
+    assert len(headings) > 6
+    for heading in headings:
+        assert " ".join(unescape(heading).split()) in text
+    assert "The other 2 pages" in text and "tiny-0.1b: " in text
+    assert "Only rows with" not in text and "Close (Esc)" not in text
+    assert [word for word in words if word[0].strip() and not 0 < word[1] < 0.95] == []
 
 
 def test_every_text_has_contrast(page, tmp_path):

@@ -3,12 +3,11 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import MODELS, write_study
+from conftest import MODELS, write_study, write_task_vectors
 
 from offcourse.analysis import task_vectors
-from offcourse.artefacts import CELLS, ICL, TV_SWEEP, read_parquet, write_parquet
+from offcourse.artefacts import CELLS, read_parquet
 from offcourse.present import figure_post_training, figure_task_vectors, tables
 
 TASKS = ["antonym", "english-spanish", "spanish-english", "english-french"]
@@ -26,29 +25,9 @@ LAYERS, ITEMS = 5, 20
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A made-up study; `hits` of split, layer and item and of shots and item come from a seeded generator."""
+    """A made-up study with task vectors."""
     results = write_study(tmp_path_factory.mktemp("study"), tasks=TASKS, trials=1)
-    random = np.random.default_rng(5)
-    for model in NAMES:
-        for task in TASKS:
-            skill = random.uniform(0.2, 0.9)
-            rows = [
-                (split, layer, item, random.random() < skill * np.exp(-((layer - 2) ** 2)))
-                for split in ("dev", "test")
-                for layer in range(LAYERS)
-                for item in range(ITEMS)
-            ]
-            frame = pd.DataFrame(rows, columns=list(TV_SWEEP.columns))
-            write_parquet(results / model / "tv_sweep" / f"{task}.parquet", frame, TV_SWEEP)
-            rows = [
-                (shots, item, random.random() < skill * (0.3 + 0.14 * shots))
-                for shots in (0, 5)
-                for item in range(ITEMS)
-            ]
-            write_parquet(
-                results / model / "tv_icl" / f"{task}.parquet", pd.DataFrame(rows, columns=list(ICL.columns)), ICL
-            )
-    return results
+    return write_task_vectors(results, NAMES, TASKS, LAYERS, ITEMS)
 
 
 def accuracy(share, results, model, task, split):

@@ -53,7 +53,7 @@ def test_every_printed_cell_is_there_once_and_what_differs_is_listed_with_its_re
     }
     frame = compare.comparison(made_up(tmp_path / "release", changed))
     assert list(frame.columns) == [
-        "table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason"
+        "table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason", "ours_why"
     ]  # fmt: skip
     cells = sum(len(read_printed(number)) for number in NUMBERS)
     assert (frame["table"].isin([f"table{number}" for number in NUMBERS])).sum() == cells
@@ -76,6 +76,14 @@ def test_ours_is_there_where_the_study_has_the_model(tmp_path):
     assert frame.loc[("table6", *cell), "ours"] == 0.25
     assert frame.loc[("table11", "gpt-j-6b", "total_heads"), "ours"] == 448
     assert frame["ours"].notna().sum() == 4  # and layers, heads
+    # Where the study has no number, the cell says what it lacks.
+    why = frame["ours_why"]
+    assert (why[frame["ours"].isna() & (frame.index.get_level_values(0) == "table6")] != "").all()
+    assert why[("table6", *cell)] == why[("table11", "gpt-j-6b", "n_layers")] == ""
+    assert why[("table6", cell[0], "MC1 alpha 0.9")] == "no MC1 alpha 0.9"
+    assert why[("table6", "llama-2-70b (truthfulqa)", "MC1 alpha 0")] == "no llama-2-70b"
+    assert why[("table3", "TV", "0.90")] == "no table3"
+    assert why[("table12", "llama-7b", "n_tokens")] == "no llama-7b"
 
 
 def test_facts_that_differ_name_the_model_s_own(tmp_path):

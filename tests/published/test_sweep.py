@@ -1,11 +1,8 @@
 """Sweeps read back from the pages: Table 3 as printed, what is refused, and what stays open."""
 
-import io
-
 import pandas as pd
 import pytest
-from pypdf import PdfReader, PdfWriter
-from pypdf.generic import DecodedStreamObject, NameObject
+from edited_page import edited
 
 from offcourse.errors import OffcourseError
 from offcourse.published import sweep
@@ -14,17 +11,6 @@ from offcourse.registry import RESOURCES, is_large
 from offcourse.tsv import read_tsv
 
 PAGE = sweep.page_path("llama-7b", "antonym")
-
-
-def edited(pdf: bytes, change) -> bytes:
-    """The same page with its drawing changed."""
-    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf)))
-    stream = DecodedStreamObject()
-    stream.set_data(change(writer.pages[0].get_contents().get_data()))
-    writer.pages[0][NameObject("/Contents")] = stream
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,17 @@ def test_the_report_shows_them(followed):
         assert said in report
 
 
+def test_snakemakes_report_has_their_captions(followed, tmp_path):
+    lab, _ = followed
+    done = lab.snakemake("--report", str(tmp_path / "report.html"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for said in ("for my-llama by layer, a line per strength", "beside function vectors, on the same words"):
+        assert said in html
+    for name in ("figure_caa", "figure_label_shift", "table_methods"):
+        assert name in html
+
+
 def test_an_edit_of_the_module_makes_only_its_own_results_stale(followed):
     lab, _ = followed
     module = lab.checkout / "src" / "offcourse" / "steering" / "label_shift.py"

@@ -17,11 +17,14 @@ from offcourse.study.config import read_study
 MODEL = "tiny-llama"
 # Both follow everything that is shown.
 REPORT = ("report", "ro_crate")
-ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "task_vectors", "dola", "readings"}
+SWEEPS = ("fv_sweep", "fv_controls")
+ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", *SWEEPS, "task_vectors", "dola", "readings"}
 PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 # Read the results of several methods.
 JUDGED = ("certainty", "steering", "sensitivity")
-DRAWN = {"table3", "tables_dola", *JUDGED, "figure_shots", "figure_choices", "figure_lens", "figure_apathy"}
+# Drawn from the accuracy of function vectors.
+RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices")
+DRAWN = {"table3", "tables_dola", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}
 SHARED = {*DRAWN, *REPORT}
 
 
@@ -34,7 +37,7 @@ def of_study(*rules: str) -> set[tuple[str, str]]:
 
 
 EVERYTHING = of_model("check_model", *ALL_STEPS, *PAGES) | of_study(*SHARED)
-AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", *JUDGED, "figure_choices", *REPORT)
+AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", *JUDGED, *RECOVERED, *REPORT)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -111,8 +114,8 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
 
 def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
     cases = {
-        ("default_heads", "single"): of_study("table3", "sensitivity", *REPORT),
-        ("fv_output_bias", "excluded"): of_model("function_vectors", "fv_sweep") | AFTER_SWEEP,
+        ("default_heads", "single"): of_study("table3", "figure_recovery", "sensitivity", *REPORT),
+        ("fv_output_bias", "excluded"): of_model("function_vectors", *SWEEPS) | AFTER_SWEEP,
         ("dola_divergence", "jensen_shannon"): of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
     }
     for (switch, value), expected in cases.items():
@@ -194,7 +197,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     on_words = ALL_STEPS - {"dola", "readings"}
 
     study_of(edited, **grid)
-    assert edited.plan() == of_model("fv_sweep") | AFTER_SWEEP
+    assert edited.plan() == of_model(*SWEEPS) | AFTER_SWEEP
 
     row = next(line for line in registry.read_text().splitlines() if line.startswith(f"{MODEL}\t"))
     new = row.replace(f"{MODEL}\t", f"{other}\t").replace("\trandom\tLlama\t0\t", "\trandom\tLlama\t1\t")
@@ -206,7 +209,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     study_of(edited)
     lines = words.read_text(encoding="utf-8").splitlines(keepends=True)
     words.write_text("".join(lines[:1] + lines[2:]), encoding="utf-8")
-    after = of_model(*PAGES) | of_study("table3", *JUDGED, "figure_shots", "figure_choices", *REPORT)
+    after = of_model(*PAGES) | of_study("table3", *JUDGED, "figure_shots", *RECOVERED, *REPORT)
     assert edited.plan() == of_model(*on_words) | after
     assert {task for step, _, task in edited.status()[1] if step in STEPS} == {"antonym"}
 
@@ -214,7 +217,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     plan = edited.plan()
     assert plan == of_model(*on_words) | of_model(*PAGES) | of_other | of_study(*SHARED)
     on_tasks = {name: step for name, step in steps_of(read_study(edited.configfile)).items() if not step.on_questions}
-    expected = {(name, MODEL, "antonym") for name in on_tasks} | {("fv_sweep", MODEL, "present-past")}
+    expected = {(name, MODEL, "antonym") for name in on_tasks} | {(name, MODEL, "present-past") for name in SWEEPS}
     study = read_study(edited.configfile)
     expected |= {(name, other, unit) for name, step in steps_of(study).items() for unit in step.units(study)}
 

@@ -13,9 +13,11 @@ from lab import CHECKOUT, SMOKE, Lab
 
 from offcourse import artefacts
 from offcourse.jobs.drawings import DRAWINGS
-from offcourse.registry import STEERING
 
 NOTHING = "Nothing to be done"
+
+# This tokenizer adds a BOS, so that it has another read position.
+CONTROLS = ("random_direction", "read_position")
 
 
 def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
@@ -30,6 +32,8 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
         assert len(cie) == 2 * 4 * 4
         sweep = artefacts.read_parquet(folder / "fv_sweep" / f"{task}.parquet", artefacts.FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
+        controls = artefacts.read_parquet(folder / "fv_controls" / f"{task}.parquet", artefacts.FV_CONTROLS)
+        assert controls["control"].value_counts().to_dict() == dict.fromkeys(CONTROLS, len(sweep))
         sweep = artefacts.read_parquet(folder / "tv_sweep" / f"{task}.parquet", artefacts.TV_SWEEP)
         assert len(sweep) == (3 + 3) * 4
     for name, questions in (("misconceptions", 3), ("passages", 3)):
@@ -61,9 +65,18 @@ def test_snakemakes_own_report_has_captions_and_categories(lab, tmp_path):
     for said in ("Start with the reader", "How many model-task pairs recover", '"Tables"', '"Figures"'):
         assert said in html
     captions = {path.stem for path in (CHECKOUT / "workflow" / "report").glob("*.rst")}
-    # The rules of steering methods are as many as there are modules, and share their captions with none.
-    modules = {"table_methods", *(f"figure_{name}" for name in STEERING)}
-    assert captions == {"workflow", *(set(DRAWINGS) - modules - {"check_model", "ro_crate"})}
+    # Steering methods, of which there are as many as modules, share one script and so one caption.
+    programs = {drawing.script for name, drawing in DRAWINGS.items() if name not in ("check_model", "ro_crate")}
+    assert captions == {"workflow", *programs}
+
+
+def test_side_by_side_is_planned_from_both_stores_and_no_part_of_a_run(lab):
+    plan = lab.snakemake("--dry-run", "side_by_side")
+    assert plan.returncode == 0, plan.stderr
+    planned = plan.stdout + plan.stderr
+    for rule in ("side_by_side", "published_function_vectors", "published_task_vectors", "published_models"):
+        assert f"rule {rule}:" in planned
+    assert "rule published_figures:" not in planned and "rule published_dola:" not in planned
 
 
 def changed_grid(lab, tmp_path, strengths: list) -> None:
@@ -78,13 +91,25 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
     changed_grid(lab, tmp_path, [1, 4, 8])
     code, stale = lab.status()
     assert code == 1
-    follows = {"figure_sweep", "figure_choices", "table3", "certainty", "steering", "sensitivity", "report", "ro_crate"}
-    assert {step for step, _, _ in stale} == {"fv_sweep"} | follows
+    follows = {
+        "figure_sweep",
+        "figure_overview",
+        "figure_recovery",
+        "figure_heads",
+        "figure_choices",
+        "table3",
+        "certainty",
+        "steering",
+        "sensitivity",
+        "report",
+        "ro_crate",
+    }
+    assert {step for step, _, _ in stale} == {"fv_sweep", "fv_controls"} | follows
     assert all("strengths" in " ".join(why) for (step, _, _), why in stale.items() if step == "fv_sweep")
     plan = lab.snakemake("--dry-run")
     assert plan.returncode == 0, plan.stderr
     planned = plan.stdout + plan.stderr
-    for rule in {"fv_sweep"} | follows:
+    for rule in {"fv_sweep", "fv_controls"} | follows:
         assert f"rule {rule}:" in planned
     for step in ("prompts", "icl", "head_means", "cie", "function_vectors", "dola", "readings", "task_vectors"):
         assert f"rule {step}:" not in planned

@@ -6,4 +6,4 @@ from offcourse.jobs.published_pages import make
 from offcourse.layout import Layout
 
 with logged(snakemake.log[0]):
-    make(snakemake.rule, list(snakemake.input), Layout(NAME))
+    make(snakemake.rule, list(snakemake.input), Layout(NAME), snakemake.threads)

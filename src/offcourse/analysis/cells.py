@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
-from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
+from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, FACT, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
 from offcourse.errors import OffcourseError
+from offcourse.published.facts import text, total_heads
 
 Entry = Mapping[str, Any]
 CHOICES = ("n_heads", "strength", "layer_percent")
@@ -39,11 +40,12 @@ def items(results: Path, entry: Entry) -> pd.Series:
     Raises `OffcourseError` when they are not as many as the entry says.
     """
     if entry["artefact"].endswith(".json"):
-        facts = json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))
-        return pd.Series([facts[entry["measure"]]], dtype=float)
+        return pd.Series([_fact(results, entry)], dtype=float)
     rows = rows_of(results, entry)
     rows = rows.sort_values("item") if "item" in rows and "times" in entry else rows
-    if entry["measure"] in rows and entry["measure"] not in CHOICES:
+    if (known := _counted(rows, entry["measure"])) is not None:
+        values = known
+    elif entry["measure"] in rows and entry["measure"] not in CHOICES:
         values = rows[entry["measure"]].astype(float)
     elif entry["measure"] in CHOICES:
         values = rows["hit"].astype(float)
@@ -58,9 +60,31 @@ def items(results: Path, entry: Entry) -> pd.Series:
     return values.reset_index(drop=True)
 
 
-def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
-    """The value of a cell (a row under `artefacts.CELLS`) from the artefacts it names; None for an empty cell."""
+def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
+    """Numbers of the authors' results, which have a count or a mean in the place of items: each item is the mean then.
+
+    None for results that have items.
+    """
+    if "hits" in rows:
+        counts = rows[["hits", "items"]].astype(int).to_numpy()
+        return pd.Series([float(item < hits) for hits, items in counts for item in range(items)], dtype=float)
+    count = next((name for name in ("n", "trials") if name in rows), None)
+    return rows[measure].repeat(rows[count]).astype(float) if count else None
+
+
+def _fact(results: Path, entry: Entry) -> Any:
+    """An entry of a `model.json`."""
+    return json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))[entry["measure"]]
+
+
+def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
+    """The value of a cell (a row under `artefacts.CELLS`) from the artefacts it names; None for an empty cell, and the
+    text of a cell of Tables 11 and 12 (`artefacts.FACT_CELLS`).
+    """
     entries = json.loads(cell["sources"])
+    if cell["unit"] == FACT:
+        known = {entry["measure"]: _fact(results, entry) for entry in entries}
+        return text(total_heads(known) if len(known) > 1 else next(iter(known.values())))
     if cell["unit"] in (PERCENT, PAIRS):
         return _share_of_pairs(results, cell, entries)
     if cell["unit"] == ACCURACY:
@@ -79,7 +103,12 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | None:
 def plotted(point: Mapping[str, Any]) -> list[str]:
     """The columns of a figure's row that its sources give again."""
     roles = {entry["role"] for entry in json.loads(point["sources"])}
-    derived = {"sweep": ("value", "peak_recovery"), "post_best": ("change",), "low": ("mean", "scaled")}
+    derived = {
+        "sweep": ("value", "peak_recovery"),
+        "post_best": ("change",),
+        "low": ("mean", "scaled"),
+        "tried": ("recovery",),
+    }
     names = [name for role, columns in derived.items() if role in roles for name in columns]
     return [*names, *sorted(role for role in roles if role in point and role not in names)]
 
@@ -91,7 +120,9 @@ def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> flo
         return _choice(results, entries, column)
     if column == "change":
         return _change(results, entries)
-    if column == "scaled":
+    if column == "recovery":
+        return _recovered(results, entries)
+    if column == "scaled" and any(entry["role"] == "low" for entry in entries):
         mean, low, high = (_mean_of(results, entries, role) for role in ("mean", "low", "high"))
         return min(1.0, max(0.0, (mean - low) / (high - low))) if high > low else 0.0
     return _mean_of(results, entries, column)
@@ -156,6 +187,43 @@ def _change(results: Path, entries: Sequence[Entry]) -> float | None:
         for roles in _groups(results, entries).values()
     ]
     return _mean(changes) if changes else None
+
+
+def _recovered(results: Path, entries: Sequence[Entry]) -> float:
+    """Mean recovery over groups; or of pairs of models, the mean over pairs of that less that of the base."""
+    parts: dict[str, dict[str, dict[str, list[Entry]]]] = {}
+    for entry in entries:
+        groups = parts.setdefault(entry.get("pair", ""), {})
+        groups.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
+    means = []
+    for groups in parts.values():
+        sides = [
+            [
+                _recovery_of(results, roles[f"{side}tried"], roles[f"{side}few_shot"])
+                for roles in groups.values()
+                if f"{side}tried" in roles
+            ]
+            for side in ("", "base_")
+        ]
+        means.append(_mean(sides[0]) - (_mean(sides[1]) if sides[1] else 0.0))
+    return _mean(means)
+
+
+def _recovery_of(results: Path, tried: Sequence[Entry], few_shot: Sequence[Entry]) -> float:
+    """One recovery, from accuracies that are averaged over the entries before anything is chosen."""
+    frames = []
+    for entry in tried:
+        rows = rows_of(results, entry)
+        by = [axis for axis in recovery.SETTING if axis in rows]
+        frames.append(recovery.shares(rows, by)["accuracy"])
+    accuracies = (sum(frames) / len(frames)).rename("accuracy").reset_index()
+    known = _pooled(results, few_shot)
+    if not (len(accuracies) and known > 0):
+        return float("nan")
+    best, axes = accuracies["accuracy"].max(), [name for name in accuracies if name not in ("layer", "accuracy")]
+    mean = accuracies.groupby(axes)["accuracy"].mean().max() if axes else accuracies["accuracy"].mean()
+    measured = {"peak_recovery": best, "average_recovery": mean, "mean_times_maximum": mean * best}
+    return float(measured[tried[0]["measure"]]) / known
 
 
 def _mean(values: Sequence[float]) -> float:

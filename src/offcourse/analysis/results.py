@@ -6,24 +6,30 @@ single items, and no value where nothing was released.
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from offcourse.analysis import recovery
+from offcourse.analysis.sources import listed, source
 from offcourse.artefacts import (
     APATHY,
+    APATHY_MEANS,
     DOLA,
     FV_CONTROLS,
     FV_SWEEP,
     ICL,
+    LENS_MEANS,
     LOGIT_LENS,
     PREMATURE_LAYERS,
     PUBLISHED_DOLA,
     PUBLISHED_FV_SWEEP,
     PUBLISHED_ICL,
     PUBLISHED_TV_SWEEP,
+    READ_POSITION,
     STEERING_SWEEP,
     TV_SWEEP,
     read_parquet,
@@ -42,7 +48,7 @@ def sweep_path(model: str, task: str) -> str:
 
 
 def controls_path(model: str, task: str) -> str:
-    """The sweep of vectors that should do nothing, of one pair."""
+    """The sweep of the controls of one pair."""
     return f"{model}/fv_controls/{task}.parquet"
 
 
@@ -121,9 +127,36 @@ def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
     return read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS)
 
 
+def read_lens_means(results: Path, model: str, questions: str) -> pd.DataFrame:
+    """Mean probability of each layer and line over the questions, with its 95% interval: `artefacts.LENS_MEANS`, and
+    `sources` (see `analysis.sources`).
+
+    The interval of a study's results is the normal one, that of the release the bootstrapped one that was drawn.
+    """
+    path = lens_path(model, questions)
+    lens = read_parquet(Path(results) / path, LOGIT_LENS, LENS_MEANS)
+    if "line" in lens:
+        rows = lens.itertuples()
+        return lens.assign(
+            sources=[listed(source("mean", path, {"layer": r.layer, "line": r.line}, r.n, "mean")) for r in rows]
+        )
+    long = lens.melt(["question", "layer"], ["top", "correct", "incorrect"], "line").astype({"value": float})
+    found = long.groupby(["layer", "line"], sort=True)["value"].agg(["mean", "sem", "size"]).reset_index()
+    half = 1.96 * found["sem"].fillna(0.0)
+    found = found.assign(ci_low=found["mean"] - half, ci_high=found["mean"] + half).rename(columns={"size": "n"})
+    rows = found.itertuples()
+    found["sources"] = [listed(source("mean", path, {"layer": r.layer}, r.n, r.line)) for r in rows]
+    return found[[*LENS_MEANS.columns, "sources"]]
+
+
+def is_drawn(results: Path, path: str) -> bool:
+    """Whether a result of the logit lens or of apathy holds means that were read back from a drawing."""
+    return "line" in pq.read_schema(Path(results) / path).names
+
+
 def read_apathy(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """Apathy, see `artefacts.APATHY`."""
-    return read_parquet(Path(results) / apathy_path(model, questions), APATHY)
+    """Apathy, see `artefacts.APATHY`; of the release its scaled means, `artefacts.APATHY_MEANS`."""
+    return read_parquet(Path(results) / apathy_path(model, questions), APATHY, APATHY_MEANS)
 
 
 def model_path(model: str) -> str:
@@ -146,7 +179,18 @@ def read_steering(results: Path, method: str, model: str, task: str) -> pd.DataF
 
 def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
     """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
+    # Figures and tables of many models ask for it several times.
+    return _accuracy(Path(results), model, task, _changed(Path(results) / sweep_path(model, task))).copy()
+
+
+@cache
+def _accuracy(results: Path, model: str, task: str, changed: int) -> pd.DataFrame:
     return recovery.accuracy(read_sweep(results, model, task))
+
+
+def _changed(path: Path) -> int:
+    """When a file was written last, in nanoseconds; 0 when it is not there, which its reader will say."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
@@ -156,8 +200,20 @@ def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
         recovery.accuracy(mine).assign(control=control, draw=draw)
         for (control, draw), mine in controls.groupby(["control", "draw"], sort=False)
     ]
+    if not parts:
+        parts = [recovery.accuracy(controls).assign(control="", draw=0)]
     frame = pd.concat(parts, ignore_index=True)
     return frame[["control", "draw", *frame.columns.drop(["control", "draw"])]]
+
+
+def read_other_position(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The sweep of the function vector read at the other position (control `read_position`), see `artefacts.FV_SWEEP`.
+
+    That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
+    """
+    controls = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
+    other = controls[controls["control"] == READ_POSITION]
+    return other[list(FV_SWEEP.columns)].reset_index(drop=True) if len(other) else read_sweep(results, model, task)
 
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:
@@ -171,6 +227,11 @@ def read_tv_shots(results: Path, model: str, task: str) -> pd.Series:
 
 
 def _shots(results: Path, path: str) -> pd.Series:
+    return _shots_of(Path(results), path, _changed(Path(results) / path)).copy()
+
+
+@cache
+def _shots_of(results: Path, path: str, changed: int) -> pd.Series:
     icl = read_parquet(Path(results) / path, ICL, PUBLISHED_ICL)
     if not (icl["shots"] == 0).any():
         raise OffcourseError(f"{path} holds no 0-shot item. Delete it and run the workflow again.")

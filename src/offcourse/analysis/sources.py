@@ -20,7 +20,7 @@ PERCENT, PAIRS = "% of model-task pairs", "pairs"
 SHARE, PERCENT_OF = "share of questions", "% of questions"
 # Of what is averaged over model-task pairs.
 ACCURACY = "mean accuracy"
-P_VALUE, ALPHA, DEPTH = "p-value", "alpha", "% of depth"
+P_VALUE, ALPHA, DEPTH, FACT = "p-value", "alpha", "% of depth", "fact"
 
 
 def source(

@@ -3,18 +3,24 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.jobs.drawings import drawings_of
+from offcourse.jobs.published_rules import NAME as RELEASE
+from offcourse.jobs.published_rules import ON_DEMAND
+from offcourse.jobs.published_rules import changes as released_changes
 from offcourse.jobs.status import drawing_changes, inputs_of, step_changes
 from offcourse.jobs.steps import STEPS, steps_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, digest_of
 from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
-from offcourse.registry import Registry
+from offcourse.published.archive import MANIFEST as MANIFEST_OF_RELEASE
+from offcourse.published.archive import read_manifest
+from offcourse.registry import RESOURCES, Registry
 from offcourse.store.shards import Store
 from offcourse.study.config import Study
 
@@ -50,6 +56,14 @@ class Audit:
         self.broken: dict[Path, Finding] = {}
         self.producers: dict[str, Path] = {}
         self._hashes: dict[Path, str] = {}
+        self._released = Layout(RELEASE, layout.base)
+        self._read: set[Layout] = set()
+        self._read_records(layout)
+        self.expected = self._expected()
+        self._stale: dict[Path, str] = {}
+
+    def _read_records(self, layout: Layout) -> None:
+        self._read.add(layout)
         for path in sorted((layout.results / "provenance").rglob("*.json")):
             try:
                 self.records[path] = record = read_record(path)
@@ -58,8 +72,13 @@ class Audit:
                 self.broken[path] = Finding(self.path(path), state, str(error))
             else:
                 self.producers |= dict.fromkeys(record["outputs"], path)
-        self.expected = self._expected()
-        self._stale: dict[Path, str] = {}
+
+    def _producer(self, path: str) -> Path | None:
+        """The record of the job that made a file. Those of the release are read when a chain comes to it."""
+        folder = self.path(self._released.results) + "/"
+        if path.startswith(folder) and self._released not in self._read:
+            self._read_records(self._released)
+        return self.producers.get(path)
 
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
         """Every result that the study should have, with the place of its record and what it is made from."""
@@ -82,26 +101,33 @@ class Audit:
                 for output in drawing.outputs(self.study, self.registry, model):
                     record = layout.rule_record(drawing.rule, model)
                     found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
+        # A study is compared with the paper and with the release when it is asked to be.
+        for record in filter(self.records.__contains__, map(layout.rule_record, ON_DEMAND)):
+            found |= {path: (record, []) for path in self.records[record]["outputs"]}
         return found
+
+    def _drawn(self) -> Iterator[str]:
+        """The files of all tables, figures and reports, relative to the study's folder."""
+        for drawing in drawings_of(self.study, self.registry).values():
+            for model in drawing.instances(self.study):
+                yield from drawing.outputs(self.study, self.registry, model)
 
     def names(self) -> dict[str, list[str]]:
         """What can be audited by name: tables, figures, a figure's pages and the report, with their files."""
         found: dict[str, list[str]] = {}
-        for drawing in drawings_of(self.study, self.registry).values():
-            for model in drawing.instances(self.study):
-                for output in drawing.outputs(self.study, self.registry, model):
-                    path = Path(output)
-                    stem = path.with_suffix("") if path.parts[0] in ("tables", "figures") else path
-                    inner = stem.parts[1:] if path.parts[0] in ("tables", "figures") else stem.parts
-                    for name in {inner[0], "/".join(inner)}:
-                        found.setdefault(name.removesuffix(".html"), []).append(self.path(self.layout.results / output))
+        for output in self._drawn():
+            path = Path(output)
+            stem = path.with_suffix("") if path.parts[0] in ("tables", "figures") else path
+            inner = stem.parts[1:] if path.parts[0] in ("tables", "figures") else stem.parts
+            for name in {inner[0], "/".join(inner)}:
+                found.setdefault(name.removesuffix(".html"), []).append(self.path(self.layout.results / output))
         return found
 
     def files(self, name: str) -> list[str]:
         """The files of a table or figure. Raises `OffcourseError` for a name that the study does not have."""
         known = self.names()
         if name not in known:
-            raise OffcourseError(f"study {self.study.study} has no {name!r}: {did_you_mean(name, known)}")
+            raise OffcourseError(f"{self.layout.study} has no {name!r}: {did_you_mean(name, known)}")
         return known[name]
 
     def chain(self, *names: str) -> list[Finding]:
@@ -145,7 +171,7 @@ class Audit:
             path = waiting.pop(0)
             if path in findings:
                 continue
-            producer = self.producers.get(path)
+            producer = self._producer(path)
             if producer is None and path in self.expected:
                 findings |= {finding.path: finding for finding in self._unrecorded(path)}
                 waiting += self.expected[path][1]
@@ -189,6 +215,8 @@ class Audit:
 
     def _changes(self, record: dict[str, Any]) -> list[str]:
         """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
+        if record["study"] == RELEASE or record["rule"] in ON_DEMAND:
+            return released_changes(record)
         given = (self.study, self.registry, self.layout)
         if "step" in record:
             step = steps_of(self.study, record["model"]).get(record["step"])
@@ -224,15 +252,26 @@ class Audit:
         elif file.name == MANIFEST:
             yield from self._model(file)
         elif pinned := self._pinned(path):
-            good = self._sha256(file) == pinned
-            yield Finding(path, INTACT if good else TAMPERED, "" if good else "not the sha256 of sources.tsv")
+            good = self._sha256(file) == pinned[0]
+            yield Finding(path, INTACT if good else TAMPERED, "" if good else f"not the sha256 of {pinned[1]}")
+        elif file.absolute().is_relative_to(RESOURCES.absolute()):
+            # A tracked table; what was made from another content of it is stale.
+            yield Finding(path, INTACT)
         else:
             yield Finding(path, UNRECORDED, "no record says how it was made")
 
-    def _pinned(self, path: str) -> str | None:
-        release = self.path(self.layout.downloads / "release") + "/"
-        spec = path.removeprefix(release)
-        return next((source.sha256 for source in self.registry.sources.values() if source.spec == spec), None)
+    def _pinned(self, path: str) -> tuple[str, str] | None:
+        """The sha256 that a downloaded file must have, and the table that says so."""
+        spec = path.removeprefix(self.path(self.layout.downloads / "release") + "/")
+        if spec in self._pins:
+            return self._pins[spec], MANIFEST_OF_RELEASE
+        known = (source.sha256 for source in self.registry.sources.values() if source.spec == spec)
+        return next(((digest, "sources.tsv") for digest in known), None)
+
+    @cached_property
+    def _pins(self) -> dict[str, str]:
+        """sha256 of the authors' released files."""
+        return {spec: row.sha256 for spec, row in read_manifest().items()} if self._released in self._read else {}
 
     def _model(self, manifest: Path) -> Iterator[Finding]:
         """A manifest, and every file of the prepared folder that it names."""

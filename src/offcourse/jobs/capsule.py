@@ -10,6 +10,7 @@ import pandas as pd
 
 from offcourse.analysis import truthfulness
 from offcourse.analysis.cells import rows_of
+from offcourse.analysis.sources import FACT
 from offcourse.artefacts import write_json, write_whole
 from offcourse.errors import OffcourseError
 from offcourse.jobs import capsule_script
@@ -40,6 +41,8 @@ def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OffcourseError(f"{folder} is there already and not empty; name a new folder.")
     chain = chain_of(audit, name, row, column)
+    if chain["unit"] == FACT:
+        raise OffcourseError(f"{name} holds facts of models, for which nothing was measured; a capsule has numbers.")
     results = audit.layout.results
     scored = False
     for number, entry in enumerate(chain["sources"]):

@@ -11,6 +11,7 @@ import pandas as pd
 from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.jobs.audit import INTACT, Audit
+from offcourse.jobs.published_rules import NAME as RELEASE
 from offcourse.jobs.steps import STEPS, leaf_files
 from offcourse.provenance.records import fingerprint_of
 from offcourse.registry import RESOURCES
@@ -37,7 +38,7 @@ def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str,
     results = audit.layout.results
     if path.split("/")[-2] == "tables":
         cell = _cell(frame, name, row, column)
-        value, again = cell["value"], recompute(results, cell)
+        value, again = cell.get("text", cell["value"]), recompute(results, cell)
     else:
         cell = _point(frame, name, row)
         column = _plotted(cell, name, column)
@@ -59,15 +60,17 @@ def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str,
     }
 
 
-def same(value: float | None, again: float | None) -> bool:
-    """Whether a number and the same one computed again agree; two missing ones do."""
+def same(value: float | str | None, again: float | str | None) -> bool:
+    """Whether a number and the same one computed again agree; two missing ones do, and texts that are the same."""
+    if isinstance(value, str) or isinstance(again, str):
+        return value == again
     if _plain(value) is None or _plain(again) is None:
         return _plain(value) is _plain(again)
     return math.isclose(value, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def _plain(value: Any) -> Any:
-    return None if value is None or value != value else float(value)
+    return None if value is None or value != value else value if isinstance(value, str) else float(value)
 
 
 def _numbers(audit: Audit, name: str) -> str:
@@ -145,7 +148,11 @@ def _artefact(audit: Audit, path: str) -> dict[str, Any]:
         "made": record["made"],
         "wrong": [finding.as_dict() for finding in audit.behind(path) if finding.state != INTACT],
     }
-    if "step" in record:
+    if record["study"] == RELEASE:
+        known["data"] = [
+            {"what": "released", "files": path, "digest": digest} for path, digest in record["inputs"].items()
+        ]
+    elif "step" in record:
         known |= {
             "task": record["task"],
             "model": {"name": record["model"], **record["source"]},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from offcourse.artefacts import CELLS, read_parquet
+from offcourse.artefacts import CELLS, FACT_CELLS, read_parquet
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.provenance.records import fingerprint_of, read_record
 
@@ -64,9 +64,9 @@ class _Summary:
             commits.add(f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git")
         self.commits = {"commits": sorted(commits)}
         self.numbers = {
-            f"{path.stem} {cell.row} {cell.column}": None if pd.isna(cell.value) else cell.value
+            f"{path.stem} {cell.row} {cell.column}": getattr(cell, "text", None if pd.isna(cell.value) else cell.value)
             for path in sorted((folder / "tables").glob("table*.parquet"))
-            for cell in read_parquet(path, CELLS).itertuples()
+            for cell in read_parquet(path, CELLS, FACT_CELLS).itertuples()
         }
 
 

@@ -94,12 +94,9 @@ class Drawing:
         if self.rule == "ro_crate":
             return study.model_dump(mode="json", exclude=absent)
         if self.rule == "report":
-            # The templates are no Python, so the code's digests do not see them.
-            folder = Path(contents.__file__).parent
-            template = " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
             said = {name: steering(name).question for name in study.steering_methods}
             return study.model_dump(mode="json", exclude={"resources", *absent}) | {
-                "template": template,
+                "template": template(),
                 "questions": said,
             }
         if self.rule == "check_model":
@@ -108,6 +105,8 @@ class Drawing:
             # By way of JSON, as the record has it: a tuple is a list there.
             row = json.loads(json.dumps(asdict(registry.model(model))))
             return numerics | {"row": row, "methods": study.methods_of(model)}
+        if not self.methods:
+            return {}
         settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
         settings |= {name: label for name, label in self.labels.items() if name in study.methods}
         return settings | study.protocol.model_dump(include=set(self.switches))
@@ -162,6 +161,26 @@ DRAWINGS = {
             figures=("figure17",),
             per_model=True,
         ),
+        _drawn(
+            "figure_overview",
+            "figure_overview",
+            "function_vectors",
+            "task_vectors",
+            "logit_lens",
+            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "logit_lens"),
+            figures=("figure1",),
+        ),
+        _drawn(
+            "figure_recovery",
+            "figure_recovery",
+            "function_vectors",
+            "task_vectors",
+            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep"),
+            settings=("controls",),
+            switches=("default_heads", "tv_average", "tv_direction"),
+            figures=("figure3",),
+        ),
+        _drawn("figure_heads", "figure_heads", "function_vectors", inputs=("icl", "fv_sweep"), figures=("figure5",)),
         _drawn("figure_cie", "figure_cie", "function_vectors", inputs=("cie",), figures=("figure9",), per_model=True),
         _drawn("figure_shots", "figure_shots", "function_vectors", inputs=("icl",), figures=("figure11",)),
         _drawn(
@@ -201,8 +220,9 @@ DRAWINGS = {
             "sensitivity",
             "offcourse.present.table_sensitivity:write",
             ("function_vectors", "task_vectors", "dola"),
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "dola"),
+            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
             switches=tuple(Protocol.model_fields),
+            settings=("controls",),
             files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
         ),
         _drawn(
@@ -228,10 +248,17 @@ DRAWINGS = {
             )
             for name in STEERING
         ),
+        _drawn("tables_facts", "table_facts", function="write", tables=(11, 12)),
         _drawn("report", "report", function="write", files=("report.html",)),
         Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )
 }
+
+
+def template() -> str:
+    """Digest of the report's templates, which are no Python, so that the code's digests do not see them."""
+    folder = Path(contents.__file__).parent
+    return " ".join(sha256(folder / name)[:16] for name in contents.TEMPLATES)
 
 
 WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"

@@ -15,21 +15,17 @@ import pandera.pandas as pa
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
+from offcourse.jobs.published_rules import NAME
+from offcourse.jobs.published_rules import STORE as TARGETS
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
-from offcourse.published import dola, sweep, task_vectors
+from offcourse.published import cie_pages, dola, lens_pages, sweep, task_vectors
 from offcourse.published.archive import Released, read_manifest, read_released
 from offcourse.questions import load_questions
 from offcourse.registry import ARCHIVE, RESOURCES, Model, QuestionSet, Registry
 from offcourse.release import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest, settle
 
-NAME = "published"  # the folder below results/, in the place of a study's name
-TARGETS = {
-    "function_vectors": "offcourse.published.sweep:read_sweeps",
-    "task_vectors": "offcourse.published.task_vectors:read_task_vectors",
-    "dola": "offcourse.published.dola:read_dola",
-}
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "fv_sweep": artefacts.PUBLISHED_FV_SWEEP,
     "icl": artefacts.PUBLISHED_ICL,
@@ -37,9 +33,18 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "tv_icl": artefacts.PUBLISHED_ICL,
     "dola": artefacts.PUBLISHED_DOLA,
     "premature_layers": artefacts.PREMATURE_LAYERS,
+    "logit_lens": artefacts.LENS_MEANS,
+    "apathy": artefacts.APATHY_MEANS,
+    "cie": artefacts.CIE_SHADES,
 }
 # The question set of each kind of file of scores, by the folder that the set itself is in.
-QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/"}
+QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/", "lens": "function_vectors/logit_lens/"}
+# Panels of Figure 8, by the labels of models.tsv.
+APATHY_MODELS = ("Pythia 6.9B", "Llama-3.1 8B", "Llama 7B", "Mistral-v0.1 7B", "Llama-2 7B", "Qwen-2 7B")
+APATHY_MODELS += ("Llama-2 70B", "Qwen-2 72B", "Llama-3 8B", "OLMo 7B")
+# Panels of a page of causal effects: the tasks of function vectors but the two that are not of words and translations.
+CIE_TASKS = ("antonym", "english-french", "english-german", "english-spanish")
+CIE_TASKS += ("french-english", "german-english", "spanish-english")
 
 
 def code_of(group: str) -> str:
@@ -123,7 +128,14 @@ class Release:
             folder = f"{sweep.PAGES}/"
             pages = [spec.removeprefix(folder) for spec in self.manifest if spec.startswith(folder)]
             return sorted({page.split("/")[0] for page in pages})
-        names = [row.release_name for row in self.registry.models.values() if row.release_name]
+        rows = [row for row in self.registry.models.values() if row.release_name]
+        names = [row.release_name for row in rows]
+        if group == "readings":
+            return sorted(name for name in names if lens_pages.lens_path(name) in self.manifest)
+        if group == "cie":
+            # Pages of checkpoints, which have no function vectors, are empty axes.
+            names = [row.release_name for row in rows if "function_vectors" in row.methods]
+            return sorted(name for name in names if cie_pages.cie_path(name) in self.manifest)
         return sorted(name for name in names if task_vectors.paths(name)["layers"] in self.manifest)
 
     def folder(self, name: str) -> str:
@@ -140,6 +152,14 @@ class Release:
                     yield "dola", folder, self.question_set(kind).name
                     if kind == "tfqa":
                         yield "premature_layers", folder, self.question_set(kind).name
+                continue
+            if group == "readings":
+                yield "logit_lens", folder, self.question_set("lens").name
+                if self.known(name).label in APATHY_MODELS:
+                    yield "apathy", folder, self.question_set("lens").name
+                continue
+            if group == "cie":
+                yield from (("cie", folder, task) for task in CIE_TASKS)
                 continue
             tasks = self.sweep_tasks(name) if group == "function_vectors" else self.vector_tasks()
             steps = ("fv_sweep", "icl") if group == "function_vectors" else ("tv_sweep", "tv_icl")
@@ -197,7 +217,37 @@ def _dola(release: Release, name: str) -> Iterator[Made]:
             yield Made("premature_layers", asked.name, layers, files, notes)
 
 
-_CONVERT = {"function_vectors": _function_vectors, "task_vectors": _task_vectors, "dola": _dola}
+def _readings(release: Release, name: str) -> Iterator[Made]:
+    """The logit lens of a model from its own page, and its panel of the page of apathy."""
+    row, asked = release.known(name), release.question_set("lens")
+    count = len(load_questions(asked, None, release.resources, release.layout.downloads))
+    path = lens_pages.lens_path(name)
+    lens = lens_pages.read_lens_page(release.read(path), row.layers, count, path)
+    yield Made("logit_lens", asked.name, lens, (path, asked.release), {"calibration": "ticks"})
+    if row.label not in APATHY_MODELS:
+        return
+    page = lens_pages.APATHY_PAGE
+    layers = {each.label: each.layers for each in release.registry.models.values() if each.label in APATHY_MODELS}
+    apathy = lens_pages.read_apathy_page(release.read(page), layers, count, page)[row.label]
+    lens_pages.check_top(apathy, lens, f"{page}, {row.label}")
+    notes = {"calibration": apathy["calibration"].iloc[0]}
+    yield Made("apathy", asked.name, apathy, (page, path, asked.release), notes)
+
+
+def _cie(release: Release, name: str) -> Iterator[Made]:
+    row, path = release.known(name), cie_pages.cie_path(name)
+    found = cie_pages.read_cie_page(release.read(path), row.layers, row.heads, CIE_TASKS, path)
+    for task, frame in found.items():
+        yield Made("cie", task, frame, (path,), {"scale": bool(frame["effect"].notna().all())})
+
+
+_CONVERT = {
+    "function_vectors": _function_vectors,
+    "task_vectors": _task_vectors,
+    "dola": _dola,
+    "readings": _readings,
+    "cie": _cie,
+}
 
 
 def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:

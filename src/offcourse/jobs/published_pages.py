@@ -4,22 +4,36 @@ Everything below `results/published/`, with a record each. The release's protoco
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from offcourse import artefacts
-from offcourse.jobs.published import NAME, Release
+from offcourse.analysis.sensitivity import Limits
+from offcourse.errors import OffcourseError
+from offcourse.jobs.drawings import template
+from offcourse.jobs.published import APATHY_MODELS, CIE_TASKS, NAME, Release
+from offcourse.jobs.published import TARGETS as GROUPS
+from offcourse.jobs.published_rules import PAGES as TARGETS
 from offcourse.layout import Layout
 from offcourse.present import (
     contents,
+    figure_apathy,
     figure_choices,
+    figure_cie,
+    figure_heads,
+    figure_lens,
+    figure_overview,
     figure_post_training,
     figure_recovery,
     figure_shots,
     figure_sweep,
     figure_task_vectors,
+    report,
+    table_facts,
     table_sensitivity,
     tables,
     tables_dola,
@@ -31,15 +45,6 @@ from offcourse.registry import RESOURCES
 from offcourse.store.fingerprint import fingerprint, script_digest, settle
 from offcourse.study.protocol import Protocol
 
-TARGETS = {
-    "published_models": "offcourse.jobs.published_pages:write_models",
-    "published_table3": "offcourse.present.tables:table3",
-    "published_tables_dola": "offcourse.present.tables_dola:write",
-    "published_figures": "offcourse.jobs.published_pages:draw_figures",
-    "published_sensitivity": "offcourse.present.table_sensitivity:write",
-    "published_comparison": "offcourse.published.compare:comparison",
-}
-TARGETS["comparison"] = TARGETS["published_comparison"]
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
 # the first model's accuracies by it.
 LAST = ("falcon-3-7b", "country-capital")
@@ -48,11 +53,28 @@ ADD_BOS = ("Llama 1", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Mistral",
 # Pages of the sweep that the paper shows: Figures 4 and 17.
 SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
 FIGURES = {"figure13": "n_heads", "figure14": "strength", "figure15": "layer"}
-# Figures that the release cannot give, and why.
+# The models of the paper's figures of the logit lens, and of its heat maps of causal effects (Figures 9 and 10).
+LENS_FIGURES = {
+    "figure2": ("llama-7b", "pythia-6.9b", "llama-3-8b", "mistral-7b-v0.1"),
+    "figure6": ("olmo-7b-0724-20b", "olmo-7b-0724-100b", "olmo-7b-0724-2700b", "olmo-7b-0724"),
+    "figure7": ("llama-2-70b", "qwen2-7b", "gemma-2-9b"),
+}
+CIE_FIGURES = ("gpt-j-6b", "llama-3.1-8b")
+NO_SCALE = "Here its means were read back from drawings; that of Llama-3 70B, in Figure 7, has no scale."
+ONLY_SHADES = (
+    "The release has shades of a drawing only: the place of each head between the least and the largest effect of the "
+    "task, without a zero; the task with numbers in its title has a scale."
+)
+# Parts of figures that the release cannot give, and why.
 NOT_RELEASED = {
-    "figure2": "samples of the logit lens were not released, only drawings of their means (also Figures 6 and 7)",
-    "figure8": "apathy of single questions was not released, only a drawing of its means",
-    "figure9": "causal indirect effects were not released, only pictures of them (also Figure 10)",
+    "figure7": "Llama-3 70B: its only drawing is a panel whose vertical axis has no labels, and no page of its own was "
+    "released. The top of the axis is 1 as in the other panels, but nothing says where 0 is.",
+    "figure8": "means before they were scaled to 0..1, and their intervals: only the scaled ones were drawn",
+    "figure9": "effects as numbers (also Figure 10): shades give the order of the heads of a task, to 1/256 of the "
+    "range between its least and its largest effect; only the last task of a page has a scale. Present-past and "
+    "country-capital were not drawn.",
+    "figure11": "10-shot accuracy: only its mean over a model's tasks was drawn",
+    "figure17": "single items: the pages are of counts",
 }
 
 
@@ -64,7 +86,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 def all_models(release: Release) -> list[str]:
     """Those of all groups."""
-    named = {name for group in ("function_vectors", "task_vectors", "dola") for name in models_of(release, group)}
+    named = {name for group in GROUPS for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
 
@@ -86,11 +108,25 @@ def outputs(release: Release, rule: str) -> list[Path]:
         return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
     if rule == "published_comparison":
         return comparison_files(results)
-    stems = [results / "figures" / name for name in ("figure3", "figure11", *FIGURES, "figure16")]
-    stems += [_sweep_stem(results, *page) for page in SWEEP_PAGES]
-    stems += [results / "figures" / "figure18" / name for name in models_of(release, "task_vectors")]
-    drawn = [stem.parent / f"{stem.name}.{suffix}" for stem in stems for suffix in ("svg", "png", "parquet")]
-    return [*drawn, results / "figures" / "not_released.json"]
+    if rule == "published_report":
+        return [results / "report.html"]
+    if rule == "published_tables_facts":
+        return _tables(results, list(table_facts.NUMBERS))
+    stems = [figure.args[-1] for job in drawings(release) for figure in job]
+    return [*(path for stem in stems for path in picture(stem)), results / "figures" / "not_released.json"]
+
+
+def picture(stem: Path) -> list[Path]:
+    """The files of a figure."""
+    return [stem.parent / f"{stem.name}.{suffix}" for suffix in ("svg", "png", "parquet")]
+
+
+def sweep_page(results: Path, page: str) -> partial:
+    """The drawing of a page of the sweep, called {model}_{task}. Raises `OffcourseError` for one that is none."""
+    model, _, task = page.partition("_")
+    if not task or not (results / model / "fv_sweep" / f"{task}.parquet").exists():
+        raise OffcourseError(f"the release has no sweep {page!r}; expected {{model}}_{{task}}, as gpt-j-6b_antonym")
+    return partial(figure_sweep.draw, results, model, task, results / "figures" / "figure17" / page)
 
 
 def comparison_files(results: Path) -> list[Path]:
@@ -103,16 +139,12 @@ def _tables(results: Path, numbers: list[int]) -> list[Path]:
     return [results / "tables" / f"table{number}.{suffix}" for number in numbers for suffix in SUFFIXES]
 
 
-def _sweep_stem(results: Path, model: str, task: str) -> Path:
-    return results / "figures" / "figure17" / f"{model}_{task}"
-
-
 def code_of(rule: str) -> str:
-    """Digest of the code behind a rule and of its script."""
-    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)}"
+    """Digest of the code behind a rule and of its script; of the report's also that of its templates."""
+    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)} {template() if rule == 'published_report' else ''}"
 
 
-def make(rule: str, inputs: list[str], layout: Layout) -> None:
+def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
     """Run one rule of the release and write its record."""
     release = Release(layout)
     write = {
@@ -120,8 +152,10 @@ def make(rule: str, inputs: list[str], layout: Layout) -> None:
         "published_table3": write_table3,
         "published_tables_dola": write_tables_dola,
         "published_sensitivity": write_sensitivity,
-        "published_figures": draw_figures,
+        "published_tables_facts": write_tables_facts,
+        "published_figures": partial(draw_figures, threads=threads),
         "published_comparison": lambda release: write_comparison(release.layout.results, None),
+        "published_report": write_report,
     }[rule]
     recorded(rule, layout, inputs, outputs(release, rule), lambda: write(release))
 
@@ -133,35 +167,59 @@ def compare_study(inputs: list[str], layout: Layout) -> None:
     recorded("comparison", layout, inputs, files, lambda: write_comparison(published, layout.results))
 
 
-def recorded(rule: str, layout: Layout, inputs: list[str], files: list[Path], write: Callable[[], None]) -> None:
-    """Call `write`, which makes `files` from `inputs`, and note it."""
+def recorded(
+    rule: str,
+    layout: Layout,
+    inputs: list[str],
+    files: list[Path],
+    write: Callable[[], None],
+    protocol: Protocol | None = None,
+    page: str | None = None,
+) -> None:
+    """Call `write`, which makes `files` from `inputs`, and note it.
+
+    protocol: a study's, None the published one. page: which of its pages, of a rule with many.
+    """
     watch = Stopwatch()
     code, program = code_behind(TARGETS[rule]), script_digest(rule)
     settle(code["modules"])
     write()
     record = {
         "rule": rule,
-        "wildcards": {},
+        "wildcards": {"page": page} if page else {},
         "study": layout.study,
         "inputs": hashes(map(Path, inputs), layout.base),
         "outputs": hashes(files, layout.base),
         "parameters": {},
-        "protocol": Protocol().model_dump(),
+        "protocol": (protocol or Protocol()).model_dump(),
         "code": code,
         "script": program,
         "made": watch.made(),
     }
-    write_record(layout.rule_record(rule), record)
+    write_record(layout.rule_record(rule, page), record)
 
 
 def pages_of(release: Release) -> list[contents.Figure]:
     """The pictures among them that a study has as well, for the report."""
     models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
-    vectors = models_of(release, "task_vectors")
-    methods = ("function_vectors", "task_vectors")
-    pages = contents.figures(models, tasks, methods, (), release.registry.post_training(vectors), vectors)
+    vectors, asked = models_of(release, "task_vectors"), release.question_set("lens").name
+    methods = ("function_vectors", "task_vectors", "logit_lens")
+    pages = contents.figures(models, tasks, methods, (asked,), release.registry.post_training(vectors), vectors)
     drawn = set(outputs(release, "published_figures"))
-    return [page for page in pages if release.layout.results / page["svg"] in drawn]
+    return [each for page in pages for each in _as_released(page) if release.layout.results / each["svg"] in drawn]
+
+
+def _as_released(page: contents.Figure) -> Iterator[contents.Figure]:
+    """A page of a study as the release has it: the lens in three, and of heat maps only the shades."""
+    if page["figure"] == "figure2":
+        for name in LENS_FIGURES:
+            stem = page["id"].replace("figure2", name)
+            said = f"{page['explanation']} {NO_SCALE}"
+            yield contents.Figure({**page, "id": stem, "svg": f"figures/{stem}.svg", "explanation": said})
+    elif page["figure"] == "figure9":
+        yield contents.Figure({**page, "explanation": f"{page['explanation']} {ONLY_SHADES}"})
+    else:
+        yield page
 
 
 def write_models(release: Release) -> None:
@@ -195,6 +253,18 @@ def write_tables_dola(release: Release) -> None:
     tables_dola.write(results, models_of(release, "dola"), sets, False, False, results / "tables")
 
 
+def write_tables_facts(release: Release) -> None:
+    """Tables 11 and 12."""
+    results = release.layout.results
+    table_facts.write(results, all_models(release), results / "tables", loaded=False)
+
+
+def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
+    """Draw one more page of the sweep and write its record."""
+    draw = sweep_page(layout.results, page)
+    recorded("published_sweep_page", layout, inputs, picture(draw.args[-1]), draw, page=page)
+
+
 def write_sensitivity(release: Release) -> None:
     """What each protocol switch moves, of those that released numbers allow to turn."""
     scopes = {
@@ -211,36 +281,88 @@ def write_sensitivity(release: Release) -> None:
     )
     families = {name: release.registry.model(name).family for name in scopes["function_vectors"][0]}
     adds_bos = {name: family in ADD_BOS for name, family in families.items()}
-    cannot = {
-        "selection": "needs single items, which were not released of function vectors",
-        "tv_score": "needs the test accuracy of every model, and that of Qwen-2 72B is not at hand",
-    }
-    table_sensitivity.write(results, Protocol(), adds_bos, release.layout.results / "tables", cannot)
+    limits = Limits(
+        cannot={"selection": {3: "needs single items, which were not released of function vectors"}},
+        # Its test accuracy is in a pickle that is not at hand (docs/published.md).
+        without={"tv_score": ["qwen2-72b"]},
+    )
+    table_sensitivity.write(results, Protocol(), adds_bos, release.layout.results / "tables", limits)
 
 
-def draw_figures(release: Release) -> None:
-    """Every figure that the release can give, and a list of the others with the reason."""
+def drawings(release: Release) -> list[list[partial]]:
+    """Every figure that the release can give, as calls whose last argument is its path without a suffix.
+
+    Figures of one list read the same results, which one process then reads once.
+    """
     results, registry = release.layout.results, release.registry
-    figures = results / "figures"
+    figures, protocol = results / "figures", Protocol()
     models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
-    figure_shots.draw(results, models, tasks, figures / "figure11")
-    for figure, what in FIGURES.items():
-        figure_choices.draw(results, models, tasks, what, figures / figure)
-    for page in SWEEP_PAGES:
-        figure_sweep.draw(results, *page, _sweep_stem(results, *page))
     scopes = {
         method: (models_of(release, method), tasks_of(release, method))
         for method in ("function_vectors", "task_vectors")
     }
     groups = {task.name: task.group for task in registry.tasks.values()}
-    switches = {name: getattr(Protocol(), name) for name in ("tv_average", "tv_direction")}
-    figure_recovery.draw(results, scopes, groups, switches, figures / "figure3")
-    models, tasks = scopes["task_vectors"]
-    pairs, direction = registry.post_training(models), Protocol().tv_direction
-    figure_post_training.draw(results, pairs, tasks, groups, direction, figures / "figure16")
-    for model in models:
-        figure_task_vectors.draw(results, model, tasks, figures / "figure18" / model)
-    artefacts.write_json(figures / "not_released.json", NOT_RELEASED)
+    vectors, its_tasks = scopes["task_vectors"]
+    pairs, asked = registry.post_training(vectors), release.question_set("lens").name
+    apathy = [row.name for row in registry.models.values() if row.label in APATHY_MODELS]
+    rows = {"logit_lens": figure_overview.Row(models_of(release, "readings"), [asked])}
+    rows |= {method: figure_overview.Row(*scope) for method, scope in scopes.items()}
+    heads = models, tasks, groups, registry.post_training(models)
+    wide = [
+        partial(figure_recovery.draw, results, scopes, groups, protocol.model_dump(), figures / "figure3"),
+        partial(figure_heads.draw, results, *heads, figures / "figure5"),
+        *(partial(figure_choices.draw, results, models, tasks, what, figures / name) for name, what in FIGURES.items()),
+        partial(figure_shots.draw, results, models, tasks, figures / "figure11"),
+    ]
+    change = results, pairs, its_tasks, groups, protocol.tv_direction
+    single = [
+        partial(figure_overview.draw, results, rows, figures / "figure1"),
+        partial(figure_post_training.draw, *change, figures / "figure16"),
+        *(partial(figure_sweep.draw, results, *page, figures / "figure17" / "_".join(page)) for page in SWEEP_PAGES),
+        *(
+            partial(figure_lens.draw, results, shown, asked, figures / name / asked)
+            for name, shown in LENS_FIGURES.items()
+        ),
+        partial(figure_apathy.draw, results, apathy, asked, figures / "figure8" / asked),
+        *(partial(figure_cie.draw, results, name, CIE_TASKS, figures / "figure9" / name) for name in CIE_FIGURES),
+        *(
+            partial(figure_task_vectors.draw, results, model, its_tasks, figures / "figure18" / model)
+            for model in vectors
+        ),
+    ]
+    return [wide, *([each] for each in single)]
+
+
+def draw_figures(release: Release, threads: int = 1) -> None:
+    """Draw them, `threads` lists at a time, and list what cannot be drawn with the reason."""
+    with ProcessPoolExecutor(max_workers=threads) as pool:
+        list(pool.map(_draw, drawings(release)))
+    artefacts.write_json(release.layout.results / "figures" / "not_released.json", NOT_RELEASED)
+
+
+def _draw(job: list[partial]) -> None:
+    for figure in job:
+        figure()
+
+
+def write_report(release: Release) -> None:
+    """The report of the release alone."""
+    from offcourse.jobs.published_audit import ReleaseAudit
+
+    results, audit = release.layout.results, ReleaseAudit(release.layout.base)
+    listed, pages = contents.tables(("function_vectors", "task_vectors", "dola")), pages_of(release)
+    names = dict.fromkeys([*(table["id"] for table in listed), *(page["figure"] for page in pages), "sensitivity"])
+    report.write(
+        results,
+        None,
+        pages,
+        listed,
+        [],
+        results / "report.html",
+        audits={name: audit.summary(name) for name in names},
+        comparison=artefacts.read_parquet(results / "comparison.parquet", compare.COMPARISON),
+        released=results,
+    )
 
 
 def write_comparison(published: Path, study: Path | None, resources: Path = RESOURCES) -> None:

@@ -46,14 +46,18 @@ TABLE_METHODS = Table(
 )
 DOLA_TABLES = {
     1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
-    2: ("FACTOR accuracy of DoLa", "How often the faithful continuation scores highest, without and with DoLa."),
+    2: ("FACTOR accuracy of DoLa", "How often, in %, the faithful continuation scores highest, without and with DoLa."),
     4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
     5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
     6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
-    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
+    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha; in %."),
     9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
-    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; in %."),
+}
+FACT_TABLES = {
+    11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),
+    12: ("Training of the models", "Tokens and learning rate of pretraining, and whether post-training followed it."),
 }
 
 
@@ -68,6 +72,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
     if "dola" in methods:
         titles |= DOLA_TABLES
+    titles |= FACT_TABLES
     numbered = [
         Table(
             id=f"table{number}",
@@ -95,7 +100,9 @@ def figures(
     steering: name, label and models of each method of `offcourse.steering`.
     post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
     """
-    shown = []
+    shown = [OVERVIEW] if {"function_vectors", "task_vectors", "logit_lens"} & set(methods) else []
+    if {"function_vectors", "task_vectors"} & set(methods):
+        shown.append(RECOVERY)
     if "function_vectors" in methods:
         shown += _function_vectors(models, tasks)
     if "task_vectors" in methods:
@@ -112,6 +119,7 @@ def figures(
 
 def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figure]:
     return [
+        HEADS,
         *(_sweep(model, task) for model in models for task in tasks),
         *(_cie(model) for model in models),
         _single(
@@ -157,7 +165,7 @@ def _lens(questions: str) -> Figure:
         "figure2",
         "Figures 2, 6 and 7. Logit lens by layer",
         "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
-        "letter and of the likeliest wrong one.",
+        "letter and of the likeliest wrong one. The paper's three figures differ in their models only.",
         f"Lines of probability against layer on {questions}, one panel per model.",
     )
 
@@ -190,6 +198,36 @@ def _single(figure: str, title: str, explanation: str, alt: str) -> Figure:
     return _figure(figure, figure, title, explanation, alt)
 
 
+OVERVIEW = _single(
+    "figure1",
+    "Figure 1. The methods at work on models that differ",
+    "From top to bottom the logit lens, function vectors and task vectors, as far as they are here, layer by layer; "
+    "from left to right models: those of the paper's figure where they are all here, else all of up to three, else the "
+    "ones that a method steers least, middling and most. A function vector is in the setting that its title names: the "
+    "paper's, or the best of the grid.",
+    "Line panels against layer, one row per method and one column per model: probabilities of the logit lens, and "
+    "accuracies with a vector between those without one.",
+)
+RECOVERY = _single(
+    "figure3",
+    "Figures 3 and 12. Recovery by model and group of tasks",
+    "How much of few-shot accuracy a vector gives back: on average over layers (Eq. 8) and at the best layer (Eq. 7), "
+    "for function vectors (FV) in the default setting and in the best of the grid, and for task vectors (TV). "
+    "Translations are means by direction; colours end at 1; a dash was not run. With the protocol as published, the "
+    "average of task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study "
+    "has controls, theirs is the mean over vectors that should do nothing, each at the best of the same grid. The "
+    "paper's two figures differ in their models only.",
+    "Heat maps of models by groups of tasks with the recovered share of few-shot accuracy written in each cell, one "
+    "map per method and measure.",
+)
+HEADS = _single(
+    "figure5",
+    "Figure 5. Recovery by number of heads",
+    "Peak recovery with a given number of heads in the function vector, over strengths and layers: mean over "
+    "model-task pairs with its 95% interval, by group of tasks; and, where there are pairs of models, what "
+    "post-training changes.",
+    "Lines with intervals: mean peak recovery against the number of heads, one line per group of tasks.",
+)
 POST_TRAINING = _single(
     "figure16",
     "Figure 16. Task vectors after post-training",
@@ -206,7 +244,8 @@ def _sweep(model: str, task: str) -> Figure:
         "Figures 4 and 17. Accuracy of function vectors by layer",
         "Zero-shot accuracy when the function vector is added at one layer: a column per number of heads, a row per "
         "strength, between the unsteered zero-shot and few-shot accuracies. Thin grey lines, where a study has them, "
-        "are controls: vectors that should do nothing.",
+        "are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
+        "(protocol head_read_position).",
         f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
         "and strength.",
         model,

@@ -8,7 +8,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import apathy_path, lens_path, read_apathy, read_labels, read_lens
+from offcourse.analysis.results import apathy_path, is_drawn, lens_path, read_apathy, read_labels, read_lens
 from offcourse.analysis.sources import listed, source
 from offcourse.present import style
 
@@ -17,14 +17,14 @@ LINES = {
     "mlp": ("feed-forward", style.ORANGE),
     "top": ("top probability", style.GREY),
 }
-# Means over questions, scaled to 0..1 as in the paper's figure.
+# Means over questions, scaled to 0..1 as in the paper's figure; `mean` is missing where only that is known.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
         "questions": pa.Column(str),
         "layer": pa.Column(int),
         "line": pa.Column(str, pa.Check.isin(list(LINES))),
-        "mean": pa.Column(float),
+        "mean": pa.Column(float, nullable=True),
         "scaled": pa.Column(float, pa.Check.in_range(0, 1)),
         "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
@@ -38,10 +38,14 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     """Means by model, layer and line, see `NUMBERS`.
 
     Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
-    and largest value over all questions and layers, the model's output (layer n) included, before averaging.
+    and largest value over all questions and layers, the model's output (layer n) included, before averaging. Of the
+    release only the scaled means are known.
     """
     parts = []
     for model in models:
+        if is_drawn(results, apathy_path(model, questions)):
+            parts.append(_released(results, model, questions))
+            continue
         apathy = read_apathy(results, model, questions).astype({"mha": float, "mlp": float})
         means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean()
         lens = read_lens(results, model, questions).astype({"top": float})
@@ -72,6 +76,17 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
                 )
             )
     return pd.concat(parts, ignore_index=True)
+
+
+def _released(results: Path, model: str, questions: str) -> pd.DataFrame:
+    means = read_apathy(results, model, questions)
+    path = apathy_path(model, questions)
+    sources = [
+        listed(source("scaled", path, {"layer": row.layer, "line": row.line}, row.n, "scaled"))
+        for row in means.itertuples()
+    ]
+    known = {"model": model, "questions": questions, "mean": float("nan"), "sources": sources}
+    return means.assign(**known, scaled=means["scaled"].clip(0, 1))[list(NUMBERS.columns)]
 
 
 def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[float, dict]]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.patches import Rectangle
 
 from offcourse.analysis import choices, recovery
@@ -38,6 +38,7 @@ NUMBERS = pa.DataFrameSchema(
     strict=True,
     ordered=True,
 )
+Choice = Literal["n_heads", "strength", "layer"]
 COLUMN = {"n_heads": "n_heads", "strength": "strength", "layer": "layer_percent"}
 TITLE = {
     "n_heads": "Number of heads with the highest peak recovery",
@@ -65,19 +66,16 @@ def _sources(results: Path, model: str, task: str, measure: str) -> str:
     )
 
 
-def draw(
-    results: Path, models: list[str], tasks: list[str], what: Literal["n_heads", "strength", "layer"], stem: Path
-) -> None:
+def page(results: Path, models: list[str], tasks: list[str], what: Choice) -> style.Page:
     """A cell per model and task. Heads and strengths are coloured by rank in the study's grid, layers by depth."""
     drawn = numbers(results, models, tasks, what)
     labels = read_labels(results, models)
     cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
     grid = None if what == "layer" else _grid(results, models, tasks, what)
-    with style.applied():
-        figure = Figure(
-            figsize=(max(5.2, 2.6 + 0.56 * len(tasks)), max(2.9, 1.7 + 0.34 * len(models))), layout="constrained"
-        )
-        panel = figure.subplots()
+    size = (max(5.2, 2.6 + 0.56 * len(tasks)), max(2.9, 1.7 + max(0.22, 0.36 - 0.01 * len(models)) * len(models)))
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
         colours, norm = _colours(grid)
         image = panel.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, norm=norm, edgecolor="white", linewidth=1)
         _write(panel, cells, lambda value: colours(norm(value)), ".0f" if grid is None else "g")
@@ -88,15 +86,22 @@ def draw(
         panel.set_yticks(np.arange(len(models)) + 0.5, labels, fontsize=8)
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
-        bar = figure.colorbar(image, ax=panel, label=SCALE[what], pad=0.02, aspect=14)
+        share = min(1, 12 / len(models))
+        bar = canvas.colorbar(image, ax=panel, label=SCALE[what], pad=0.02, aspect=14, shrink=share)
         bar.outline.set_visible(False)
         if grid is not None:
             bar.set_ticks(_middles(norm.boundaries), labels=[f"{value:g}" for value in grid])
         bar.minorticks_off()
         bar.ax.tick_params(length=0)
         blank = f"\n(– : at most {choices.LEAST_RECOVERY:.0%} recovered)" if np.isnan(cells).any() else ""
-        figure.suptitle(TITLE[what] + blank)
-        style.save(figure, drawn, NUMBERS, stem)
+        canvas.suptitle(TITLE[what] + blank)
+
+    return style.Page(size, drawn, NUMBERS, compose)
+
+
+def draw(results: Path, models: list[str], tasks: list[str], what: Choice, stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, tasks, what), stem)
 
 
 def _grid(results: Path, models: list[str], tasks: list[str], what: str) -> list[float]:

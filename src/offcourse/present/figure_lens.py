@@ -8,8 +8,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import lens_path, read_labels, read_lens
-from offcourse.analysis.sources import listed, source
+from offcourse.analysis.results import read_labels, read_lens_means
 from offcourse.present import style
 
 LINES = {
@@ -17,14 +16,14 @@ LINES = {
     "correct": ("right letter", style.BLUE),
     "incorrect": ("likeliest wrong letter", style.ORANGE),
 }
-# Mean over questions, and its normal 95% interval.
+# Mean over questions, and its 95% interval.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
         "questions": pa.Column(str),
         "layer": pa.Column(int),
         "line": pa.Column(str, pa.Check.isin(list(LINES))),
-        "mean": pa.Column(float, pa.Check.in_range(0, 1.0001)),
+        "mean": pa.Column(float, pa.Check.in_range(-1e-5, 1.0001)),
         "ci_low": pa.Column(float),
         "ci_high": pa.Column(float),
         "n": pa.Column(int, pa.Check.gt(0)),
@@ -39,29 +38,9 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     """Mean probability by model, layer and line, see `NUMBERS`."""
     parts = []
     for model in models:
-        long = read_lens(results, model, questions).melt(["question", "layer"], list(LINES), "line")
-        grouped = long.astype({"value": float}).groupby(["layer", "line"], sort=True)["value"]
-        frame = grouped.agg(["mean", "sem", "size"]).reset_index()
-        half = 1.96 * frame["sem"].fillna(0.0)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "model": model,
-                    "questions": questions,
-                    "layer": frame["layer"],
-                    "line": frame["line"],
-                    "mean": frame["mean"],
-                    "ci_low": frame["mean"] - half,
-                    "ci_high": frame["mean"] + half,
-                    "n": frame["size"],
-                    "sources": [
-                        listed(source("mean", lens_path(model, questions), {"layer": row.layer}, row.items, row.line))
-                        for row in frame.rename(columns={"size": "items"}).itertuples()
-                    ],
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+        means = read_lens_means(results, model, questions)
+        parts.append(means.assign(model=model, questions=questions))
+    return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
 
 
 def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:

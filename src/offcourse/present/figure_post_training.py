@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
+from offcourse.analysis.inference import student_interval
 from offcourse.analysis.results import items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.task_vectors import Peak, by_group
@@ -52,7 +53,7 @@ def numbers(
     for group, values in changes.items():
         known = np.array([value for value in values if not np.isnan(value)])
         mean = known.mean() if len(known) else float("nan")
-        low, high = style.student_interval(known)
+        low, high = student_interval(known)
         rows.append((group, mean, low, high, len(known), listed(*sources[group])))
     return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype(
         {"change": float, "ci_low": float, "ci_high": float}
@@ -70,6 +71,32 @@ def _sources(results: Path, role: str, model: str, peak: Peak, pair: str) -> lis
     return entries
 
 
+def page(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+) -> style.Page:
+    """A dot per task group, from top to bottom."""
+    drawn = numbers(results, pairs, tasks, groups, tv_direction)
+    count = len(pairs)
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
+        y = np.arange(len(drawn))
+        panel.axvline(0, color=style.GREY, linewidth=0.8)
+        panel.hlines(y, drawn["ci_low"], drawn["ci_high"], color=style.BLUE, linewidth=1.4, alpha=0.6)
+        panel.plot(drawn["change"], y, "o", color=style.BLUE, markersize=4.5)
+        panel.set_yticks(y, [task_label(group) for group in drawn["group"]])
+        panel.set_ylim(len(drawn) - 0.5, -0.5)
+        panel.grid(axis="y", visible=False)
+        spread = f"mean and 95% interval over {count} pairs of models" if count > 1 else "1 pair of models"
+        panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({spread})")
+
+    return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")
+
+
 def draw(
     results: Path,
     pairs: Sequence[tuple[str, str]],
@@ -78,19 +105,5 @@ def draw(
     tv_direction: str,
     stem: Path,
 ) -> None:
-    """A dot per task group, from top to bottom."""
-    drawn = numbers(results, pairs, tasks, groups, tv_direction)
-    with style.applied():
-        figure = Figure(figsize=(5.0, 1.35 + 0.36 * len(drawn)), layout="constrained")
-        panel = figure.subplots()
-        y = np.arange(len(drawn))
-        panel.axvline(0, color=style.GREY, linewidth=0.8)
-        panel.hlines(y, drawn["ci_low"], drawn["ci_high"], color=style.BLUE, linewidth=1.4, alpha=0.6)
-        panel.plot(drawn["change"], y, "o", color=style.BLUE, markersize=4.5)
-        panel.set_yticks(y, [task_label(group) for group in drawn["group"]])
-        panel.set_ylim(len(drawn) - 0.5, -0.5)
-        panel.grid(axis="y", visible=False)
-        count = len(pairs)
-        pairs_of_models = f"mean and 95% interval over {count} pair{'s'[: count > 1]} of models"
-        panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({pairs_of_models})")
-        style.save(figure, drawn, NUMBERS, stem)
+    """Write `page`."""
+    style.draw(page(results, pairs, tasks, groups, tv_direction), stem)

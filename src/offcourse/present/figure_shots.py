@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
+from offcourse.analysis.inference import student_interval
 from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
 from offcourse.analysis.sources import listed, source
 from offcourse.errors import OffcourseError
 from offcourse.present import style
 
 SHOTS = (0, 5, 10)
+LOOKS = {0: (style.GREY, "o"), 5: (style.BLUE, "s"), 10: (style.ORANGE, "D")}
+OTHER = (style.GREEN, "^")
 
 # `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task).
 NUMBERS = pa.DataFrameSchema(
@@ -47,7 +50,7 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
         items = {task: items_by_shots(results, icl_path(model, task)) for task in tasks}
         for shots in shown:
             values = np.array([by_pair[model, task].loc[shots] for task in tasks])
-            low, high = np.clip(style.student_interval(values), 0, 1)
+            low, high = np.clip(student_interval(values), 0, 1)
             entries = [
                 source("accuracy", icl_path(model, task), {"shots": int(shots)}, items[task].loc[shots], group=task)
                 for task in tasks
@@ -56,16 +59,18 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(NUMBERS.columns))
 
 
-def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
     """A line per model from top to bottom, a dot per number of shots."""
     drawn = numbers(results, models, tasks)
     labels = read_labels(results, models)
     shown = sorted(drawn["shots"].unique())
-    looks = zip(shown, (style.GREY, style.BLUE, style.ORANGE)[-len(shown) :], "osD", strict=False)
-    with style.applied():
-        figure = Figure(figsize=(5.6, 1.25 + max(0.42, 0.62 - 0.02 * len(models)) * len(models)), layout="constrained")
-        panel = figure.subplots()
-        for step, (shots, colour, marker) in enumerate(looks):
+    # The parts around the panel take 1.4 inches; rows of few models are higher.
+    size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
+        for step, shots in enumerate(shown):
+            colour, marker = LOOKS.get(shots, OTHER)
             points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
             y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
             panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
@@ -75,10 +80,15 @@ def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None
         panel.grid(axis="y", visible=False)
         for edge in range(1, len(models)):
             panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
-        spread = "mean and 95% interval over" if len(tasks) > 1 else "on"
-        fewer = "" if max(shown) == SHOTS[-1] else f"; this study has at most {max(shown)} shots"
-        plural = "s" if len(tasks) > 1 else ""
-        panel.set_xlabel(f"accuracy without steering ({spread} {len(tasks)} task{plural}{fewer})")
-        figure.suptitle("In-context accuracy by number of shots")
-        figure.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
-        style.save(figure, drawn, NUMBERS, stem)
+        spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
+        fewer = "" if max(shown) == SHOTS[-1] else f"; at most {max(shown)} shots here"
+        panel.set_xlabel(f"accuracy without steering\n({spread}{fewer})")
+        canvas.suptitle("In-context accuracy by number of shots")
+        canvas.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
+
+    return style.Page(size, drawn, NUMBERS, compose)
+
+
+def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, tasks), stem)

@@ -1,19 +1,17 @@
 """Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
 
+import textwrap
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import FigureBase
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import (
     controls_path,
     icl_path,
-    items_by_shots,
     read_accuracy,
     read_control_accuracy,
     read_model,
@@ -21,47 +19,26 @@ from offcourse.analysis.results import (
     sweep_path,
 )
 from offcourse.analysis.sources import listed, source
-from offcourse.present import style
+from offcourse.artefacts import NULL_CONTROLS, READ_POSITION
+from offcourse.present import by_layer, style
 from offcourse.present.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# A row per vertex of the lines. `control` is "" for the function vector, else the vector that should do nothing, of
-# which `draw` numbers the random ones (`methods.fv_controls`). `few_shot` is the accuracy with `shots` examples, the
-# same in all rows as `zero_shot`.
-NUMBERS = pa.DataFrameSchema(
-    {
-        "control": pa.Column(str),
-        "draw": pa.Column(int),
-        "n_heads": pa.Column(int),
-        "strength": pa.Column(float),
-        "layer": pa.Column(int),
-        "accuracy": pa.Column(float, pa.Check.in_range(0, 1)),
-        "n": pa.Column(int),
-        "zero_shot": pa.Column(float, pa.Check.in_range(0, 1)),
-        "few_shot": pa.Column(float, pa.Check.in_range(0, 1)),
-        "shots": pa.Column(int),
-        "sources": pa.Column(str),
-    },
-    strict=True,
-    ordered=True,
+# `control` is "" for the function vector, else that of `methods.fv_controls`, of which `draw` numbers the random ones.
+NUMBERS = by_layer.schema(
+    control=pa.Column(str), draw=pa.Column(int), n_heads=pa.Column(int), strength=pa.Column(float)
 )
 
 
 def numbers(results: Path, model: str, task: str, controls: bool = False) -> pd.DataFrame:
     """What the page of one model and task draws, see `NUMBERS`. controls: whether the study has them."""
     shots = read_shots(results, model, task)
-    count, few_shot = recovery.baseline(shots)
+    lines, entries = by_layer.without_vector(results, icl_path(model, task), shots, recovery.baseline(shots)[0])
     frame = read_accuracy(results, model, task).assign(control="", draw=0)
     if controls:
         frame = pd.concat([frame, read_control_accuracy(results, model, task)], ignore_index=True)
-    frame = frame.assign(zero_shot=float(shots.loc[0]), few_shot=few_shot, shots=count)
-    frame = frame[[name for name in NUMBERS.columns if name != "sources"]]
-    path = icl_path(model, task)
-    items = items_by_shots(results, path)
-    lines = [source(role, path, {"shots": k}, items.loc[k]) for role, k in (("zero_shot", 0), ("few_shot", count))]
-    return frame.assign(
-        sources=[listed(source("accuracy", *_swept(model, task, row), row.n), *lines) for row in frame.itertuples()]
-    )
+    sources = [listed(source("accuracy", *_swept(model, task, row), row.n), *entries) for row in frame.itertuples()]
+    return frame.assign(**lines, sources=sources)[list(NUMBERS.columns)]
 
 
 def _swept(model: str, task: str, row) -> tuple[str, dict]:
@@ -78,21 +55,26 @@ def best(drawn: pd.DataFrame) -> str:
     Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
     """
     largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
-    names = [f"{control.replace('_', ' ') or 'function vector'} {value:.2f}" for control, value in largest.items()]
+    names = [f"{NAMES.get(control, control.replace('_', ' '))} {value:.2f}" for control, value in largest.items()]
     return f"best of the grid: {', '.join(names)}"
 
 
-def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
+def page(results: Path, model: str, task: str, controls: bool = False) -> style.Page:
     """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
 
-    With `controls` each panel has theirs as thin grey lines, and the page says what the best of the grid is for each.
+    With `controls` each panel has vectors that should do nothing as thin grey lines and the function vector read at the
+    other position as a dashed one, and the page says what the best of the grid is for each.
     """
     drawn = numbers(results, model, task, controls)
     label = read_model(results, model)["label"]
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
-    items, shots = int(drawn["n"].max()), int(drawn["shots"].iloc[0])
-    with style.applied():
-        figure, axes = _page(len(strengths), len(heads), controls)
+    items, seen = int(drawn["n"].max()), set(drawn["control"]) - {""}
+    size, margins, said = _margins(len(strengths), len(heads), best(drawn) if seen else "")
+
+    def compose(canvas: FigureBase) -> None:
+        width, height = size
+        canvas.subplots_adjust(**margins, wspace=0.1, hspace=0.12)
+        axes = canvas.subplots(len(strengths), len(heads), sharex=True, sharey=True, squeeze=False)
         panels = dict(list(drawn.groupby(["strength", "n_heads"])))
         for row, strength in zip(axes, strengths, strict=True):
             for panel, n_heads in zip(row, heads, strict=True):
@@ -101,49 +83,58 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
             row[-1].yaxis.set_label_position("right")
         for panel, n_heads in zip(axes[0], heads, strict=True):
             panel.set_title(f"{n_heads} heads")
-        width, height = figure.get_size_inches()
-        figure.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
-        figure.supxlabel("layer that the function vector is added at", y=0.05 / height)
-        figure.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
+        canvas.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
+        canvas.supxlabel("layer that the function vector is added at", y=0.05 / height)
+        canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
         lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
-        names = ["function vector, zero-shot", f"no vector, {shots}-shot", "no vector, zero-shot"]
-        if controls:
-            lines, names = [*lines, CONTROL], [*names, "controls"]
-            figure.text(0.5, 1 - 0.56 / height, best(drawn), ha="center", va="center", fontsize=7.5)
+        names = ["function vector, 0-shot", *by_layer.names_without_vector(int(drawn["shots"].iloc[0]))]
+        for shown, line, name in (
+            (seen & set(NULL_CONTROLS), CONTROL, "controls"),
+            (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
+        ):
+            lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
+        if said:
+            canvas.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
-        figure.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
-        style.save(figure, drawn, NUMBERS, stem)
+        canvas.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
+
+    return style.Page(size, drawn, NUMBERS, compose, tight=False)
+
+
+def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
+    """Write `page`."""
+    style.draw(page(results, model, task, controls), stem)
 
 
 FV = {"color": style.BLUE}
-CONTROL = {"color": "#A8A8A8", "linewidth": 0.7}
+CONTROL = {"color": "#8C8C8C", "linewidth": 0.7}
+OTHER = {"color": "#56B4E9", "linewidth": 1.1, "linestyle": (0, (3, 1.5))}
+NAMES = {"": "function vector", READ_POSITION: "other read position"}
 
 
-def _page(rows: int, columns: int, controls: bool) -> tuple[Figure, np.ndarray]:
-    """A page of equal panels with margins in inches: automatic layout takes seconds for 56 panels."""
-    # Controls need room for another entry of the legend, and for a line of text.
-    least, top = (5.6, 0.93) if controls else (4.4, 0.75)
-    width, height = max(least, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
-    left, right, bottom = 0.55, 0.3, 0.5
-    page = Figure(figsize=(left + width + right, bottom + height + top))
-    total = page.get_size_inches()
-    edges = {"left": left / total[0], "right": 1 - right / total[0], "bottom": bottom / total[1]}
-    page.subplots_adjust(**edges, top=1 - top / total[1], wspace=0.1, hspace=0.12)
-    return page, page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+def _margins(rows: int, columns: int, said: str) -> tuple[tuple[float, float], dict[str, float], str]:
+    """Size of a page of equal panels, and its margins: automatic layout takes seconds for 56 panels.
+
+    said: text below the legend, which is returned with as many lines as it needs.
+    """
+    # Controls need room for more entries of the legend.
+    width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
+    height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
+    # About 17 letters of its size to an inch.
+    said = textwrap.fill(said, int(17 * (left + width + right)))
+    top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
+    size = left + width + right, bottom + height + top
+    edges = {"left": left / size[0], "right": 1 - right / size[0], "bottom": bottom / size[1]}
+    return size, edges | {"top": 1 - top / size[1]}, said
 
 
 def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
-    panel.axhline(drawn["few_shot"].iloc[0], **style.FEW_SHOT)
-    panel.axhline(drawn["zero_shot"].iloc[0], **style.ZERO_SHOT)
+    by_layer.panel(panel, drawn)
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
-    else:
-        for _, line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
-            panel.plot(line["layer"], line["accuracy"], **CONTROL)
-        own = setting[setting["control"] == ""]
-        panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)
-    last = drawn["layer"].max()
-    panel.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
-    panel.set_yticklabels(["0", "0.5", "1"])
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+        return
+    for (control, _), line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+        panel.plot(line["layer"], line["accuracy"], **(OTHER if control == READ_POSITION else CONTROL))
+    own = setting[setting["control"] == ""]
+    panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)

@@ -53,8 +53,9 @@ def write(
     form: pd.DataFrame,
     notes: Sequence[str],
     title: str = "",
+    schema: DataFrameSchema = CELLS,
 ) -> None:
-    """Write `table{number}` into `out`: `cells` (`artefacts.CELLS`) as parquet, `form` (text) as csv, md and tex.
+    """Write `table{number}` into `out`: `cells` (under `schema`) as parquet, `form` (text) as csv, md and tex.
 
     title: of a table that is none of the paper's, whose number is a name.
 
@@ -66,7 +67,7 @@ def write(
     tex = form.reset_index().to_latex(
         index=False, escape=True, column_format=aligned, caption=caption, label=f"tab:{name}"
     )
-    write_parquet(out / f"{name}.parquet", cells, CELLS)
+    write_parquet(out / f"{name}.parquet", cells, schema)
     write_whole(out / f"{name}.csv", lambda path: form.to_csv(path, encoding="utf-8"))
     write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     write_whole(out / f"{name}.tex", lambda path: path.write_text(tex, encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ import pandas as pd
 from offcourse.analysis import steering as judged
 from offcourse.analysis.results import read_model
 from offcourse.analysis.sensitivity import SENSITIVITY
-from offcourse.artefacts import CELLS, read_parquet, write_whole
-from offcourse.present import forms, report_claims, report_methods, report_pictures, table_methods, tables_dola
+from offcourse.artefacts import CELLS, FACT_CELLS, read_parquet, write_whole
+from offcourse.present import (
+    forms,
+    report_claims,
+    report_methods,
+    report_pictures,
+    table_facts,
+    table_methods,
+    tables_dola,
+)
 from offcourse.present import tables as table_forms
 from offcourse.present.labels import task_label
 from offcourse.registry import STEERING
@@ -28,6 +37,20 @@ QUESTIONS = {
     **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
+# Results by model and unit, with the methods that a study must have one of.
+FILES = (
+    ("prompts/{task}", "every prompt, as text and token ids", ("function_vectors", "task_vectors")),
+    ("icl/{task}", "hit or miss by number of shots and item", ("function_vectors",)),
+    ("cie/{task}", "causal indirect effect by trial, layer and head", ("function_vectors",)),
+    ("fv_sweep/{task}", "hit or miss by number of heads, strength, layer and item", ("function_vectors",)),
+    ("fv_controls/{task}", "the same of vectors that should do nothing, where asked for", ("function_vectors",)),
+    ("tv_icl/{task}", "hit or miss without a task vector by number of shots and item", ("task_vectors",)),
+    ("tv_sweep/{task}", "hit or miss with one by split, layer and item", ("task_vectors",)),
+    ("dola/{questions}", "score of every answer by bucket, alpha and variant", ("dola",)),
+    ("logit_lens/{questions}", "probabilities by question and layer", ("logit_lens",)),
+    ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),
+    *((f"{name}_sweep/{{task}}", "hit or miss by strength, layer and item", (name,)) for name in STEERING),
+)
 # Settings that a study may leave to others; only those that it makes are shown.
 OPTIONAL = ("models", "tasks", "dtype", "large")
 
@@ -62,8 +85,13 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["groupby_run"] = lambda rows, key: [
+        (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
+    ]
     environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
     steered = _steered(results)
+    columns, compared = report_claims.comparison_rows(comparison, study is not None)
+    claims = report_claims.claim_rows(results, tables, figures, released, audits, study is not None)
     page = environment.get_template("report.html.j2").render(
         study=study,
         questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
@@ -71,8 +99,10 @@ def write(
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
         models=[_model(results, model) for model in models],
-        claims=report_claims.claim_rows(results, tables, figures, released, audits, study is not None),
-        compared=report_claims.comparison_rows(comparison),
+        claims=claims,
+        claims_summary=report_claims.summary(claims),
+        compared_by=columns,
+        compared=compared,
         steered=steered,
         switches=_switches(results),
         summaries=_summaries(steered),
@@ -80,8 +110,15 @@ def write(
         figures=report_pictures.figures(results, figures, out, budget),
         task_label=task_label,
         audits=audits,
+        files=files(study) if study else [],
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What there is of each model beside tables and figures: paths, and what they hold."""
+    own = set(study.get("methods", METHODS))
+    return [(f"{{model}}/{path}.parquet", text) for path, text, methods in FILES if own & set(methods)]
 
 
 def _steered(results: Path) -> list[dict[str, Any]]:
@@ -154,12 +191,14 @@ def _model(results: Path, model: str) -> dict[str, Any]:
 
 def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
     path = results / table["parquet"]
-    cells = read_parquet(path, CELLS)
+    cells = read_parquet(path, CELLS, FACT_CELLS)
     own = table["id"] == "table3"
     if own:
         form = table_forms.paper_form(cells)
     elif table["id"] == table_methods.NAME:
         form = table_methods.paper_form(cells)
+    elif "text" in cells:
+        form = table_facts.paper_form(cells)
     else:
         form = tables_dola.printed(int(table["id"].removeprefix("table")), cells)
     known = cells[cells["unit"] == table_forms.PERCENT] if own else cells

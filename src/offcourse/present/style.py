@@ -1,14 +1,14 @@
 """How our figures look, and writing them so that the same numbers always give the same bytes."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
-from scipy.special import stdtrit
+from matplotlib.figure import Figure, FigureBase
 
 from offcourse.artefacts import write_parquet, write_whole
 
@@ -59,19 +59,48 @@ def applied() -> AbstractContextManager[None]:
     return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
 
 
-def student_interval(values: np.ndarray) -> tuple[float, float]:
-    """Student's 95% interval of the mean; NaN with fewer than two values."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean() - half, values.mean() + half
-
-
 def ink_on(colour: tuple[float, ...]) -> str:
-    """Black or white, whichever stands out more on an RGB colour (relative luminance of WCAG 2)."""
+    """Black or white, whichever stands out more on an RGB colour."""
+    luminance = _luminance(colour)
+    # Here both are 4.6 to 1, above the 4.5 that small text needs.
+    return "black" if luminance > 0.179 else "white"
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Contrast of two RGB colours, from 1 to 21 (WCAG 2)."""
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    """Relative luminance of WCAG 2."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#111111" if luminance > 0.19 else "white"
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture before it is on paper: alone in a file, or beside that of another store.
+
+    size: width and height in inches. numbers: what is drawn, under `schema`. compose: draws it on a figure of that
+    size, or on a part of one. tight: whether matplotlib arranges the parts; if not, `compose` sets the margins.
+    common: axes ("x", "y") that have the same limits in panels that stand for each other on pages of two stores.
+    """
+
+    size: tuple[float, float]
+    numbers: pd.DataFrame
+    schema: pa.DataFrameSchema
+    compose: Callable[[FigureBase], None]
+    tight: bool = True
+    common: str = ""
+
+
+def draw(page: Page, stem: Path) -> None:
+    """Draw a page in our style and write its three files, see `save`."""
+    with applied():
+        figure = Figure(figsize=page.size, layout="constrained" if page.tight else None)
+        page.compose(figure)
+        save(figure, page.numbers, page.schema, stem)
 
 
 def beside(stem: Path, suffix: str) -> Path:

@@ -1,26 +1,20 @@
 """Tables 1, 2 and 4 to 10: the base model and DoLa on TruthfulQA (MC1 to MC3) and on FACTOR (accuracy)."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from offcourse import artefacts
-from offcourse.analysis import selection, truthfulness
-from offcourse.analysis.results import dola_path, read_dola, read_model, read_premature_layers
-from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed, source
+from offcourse.analysis import inference, selection, truthfulness
+from offcourse.analysis.results import read_dola
+from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed
 from offcourse.present import forms
-from offcourse.registry import LARGE_ABOVE, is_large
+from offcourse.present.dola_runs import METRICS, Choice, Run, measure, run_of
+from offcourse.registry import LARGE_ABOVE
 
-# Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
-BUCKET_ALPHA = 0.1
-METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
 NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
-PROPORTIONS = ("mc1", "factor")
 CAPTIONS = {
     1: "Truthfulness of the base model and of DoLa in its best setting by MC1.",
     2: "FACTOR accuracy, in percent, of the base model and of DoLa in its best setting.",
@@ -36,131 +30,9 @@ FORM_OF = {number: "continuation" if number in (2, 8, 9, 10) else "primer" for n
 BY_BUCKET = (4, 5, 8, 9)
 COMPARED = (1, 2)
 # Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
+MCNEMAR = "McNemar p"
 QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
 OTHER_TIES = "questions, other tie rule"
-
-Setting = tuple[str, float, str]
-# What a column shows: the setting, given the mask of the questions to choose it on.
-Choice = Callable[[np.ndarray], Setting]
-
-
-@dataclass
-class Run:
-    """One model on one question set.
-
-    metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
-    lead: the column of `metrics` by which settings are chosen. selected: on which questions, see `analysis.selection`.
-    removed, exact: how the metrics were computed.
-    """
-
-    model: str
-    questions: str
-    metrics: pd.DataFrame
-    large: bool
-    premature: pd.DataFrame
-    lead: str
-    selected: str
-    removed: bool = False
-    exact: bool = False
-
-    @cached_property
-    def _frames(self) -> dict[Setting, pd.DataFrame]:
-        grouped = self.metrics.sort_values("question").groupby(truthfulness.SETTING)
-        return {key: frame.reset_index(drop=True) for key, frame in grouped}
-
-    @cached_property
-    def repeated(self) -> list[list[selection.Direction]]:
-        """On which questions settings are chosen, and on which they are reported."""
-        return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
-
-    def at(self, bucket: str, alpha: float, variant: str) -> pd.DataFrame:
-        """The questions of one setting, in order."""
-        return self._frames[bucket, alpha, variant]
-
-    def values(self, choice: Choice, column: str) -> np.ndarray:
-        """One column of `metrics`, per repetition and question, in the settings that are chosen."""
-        return selection.reported(self.repeated, choice, lambda setting: self.at(*setting)[column].to_numpy(float))
-
-    def entry(self, role: str, setting: Setting, column: str, where: dict | None = None, **more) -> dict:
-        """One entry of `sources`."""
-        how = {"removed": self.removed, "exact": self.exact}
-        selected = dict(zip(truthfulness.SETTING, setting, strict=True)) | (where or {})
-        n = len(where["question"]) if where else len(self.at(*setting))
-        return source(role, dola_path(self.model, self.questions), selected, n, column, **how, **more)
-
-    def sources(self, choice: Choice, column: str) -> str:
-        """What `values` are read from, see `analysis.sources`."""
-        counts = selection.weights(self.repeated, choice)
-        return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
-
-    def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
-        """The same of a paired test of base and DoLa: the questions of each repetition one after another."""
-        entries = []
-        for repetition, directions in enumerate(self.repeated):
-            for chosen_on, reported_on in directions:
-                for role, choice in choices:
-                    setting = choice(chosen_on)
-                    questions = self.at(*setting)["question"].to_numpy()[reported_on].tolist()
-                    entries.append(self.entry(role, setting, self.lead, {"question": questions}, repetition=repetition))
-        return listed(*entries)
-
-    def usual(self, choice: Choice) -> tuple[Setting, float]:
-        """The setting that is chosen most often, and how often: a share, which is 1 on the same items."""
-        settings = Counter(selection.chosen(self.repeated, choice))
-        [(setting, count)] = settings.most_common(1)
-        return setting, count / settings.total()
-
-    @cached_property
-    def buckets(self) -> list[str]:
-        """Buckets in the paper's order: by upper bound, of equal ones the narrowest first."""
-        found = set(self.metrics["bucket"]) - {""}
-        ends = {bucket: [int(end) for end in bucket.split("-")] for bucket in found}
-        return sorted(found, key=lambda bucket: (ends[bucket][1], -ends[bucket][0]))
-
-    @cached_property
-    def alphas(self) -> list[float]:
-        """Alphas of the grid."""
-        return sorted(set(self.metrics.loc[self.metrics["bucket"] != "", "alpha"]))
-
-    @cached_property
-    def bucket_alpha(self) -> float:
-        """The alpha at which buckets are compared: 0.1, or the nearest that the study has."""
-        return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
-
-    def _mean(self, setting: Setting, questions: np.ndarray) -> float:
-        return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
-
-    def best_bucket(self, questions: np.ndarray) -> str:
-        """The bucket with the largest MC1 (FACTOR: accuracy) on some questions.
-
-        The last of equals, as in all five ties of the paper's Tables 4 and 8 (whose choices Tables 6 and 10 name).
-        """
-        return max(
-            reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
-        )
-
-    def best(self, questions: np.ndarray) -> Setting:
-        """The setting of DoLa with the largest MC1 of all that the study ran: the best bucket, and there every alpha.
-
-        The first of equal alphas.
-        """
-        bucket = self.best_bucket(questions)
-        tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
-        return max(tried, key=lambda setting: self._mean(setting, questions))
-
-    def without_softmax(self, questions: np.ndarray) -> Setting:
-        """The best bucket without the softmax, and without a mask if the study has that.
-
-        The release has one setting without the softmax, which is often not at the best bucket: that one then.
-        """
-        bucket, alpha, _ = self.best(questions)
-        wanted = bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
-        return wanted if wanted in self._frames else self.only("no_softmax")
-
-    def only(self, variant: str) -> Setting:
-        """The one setting that a variant was run in."""
-        [setting] = [setting for setting in self._frames if setting[2] == variant]
-        return setting
 
 
 def write(
@@ -188,29 +60,6 @@ def write(
         table = cells(number, shown, shared_ties)
         lines = notes(number, shown, shared_ties)
         forms.write(out, number, CAPTIONS[number], table, printed(number, table), lines)
-
-
-def run_of(
-    results: Path,
-    model: str,
-    name: str,
-    form: str,
-    metrics: pd.DataFrame,
-    shared_ties: bool,
-    selected: str,
-    removed: bool,
-    exact: bool,
-) -> Run:
-    """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
-    large = is_large(read_model(results, model)["parameters"])
-    premature = read_premature_layers(results, model, name)
-    lead = measure(METRICS[form][0], shared_ties)
-    return Run(model, name, metrics, large, premature, lead, selected, removed, exact)
-
-
-def measure(metric: str, shared_ties: bool) -> str:
-    """The column of `truthfulness.per_question` for a metric; MC2 knows no ties."""
-    return f"{metric}_shared" if shared_ties and metric != "mc2" else metric
 
 
 def _belongs(number: int, run: Run) -> bool:
@@ -273,15 +122,24 @@ def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple
 
 
 def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
-    """A cell with its Wilson interval where it is a proportion; `column` is that of `Run.metrics`.
+    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `Run.metrics`.
 
     The cell is empty where the results do not say it, as the release does not of masked answers.
     """
     values = run.values(choice, column)
     mean, scale = values.mean(0), 100 if number == 2 else 1
-    low, high = truthfulness.wilson(mean) if metric in PROPORTIONS else (np.nan, np.nan)
+    low, high = _interval(mean, metric, run.questions)
     unit = f"{'%' if number == 2 else 'share'} of {what}"
     return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, run.sources(choice, column)
+
+
+def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, float]:
+    """The 95 % interval of the mean of one number per question; NaN where the results do not say it."""
+    if np.isnan(values).any():
+        return np.nan, np.nan
+    if metric in ("mc2", "mc3"):
+        return inference.over_items(values, questions) if len(values) > 1 else (np.nan, np.nan)
+    return truthfulness.wilson(values)
 
 
 def _best(number: int, run: Run) -> list[tuple]:
@@ -308,7 +166,7 @@ def _comparison(number: int, run: Run) -> list[tuple]:
     tests = [truthfulness.mcnemar(*pair) for pair in zip(base, dola, strict=True)]
     p = tests[0] if len(tests) == 1 else min(1.0, 2 * float(np.median(tests)))
     sources = run.paired_sources(settings(number, run))
-    return [(_row(run), "McNemar p", p, base.shape[1], None, None, P_VALUE, sources)]
+    return [(_row(run), MCNEMAR, p, base.shape[1], None, None, P_VALUE, sources)]
 
 
 def _beside(number: int, run: Run) -> list[tuple]:
@@ -337,6 +195,10 @@ def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
     columns = list(dict.fromkeys(form["column"]))
     wide = form.pivot(index="row", columns="column", values="text").fillna("")
     wide = wide.reindex(index=table["row"].unique(), columns=columns)
+    if number in COMPARED and len(wide):
+        tests = table[table["unit"] == P_VALUE].set_index("row")["value"].reindex(wide.index)
+        corrected = [f"{p:.4f}" for p in inference.holm(tests.tolist())]
+        wide.insert(columns.index(MCNEMAR) + 1, f"{MCNEMAR} (Holm)", corrected)
     return wide.rename_axis(index="Model", columns=None)
 
 
@@ -373,7 +235,10 @@ def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
         rest = (
             "It does not correct for the choice of settings" if same else "Its p is twice the median over the halvings"
         )
-        lines.append(f"McNemar's test is exact and paired over questions. {rest}.")
+        lines.append(
+            f"McNemar's test is exact and paired over questions. {rest}. Holm's correction is over the table's rows."
+        )
+    lines.append("95% intervals are Wilson's, and of MC2 and MC3 by bootstrap over questions.")
     if any(run.metrics["best_masked"].isna().any() for run in runs):
         lines.append("The share of masked best answers is n/a: the released scores do not say which tokens are masked.")
     coded = "right" if FORM_OF[number] == "continuation" else "wrong"

@@ -22,7 +22,7 @@ EQUAL, ROUNDING, DIFFERENT, CANNOT = "equal at the printed precision", "rounding
 VERDICTS = (EQUAL, ROUNDING, DIFFERENT, CANNOT)
 TABLES = tuple(f"table{number}" for number in (*NUMBERS, *facts.NUMBERS))
 # printed: the text. printed_value, release, ours: numbers in the table's unit; missing where there is none, or where
-# the cell is a text (Tables 11 and 12).
+# the cell is a text (Tables 11 and 12). ours_why: why the study has none, empty where it has or no study was given.
 COMPARISON = pa.DataFrameSchema(
     {
         "table": pa.Column(str, pa.Check.isin(TABLES)),
@@ -34,6 +34,7 @@ COMPARISON = pa.DataFrameSchema(
         "ours": pa.Column(float, nullable=True),
         "verdict": pa.Column(str, pa.Check.isin(VERDICTS)),
         "reason": pa.Column(str),
+        "ours_why": pa.Column(str),
     },
     strict=True,
     ordered=True,
@@ -50,8 +51,8 @@ def comparison(published: Path, study: Path | None = None, resources: Path = RES
     """Every printed cell of Tables 1 to 12, under `COMPARISON`.
 
     published: the release's results (`results/published`), with its tables. study: the folder of a study that was run
-    (`results/NAME`), None for none; `ours` is missing for models that it does not have. Its Table 3 is over its own
-    models and tasks.
+    (`results/NAME`), None for none; `ours` is missing for models that it does not have, and `ours_why` says what it
+    lacks. Its Table 3 is over its own models and tasks.
     `verdict` is about printed and release: equal at the printed precision; rounding, when they are less than one unit
     of the last printed digit apart and no other cause is known; different; or cannot be made, when nothing was
     released. `reason` says why, where that is known.
@@ -100,13 +101,14 @@ def _numbers(number: int, published: Path, study: Path | None, resources: Path) 
     path = published / "tables" / f"table{number}.parquet"
     if not path.exists():
         raise OffcourseError(f"{path} is missing: the release has no tables yet. Run `make published`, then again.")
-    own = study / "tables" / f"table{number}.parquet" if study else None
     keys = pd.MultiIndex.from_frame(printed[["row", "column"]])
+    ours, why = _of_study(number, study, keys)
     frame = printed.assign(
         table=f"table{number}",
         printed_value=printed["value"],
         release=_values(path, keys),
-        ours=_values(own, keys) if own and own.exists() else float("nan"),
+        ours=ours,
+        ours_why=why,
     )
     cells = list(frame.itertuples())
     frame["verdict"] = [verdict(cell.value, cell.half, cell.release) for cell in cells]
@@ -114,6 +116,22 @@ def _numbers(number: int, published: Path, study: Path | None, resources: Path) 
         (QUOTED if "*" in cell.row else NOT_RELEASED) if cell.verdict == CANNOT else "" for cell in frame.itertuples()
     ]
     return frame[list(COMPARISON.columns)]
+
+
+def _of_study(number: int, study: Path | None, keys: pd.MultiIndex) -> tuple[list[float], list[str]]:
+    """A study's cells, and why those that are missing are: by what the study does not have."""
+    if study is None:
+        return [float("nan")] * len(keys), [""] * len(keys)
+    path = study / "tables" / f"table{number}.parquet"
+    if not path.exists():
+        return [float("nan")] * len(keys), [f"no table{number}"] * len(keys)
+    values, rows = _values(path, keys), set(read_parquet(path, CELLS)["row"])
+    why = []
+    for value, (row, column) in zip(values, keys, strict=True):
+        model = row.partition(" (")[0]
+        lacks = column if row in rows else row if (study / model_path(model)).exists() else model
+        why.append(f"no {lacks}" if pd.isna(value) else "")
+    return list(values), why
 
 
 def _values(path: Path, keys: pd.MultiIndex):
@@ -125,14 +143,14 @@ def _facts(study: Path | None, resources: Path) -> pd.DataFrame:
     rows = []
     for fact in facts.read_facts(Registry.load(resources, locked=False), resources):
         ours = None
+        lacks = f"no {fact.model}" if study and not (study / model_path(fact.model)).exists() else ""
         if study and (study / model_path(fact.model)).exists():
             ours = fact.of(read_model(study, fact.model))
         alike = fact.printed_value == fact.value
         why = "" if alike else f"the model's own configuration or card says {fact.value or 'nothing'} (docs/models.md)"
         numbers = [_number(value) for value in (fact.printed_value, fact.value, ours)]
-        rows.append(
-            (f"table{fact.table}", fact.model, fact.column, fact.printed, *numbers, EQUAL if alike else DIFFERENT, why)
-        )
+        told = EQUAL if alike else DIFFERENT, why, lacks
+        rows.append((f"table{fact.table}", fact.model, fact.column, fact.printed, *numbers, *told))
     frame = pd.DataFrame(rows, columns=list(COMPARISON.columns))
     return frame.astype(dict.fromkeys(("printed_value", "release", "ours"), float))
 

@@ -11,7 +11,8 @@ same in every axes of a page, which leaves one candidate, or a few that differ b
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,12 +32,13 @@ _WORD_SPACE = -200  # thousandths of the type size; a TJ array moves the pen so 
 
 @dataclass(frozen=True)
 class Line:
-    """A stroked path: vertices [points, 2] in points, stroke colour, and its operator (S, B, f)."""
+    """A path: vertices [points, 2] in points, colours of stroke and filling, and its operator (S, B, f)."""
 
     points: np.ndarray
     colour: tuple[str, ...]
     operator: str
     closed: bool
+    filling: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def drawing(content: bytes) -> list[Line | Text]:
     """Paths and texts of a page's content stream, in the order in which they are drawn."""
     found: list[Line | Text] = []
     stack: list[bytes] = []
-    colours, colour = [], ("0",)
+    colours, colour, filling = [], ("0",), ("0",)
     path, closed = [], False
     place, pieces = None, []
     for token in _TOKEN.findall(content):
@@ -83,14 +85,16 @@ def drawing(content: bytes) -> list[Line | Text]:
             closed = True
         elif token in (b"f", b"S", b"B", b"n", b"W"):
             if path and token != b"n":
-                found.append(Line(np.array(path), colour, token.decode(), closed))
+                found.append(Line(np.array(path), colour, token.decode(), closed, filling))
             path, closed = [], False
         elif token in (b"RG", b"G"):
             colour = tuple(part.decode() for part in stack)
+        elif token in (b"rg", b"g"):
+            filling = tuple(part.decode() for part in stack)
         elif token == b"q":
-            colours.append(colour)
+            colours.append((colour, filling))
         elif token == b"Q" and colours:
-            colour = colours.pop()
+            colour, filling = colours.pop()
         elif token == b"BT":
             place, pieces = None, []
         elif token == b"Td" and place is None:
@@ -121,8 +125,8 @@ def read_panels(pdf: bytes, name: str) -> list[Panel]:
     Raises `OffcourseError` naming the page for one that is no such grid of axes with a title for each column and row,
     or where a line is not in the legend.
     """
-    items, width = _first_page(pdf, name)
-    legend = _legend(items)
+    items, width = first_page(pdf, name)
+    legend = legend_of(items)
     panels: list[Panel] = []
     tick = None
     for item in items:
@@ -132,7 +136,7 @@ def read_panels(pdf: bytes, name: str) -> list[Panel]:
             tick = None
             continue
         points = item.points
-        if item.operator == "f" and item.closed and len(points) == 4 and np.ptp(points[:, 0]) < width / 1.05:
+        if begins_axes(item, width):
             panels.append(Panel((*points[0], *points[2])))
         elif panels and item.operator == "B" and len(points) == 2 and points[0, 1] == points[1, 1]:
             tick = panels[-1].height(points[0, 1])
@@ -145,16 +149,29 @@ def read_panels(pdf: bytes, name: str) -> list[Panel]:
     return panels
 
 
-def _first_page(pdf: bytes, name: str) -> tuple[list[Line | Text], float]:
-    """What is drawn on a page, and its width in points."""
+def begins_axes(item: Line | Text, width: float) -> bool:
+    """Whether an item is the white rectangle that an axes begins with, on a page so wide (in points)."""
+    filled = isinstance(item, Line) and item.operator == "f" and item.closed and len(item.points) == 4
+    return filled and np.ptp(item.points[:, 0]) < width / 1.05
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what pypdf says of a damaged file into an `OffcourseError` that names it."""
     try:
-        page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0]
-        return drawing(page.get_contents().get_data()), float(page.mediabox.width)
-    except (pypdf.errors.PyPdfError, AttributeError, IndexError, ValueError) as error:
+        yield
+    except (pypdf.errors.PyPdfError, AttributeError, IndexError, KeyError, ValueError) as error:
         raise OffcourseError(f"{name} cannot be read as a PDF page ({error}); fetch the release anew") from error
 
 
-def _legend(items: Sequence[Line | Text]) -> dict[tuple[str, ...], str]:
+def first_page(pdf: bytes, name: str) -> tuple[list[Line | Text], float]:
+    """What is drawn on a page, and its width in points."""
+    with reading(name):
+        page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0]
+        return drawing(page.get_contents().get_data()), float(page.mediabox.width)
+
+
+def legend_of(items: Sequence[Line | Text]) -> dict[tuple[str, ...], str]:
     """Label by colour: a legend's line has three vertices and its label is the text that follows."""
     legend, colour = {}, None
     for item in items:
@@ -259,8 +276,8 @@ def read_means(pdf: bytes, name: str) -> dict[str, dict[str, float]]:
 
     Raises `OffcourseError` for a page where the labels of models, or the ticks, are not those of its lines.
     """
-    items, _ = _first_page(pdf, name)
-    legend = _legend(items)
+    items, _ = first_page(pdf, name)
+    legend = legend_of(items)
     lines = [item for item in items if isinstance(item, Line) and item.operator == "S" and len(item.points) > 3]
     texts = [item for item in items if isinstance(item, Text)]
     ticks = [

@@ -32,6 +32,7 @@ COLUMNS = {
     },
 }
 NUMBERS = tuple(COLUMNS)
+MISSING = "-"  # in the place of a fact that nobody published
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,21 @@ class Fact:
         return total_heads(known) if self.name == "total_heads" else known.get(self.name)
 
 
-def total_heads(known: Mapping[str, Any]) -> int:
-    """Attention heads of all layers."""
-    return known["layers"] * known["heads"]
+def known_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of `COLUMNS` by name, of a row of models.tsv or of a study's `model.json`; None where it is silent."""
+    facts = {name: known.get(name) for columns in COLUMNS.values() for name in columns.values()}
+    return facts | {"total_heads": total_heads(known)}
+
+
+def text(value: int | str | None) -> str:
+    """A fact as the tables print it."""
+    return f"{value:,}" if isinstance(value, int) else value or MISSING
+
+
+def total_heads(known: Mapping[str, Any]) -> int | None:
+    """Attention heads of all layers; None where their numbers are not known."""
+    layers, heads = known["layers"], known["heads"]
+    return None if layers is None or heads is None else layers * heads
 
 
 def read_facts(registry: Registry, resources: Path = RESOURCES) -> Iterator[Fact]:

@@ -1,0 +1,46 @@
+"""The rules of the authors' released results: where the code of each begins. Imports nothing heavy, for audits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from offcourse.jobs.status import differences
+from offcourse.provenance.records import code_behind
+from offcourse.store.fingerprint import script_digest
+
+NAME = "published"  # the folder below results/, in the place of a study's name
+# Groups of results: rule published_{group}, see `jobs.published`.
+STORE = {
+    "function_vectors": "offcourse.published.sweep:read_sweeps",
+    "task_vectors": "offcourse.published.task_vectors:read_task_vectors",
+    "dola": "offcourse.published.dola:read_dola",
+    "readings": "offcourse.published.lens_pages:read_lens_page",
+    "cie": "offcourse.published.cie_pages:read_cie_page",
+}
+# Rules that a study runs only when asked, from its results and the release's.
+ON_DEMAND = ("comparison", "side_by_side")
+# Rules of tables, figures and pages, see `jobs.published_pages`.
+PAGES = {
+    "published_models": "offcourse.jobs.published_pages:write_models",
+    "published_table3": "offcourse.present.tables:table3",
+    "published_tables_dola": "offcourse.present.tables_dola:write",
+    "published_tables_facts": "offcourse.present.table_facts:write",
+    "published_figures": "offcourse.jobs.published_pages:draw_figures",
+    "published_sweep_page": "offcourse.present.figure_sweep:draw",
+    "published_sensitivity": "offcourse.present.table_sensitivity:write",
+    "published_comparison": "offcourse.published.compare:comparison",
+    "published_report": "offcourse.present.report:write",
+    "comparison": "offcourse.published.compare:comparison",
+    "side_by_side": "offcourse.jobs.side_by_side:make",
+}
+TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
+
+
+def changes(record: Mapping[str, Any]) -> list[str]:
+    """What changed in code and packages since the record of one of these rules was written."""
+    rule = record["rule"]
+    if rule not in TARGETS:
+        return ["this version has no such rule"]
+    code = code_behind(TARGETS[rule])
+    before = {key: record["code"].get(key) for key in ("modules", "packages")} | {"script": record.get("script")}
+    now = {key: code[key] for key in ("modules", "packages")} | {"script": script_digest(rule)}
+    return differences(before, now)

@@ -1,0 +1,8 @@
+"""Rule `figure_heads`: Figure 5."""
+
+from offcourse.jobs.script import script
+from offcourse.present.figure_heads import draw
+
+with script(snakemake) as job:
+    pairs, groups = job.registry.post_training(job.models), {name: job.registry.task(name).group for name in job.tasks}
+    draw(job.results, job.models, job.tasks, groups, pairs, job.stem)

@@ -1,0 +1,8 @@
+"""Rule `published_cie`: causal effects of heads as shades, from the authors' drawings."""
+
+from offcourse.jobs.log import logged
+from offcourse.jobs.published import NAME, convert
+from offcourse.layout import Layout
+
+with logged(snakemake.log[0]):
+    convert("cie", Layout(NAME), snakemake.rule, snakemake.threads)
