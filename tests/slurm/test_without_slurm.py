@@ -10,6 +10,8 @@ from lab import SMOKE, Lab
 from slurm_runs import snakemake
 
 from offcourse.jobs.steps import steps_of
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES
 from offcourse.study.config import read_study
 
 
@@ -33,6 +35,15 @@ def test_a_model_too_large_for_the_cluster_is_refused_before_anything_is_made(tm
     message = said(snakemake(tmp_path, "--config", "resources={gpu_memory: 2}"))
     assert "tiny-llama does not fit" in message and "resources.gpu_memory" in message
     assert not (tmp_path / "results").exists()
+
+
+def test_models_that_are_not_pinned_are_refused_before_anything_is_made(tmp_path):
+    resources = tmp_path / "resources"
+    shutil.copytree(RESOURCES, resources, ignore=shutil.ignore_patterns("downloads", LOCK))
+    paper = ["--configfile", RESOURCES.parent / "studies" / "paper.yaml"]
+    message = said(snakemake(tmp_path / "lab", *paper, OFFCOURSE_RESOURCES=str(resources)))
+    assert "42 of the study's models are not pinned to a commit" in message and "offcourse pin" in message
+    assert not (tmp_path / "lab" / "results").exists()
 
 
 def test_a_run_on_this_machine_asks_for_nothing(tmp_path):
