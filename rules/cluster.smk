@@ -13,6 +13,17 @@ from offcourse.jobs.resources import Sizes
 REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
 SENT = workflow.exec_mode == ExecMode.REMOTE
 
+# All that runs a model is one job of the cluster. One model is in its memory at a time, so that it takes the cards and the
+# memory of the largest step; Snakemake would let steps that do not wait for one another run together.
+GROUP = "{model}" if REMOTE or SENT else None
+if GROUP:
+    workflow.register_resource("models_in_memory", 1)
+
+
+resource_scopes:
+    models_in_memory="local",
+
+
 try:
     SIZES = Sizes(STUDY, REGISTRY)
     if REMOTE and SIZES.problems():
@@ -27,22 +38,24 @@ def threads(rule):
     """
     if STUDY.numerics.threads != "auto":
         return STUDY.numerics.threads
-    if REMOTE or SENT:
+    if GROUP:
         return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
     return max(1, (workflow.cores or 1) // len(STUDY.models))
 
 
 def asks(rule):
-    """Resources of a job that runs a model: cards of one node, memory, minutes. A job that runs on this machine
-    takes what is there and asks for nothing.
+    """Resources of a job of a model: cards of one node, memory, minutes, and the site's partition for them. A job that
+    runs on this machine takes what is there and asks for nothing.
     """
-    if not (REMOTE or SENT):
+    if not GROUP:
         return {}
 
     def ask(name):
         return lambda wildcards, attempt: getattr(SIZES.needs(rule, wildcards.model).at(attempt), name)
 
-    return {name: ask(name) for name in ("gpu", "mem_mb", "runtime")}
+    partition = (workflow.resource_settings.default_resources or {}).get("gpu_partition")
+    named = {"slurm_partition": partition.raw} if partition else {}
+    return {name: ask(name) for name in ("gpu", "mem_mb", "runtime")} | {"models_in_memory": 1} | named
 
 
 def lock():
@@ -70,8 +83,11 @@ def check_cluster():
     # A site that has its partitions in a file of the executor's leaves the choice, and the complaints, to that.
     if not on_slurm() or workflow.executor_settings.partition_config:
         return
-    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    dag = workflow.dag
+    jobs = [job for job in dag.needrun_jobs() if not job.is_local and not job.resources.get("clusters")]
     try:
-        cluster.check(cluster.Asked.of(job) for job in jobs if not job.resources.get("clusters"))
+        # Each by itself first: what one asks for too much is said with its rule.
+        cluster.check(map(cluster.Asked.of, jobs))
+        cluster.check(map(cluster.Asked.of, {dag.get_job_group(job) for job in jobs} - {None}))
     except OffcourseError as error:
         sys.exit(f"offcourse: {error}")

@@ -44,6 +44,7 @@ rule icl:
         job_log("icl"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("icl")
     resources:
         **asks("icl"),
@@ -66,6 +67,7 @@ rule head_means:
         job_log("head_means"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("head_means")
     resources:
         **asks("head_means"),
@@ -89,6 +91,7 @@ rule cie:
         job_log("cie"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("cie")
     resources:
         **asks("cie"),
@@ -112,6 +115,7 @@ rule function_vectors:
         job_log("function_vectors"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     resources:
         **asks("function_vectors"),
     params:
@@ -134,6 +138,7 @@ rule fv_sweep:
         job_log("fv_sweep"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("fv_sweep")
     resources:
         **asks("fv_sweep"),
@@ -161,6 +166,7 @@ rule fv_controls:
         job_log("fv_controls"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("fv_controls")
     resources:
         **asks("fv_controls"),

@@ -27,6 +27,7 @@ rule check_model:
         job_log("check_model"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("check_model")
     resources:
         **asks("check_model"),

@@ -24,6 +24,7 @@ rule dola:
         job_log("dola"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("dola")
     resources:
         **asks("dola"),
@@ -51,6 +52,7 @@ rule readings:
         job_log("readings"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("readings")
     resources:
         **asks("readings"),

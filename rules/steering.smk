@@ -17,6 +17,7 @@ for method in STEERING:
             job_log(method),
         conda:
             "../envs/offcourse.yaml"
+        group: GROUP
         threads: threads(method)
         resources:
             **asks(method),
@@ -43,6 +44,7 @@ for method in STEERING:
             job_log(f"{method}_sweep"),
         conda:
             "../envs/offcourse.yaml"
+        group: GROUP
         threads: threads(f"{method}_sweep")
         resources:
             **asks(f"{method}_sweep"),

@@ -16,6 +16,7 @@ rule task_vectors:
         job_log("task_vectors"),
     conda:
         "../envs/offcourse.yaml"
+    group: GROUP
     threads: threads("task_vectors")
     resources:
         **asks("task_vectors"),

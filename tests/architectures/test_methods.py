@@ -29,6 +29,7 @@ STRENGTHS = torch.tensor([[0.01], [30], [1000]])
 # Largest and mean difference of a log-probability from the float32 model's. bfloat16 keeps 8 bits: the plain model
 # itself moves by up to 0.12 nats on these prompts.
 BFLOAT16 = {"largest": 0.2, "mean": 0.08}
+HITS_ALIKE = 0.9
 DOLA = {
     "alphas": [0.0, 0.5],
     "length_bias": 3.0,
@@ -72,6 +73,7 @@ def everything(engine: Engine) -> dict[str, torch.Tensor]:
         "task_vectors": residuals,
         "tv_sweep": torch.cat([tv_sweep(engine, LONG[:6], vector) for vector in [*residuals, strange]]).float(),
         "dola": torch.tensor(dola[0]["score"].to_numpy()),
+        "dola_base": torch.tensor(dola[0].query("variant == 'base'").eval("score / tokens").to_numpy()),
         "logit_lens": torch.tensor(pd.concat(lenses)[["top", "correct", "incorrect", "predicted"]].to_numpy()),
         "apathy": torch.tensor(pd.concat(moved)[["mha", "mlp"]].to_numpy()),
     }
@@ -141,6 +143,11 @@ def test_bfloat16_is_the_float32_model_to_its_precision(tiny, name):
         cosine = torch.cosine_similarity(rough[method].float(), fine[method], dim=-1)
         assert float(cosine.min()) > 0.98, method
         torch.testing.assert_close(rough[method].float().norm(dim=-1), fine[method].norm(dim=-1), rtol=0.1, atol=0.01)
+    # Log-probabilities of one to three tokens; what DoLa makes of them jumps where a token leaves the mask.
+    differs(rough["dola_base"], fine["dola_base"])
+    # A hit is a comparison of logits, some of which are closer than this precision.
+    for method in ("fv_sweep", "tv_sweep"):
+        assert float((rough[method] == fine[method]).float().mean()) >= HITS_ALIKE, method
     differs(rough["logit_lens"].log(), fine["logit_lens"].log())
     differs(rough["icl"].log(), fine["icl"].log())
     # A difference of two norms: held against how far apathy spreads over blocks.

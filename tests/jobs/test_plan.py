@@ -17,9 +17,10 @@ from offcourse.errors import OffcourseError
 from offcourse.jobs import costs
 from offcourse.jobs.costs import Work
 from offcourse.jobs.forecast import energy, forecast
-from offcourse.jobs.plan import Job, fit, plan, wall_time
+from offcourse.jobs.plan import Job, fit, plan
 from offcourse.jobs.probe import job_threads
 from offcourse.jobs.rates import A100, Rates, rates_of, rates_path, write_rates
+from offcourse.jobs.schedule import submissions, wall_time
 from offcourse.layout import Layout
 from offcourse.methods.dola import Answer, scores
 from offcourse.registry import RESOURCES, Registry
@@ -152,20 +153,36 @@ def test_a_model_that_does_not_fit_the_machine_is_refused_by_name():
         plan(study, REGISTRY, rates(machine_memory=8e9))
 
 
-def job(name: str, model: str, seconds: float, cards: int = 1) -> Job:
-    return Job(name, model, 0, 0, 0, cards, seconds, 0, 0, 0)
+def job(name: str, model: str, seconds: float, cards: int = 1, **more) -> Job:
+    return Job(name, model, 0, 0, 0, cards, seconds, 0, 0, 0, **{"held": cards} | more)
+
+
+def test_a_cluster_is_given_one_job_per_model():
+    steps = [job("icl", "a", 10, work_seconds=4), job("function_vectors", "a", 1, cards=0, held=3)]
+    wide = job("cie", "a", 20, cards=3, work_seconds=15)
+    apart = job("prompts", "a", 2, cards=0), job("icl", "b", 7)
+    of_a, prompts, of_b = submissions([*steps, wide, *apart])
+    assert (of_a.cards, of_a.wall, of_a.work) == (3, 31, 19)
+    assert [each.name for each in of_a.jobs] == ["icl", "function_vectors", "cie"]
+    assert (prompts.cards, prompts.wall, of_b.cards, of_b.wall) == (0, 2, 1, 7)
 
 
 def test_the_wall_time_keeps_to_the_order_of_steps_and_to_the_cards():
     apart = [job("icl", "a", 10), job("icl", "b", 10), job("icl", "c", 6)]
     assert [wall_time(apart, cards) for cards in (1, 2, 3)] == [26, 16, 10]
-    chain = [job("cie", "a", 5), job("head_means", "a", 4), job("check_model", "a", 2), job("fv_sweep", "a", 1)]
-    assert wall_time(chain, 8) == 2 + 4 + 5  # the sweep waits for function_vectors, which is done
-    assert wall_time([*chain, job("function_vectors", "a", 3, cards=0)], 8) == 2 + 4 + 5 + 3 + 1
+    # Of one model one step runs after the other, on however many cards; words are read before.
+    chain = [job("cie", "a", 5), job("head_means", "a", 4), job("prompts", "a", 2, cards=0)]
+    assert wall_time(chain, 8) == 2 + 4 + 5
     wide = [job("icl", "a", 10, cards=3), job("icl", "b", 10)]
     assert [wall_time(wide, cards) for cards in (3, 4)] == [20, 10]
     with pytest.raises(OffcourseError, match="--cards 2: a takes 3 cards"):
         wall_time(wide, 2)
+
+
+def test_on_a_machine_without_cards_each_step_is_a_job_of_its_own():
+    own = [job(name, "a", 3, cards=0) for name in ("check_model", "icl", "head_means", "cie", "fv_sweep")]
+    assert wall_time(own, 1) == 15
+    assert wall_time(own, 2) == 3 + 3 + 3  # the sweep waits for function_vectors, which is done
 
 
 def test_energy_is_hours_times_watts_times_the_building(tmp_path):
@@ -252,6 +269,20 @@ def test_the_paper_s_jobs_are_those_of_its_graph(jobs):
         "dola": 10,
         "readings": 15,
     }
+
+
+def test_every_job_of_the_paper_with_cards_computes_for_longer_than_it_loads(jobs):
+    held = [each for each in submissions(jobs) if each.cards]
+    assert len(held) == 42 and [each.model for each in held if each.work < each.loads] == []
+    # By itself, many a step would not.
+    assert len([each for each in jobs if each.cards and each.work_seconds < each.load_seconds]) > 40
+
+
+def test_a_job_that_loads_for_longer_than_it_computes_is_named(tmp_path):
+    study = load_study({"study": "s", "models": ["llama-7b"], "tasks": ["antonym"], "function_vectors": {"trials": 1}})
+    layout, slow = Layout("s", tmp_path), dataclasses.replace(A100, load=A100.load / 100)
+    assert forecast(study, REGISTRY, layout, slow)["cluster"]["short"] == ["llama-7b"]
+    assert forecast(PAPER, REGISTRY, layout, A100)["cluster"]["short"] == []
 
 
 def test_large_models_take_several_cards_and_the_others_one(jobs):

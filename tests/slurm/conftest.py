@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from slurm_cluster import Cluster, why_not
+from slurm_cluster import PLACE, PREFIX, Cluster, why_not
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    # /tmp: sockets have short paths, and Slurm looks at who may enter the folders above.
     with FileLock(Path(tempfile.gettempdir()) / "offcourse-slurm.lock"):
         if reason := why_not():
             pytest.skip(f"Slurm cannot be started: {reason}")
-        with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=PLACE) as folder:
             Path(folder).chmod(0o755)
             cluster = Cluster(Path(folder))
             try:

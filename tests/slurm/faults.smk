@@ -5,13 +5,27 @@ rule all:
         "over_time",
 
 
+# Two that are one job of Slurm; the second of them fails.
+rule goes_well:
+    output:
+        "goes_well",
+    group:
+        "pair"
+    shell:
+        "echo done > {output}"
+
+
 rule fails_once:
+    input:
+        "goes_well",
     output:
         "fails_once",
+    group:
+        "pair"
     resources:
         tries=lambda wildcards, attempt: attempt,
     shell:
-        "echo {resources.tries} >> {rule}.attempts; test {resources.tries} -gt 1; echo done > {output}"
+        "echo {resources.tries} >> {rule}.attempts; test {resources.tries} -gt 1; cp {input} {output}"
 
 
 rule over_time:

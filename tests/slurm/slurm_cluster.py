@@ -22,6 +22,9 @@ PROGRAMS = {
     "mariadbd": "mariadb-server",
 }
 ETC = Path("/etc/slurm")
+LINKS = [ETC / "slurm.conf", ETC / "gres.conf"]
+# Where such clusters are: sockets have short paths, and Slurm looks at who may enter the folders above.
+PLACE, PREFIX = Path("/tmp"), "slurm-"
 # The commands of a job's user, and the daemons'.
 PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/bin"
 CPUS, GPUS = 16, 4
@@ -35,8 +38,12 @@ def why_not() -> str | None:
     """Why this machine cannot have the cluster, as a reason to skip; installs what can be installed."""
     if os.geteuid() != 0:
         return "starting Slurm's daemons takes root"
-    if (ETC / "slurm.conf").exists() and not (ETC / "slurm.conf").is_symlink():
-        return f"{ETC / 'slurm.conf'} is there: this machine belongs to a cluster"
+    for link in LINKS:
+        if link.exists() and not earlier(link):
+            return f"{link} is there: this machine belongs to a cluster"
+        if link.exists() and (alive := daemons(earlier(link))):
+            named = ", ".join(f"{name} {pid}" for name, pid in alive.items())
+            return f"one of an earlier run is at work ({named}); end it with: kill {' '.join(map(str, alive.values()))}"
     if missing := missing_packages():
         if not shutil.which("apt-get"):
             return f"{', '.join(missing)} cannot be installed: there is no apt-get"
@@ -48,6 +55,27 @@ def why_not() -> str | None:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 return f"apt-get {' '.join(words)} failed: {last}"
     return None
+
+
+def earlier(link: Path) -> Path | None:
+    """The folder of the cluster of these tests that a link of a run points into, which may be over."""
+    folder = link.readlink().parents[1] if link.is_symlink() else Path()
+    return folder if folder.match(f"{PLACE}/{PREFIX}*") else None
+
+
+def daemons(folder: Path) -> dict[str, int]:
+    """Process ids of a cluster's daemons that are alive, by name."""
+    known = {file.stem: file.read_text().strip() for file in sorted((folder / "run").glob("*.pid"))}
+    return {name: int(pid) for name, pid in known.items() if pid and program(int(pid)) == name}
+
+
+def program(pid: int) -> str | None:
+    """The name of a process that is at work."""
+    stat = Path(f"/proc/{pid}/stat")
+    # A process that has ended and was not waited for is Z.
+    if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+        return None
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
@@ -92,9 +120,9 @@ class Cluster:
             wait_until(lambda: not run("squeue", "-h", check=False).strip(), 60, "the jobs to end")
         for name in reversed(list(self.pids)):
             self._end(name)
-        for name in ("slurm.conf", "gres.conf"):
-            if (ETC / name).is_symlink() and (ETC / name).readlink() == self.folder / "etc" / name:
-                (ETC / name).unlink()
+        for link in LINKS:
+            if link.is_symlink() and link.readlink().is_relative_to(self.folder):
+                link.unlink()
 
     def start_controller(self) -> None:
         self._daemon("slurmctld", "-f", self.conf)
@@ -118,13 +146,8 @@ class Cluster:
 
     def _end(self, name: str) -> None:
         pid = self.pids.pop(name)
-
-        def gone() -> bool:
-            stat = Path(f"/proc/{pid}/stat")
-            return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
-
         os.kill(pid, 15)
-        wait_until(gone, 30, f"{name} to end")
+        wait_until(lambda: program(pid) is None, 30, f"{name} to end")
 
     def _start_munge(self) -> None:
         key = self.folder / "munge" / "key"
@@ -144,6 +167,7 @@ class Cluster:
         run("mariadb-install-db", *words, "--skip-test-db", "--auth-root-authentication-method=socket")
         words += ["--skip-networking", f"--socket={database}", "--innodb-buffer-pool-size=64M"]
         words += ["--innodb-lock-wait-timeout=900", f"--log-error={self.folder}/log/mariadbd.log"]
+        words += [f"--pid-file={self.folder}/run/mariadbd.pid"]
         server = subprocess.Popen(
             [shutil.which("mariadbd", path=PATH), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -153,7 +177,6 @@ class Cluster:
         wait_until(lambda: "Cluster" in run("sacctmgr", "list", "cluster", check=False), 60, "the accounting")
 
     def _write_settings(self) -> None:
-        assert not (ETC / "slurm.conf").exists(), f"{ETC}/slurm.conf belongs to another cluster"
         here, memory = self.folder, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 * 9 // 10
         for index in range(GPUS):
             # A card is a device file that Slurm only looks at; null devices do.
@@ -219,9 +242,10 @@ class Cluster:
             path.write_text("".join(f"{line.strip()}\n" for line in text.splitlines()))
             path.chmod(0o600 if name == "slurmdbd.conf" else 0o644)
         ETC.mkdir(exist_ok=True)
-        for name in ("slurm.conf", "gres.conf"):
-            (ETC / name).unlink(missing_ok=True)
-            (ETC / name).symlink_to(here / "etc" / name)
+        # Links that are there are those of a run that was killed (`why_not`).
+        for link in LINKS:
+            link.unlink(missing_ok=True)
+            link.symlink_to(here / "etc" / link.name)
 
 
 if __name__ == "__main__":

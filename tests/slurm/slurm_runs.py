@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
 from lab import CHECKOUT, SMOKE
 from slurm_cluster import PATH, run
 
@@ -19,14 +18,6 @@ def slurm_command(folder: Path, *more) -> list[str]:
     return [str(part) for part in (sys.executable, "-m", "snakemake", "--profile", "slurm", *where, *FAST, *more)]
 
 
-def with_resources(*more: str) -> list[str]:
-    """`--set-resources` with those of the profile, which the option would replace."""
-    profile = yaml.safe_load((CHECKOUT / "slurm" / "config.yaml").read_text())["set-resources"]
-    named = [f"{rule}:{name}={value}" for rule, asked in profile.items() for name, value in asked.items()]
-    # The later of two for the same rule and name counts.
-    return ["--set-resources", *named, *more]
-
-
 def environment(**more: str) -> dict[str, str]:
     path = os.pathsep.join([str(CHECKOUT / "src"), os.environ.get("PYTHONPATH", "")])
     return os.environ | {"OMP_WAIT_POLICY": "passive", "COLUMNS": "400", "PYTHONPATH": path, "PATH": PATH} | more
@@ -38,8 +29,8 @@ def snakemake(folder: Path, *more, **variables: str) -> subprocess.CompletedProc
 
 
 def accounted(comment: str) -> list[dict[str, str]]:
-    """What Slurm knows of the jobs of a rule, in their order."""
-    fields = ("JobID", "State", "ReqMem", "Timelimit", "Comment")
+    """What Slurm knows of the jobs of a rule or a group, in their order."""
+    fields = ("JobID", "State", "ReqMem", "Timelimit", "AllocTRES", "Comment")
     lines = run("sacct", "-X", "-n", "-P", "-o", ",".join(fields)).splitlines()
     jobs = [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
     return [job for job in jobs if job["Comment"].startswith(f"rule_{comment}")]
@@ -50,6 +41,6 @@ def states(comment: str) -> list[str]:
 
 
 def running(comment: str) -> list[str]:
-    """Ids of the jobs of a rule that run now; the accounting has comments of jobs that are over only."""
+    """Ids of the jobs of a rule or a group that run now; the accounting has comments of jobs that are over only."""
     jobs = [line.split("|") for line in run("squeue", "-h", "-t", "RUNNING", "-o", "%A|%k").splitlines()]
     return [job for job, said in jobs if said.startswith(f"rule_{comment}")]

@@ -4,6 +4,8 @@ One run in the background (`Story`) while the tests of bad input submit nothing;
 wrong in it.
 """
 
+import itertools
+import json
 import re
 import subprocess
 import threading
@@ -14,11 +16,14 @@ from pathlib import Path
 import pytest
 from lab import CHECKOUT, Lab
 from slurm_cluster import Cluster, run, wait_until
-from slurm_runs import accounted, environment, running, slurm_command, snakemake, states, with_resources
+from slurm_runs import accounted, environment, running, slurm_command, snakemake, states
 
 from offcourse.artefacts import sha256
 
 FAULTS = Path(__file__).parent / "faults.smk"
+# The model, and thereby its Slurm job; and the rules that are in that.
+MODEL = "tiny-llama"
+RULES = ("check_model", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "task_vectors", "dola", "readings")
 SUBMITTED = "has been submitted"
 
 
@@ -30,6 +35,7 @@ class Story(threading.Thread):
         self.cluster, self.folder, self.lab = cluster, folder, Lab(folder / "smoke")
         self.killed: list[str] = []
         self.at_work: list[str] = []
+        self.computed: set[tuple[str, ...]] = set()
         self.error: BaseException | None = None
         self.processes: list[subprocess.Popen] = []
 
@@ -45,24 +51,32 @@ class Story(threading.Thread):
                     process.wait()
 
     def tell(self) -> None:
-        # Of readings' some 700 MB, the first attempt gets 450.
-        words = slurm_command(self.lab.folder, *with_resources("readings:mem_mb=450*attempt*attempt"))
         faults = slurm_command(self.folder / "faults", "--snakefile", FAULTS)
-        first, beside = self.start_run("first", words), self.start_run("faults", faults)
-        self._wait(lambda: bool(running("check_model")), first)
-        self.killed = running("check_model")
+        first, beside = self.start_run("first", slurm_command(self.lab.folder)), self.start_run("faults", faults)
+        self._wait(lambda: bool(running(MODEL)), first)
+        self.killed = running(MODEL)
         first.kill()
         first.wait()
-        second = self.start_run("second", words)
-        self._wait(lambda: bool(running("icl")), second)
-        run("scancel", *running("icl"))
-        self._wait(lambda: sum(map(len, map(running, ("task_vectors", "head_means", "dola")))) >= 2, second)
-        self.at_work = [rule for rule in ("task_vectors", "head_means", "dola") if running(rule)]
+        # Of the job's some 700 MB, the first attempt gets 450.
+        second = self.start_run("second", slurm_command(self.lab.folder, *of_each("mem_mb=450*attempt*attempt")))
+        # Cancelled when some of its steps are done and one is at work.
+        self._wait(lambda: len({rule for rule, *_ in self.lab.computed(self._begun())}) > 1, second)
+        run("scancel", *running(MODEL))
+        self.computed = self.lab.computed(self._begun())
+        self._wait(lambda: "from the store" in "".join(map(self._log, RULES)) and bool(running(MODEL)), second)
+        self.at_work = running(MODEL)
         self.cluster.stop_controller()
         time.sleep(5)
         self.cluster.start_controller()
         for process in (second, beside):
             assert process.wait(timeout=600) == 0, self.said("second") + self.said("faults")
+
+    def _begun(self) -> set[tuple[str, str]]:
+        return {(rule, MODEL) for rule in RULES if self._log(rule)}
+
+    def _log(self, rule: str) -> str:
+        path = self.lab.results / "logs" / rule / f"{MODEL}.log"
+        return path.read_text() if path.is_file() else ""
 
     def start_run(self, name: str, words: list[str]) -> subprocess.Popen:
         with open(self.folder / f"{name}.out", "w") as out:
@@ -110,14 +124,29 @@ def refused(folder: Path, *more) -> str:
     return message
 
 
+def of_each(asked: str) -> list[str]:
+    """An option that gives every rule of the model's job so much."""
+    return ["--set-resources", *(f"{rule}:{asked}" for rule in RULES)]
+
+
 def test_a_partition_that_is_not_there_is_named(begun, tmp_path):
-    message = refused(tmp_path, *with_resources("icl:slurm_partition=gpus"))
+    message = refused(tmp_path, "--set-resources", "icl:slurm_partition=gpus")
     assert "no partition 'gpus', which rule icl asks for; did you mean 'gpu'?" in message
 
 
 def test_more_cards_than_a_node_has_are_refused(begun, tmp_path):
-    message = refused(tmp_path, *with_resources("icl:gpu=5"))
+    message = refused(tmp_path, "--set-resources", "icl:gpu=5")
     assert "rule icl asks for 5 cards and 4 CPUs of one node; those of partition gpu have 4 and 16" in message
+
+
+def test_the_steps_of_a_model_are_in_one_partition(begun, tmp_path):
+    message = refused(tmp_path, "--set-resources", "icl:slurm_partition=cpu")
+    assert "all that runs tiny-llama is one Slurm job" in message and "icl in cpu" in message
+
+
+def test_the_time_of_a_model_s_job_is_that_of_all_its_steps(begun, tmp_path):
+    message = refused(tmp_path, *of_each("runtime=300"))
+    assert "the job of tiny-llama asks for 2700 minutes; partition gpu allows 1440" in message
 
 
 def test_the_study_is_whole(story):
@@ -134,22 +163,38 @@ def test_its_results_are_those_of_a_run_without_slurm(story, finished):
     assert {name: sha256(here / name) for name in names} == {name: sha256(there / name) for name in names}
 
 
+def test_a_model_is_one_job_with_its_cards_whatever_goes_wrong(story):
+    jobs = accounted(MODEL)
+    assert [job["State"].split()[0] for job in jobs] == ["CANCELLED", "FAILED", "CANCELLED", "COMPLETED"]
+    assert [job["Comment"] for job in jobs if "gres/gpu=1" in job["AllocTRES"]] == [job["Comment"] for job in jobs]
+    assert {part for job in jobs for part in job["AllocTRES"].split(",") if part.startswith("cpu=")} == {"cpu=4"}
+    assert not any(accounted(rule) for rule in RULES)
+
+
+def test_its_steps_ran_one_after_the_other(story):
+    made = [json.loads(path.read_text())["made"] for path in (story.lab.results / "provenance" / MODEL).rglob("*.json")]
+    spans = sorted((each["started"], each["ended"]) for each in made if each["slurm_job"] in story.at_work)
+    assert len(spans) > 3
+    assert all(ended <= started for (_, ended), (started, _) in itertools.pairwise(spans))
+
+
 def test_jobs_of_a_killed_run_are_ended_and_made_again(story):
     [ended] = re.findall("ended Slurm jobs of an earlier run: (.*)", story.said("second"))
     assert story.killed and set(story.killed) <= set(ended.split(", "))
-    assert states("check_model") == ["CANCELLED", "COMPLETED"]
+    assert accounted(MODEL)[0]["JobID"] in story.killed
 
 
 def test_a_job_that_exceeds_its_memory_gets_more(story):
-    first, *_, last = accounted("readings")
-    [log] = story.lab.folder.glob(f".snakemake/slurm_logs/rule_readings/*/{first['JobID']}.log")
+    _, first, *more = accounted(MODEL)
+    [log] = (story.lab.folder / ".snakemake" / "slurm_logs").rglob(f"{first['JobID']}.log")
     assert "Exceeded job memory limit" in log.read_text()
-    assert (first["ReqMem"], last["ReqMem"]) == ("450M", "1800M")
-    assert (first["State"], last["State"]) == ("FAILED", "COMPLETED")
+    assert [job["ReqMem"] for job in (first, *more)] == ["450M", "1800M", "4050M"]
 
 
-def test_a_cancelled_job_is_submitted_again(story):
-    assert states("icl")[0] == "CANCELLED" and states("icl")[-1] == "COMPLETED"
+def test_what_a_cancelled_job_had_computed_is_not_computed_again(story):
+    assert len({step for step, *_ in story.computed}) > 1
+    logs = "".join(story._log(rule) for rule in RULES)
+    assert {found for found in story.computed if f"{' '.join(found)}: from the store" not in logs} == set()
 
 
 def test_a_job_that_exceeds_its_time_gets_more(story):
@@ -159,13 +204,12 @@ def test_a_job_that_exceeds_its_time_gets_more(story):
     ]
 
 
-def test_a_job_that_fails_once_is_submitted_again(story):
-    assert states("fails_once") == ["FAILED", "COMPLETED"]
+def test_a_job_of_several_of_which_one_fails_is_submitted_again(story):
+    assert states("pair_fails_once_goes_well") == ["FAILED", "COMPLETED"]
+    assert (story.folder / "faults" / "fails_once").read_text() == "done\n"
 
 
 def test_a_restart_of_the_controller_loses_no_job(story):
-    """Jobs that were at work went on and were not made again, and none is left."""
-    assert len(story.at_work) >= 2
-    for rule in story.at_work:
-        assert states(rule) == ["COMPLETED"]
+    """The job that was at work went on and was not made again, and none is left."""
+    assert [job["JobID"] for job in accounted(MODEL)][-1:] == story.at_work
     assert run("squeue", "-h") == ""

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import yaml
-from lab import CHECKOUT, SMOKE, Lab
+from lab import SMOKE, Lab
 from slurm_runs import snakemake
 
-PROFILE = CHECKOUT / "slurm" / "config.yaml"
+from offcourse.jobs.steps import steps_of
+from offcourse.pins import LOCK
+from offcourse.registry import RESOURCES
+from offcourse.study.config import read_study
 
 
 def said(done) -> str:
@@ -34,6 +37,15 @@ def test_a_model_too_large_for_the_cluster_is_refused_before_anything_is_made(tm
     assert not (tmp_path / "results").exists()
 
 
+def test_models_that_are_not_pinned_are_refused_before_anything_is_made(tmp_path):
+    resources = tmp_path / "resources"
+    shutil.copytree(RESOURCES, resources, ignore=shutil.ignore_patterns("downloads", LOCK))
+    paper = ["--configfile", RESOURCES.parent / "studies" / "paper.yaml"]
+    message = said(snakemake(tmp_path / "lab", *paper, OFFCOURSE_RESOURCES=str(resources)))
+    assert "42 of the study's models are not pinned to a commit" in message and "offcourse pin" in message
+    assert not (tmp_path / "lab" / "results").exists()
+
+
 def test_a_run_on_this_machine_asks_for_nothing(tmp_path):
     study = yaml.safe_load(SMOKE.read_text()) | {"resources": {"gpu_memory": 2}}
     path = tmp_path / "study.yaml"
@@ -43,14 +55,20 @@ def test_a_run_on_this_machine_asks_for_nothing(tmp_path):
     assert "rule icl:" in done.stdout and "gpu" not in done.stdout
 
 
-def test_the_profile_sends_exactly_the_rules_that_ask_for_a_card_to_the_gpu_partition(tmp_path):
-    done = snakemake(tmp_path, "--dry-run")
+def test_all_that_runs_a_model_is_one_job_in_the_gpu_partition(tmp_path):
+    """Also steps that no study of this project has run on a cluster: controls, and every steering method."""
+    study = yaml.safe_load(SMOKE.read_text())
+    study["methods"].append("caa")
+    study["function_vectors"]["controls"] = ["other_task"]
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    done = snakemake(tmp_path / "lab", "--dry-run", "--configfile", path)
     assert done.returncode == 0, done.stderr
-    partitions = {}
-    for block in re.split(r"\n(?=rule \w+:\n)", done.stdout + done.stderr)[1:]:
-        asked = re.search(r"resources: .*", block)[0]
-        partitions[re.match(r"rule (\w+):", block)[1]] = ("gpu=1" in asked, "slurm_partition=gpu" in asked)
-    on_gpu = {rule for rule, (card, _) in partitions.items() if card}
-    assert on_gpu == {rule for rule, (_, partition) in partitions.items() if partition}
-    assert on_gpu == set(yaml.safe_load(PROFILE.read_text())["set-resources"])
-    assert {"prompts", "table3", "function_vectors"} <= set(partitions) - on_gpu
+    outside, group = re.split(r"Group job tiny-llama .*:\n", done.stdout + done.stderr)
+    group, *after = re.split(r"\n(?=rule |localrule |\[.*\]\n(?:local)?rule )", group)
+    in_group = set(re.findall(r"^ +rule (\w+):$", group, re.M))
+    on_model = {step.rule for step in steps_of(read_study(path)).values() if step.reads_weights}
+    assert in_group == on_model | {"check_model"}
+    assert {"fv_controls", "caa", "caa_sweep", "function_vectors"} < in_group
+    assert set(re.findall(r"slurm_partition=(\w+)", group)) == {"gpu"}
+    assert set(re.findall(r"slurm_partition=(\w+)", "".join([outside, *after]))) == {"cpu"}

@@ -1,41 +1,17 @@
 """The configuration: its keys and defaults, and one clear message for each way to get it wrong."""
 
 import shutil
-from dataclasses import replace
-from typing import get_args
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import METHODS, RESOURCES, STEERING, Registry
+from offcourse.registry import RESOURCES, STEERING, Registry
 from offcourse.study.config import Study, load_study, read_study
-from offcourse.study.protocol import Protocol
 
 ROOT = RESOURCES.parent
 LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}
-SWITCHES = [
-    "head_read_position",
-    "splits",
-    "sampling",
-    "cie_output_bias",
-    "fv_output_bias",
-    "default_heads",
-    "tv_denominator",
-    "tv_average",
-    "tv_direction",
-    "tv_score",
-    "dola_divergence",
-    "dola_premature_norm",
-    "dola_mask",
-    "score_dtype",
-    "ties",
-    "length_bias",
-    "factor_shots",
-    "selection",
-]
 
 
 def test_only_three_keys_are_needed():
@@ -270,162 +246,3 @@ def test_demonstrations_that_leave_nothing_to_evaluate_are_told_before_anything_
     study = load_study(LEAST | {"methods": ["dola"], "protocol": {"factor_shots": 6}})
     with pytest.raises(OffcourseError, match="passages: protocol factor_shots takes the last 6 .* the set has 6"):
         study.check(Registry.load(), resources)
-
-
-# ------------------------------------------------------------------------------- a method's own models and tasks
-
-SCOPED = {
-    "study": "mine",
-    "models": ["smollm2-135m-instruct", "gemma-3-270m", "tiny-llama"],
-    "tasks": ["antonym", "english-german", "english-italian"],
-    "methods": ["function_vectors", "task_vectors", "dola"],
-    "function_vectors": {"tasks": ["english-german", "antonym"]},
-    "task_vectors": {"models": ["tiny-llama", "smollm2-135m-instruct"], "tasks": ["antonym", "english-italian"]},
-    "dola": {"models": ["gemma-3-270m"], "dtype": "float16"},
-    "numerics": {"dtype": "float32"},
-}
-
-
-def test_a_method_runs_on_its_own_models_and_tasks_in_the_study_s_order():
-    study = load_study(SCOPED)
-    assert study.models_of("function_vectors") == study.models
-    assert study.models_of("task_vectors") == ["smollm2-135m-instruct", "tiny-llama"]
-    assert study.models_of("dola", "task_vectors") == study.models
-    assert study.tasks_of("function_vectors") == ["antonym", "english-german"]
-    assert study.tasks_of("function_vectors", "task_vectors") == study.tasks
-    assert study.models_of("logit_lens") == []
-    assert (study.dtype_of("dola"), study.dtype_of("task_vectors")) == ("float16", "float32")
-
-
-def test_a_method_takes_only_models_and_tasks_of_the_study():
-    registry = Registry.load()
-    for method, key, name, message in (
-        (
-            "task_vectors",
-            "models",
-            "tiny-lama",
-            "'tiny-lama' is not one of the study's models; did you mean 'tiny-llama'",
-        ),
-        ("task_vectors", "tasks", "french-english", "'french-english' is not one of the study's tasks"),
-        ("dola", "models", "pythia-6.9b", "dola.models: 'pythia-6.9b' is not one of the study's models; known: gemma"),
-    ):
-        with pytest.raises(OffcourseError, match=message):
-            load_study(SCOPED | {method: {key: [name]}}).check(registry)
-
-
-def test_only_the_lists_that_a_method_reads_must_exist():
-    """The authors have no list of the German tasks for task vectors, and none of the Italian ones for the others."""
-    registry = Registry.load()
-    load_study(SCOPED | {"data": "release"}).check(registry)
-    with pytest.raises(OffcourseError, match="no word list for task vectors of task english-german"):
-        load_study(SCOPED | {"data": "release", "task_vectors": {}}).check(registry)
-
-
-def test_large_models_may_have_a_grid_of_their_own():
-    large = {"n_heads": [2, 64], "strengths": [1, 4]}
-    study = load_study(LEAST | {"function_vectors": {"large": large, "trials": 7}})
-    grids = {size: study.sized(size).function_vectors for size in (7_000_000_000, 27_227_128_320, 68_976_648_192, None)}
-    assert [grid.n_heads for grid in grids.values()] == [[2, 16, 64], [2, 16, 64], [2, 64], [2, 16, 64]]
-    assert grids[68_976_648_192].strengths == [1.0, 4.0] and grids[68_976_648_192].trials == 7
-    assert load_study(LEAST).sized(68_976_648_192) == load_study(LEAST)
-
-
-def test_a_grid_is_held_against_the_models_that_it_is_for():
-    """The tiny model has 16 heads: too few for the grid, unless it is another model's."""
-    registry, grid = Registry.load(), {"n_heads": [32], "models": ["smollm2-135m-instruct"]}
-    study = LEAST | {"models": ["tiny-llama", "smollm2-135m-instruct"], "methods": ["function_vectors", "dola"]}
-    load_study(study | {"function_vectors": grid}).check(registry)
-    with pytest.raises(OffcourseError, match="tiny-llama has 16 heads"):
-        load_study(study | {"function_vectors": grid | {"models": None}}).check(registry)
-
-
-def test_a_model_that_is_not_pinned_is_refused_after_every_other_mistake():
-    registry = Registry.load(locked=False)
-    study = LEAST | {"models": ["tiny-llama", "llama-7b", "llama-2-7b"]}
-    with pytest.raises(OffcourseError, match="2 of the study's models are not pinned .*: llama-7b, llama-2-7b"):
-        load_study(study).check(registry)
-    with pytest.raises(OffcourseError, match="no task 'antonyn'"):
-        load_study(study | {"tasks": ["antonyn"]}).check(registry)
-
-
-# ------------------------------------------------------------------------------------------------ the whole study
-
-
-@pytest.fixture(scope="module")
-def pinned() -> Registry:
-    """The registry as if every hub model had been pinned."""
-    registry = Registry.load(locked=False)
-    models = {
-        name: replace(model, revision="0" * 40) if model.source == "hub" else model
-        for name, model in registry.models.items()
-    }
-    return replace(registry, models=models)
-
-
-@pytest.mark.parametrize("name", ["paper", "paper-corrected"])
-def test_the_whole_study_is_the_paper_s(pinned, name):
-    study = read_study(ROOT / "studies" / f"{name}.yaml")
-    study.check(pinned)
-    for method in METHODS:
-        listed = [m.name for m in pinned.models.values() if method in m.methods and m.source == "hub"]
-        assert study.models_of(method) == listed, method
-    assert study.models == study.models_of(*METHODS)
-    assert set(study.tasks) == set(pinned.tasks)
-    for method in ("function_vectors", "task_vectors"):
-        assert study.tasks_of(method) == [t.name for t in pinned.tasks.values() if t.releases[method]], method
-    small, large = (study.sized(size).function_vectors for size in (27_227_128_320, 68_976_648_192))
-    assert len(small.n_heads) * len(small.strengths) == 56 and len(large.n_heads) * len(large.strengths) == 12
-    assert large.n_heads[-1] == 1024 and large.strengths == [1.0, 4.0, 16.0]
-    assert study.protocol == Protocol.parse({"paper": "as_published", "paper-corrected": "corrected"}[name])
-
-
-def test_the_two_whole_studies_differ_in_protocol_and_precision_only():
-    names = ("paper", "paper-corrected")
-    published, corrected = (read_study(ROOT / "studies" / f"{name}.yaml").model_dump() for name in names)
-    assert published["task_vectors"].pop("dtype") == "float16" and corrected["task_vectors"].pop("dtype") is None
-    assert {key for key in published if published[key] != corrected[key]} == {"study", "protocol"}
-
-
-# ------------------------------------------------------------------------------------------------- protocol
-
-
-def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything_runs():
-    registry, grid = Registry.load(), {"n_heads": [512, 17]}
-    study = load_study({**LEAST, "models": ["gemma-3-270m", "tiny-llama"], "function_vectors": grid})
-    says = (
-        r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(512, 17\)\. Add a "
-    )
-    with pytest.raises(OffcourseError, match=says):
-        study.check(registry)
-    # One number that fits is enough, and other methods do not ask for heads.
-    load_study({**LEAST, "function_vectors": {"n_heads": [512, 16]}}).check(registry)
-    load_study({**LEAST, "function_vectors": grid, "methods": ["dola"]}).check(registry)
-
-
-def test_the_switches_are_the_fixed_ones_and_explained():
-    assert list(Protocol.model_fields) == SWITCHES
-    for field in Protocol.model_fields.values():
-        for value in get_args(field.annotation)[:1]:
-            assert field.description and value
-
-
-def test_as_published_and_corrected_differ_in_every_switch_but_one():
-    published, corrected = Protocol.parse("as_published").model_dump(), Protocol.parse("corrected").model_dump()
-    same = [switch for switch in SWITCHES if published[switch] == corrected[switch]]
-    assert same == ["factor_shots"] and published["factor_shots"] == "0"
-    assert corrected["head_read_position"] == "last" and corrected["splits"] == "disjoint"
-    assert corrected["sampling"] == "keyed" and corrected["cie_output_bias"] == "kept"
-    assert corrected["fv_output_bias"] == "excluded" and corrected["default_heads"] == "single"
-
-
-def test_a_mapping_sets_single_switches():
-    assert Protocol.parse({}) == Protocol.parse("as_published")
-    protocol = Protocol.parse({"base": "corrected", "splits": "overlapping", "factor_shots": 6})
-    changed = {k for k, v in protocol if v != getattr(Protocol.parse("corrected"), k)}
-    assert changed == {"splits", "factor_shots"} and protocol.factor_shots == "6"
-    assert load_study({**LEAST, **yaml.safe_load("protocol: {sampling: keyed}")}).protocol.sampling == "keyed"
-
-
-def test_a_protocol_cannot_change():
-    with pytest.raises(ValueError, match="frozen"):
-        Protocol.parse("corrected").splits = "overlapping"

@@ -11,8 +11,10 @@ import hub
 import pytest
 from lab import CHECKOUT
 
+from benchmarks import startup
 from offcourse.pins import LOCK
-from offcourse.registry import RESOURCES
+from offcourse.registry import RESOURCES, Registry
+from offcourse.study.config import read_study
 
 # What a user waits for, and what a login node grants; a busy machine takes a few times its usual 10 s.
 SECONDS, BYTES = 30, 1 << 30
@@ -54,12 +56,26 @@ def test_an_unpinned_study_stops_with_one_message(tmp_path, resources):
     assert said.endswith(f"where the hub can be reached, and commit {resources / LOCK}.")
 
 
-@pytest.mark.parametrize("study", ["paper", "paper-corrected"])
-def test_a_pinned_study_has_its_jobs_in_little_time_and_memory(tmp_path, resources, study):
+@pytest.fixture
+def pinned(tmp_path, resources):
+    """The same with every model of the hub pinned."""
     with hub.serving(hub.Hub()) as served:
         environment = os.environ | {"OFFCOURSE_RESOURCES": str(resources)} | served.environment(tmp_path / "home")
         subprocess.run([sys.executable, "-m", "offcourse", "pin"], env=environment, check=True, capture_output=True)
-    done = dry_run(tmp_path, resources, study)
+    return resources
+
+
+def test_a_slurm_job_of_it_begins_in_five_seconds_beyond_imports(tmp_path, pinned):
+    study = CHECKOUT / "studies" / "paper.yaml"
+    startup.ready(read_study(study), Registry.load(locked=False), tmp_path)
+    found = startup.start(study, tmp_path, os.environ | {"OFFCOURSE_RESOURCES": str(pinned)})
+    # Of a processor: other work on this machine is no part of it. Snakemake is started twice.
+    assert 0 < 2 * (found.processor - found.imports) < 5
+
+
+@pytest.mark.parametrize("study", ["paper", "paper-corrected"])
+def test_a_pinned_study_has_its_jobs_in_little_time_and_memory(tmp_path, pinned, study):
+    done = dry_run(tmp_path, pinned, study)
     assert done.returncode == 0, done.stderr
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
     expected = {

@@ -19,11 +19,11 @@ PATIENCE = 300  # seconds that cancelled jobs may take to end
 class Asked:
     """What one job asks of Slurm.
 
-    partition: one or several, separated by commas; None is the default one. memory: MB. minutes: time limit; None is
-    the partition's.
+    who: the rule or the model of the job, as messages name it. partition: one or several, separated by commas; None is
+    the default one. memory: MB. minutes: time limit; None is the partition's.
     """
 
-    rule: str
+    who: str
     partition: str | None
     gpus: int
     cpus: int
@@ -32,11 +32,17 @@ class Asked:
 
     @classmethod
     def of(cls, job: Any) -> "Asked":
-        """What a job of Snakemake asks for."""
+        """What a job of Snakemake asks for, or a group of them that is one job of Slurm.
+
+        Raises `OffcourseError` for a group whose jobs are to run in different partitions.
+        """
+        who = f"the job of {job.groupid}" if job.is_group() else f"rule {job.rule.name}"
+        if job.is_group():
+            _one_partition(job)
         asked = job.resources
         cpus = asked.get("cpus_per_task") or job.threads
         numbers = (asked.get("gpu") or 0, cpus, asked.get("mem_mb") or 0, asked.get("runtime"))
-        return cls(job.rule.name, asked.get("slurm_partition"), *numbers)
+        return cls(who, asked.get("slurm_partition"), *numbers)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,19 @@ class Nodes:
     cpus: int
     memory: int
     minutes: int | None
+
+
+def _one_partition(group: Any) -> None:
+    asked: dict[str, str] = {}
+    for job in sorted(group.jobs, key=lambda job: job.rule.name):
+        asked.setdefault(str(job.resources.get("slurm_partition")), job.rule.name)
+    if len(asked) > 1:
+        said = ", ".join(f"{rule} in {partition}" for partition, rule in asked.items())
+        raise OffcourseError(
+            f"all that runs {group.groupid} is one Slurm job, but it is to be in several partitions: {said}. Name one "
+            "for all of it (gpu_partition in the profile), or take a rule that no other waits for out of it: --groups "
+            "RULE=RULE."
+        )
 
 
 def require_commands() -> None:
@@ -78,29 +97,29 @@ def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
     name = ",".join(sorted(names))
     for unknown in sorted(names - known):
         return (
-            f"Slurm has no partition {unknown!r}, which rule {job.rule} asks for; {did_you_mean(unknown, known)} Name "
-            "yours in the profile (slurm_partition)."
+            f"Slurm has no partition {unknown!r}, which {job.who} asks for; {did_you_mean(unknown, known)} Name "
+            "yours in the profile (gpu_partition and slurm_partition)."
         )
     there = [node for node in nodes if node.partition in names]
     wide = [node for node in there if node.gpus >= job.gpus and node.cpus >= job.cpus]
     if not wide:
         most = max((node.gpus, node.cpus) for node in there)
         return (
-            f"rule {job.rule} asks for {job.gpus} cards and {job.cpus} CPUs of one node; those of partition {name} "
+            f"{job.who} asks for {job.gpus} cards and {job.cpus} CPUs of one node; those of partition {name} "
             f"have {most[0]} and {most[1]}. Set resources.gpu_memory, gpus_per_node and cpus_per_gpu to what your "
-            "nodes have, or choose another partition in the profile (slurm_partition)."
+            "nodes have, or choose another partition in the profile (gpu_partition, slurm_partition)."
         )
     large = [node for node in wide if node.memory >= job.memory]
     if not large:
         return (
-            f"rule {job.rule} asks for {job.memory} MB of memory; nodes of partition {name} have "
+            f"{job.who} asks for {job.memory} MB of memory; nodes of partition {name} have "
             f"{max(node.memory for node in wide)}. Choose another partition, or set mem_mb (set-resources in the "
             "profile)."
         )
     limits = [node.minutes for node in large]
     if job.minutes and None not in limits and job.minutes > max(limits):
         return (
-            f"rule {job.rule} asks for {job.minutes} minutes; partition {name} allows {max(limits)}. Choose another "
+            f"{job.who} asks for {job.minutes} minutes; partition {name} allows {max(limits)}. Choose another "
             "partition, or set runtime (set-resources in the profile)."
         )
     return None

@@ -6,9 +6,10 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 from offcourse.jobs.drawings import drawings_of
-from offcourse.jobs.plan import CHECK, Job, disk, downloads, plan, wall_time
+from offcourse.jobs.plan import CHECK, Job, disk, downloads, plan
 from offcourse.jobs.probe import job_threads
 from offcourse.jobs.rates import A100, Rates
+from offcourse.jobs.schedule import Submission, submissions, wall_time
 from offcourse.jobs.site import ENERGY, site_of
 from offcourse.jobs.status import status
 from offcourse.jobs.steps import STEPS, steps_of
@@ -42,6 +43,8 @@ def forecast(
         "jobs": [_job(job, (job.name, job.model) in done) for job in jobs],
         "steps": _summed(jobs, done, "name"),
         "models": _summed(jobs, done, "model"),
+        "cluster": _cluster(submissions(jobs)),
+        "cluster_left": _cluster(submissions(left)),
         "other_jobs": {
             "tables, figures, report and crate": len(drawn),
             "of them done": sum((rule, model or "") in done for rule, model in drawn),
@@ -118,6 +121,19 @@ def _job(job: Job, done: bool) -> dict[str, Any]:
     return asdict(job) | {"gpu_hours": job.gpu_hours, "wall_seconds": job.wall, "done": done}
 
 
+def _cluster(given: Sequence[Submission]) -> dict[str, Any]:
+    """What a cluster is given: jobs with cards, their hours, and models whose job loads for longer than it computes."""
+    held = [each for each in given if each.cards]
+    hours = [each.wall / 3600 for each in held]
+    return {
+        "jobs": len(held),
+        "without_cards": len(given) - len(held),
+        "shortest_hours": min(hours, default=0),
+        "longest_hours": max(hours, default=0),
+        "short": [each.model for each in held if each.work < each.loads],
+    }
+
+
 def _summed(jobs: Sequence[Job], done: set, key: str) -> list[dict[str, Any]]:
     """Sums of the jobs of each step, or of each model."""
     found = []
@@ -127,12 +143,13 @@ def _summed(jobs: Sequence[Job], done: set, key: str) -> list[dict[str, Any]]:
             {
                 key: name,
                 "jobs": len(mine),
+                "cluster_jobs": len({each.model for each in mine if each.held}),
                 "done": sum((job.name, job.model) in done for job in mine),
                 "flops": sum(job.flops for job in mine),
                 "gpu_hours": sum(job.gpu_hours for job in mine),
                 "hours": sum(job.wall for job in mine) / 3600,
                 "hours_loading": sum(job.load_seconds + job.start_seconds for job in mine) / 3600,
-                "cards": max(job.cards for job in mine),
+                "cards": max(job.held for job in mine),
                 "memory": max(job.memory for job in mine),
             }
         )

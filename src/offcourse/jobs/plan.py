@@ -3,10 +3,9 @@
 Nothing is loaded, downloaded or submitted. docs/plan.md has the formulae, the defaults and their sources.
 """
 
-import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -32,8 +31,9 @@ class Job:
     """One job: a rule on one model.
 
     flops: of products; bytes: that they read. memory: bytes at its peak, per card (of the machine on a CPU).
-    cards: 0 for a job that needs none. seconds: from the first import to the last result, `start_seconds` (imports) and
-    `load_seconds` (of the model) among them: what its records say. launch_seconds: Python's start before that.
+    cards: 0 for a job that needs none. seconds: from the first import to the last result, `start_seconds` (imports),
+    `load_seconds` (of the model) and `work_seconds` (its passes) among them: what its records say. launch_seconds:
+    Python's start before that. held: cards that are the cluster's job's while this runs (`Submission`), 0 outside.
     """
 
     name: str
@@ -46,6 +46,8 @@ class Job:
     start_seconds: float
     load_seconds: float
     launch_seconds: float
+    work_seconds: float = 0
+    held: int = 0
 
     @property
     def wall(self) -> float:
@@ -55,7 +57,7 @@ class Job:
     @property
     def gpu_hours(self) -> float:
         """Hours of all its cards, with everything in which the job does not compute; none on a CPU."""
-        return self.cards * self.wall / 3600
+        return self.held * self.wall / 3600
 
 
 def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[Job]:
@@ -64,7 +66,14 @@ def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[J
     Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`) or the machine's memory,
     or lacks a fact.
     """
-    return [job for name in study.models for job in _jobs(study, registry, registry.model(name), rates or A100)]
+    return [job for name in study.models for job in _of_model(study, registry, registry.model(name), rates or A100)]
+
+
+def _of_model(study: Study, registry: Registry, model: Model, rates: Rates) -> list[Job]:
+    jobs = list(_jobs(study, registry, model, rates))
+    most = max(job.cards for job in jobs)
+    outside = {step.rule for step in STEPS.values() if not step.reads_weights}
+    return [job if job.name in outside else replace(job, held=most) for job in jobs]
 
 
 def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[Job]:
@@ -89,12 +98,13 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         load = size * shapes.parameters(model) / rates.load
         if name == CHECK:
             # It hashes the files as well, and reads the tokenizer in `transformers`' way too.
-            load, reading = load * (1 + HASHING), reading * (1 + PLAIN_TOKENIZER)
+            reading = reading * (1 + PLAIN_TOKENIZER) + HASHING * load
         cards, memory = _room(study, model, size, name, rates)
         # Blocks are spread over the cards and run one after the other: more cards hold more, they are not faster.
-        seconds = rates.start + load + reading + asked.seconds(model, dtype, rates)
-        read = asked.weight_bytes(model, size)
-        yield Job(name, model.name, asked.flops(model), read, memory, cards, seconds, rates.start, load, rates.launch)
+        work_seconds = asked.seconds(model, dtype, rates)
+        seconds = rates.start + load + reading + work_seconds
+        counted = asked.flops(model), asked.weight_bytes(model, size), memory, cards
+        yield Job(name, model.name, *counted, seconds, rates.start, load, rates.launch, work_seconds)
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:
@@ -151,41 +161,6 @@ def _complete(model: Model) -> None:
     needed = ("layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
     if missing := [key for key in needed if getattr(model, key) is None]:
         raise OffcourseError(f"{model.name} cannot be planned: resources/models.tsv lacks its {', '.join(missing)}")
-
-
-def wall_time(jobs: Sequence[Job], places: int) -> float:
-    """Seconds from the first job's start to the last one's end on so many cards, or places of a CPU.
-
-    A job begins when what it reads is there and enough places are free, the longest first. A job without cards waits
-    for no card; where no job has any, each takes one place. Raises `OffcourseError` for a job that needs more.
-    """
-    on_cards = any(job.cards for job in jobs)
-    needs = {job: job.cards if on_cards else 1 for job in jobs}
-    for job, needed in needs.items():
-        if needed > places:
-            raise OffcourseError(f"--cards {places}: {job.model} takes {needed} cards. Give at least so many.")
-    waiting = sorted(jobs, key=lambda job: -job.wall)
-    left = {(job.name, job.model) for job in jobs}
-    running: list[tuple[float, int, Job]] = []
-    now, free = 0.0, places
-    while waiting or running:
-        for job in list(waiting):
-            ready = not any((rule, job.model) in left for rule in _upstream(job.name))
-            if ready and needs[job] <= free:
-                waiting.remove(job)
-                free -= needs[job]
-                heapq.heappush(running, (now + job.wall, id(job), job))
-        now, _, ended = heapq.heappop(running)
-        free += needs[ended]
-        left.discard((ended.name, ended.model))
-    return now
-
-
-def _upstream(rule: str) -> set[str]:
-    """Rules that a rule's jobs wait for, of the same model."""
-    steps = [step for step in STEPS.values() if step.rule == rule]
-    found = {STEPS[name].rule for step in steps for name in step.inputs} - {rule}
-    return found | ({CHECK} if any(step.runs_model for step in steps) else set())
 
 
 def downloads(study: Study, registry: Registry) -> dict[str, float]:

@@ -35,6 +35,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     said = [
         f"Jobs: {len(jobs)} on models, {done} of them done; {drawn} for tables, figures, report and crate, "
         f"{other['of them done']} done.",
+        *(_cluster(found["cluster"], found["cluster_left"]) if on_cards else ()),
         f"Time: {found[hours]:.2f} {unit}, {found[hours + '_left']:.2f} left; {_span(wall['hours'])} with {where}, "
         f"{_span(wall['hours_left'])} left.",
         f"Rates: {'; '.join([found['rates']['name'], *found['notes']])}.",
@@ -75,8 +76,8 @@ def print_comparison(rows: Sequence[dict[str, Any]], rates: Rates) -> None:
 def _table(rows: Sequence[dict[str, Any]], key: str, on_cards: bool) -> Table:
     table = Table(Column(key, no_wrap=True, min_width=16), "jobs", "done", "PFLOP", "hours", "load", "GB", box=None)
     if on_cards:
-        table.add_column("cards")
-        table.add_column("GPU-h")
+        for name in ("cards", "Slurm jobs", "GPU-h"):
+            table.add_column(name)
     name = "name" if key == "step" else key
     for row in rows:
         cells = [
@@ -88,9 +89,22 @@ def _table(rows: Sequence[dict[str, Any]], key: str, on_cards: bool) -> Table:
             f"{row['hours_loading']:.3f}",
             f"{row['memory'] / 1e9:.1f}",
         ]
-        cells += [str(row["cards"]), f"{row['gpu_hours']:.3f}"] if on_cards else []
+        if on_cards:
+            cells += [str(row["cards"]), str(row["cluster_jobs"]), f"{row['gpu_hours']:.3f}"]
         table.add_row(*cells)
     return table
+
+
+def _cluster(whole: dict[str, Any], left: dict[str, Any]) -> list[str]:
+    """What Slurm is given: one job per model, and whether it is worth the model's loading."""
+    if short := whole["short"]:
+        worth = f"of {', '.join(short)} it loads for longer than it computes"
+    else:
+        worth = "each computes for longer than it loads"
+    return [
+        f"On Slurm: {whole['jobs']} jobs with cards, one per model, of {_span(whole['shortest_hours'])} to "
+        f"{_span(whole['longest_hours'])}; {worth}. {left['jobs']} left. {whole['without_cards']} without cards."
+    ]
 
 
 def _span(hours: float) -> str:

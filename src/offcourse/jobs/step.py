@@ -67,6 +67,11 @@ class Step:
         return self.reads.startswith("model")
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether it is part of the one job that a cluster is given of a model; what reads words alone is not."""
+        return self.reads != "tokenizer"
+
+    @property
     def on_questions(self) -> bool:
         """Whether its units are question sets."""
         return self.methods[0] in ("dola", "logit_lens")

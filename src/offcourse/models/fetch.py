@@ -14,8 +14,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from offcourse.artefacts import refusal, sha256, write_json, writing
+from offcourse.artefacts import sha256, write_json, writing
 from offcourse.errors import OffcourseError
+from offcourse.models.hub import asking
 from offcourse.registry import RESOURCES, Model, Registry
 
 MANIFEST = "manifest.json"
@@ -78,36 +79,16 @@ def digest_of(files: dict[str, str]) -> str:
 
 def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
     where = f"{model.name} ({model.repo} at {model.revision[:12]})"
-    try:
+    unreachable = f"{where} cannot be downloaded ({{reason}}). Check the network and run the same command again."
+    with asking(model, where, unreachable):
         snapshot_download(
             model.repo,
             revision=model.revision,
             local_dir=folder,
             allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
         )
-    except GatedRepoError as error:
-        raise OffcourseError(
-            f"{where} is gated: accept its licence ({model.licence}) at https://huggingface.co/{model.repo}, then set "
-            "HF_TOKEN or run `hf auth login`."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise OffcourseError(
-            f"{where} was not found on the hub, or needs a token: check `repo` and `revision` in resources/models.tsv, "
-            "or set HF_TOKEN."
-        ) from error
-    # The client reports what its own HTTP library and the one of its storage (which raises RuntimeError) stumble over.
-    except (HTTPError, OSError, RuntimeError) as error:
-        if refusal(error):
-            # Not the network but the disk; `prepare` says so.
-            raise
-        reason = (str(error) or "no reason given").splitlines()[0]
-        raise OffcourseError(
-            f"{where} cannot be downloaded ({type(error).__name__}: {reason}). Check the network and run the same "
-            "command again."
-        ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     if not list(folder.glob("*.safetensors")):
         raise OffcourseError(f"{where} has no safetensors; choose a revision that has them.")

@@ -1,16 +1,16 @@
 """Pinning hub models: the commit that each branch or tag of models.tsv means today, in a lock that is kept in git."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from datetime import UTC
 from pathlib import Path
 
-from offcourse.artefacts import refusal, write_whole
+from offcourse.artefacts import write_whole
 from offcourse.errors import OffcourseError
+from offcourse.models.hub import RefusedError, asking
 from offcourse.pins import Pin, read_lock
 from offcourse.registry import Model
 
-TOKEN = "HF_TOKEN, or store it with `hf auth login`"
 UNKNOWN = "not stated"
 
 
@@ -33,7 +33,7 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
     for name in asked:
         try:
             known[name] = _resolve(models[name])
-        except _RefusedError as error:
+        except RefusedError as error:
             problems.append(str(error))
     if problems:
         raise OffcourseError("\n".join([*problems, f"Nothing was pinned; {lock} is as it was."]))
@@ -44,19 +44,20 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
     return asked
 
 
-class _RefusedError(Exception):
-    """The hub answers, but not with this model; the message says what to do."""
-
-
 def _resolve(model: Model) -> Pin:
     """The commit behind a model's revision, once it is sure that its files may be had."""
     from huggingface_hub import HfApi
 
-    api = HfApi()
-    info = _ask(model, lambda: api.model_info(model.repo, revision=model.revision))
-    if info.gated:
-        # What the hub says of a gated model is public; whether this token may have its files is another question.
-        _ask(model, lambda: api.auth_check(model.repo))
+    api, where = HfApi(), f"{model.name} ({model.repo})"
+    unreachable = (
+        f"the hub cannot be asked about {where} ({{reason}}). Run `offcourse pin` where it can be reached (HF_ENDPOINT "
+        "names another address of it), and commit the lock. Nothing was pinned."
+    )
+    with asking(model, where, unreachable):
+        info = api.model_info(model.repo, revision=model.revision)
+        if info.gated:
+            # What the hub says of a gated model is public; whether this token may have its files is another question.
+            api.auth_check(model.repo)
     licence = info.card_data.get("license") if info.card_data else None
     return Pin(
         name=model.name,
@@ -67,37 +68,3 @@ def _resolve(model: Model) -> Pin:
         licence=str(licence or UNKNOWN),
         gated=str(info.gated or "no"),
     )
-
-
-def _ask(model: Model, question: Callable):
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    where = f"{model.name} ({model.repo})"
-    try:
-        return question()
-    except GatedRepoError as error:
-        token = "this machine's token was not accepted" if get_token() else "no token is set here"
-        raise _RefusedError(
-            f"{where} is gated and {token}: accept its licence ({model.licence}) at "
-            f"https://huggingface.co/{model.repo}, then put a token of that account into {TOKEN}."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise _RefusedError(
-            f"{where} has no branch, tag or commit {model.revision!r}: https://huggingface.co/{model.repo}/tree/main "
-            "lists them. Correct `revision` in resources/models.tsv."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise _RefusedError(
-            f"{where} was not found on the hub, or needs a token: check `repo` in resources/models.tsv, or put a token "
-            f"into {TOKEN}."
-        ) from error
-    # As in `models.fetch`: the client's HTTP library has errors of its own, which are OSError or RuntimeError.
-    except (HTTPError, OSError, RuntimeError) as error:
-        if refusal(error):
-            raise
-        reason = (str(error) or "no reason given").splitlines()[0]
-        raise OffcourseError(
-            f"the hub cannot be asked about {where} ({type(error).__name__}: {reason}). Run `offcourse pin` where it "
-            "can be reached (HF_ENDPOINT names another address of it), and commit the lock. Nothing was pinned."
-        ) from error
