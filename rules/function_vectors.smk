@@ -1,4 +1,5 @@
 # Function vectors (paper section 4): one rule per step, one job per model, every task of the study in it.
+# The longest chain of jobs goes first: jobs that nothing waits for fill the gaps, the longest of them first.
 
 
 rule fetch_words:
@@ -22,6 +23,7 @@ rule prompts:
         records=records("prompts"),
     log:
         job_log("prompts"),
+    priority: 20
     conda:
         "../envs/offcourse.yaml"
     params:
@@ -42,9 +44,10 @@ rule icl:
         records=records("icl"),
     log:
         job_log("icl"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("icl")
     resources:
         **asks("icl"),
@@ -65,9 +68,11 @@ rule head_means:
         records=records("head_means"),
     log:
         job_log("head_means"),
+    priority: 20
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("head_means")
     resources:
         **asks("head_means"),
@@ -89,9 +94,11 @@ rule cie:
         records=records("cie"),
     log:
         job_log("cie"),
+    priority: 20
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("cie")
     resources:
         **asks("cie"),
@@ -113,9 +120,11 @@ rule function_vectors:
         records=records("function_vectors"),
     log:
         job_log("function_vectors"),
+    priority: 20
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     resources:
         **asks("function_vectors"),
     params:
@@ -136,9 +145,11 @@ rule fv_sweep:
         records=records("fv_sweep"),
     log:
         job_log("fv_sweep"),
+    priority: 20
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("fv_sweep")
     resources:
         **asks("fv_sweep"),
@@ -164,9 +175,11 @@ rule fv_controls:
         records=records("fv_controls"),
     log:
         job_log("fv_controls"),
+    priority: 20
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("fv_controls")
     resources:
         **asks("fv_controls"),

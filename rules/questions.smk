@@ -22,9 +22,11 @@ rule dola:
         records=records("dola"),
     log:
         job_log("dola"),
+    priority: 10
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("dola")
     resources:
         **asks("dola"),
@@ -50,9 +52,10 @@ rule readings:
         apathy_records=records("apathy"),
     log:
         job_log("readings"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("readings")
     resources:
         **asks("readings"),
