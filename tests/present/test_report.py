@@ -1,3 +1,4 @@
+import csv
 import re
 import subprocess
 import sys
@@ -133,6 +134,16 @@ def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
         assert claims.NO_RELEASE in row
         assert (">no data<" in row) == (not name.startswith("fv"))
         assert (re.search("there is no|Table 3 has no TV", row) is None) == name.startswith("fv")
+
+
+def test_the_best_of_each_grid_stands_beside_held_out_and_luck(page):
+    html = page[1]
+    section = html.split('<section id="certainty">')[1].split("</section>")[0]
+    with open(page[0].parent / "tables" / "certainty.csv", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert re.findall(r'<th scope="col"[^>]*>([^<]*)<', section) == head
+    assert {"best", "held out", "by luck (95 %)"} < set(head)
+    assert section.count("<tr>") == 1 + len(rows) and rows[0][5] in section
 
 
 def test_the_verdict_follows_the_table(study, tmp_path):
