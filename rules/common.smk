@@ -173,8 +173,11 @@ def everything():
 
 
 def released_tables():
-    """The tables of the authors' release, if they are there: the report holds them against the study's."""
-    paths = [Layout("published").results / "tables" / f"table{number}.parquet" for number in range(1, 11)]
+    """What the report holds against the study's numbers, if it is there: tables and figures of the authors' release."""
+    folder = Layout("published").results
+    paths = [folder / "tables" / f"table{number}.parquet" for number in range(1, 11)]
+    figures = [f"{name}/truthfulqa-mc" for name in ("figure2", "figure6", "figure7", "figure8")]
+    paths += [folder / "figures" / f"{name}.parquet" for name in (*figures, "figure13", "figure16")]
     return paths if all(path.exists() for path in paths) else []
 
 

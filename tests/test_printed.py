@@ -181,9 +181,14 @@ def test_precision_is_that_of_the_print():
     ("text", "said"),
     [
         ("row\tcolumn\tprinted_row\tprinted_column\tprinted\na\tb\tA\tB\t0,3\n", "line 2.*such as 0.3182.*'0,3'"),
-        ("row\tcolumn\tprinted_row\tprinted_column\na\tb\tA\tB\n", "printed"),
+        ("row\tcolumn\tprinted_row\tprinted_column\na\tb\tA\tB\n", "the column 'printed' is missing"),
+        ("column\trow\tprinted_row\tprinted_column\tprinted\nb\ta\tA\tB\t3\n", "columns row, column, .* in this order"),
+        (
+            "row\tcolumn\tprinted_row\tprinted_column\tprinted\n" + 2 * "a\tb\tA\tB\t3\n",
+            "line 2: the row 'a', column 'b' occurs twice",
+        ),
     ],
-    ids=["cell", "column"],
+    ids=["cell", "column", "order", "twice"],
 )
 def test_a_wrong_file_is_named(tmp_path, text, said):
     (tmp_path / "paper").mkdir()

@@ -60,8 +60,10 @@ STEERING_SWEEP = _columns(
     item=pa.Column(int, pa.Check.ge(0)),
     hit=pa.Column(bool),
 )
-# Vectors that should do nothing, see `methods.fv_controls`.
-CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+# Vectors that should do nothing, and the function vector read at the other position, see `methods.fv_controls`.
+NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+READ_POSITION = "read_position"
+CONTROLS = (*NULL_CONTROLS, READ_POSITION)
 FV_CONTROLS = _columns(
     control=pa.Column(str, pa.Check.isin(CONTROLS)),
     draw=pa.Column(int, pa.Check.ge(0)),
@@ -172,7 +174,7 @@ CERTAINTY = _columns(
         name: pa.Column(float, nullable=True)
         for name in (
             *("without", "few_shot", "best", "best_low", "best_high", "held_out", "held_out_low", "held_out_high"),
-            *("by_luck", "by_luck_high", "p", "p_holm", "control"),
+            *("by_luck", "by_luck_high", "p", "p_holm", *NULL_CONTROLS),
         )
     },
 )

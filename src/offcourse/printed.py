@@ -14,7 +14,7 @@ import pandera.pandas as pa
 
 from offcourse.errors import OffcourseError
 from offcourse.registry import RESOURCES
-from offcourse.tsv import FILLED, read_tsv, text_column
+from offcourse.tsv import FILLED, read_checked, text_column
 
 NUMBERS = tuple(range(1, 11))
 _PRINTED = pa.Check.str_matches(r"^\d+(\.\d+)?%?$", error="a number as it is printed, such as 0.3182 or 47%")
@@ -45,15 +45,7 @@ def read_printed(number: int, resources: Path = RESOURCES) -> pd.DataFrame:
             f"there is no printed table {number} of results; Tables 1 to 10 have results, 11 and 12 facts of models."
         )
     path = Path(resources) / "paper" / f"table{number}.tsv"
-    typed = read_tsv(path)
-    try:
-        TYPED.validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        failure = error.failure_cases.iloc[0]
-        line = "" if pd.isna(failure["index"]) else f", line {int(failure['index']) + 2}"
-        raise OffcourseError(
-            f"{path}{line}: {failure.column}: {failure.check}, got {failure.failure_case!r}"
-        ) from error
+    typed = read_checked(path, TYPED)
     text = typed["printed"].str.removesuffix("%")
     decimals = text.str.partition(".")[2].str.len()
     return typed.assign(value=text.astype(float), half=0.5 * 10.0**-decimals)

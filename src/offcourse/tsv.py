@@ -1,6 +1,6 @@
 """Tables in tab-separated files, whose rows become dataclasses: how they are read, and what is said of a wrong cell."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, get_type_hints
@@ -75,16 +75,24 @@ def read_tsv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=str)
 
 
-def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Mapping[str, object]:
-    """The rows of a table by name, see `schema`.
+def read_checked(path: Path, rules: pa.DataFrameSchema) -> pd.DataFrame:
+    """`read_tsv`, checked against a schema of text columns.
 
     Raises `OffcourseError` naming file, line, column and what was expected.
     """
     frame = read_tsv(path)
     try:
-        schema(row_type, cells).validate(frame, lazy=True)
+        return rules.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        _explain(path, error.failure_cases.iloc[0])
+        _explain(path, error.failure_cases, list(rules.columns))
+
+
+def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Mapping[str, object]:
+    """The rows of a table by name, see `schema`.
+
+    Raises `OffcourseError` naming file, line, column and what was expected.
+    """
+    frame = read_checked(path, schema(row_type, cells))
     kinds = get_type_hints(row_type)
     return MappingProxyType(
         {
@@ -94,15 +102,22 @@ def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Map
     )
 
 
-def _explain(path: Path, failure: pd.Series) -> NoReturn:
-    """Say one of pandera's failure cases in words; table row 0 is line 2 of the file."""
+def _explain(path: Path, failures: pd.DataFrame, order: Sequence[str]) -> NoReturn:
+    """Say the first of pandera's failure cases in words; table row 0 is line 2 of the file."""
+    failure = failures.iloc[0]
     if failure.check == "column_in_dataframe":
         raise OffcourseError(f"{path}: the column {failure.failure_case!r} is missing")
     if failure.check == "column_in_schema":
         raise OffcourseError(f"{path}: the column {failure.failure_case!r} is not known")
+    if failure.check == "column_ordered":
+        raise OffcourseError(f"{path}: expected the columns {', '.join(order)}, in this order")
     line = int(failure["index"]) + 2
     if failure.check == "multiple_fields_uniqueness":
-        raise OffcourseError(f"{path}, line {line}: the name {failure.failure_case!r} occurs twice")
+        same = failures[(failures["index"] == failure["index"]) & (failures["check"] == failure.check)]
+        key = ", ".join(
+            f"{column} {value!r}" for column, value in zip(same["column"], same["failure_case"], strict=True)
+        )
+        raise OffcourseError(f"{path}, line {line}: the {key} occurs twice")
     raise OffcourseError(
         f"{path}, line {line}, column {failure.column}: expected {failure.check}, got {failure.failure_case!r}"
     )

@@ -247,6 +247,7 @@ def test_the_paper_s_jobs_are_those_of_its_graph(jobs):
         "head_means": 36,
         "cie": 36,
         "fv_sweep": 36,
+        "fv_controls": 36,
         "task_vectors": 29,
         "dola": 10,
         "readings": 15,

@@ -15,7 +15,7 @@ from offcourse.jobs.status import step_reasons
 from offcourse.jobs.steps import STEPS, steps_of
 from offcourse.keyed import keyed_generator
 from offcourse.layout import Layout
-from offcourse.methods.fv_controls import shuffled_means, vectors
+from offcourse.methods.fv_controls import compute, means_at_other_position, shuffled_means, vectors
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
 from offcourse.provenance.records import read_record
@@ -26,8 +26,9 @@ TASKS = ["present-past", "antonym", "country-capital"]
 TASK = TASKS[0]
 SETTINGS = {"shots": 2, "trials": 3, "n_heads": [7, 2], "strengths": [40, 6], "test_items": 6}
 SETTINGS |= {"controls": list(artefacts.CONTROLS), "control_draws": 2}
+STEPS_BEFORE = ("prompts", "head_means", "cie", "function_vectors")
 DRAWS = [("random_direction", 0), ("random_direction", 1), ("random_heads", 0), ("random_heads", 1)]
-DRAWS += [("shuffled_labels", 0), ("other_task", 0)]
+DRAWS += [("shuffled_labels", 0), ("other_task", 0), ("read_position", 0)]
 
 
 class Made:
@@ -40,7 +41,7 @@ class Made:
         self.study = load_study({"study": "one", "models": ["tiny"], "tasks": TASKS, "function_vectors": SETTINGS})
         prepare(row, self.registry, self.layout.model_folder("tiny"), self.layout.downloads)
         self.model = load(self.layout.model_folder("tiny"), "GPTNeoX", "float32")
-        for step in ("prompts", "head_means", "cie", "function_vectors"):
+        for step in STEPS_BEFORE:
             run_step(step, self.study, self.registry, self.layout, "tiny", threads=1)
         task = self.registry.task(TASK)
         job = Job(STEPS["fv_controls"], self.study, self.registry, self.layout, "tiny", 1)
@@ -163,6 +164,66 @@ def test_heads_are_read_where_the_true_prompts_are_read(made):
     torch.testing.assert_close(shuffled_means(AtTheEnd(), made.registry.task(TASK)), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_other_read_position_is_a_study_with_the_switch_turned(made, tmp_path):
+    """Its prompts have other read positions; head means, effects, heads, vectors and sweep follow from them."""
+    before = {"study": "one", "models": ["tiny"], "tasks": TASKS, "function_vectors": SETTINGS | {"controls": []}}
+    turned = load_study(before | {"protocol": {"head_read_position": "last"}})
+    layout = Layout("one", tmp_path)
+    prepare(made.registry.model("tiny"), made.registry, layout.model_folder("tiny"), layout.downloads)
+    for step in STEPS_BEFORE:
+        run_step(step, turned, made.registry, layout, "tiny", threads=1)
+    path = layout.artefact("prompts", ".parquet", "tiny", TASK)
+    frame, moved = artefacts.read_parquet(path, artefacts.PROMPTS), made.prompts["kind"] == "head_mean"
+    assert (frame.loc[moved, "read_position"] == made.prompts.loc[moved, "read_position"] + 1).all()
+    # The answers that the other study's random model gives.
+    artefacts.write_parquet(path, frame.assign(target_id=made.prompts["target_id"]), artefacts.PROMPTS)
+    run_step("fv_sweep", turned, made.registry, layout, "tiny", threads=1)
+    vectors = load_file(layout.artefact("function_vectors", ".safetensors", "tiny", TASK))
+    own = load_file(made.path("function_vectors"))
+    for k in (2, 7):
+        torch.testing.assert_close(made.vectors["read_position", 0][k], vectors[f"n_heads={k}"], rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(vectors[f"n_heads={k}"], own[f"n_heads={k}"])
+    axes = ["n_heads", "strength", "layer", "item"]
+    expected = artefacts.read_parquet(layout.artefact("fv_sweep", ".parquet", "tiny", TASK), artefacts.FV_SWEEP)
+    found = artefacts.read_parquet(made.path("fv_controls"), artefacts.FV_CONTROLS)
+    found = found[found["control"] == "read_position"].set_index(axes)["hit"]
+    assert found.to_dict() == expected.set_index(axes)["hit"].to_dict() and found.any()
+
+
+class OfBos:
+    """The job of a study under either value, on a tokenizer that adds a BOS or does not."""
+
+    def __init__(self, made, adds_bos: bool, frame, controls):
+        job = Job(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1)
+        self.engine, self.job, self.frame = job.engine, job, frame
+        self.tokenizer = type("Tokenizer", (), {"adds_bos": adds_bos})
+        self.parameters = job.parameters | {"controls": controls}
+
+    def __getattr__(self, name):
+        return getattr(self.job, name)
+
+    def prompts(self, task, kind):
+        return self.frame[self.frame["kind"] == kind].reset_index(drop=True)
+
+
+def test_a_study_that_reads_the_last_token_reads_the_one_before(made):
+    frame = made.prompts.copy()
+    frame["read_position"] = frame["token_ids"].map(len) - 1
+    found = means_at_other_position(OfBos(made, True, frame, []), made.registry.task(TASK))
+    assert torch.equal(found, load_file(made.path("head_means"))["mean"])
+
+
+def test_without_a_bos_there_is_no_other_read_position(made):
+    job = OfBos(made, False, made.prompts, ["read_position"])
+    assert list(vectors(job, made.registry.task(TASK), [2, 7])) == []
+    frame = compute(job, made.registry.task(TASK))
+    assert len(artefacts.FV_CONTROLS.validate(frame)) == 0
+    assert [
+        name
+        for name, _, _ in vectors(OfBos(made, True, made.prompts, ["read_position"]), made.registry.task(TASK), [2])
+    ]
+
+
 def study(**function_vectors):
     return load_study({"study": "s", "models": ["tiny-llama"], "tasks": TASKS, "function_vectors": function_vectors})
 
@@ -181,6 +242,9 @@ def test_the_plan_counts_every_draw():
     one, five = study(controls=["random_heads"]), study(controls=["random_heads", "other_task"], control_draws=4)
     sweep = work("fv_sweep", one, model, None, 512)
     assert work("fv_controls", one, model, None, 512) == sweep
+    both = study(controls=["read_position"])
+    built = [work(step, both, model, None, 512) for step in ("head_means", "cie")]
+    assert work("fv_controls", both, model, None, 512) == sweep + (built[0] + built[1])
     unedited = hits(1, 50, model).unembedded
     rows = [work("fv_controls", each, model, None, 512).unembedded - unedited for each in (one, five)]
     assert rows[1] == pytest.approx(5 * rows[0])

@@ -8,7 +8,7 @@ import pytest
 from conftest import write_study
 from scipy.stats import binom
 
-from offcourse.artefacts import CERTAINTY, DOLA, ICL, TV_SWEEP, read_parquet, write_parquet
+from offcourse.artefacts import CERTAINTY, DOLA, FV_CONTROLS, ICL, STEERING_SWEEP, TV_SWEEP, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
 from offcourse.present import table_certainty
 
@@ -118,6 +118,62 @@ def test_dola_takes_the_best_of_all_buckets_and_alphas(results, table, model):
     assert row["without"] == pytest.approx(np.mean(base))
     assert row["best"] == pytest.approx(max(np.mean(mine) for mine in hits.values()))
     assert np.isnan(row["few_shot"])
+
+
+@pytest.fixture(scope="module")
+def controlled(results):
+    """The table with two draws of one control, one of another, and the vector read at the other position."""
+    random, drawn = np.random.default_rng(9), (("random_heads", 0), ("random_heads", 1), ("other_task", 0))
+    for model in MODELS:
+        for task in TASKS:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            parts = [sweep.assign(control=name, draw=draw, hit=random.random(len(sweep)) < 0.1) for name, draw in drawn]
+            parts.append(sweep.assign(control="read_position", draw=0, hit=True))
+            frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
+            write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
+    out = results / "controlled"
+    table_certainty.write(out, results, (list(MODELS), TASKS), None, None, SWITCHES, controls=True)
+    return out, read_parquet(out / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
+
+
+def test_the_best_of_the_grid_of_each_control_stands_beside_that_of_the_vector(results, controlled):
+    out, table = controlled
+    best = {}
+    for model, task in itertools.product(MODELS, TASKS):
+        rows = pd.read_parquet(results / model / "fv_controls" / f"{task}.parquet")
+        settings = ["n_heads", "strength", "layer"]
+        for (control, draw), mine in rows.groupby(["control", "draw"]):
+            best[model, task, control, draw] = max(setting["hit"].mean() for _, setting in mine.groupby(settings))
+        row = table.loc["function vector", model, task]
+        assert row["random_heads"] == pytest.approx(np.mean([best[model, task, "random_heads", d] for d in (0, 1)]))
+        assert row["other_task"] == pytest.approx(best[model, task, "other_task", 0])
+        assert np.isnan(row["random_direction"]) and np.isnan(row["shuffled_labels"])
+    pairs = table.loc["function vector"]
+    row = table.loc["function vector, pairs", "all pairs", "at least 0.50 of few-shot"]
+    assert row["other_task"] == (pairs["other_task"] >= 0.5 * pairs["few_shot"] - 1e-9).mean()
+    header = (out / "certainty.csv").read_text().splitlines()[0].split(",")
+    assert header[-2:] == ["random heads", "other task"]
+
+
+def test_other_steering_methods_have_their_own_rows(results):
+    """On the same queries and against the same hits without a vector."""
+    for model, task in itertools.product(MODELS, TASKS):
+        sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+        mine = sweep[sweep["n_heads"] == 16].drop(columns="n_heads")
+        write_parquet(results / model / "caa_sweep" / f"{task}.parquet", mine, STEERING_SWEEP)
+    out, scope = results / "steered", (list(MODELS), TASKS)
+    methods = {"caa": ("Contrast", *scope)}
+    table_certainty.write(out, results, scope, None, None, SWITCHES, methods=methods)
+    table = read_parquet(out / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
+    for model, task in itertools.product(MODELS, TASKS):
+        sweep = pd.read_parquet(results / model / "caa_sweep" / f"{task}.parquet")
+        hits = [list(part.sort_values("item")["hit"]) for _, part in sweep.groupby(["strength", "layer"])]
+        row, other = table.loc["Contrast", model, task], table.loc["function vector", model, task]
+        assert (row["settings"], row["items"]) == (len(hits), len(hits[0]))
+        assert row["best"] == pytest.approx(max(map(sum, hits)) / len(hits[0]))
+        assert row["held_out"] == pytest.approx(other_half(hits, task))
+        assert row[["without", "few_shot"]].tolist() == other[["without", "few_shot"]].tolist()
+    assert table.loc["Contrast, pairs", "all pairs", "at least 0.50 of few-shot"]["items"] == 4
 
 
 @pytest.mark.parametrize("method", ["function vector", "task vector"])

@@ -9,7 +9,7 @@ from scipy import stats
 
 from offcourse.analysis import choices
 from offcourse.analysis.cells import recompute_point
-from offcourse.artefacts import FV_CONTROLS, write_parquet
+from offcourse.artefacts import CONTROLS, FV_CONTROLS, write_parquet
 from offcourse.present import figure_choices, figure_cie, figure_shots, figure_sweep, style
 
 MODELS = ["tiny-0.1b", "middle-27b"]
@@ -94,6 +94,42 @@ def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_pat
         by_vector = setting.groupby(["control", "draw"], sort=False)["accuracy"].apply(list)
         assert lines == [*by_vector.iloc[1:], by_vector.iloc[0]], "the vector's line is on top"
     assert_tidy(drawn[0])
+
+
+def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    frame = pd.read_parquet(path)
+    frame = frame[frame["control"] == "other_task"].assign(control="read_position")
+    write_parquet(path, frame, FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    other = numbers[numbers["control"] == "read_position"]
+    said = texts(drawn[0])
+    assert "other read position" in said and "controls" not in said
+    assert any(text.endswith(f"other read position {other['accuracy'].max():.2f}") for text in said)
+    for panel, (_, setting) in zip(drawn[0].axes, other.groupby(["strength", "n_heads"]), strict=True):
+        same = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        [line] = [line for line in same if len(line.get_xdata())]  # the legend's have no points
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist() and line.get_linestyle() == "--"
+    assert_tidy(drawn[0])
+
+
+def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    one = pd.read_parquet(path).query("control == 'other_task'")
+    write_parquet(path, pd.concat([one.assign(control=name) for name in CONTROLS]), FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    [said] = [text for text in texts(drawn[0]) if text.startswith("best of the grid")]
+    assert all(name.replace("_", " ") in said.replace("\n", " ") for name in CONTROLS[:4])
+    assert_tidy(drawn[0])
+
+
+def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not texts(drawn[0]) & {"controls", "other read position"}
 
 
 def test_a_page_without_controls_has_none(study, tmp_path, drawn):

@@ -8,7 +8,7 @@ from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis.cells import plotted, recompute_point
-from offcourse.artefacts import LOGIT_LENS, read_parquet, write_parquet
+from offcourse.artefacts import FV_CONTROLS, LOGIT_LENS, read_parquet, write_parquet
 from offcourse.present import figure_heads, figure_overview, figure_recovery
 from offcourse.present.figure_overview import Row
 
@@ -77,6 +77,37 @@ def assert_points_lead_back(results, path):
         again = recompute_point(results, point, column)
         assert again == pytest.approx(point[column], nan_ok=True)
     return len(points)
+
+
+def test_controls_stand_beside_the_search_each_at_the_best_of_its_grid(results, counted, tmp_path, drawn):
+    """Two draws of a random control and one of another; one model has another read position."""
+    random = np.random.default_rng(4)
+    wide = NAMES[:2], TASKS[:3]
+    for model in wide[0]:
+        for task in wide[1]:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            drawn_as = [("random_heads", 0), ("random_heads", 1), ("other_task", 0)]
+            drawn_as += [("read_position", 0)] if model == NAMES[0] else []
+            parts = [sweep.assign(control=c, draw=d, hit=random.random(len(sweep)) < 0.2) for c, d in drawn_as]
+            frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
+            write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
+    asked = ["random_heads", "other_task", "read_position"]
+    figure_recovery.draw(results, {"function_vectors": wide}, GROUPS, PUBLISHED, tmp_path / "x", asked)
+    found = read_parquet(tmp_path / "x.parquet", figure_recovery.NUMBERS).set_index(["method", "model", "group"])
+    for model in wide[0]:
+        for task in ("antonym", "country-capital"):
+            frame = pd.read_parquet(results / model / "fv_controls" / f"{task}.parquet")
+            settings, few = ["control", "draw", "n_heads", "strength", "layer"], counted["icl", model, task, 5]
+            best = frame.groupby(settings)["hit"].mean().groupby(["control", "draw"]).max()
+            nulls = best.drop("read_position", errors="ignore")
+            row = found.loc["controls", model, task]
+            assert row["recovery"] == pytest.approx(nulls.mean() / few if few else np.nan, nan_ok=True)
+            assert row["tasks"] == 1 and len(nulls) == 3
+            other = best["read_position", 0] / few if model == NAMES[0] and few else peak(counted, model, task, HEADS)
+            assert found.loc[figure_recovery.OTHER, model, task]["recovery"] == pytest.approx(other, nan_ok=True)
+    assert_points_lead_back(results, tmp_path / "x.parquet")
+    assert {"controls\npeak", "FV search\nother position\npeak"} <= texts(drawn[0])
+    assert_tidy(drawn[0])
 
 
 @pytest.mark.parametrize("switches", [PUBLISHED, CORRECTED], ids=["published", "corrected"])

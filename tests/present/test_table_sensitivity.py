@@ -1,7 +1,9 @@
 import pandas as pd
+import pytest
 
-from offcourse.analysis.sensitivity import SENSITIVITY
-from offcourse.artefacts import read_parquet
+from offcourse.analysis import sensitivity
+from offcourse.analysis.sensitivity import SENSITIVITY, Limits
+from offcourse.artefacts import FV_CONTROLS, read_parquet, write_parquet
 from offcourse.present import tables
 from offcourse.present.table_sensitivity import Results, write
 from offcourse.study.protocol import Protocol
@@ -35,5 +37,44 @@ def test_numbers_are_those_of_table_3_under_either_value(study, tmp_path):
     assert len(moved)
     bos = frame[frame["switch"] == "head_read_position"]
     assert set(bos["change"]) == {"1 models add BOS, 1 do not"} and len(bos) == 2 * 4
+    assert frame[frame["switch"] == "cie_output_bias"]["note"].tolist() == [sensitivity.RERUN]
     lines = (tmp_path / "sensitivity.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(frame)
+
+
+def test_the_read_position_is_turned_with_the_control_of_the_study(make_study, tmp_path, share):
+    """One model adds a BOS; of it everything is hit when read at the other position."""
+    models = {"with-bos": (3, 4, 1e8), "without": (3, 4, 1e8)}
+    results = make_study(models=models, tasks=TASKS, n_heads=(2, 16), strengths=(1.0, 4.0))
+    for model in models:
+        for task in TASKS:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            other = sweep.assign(control="read_position", draw=0, hit=True)[list(FV_CONTROLS.columns)]
+            frame = other if model == "with-bos" else other[:0]
+            write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
+    adds_bos = {"with-bos": True, "without": False}
+    asked = Results(results, (list(models), TASKS), ((), ()), {}, ((), ()), other_position="last")
+    write(asked, Protocol(), adds_bos, tmp_path, Limits(output_bias=False))
+    frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
+    assert frame[frame["switch"] == "fv_output_bias"]["note"].tolist() == [sensitivity.NO_BIAS]
+    mine = frame[frame["switch"] == "head_read_position"]
+    assert set(mine["change"]) == {"1 models add BOS, 1 do not", "as_coded → last"}
+    by_model = mine[mine["row"].isin(models)].set_index("row")
+    for model in models:
+        best, few = [], []
+        for task in TASKS:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            best.append(sweep.groupby(["n_heads", "strength", "layer"])["hit"].mean().max())
+            few.append(share(results, f"{model}/icl/{task}.parquet", shots=5))
+        own = sum(one / other for one, other in zip(best, few, strict=True)) / len(TASKS)
+        turned = sum(1 / other for other in few) / len(TASKS) if adds_bos[model] else own
+        assert by_model.loc[model, ["before", "after"]].tolist() == pytest.approx([own, turned])
+    assert by_model["note"].to_dict() == {"with-bos": "", "without": sensitivity.ALIKE}
+    # Table 3 under the other value: all three pairs of the first model, and what the second has anyway.
+    cells = mine[(mine["table"] == "table3") & (mine["change"] == "as_coded → last")].set_index(["row", "column"])
+    before = pd.DataFrame([(cells.loc[cell, "before"], cells.loc[cell, "after"]) for cell in cells.index])
+    assert len(cells) and (before[1] > before[0]).all()
+    table = asked.tables(Protocol(head_read_position="last"), (3,))[3].set_index(["row", "column"])["value"]
+    for cell in cells.index:
+        assert cells.loc[cell, "after"] == table[cell]
+    assert table["FV search (count)", "1.00"] >= 3

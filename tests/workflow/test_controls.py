@@ -8,7 +8,7 @@ from lab import SMOKE, Lab
 from offcourse import artefacts
 from offcourse.analysis.cells import recompute_point
 
-CONTROLS = ["random_direction", "other_task"]
+CONTROLS = ["random_direction", "other_task", "read_position"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,12 @@ def test_the_step_is_made_fresh_and_audited_with_the_vector_it_borrows(lab):
         controls = artefacts.read_parquet(path, artefacts.FV_CONTROLS)
         draws = controls.groupby(["control", "draw"], sort=False).size()
         # Two numbers of heads, two strengths, five items, and the layers of the tiny model.
-        assert list(draws.index) == [("random_direction", 0), ("random_direction", 1), ("other_task", 0)]
+        assert list(draws.index) == [
+            ("random_direction", 0),
+            ("random_direction", 1),
+            ("other_task", 0),
+            ("read_position", 0),
+        ]
         assert set(draws) == {2 * 2 * 5 * controls["layer"].nunique()}
     assert lab.status() == (0, {})
     audited = lab.offcourse("audit", "--all")
@@ -50,6 +55,12 @@ def test_the_page_draws_them_and_a_point_leads_back(lab):
     assert done.returncode == 0 and "fv_controls/antonym.parquet" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_table_of_switches_has_recovery_at_both_read_positions(lab):
+    frame = pd.read_parquet(lab.results / "tables" / "sensitivity.parquet")
+    [row] = frame[frame["row"] == "tiny-llama"].to_dict("records")
+    assert (row["switch"], row["change"], row["note"]) == ("head_read_position", "as_coded → last", "")
+
+
 def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
     """The page is drawn again, and the report, the crate; no step."""
     study = yaml.safe_load(lab.configfile.read_text())
@@ -57,4 +68,4 @@ def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
     plain = lab.folder / "plain.yaml"
     plain.write_text(yaml.safe_dump(study))
     rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
-    assert rules == {"figure_sweep", "certainty", "report", "ro_crate"}
+    assert rules == {"figure_sweep", "figure_recovery", "certainty", "sensitivity", "report", "ro_crate"}

@@ -17,7 +17,8 @@ from offcourse.study.config import read_study
 MODEL = "tiny-llama"
 # Both follow everything that is shown.
 REPORT = ("report", "ro_crate")
-ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "task_vectors", "dola", "readings"}
+SWEEPS = ("fv_sweep", "fv_controls")
+ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", *SWEEPS, "task_vectors", "dola", "readings"}
 PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 # Read the results of several methods.
 JUDGED = ("certainty", "steering", "sensitivity")
@@ -109,7 +110,7 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
 def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
     cases = {
         ("default_heads", "single"): of_study("table3", "figure_recovery", "sensitivity", *REPORT),
-        ("fv_output_bias", "excluded"): of_model("function_vectors", "fv_sweep") | AFTER_SWEEP,
+        ("fv_output_bias", "excluded"): of_model("function_vectors", *SWEEPS) | AFTER_SWEEP,
         ("dola_divergence", "jensen_shannon"): of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
     }
     for (switch, value), expected in cases.items():
@@ -191,7 +192,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     on_words = ALL_STEPS - {"dola", "readings"}
 
     study_of(edited, **grid)
-    assert edited.plan() == of_model("fv_sweep") | AFTER_SWEEP
+    assert edited.plan() == of_model(*SWEEPS) | AFTER_SWEEP
 
     row = next(line for line in registry.read_text().splitlines() if line.startswith(f"{MODEL}\t"))
     new = row.replace(f"{MODEL}\t", f"{other}\t").replace("\trandom\tLlama\t0\t", "\trandom\tLlama\t1\t")
@@ -211,7 +212,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     plan = edited.plan()
     assert plan == of_model(*on_words) | of_model(*PAGES) | of_other | of_study(*SHARED)
     on_tasks = {name: step for name, step in steps_of(read_study(edited.configfile)).items() if not step.on_questions}
-    expected = {(name, MODEL, "antonym") for name in on_tasks} | {("fv_sweep", MODEL, "present-past")}
+    expected = {(name, MODEL, "antonym") for name in on_tasks} | {(name, MODEL, "present-past") for name in SWEEPS}
     study = read_study(edited.configfile)
     expected |= {(name, other, unit) for name, step in steps_of(study).items() for unit in step.units(study)}
 

@@ -31,7 +31,7 @@ def test_what_is_done_is_what_status_calls_fresh(lab, monkeypatch, capsys):
     (lab.folder / "results/smoke/provenance/tiny-llama/cie/antonym.json").unlink()
     _, found = told(monkeypatch, capsys, *here)
     left = {job["name"] for job in found["jobs"] if not job["done"]}
-    assert left == {"cie", "function_vectors", "fv_sweep"}
+    assert left == {"cie", "function_vectors", "fv_sweep", "fv_controls"}
     assert found["gpu_hours_left"] == pytest.approx(
         sum(job["gpu_hours"] for job in found["jobs"] if job["name"] in left)
     )

@@ -16,6 +16,9 @@ from offcourse.jobs.drawings import DRAWINGS
 
 NOTHING = "Nothing to be done"
 
+# This tokenizer adds a BOS, so that it has another read position.
+CONTROLS = ("random_direction", "read_position")
+
 
 def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
     results = lab.results
@@ -29,6 +32,8 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
         assert len(cie) == 2 * 4 * 4
         sweep = artefacts.read_parquet(folder / "fv_sweep" / f"{task}.parquet", artefacts.FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
+        controls = artefacts.read_parquet(folder / "fv_controls" / f"{task}.parquet", artefacts.FV_CONTROLS)
+        assert controls["control"].value_counts().to_dict() == dict.fromkeys(CONTROLS, len(sweep))
         sweep = artefacts.read_parquet(folder / "tv_sweep" / f"{task}.parquet", artefacts.TV_SWEEP)
         assert len(sweep) == (3 + 3) * 4
     for name, questions in (("misconceptions", 3), ("passages", 3)):
@@ -99,12 +104,12 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
         "report",
         "ro_crate",
     }
-    assert {step for step, _, _ in stale} == {"fv_sweep"} | follows
+    assert {step for step, _, _ in stale} == {"fv_sweep", "fv_controls"} | follows
     assert all("strengths" in " ".join(why) for (step, _, _), why in stale.items() if step == "fv_sweep")
     plan = lab.snakemake("--dry-run")
     assert plan.returncode == 0, plan.stderr
     planned = plan.stdout + plan.stderr
-    for rule in {"fv_sweep"} | follows:
+    for rule in {"fv_sweep", "fv_controls"} | follows:
         assert f"rule {rule}:" in planned
     for step in ("prompts", "icl", "head_means", "cie", "function_vectors", "dola", "readings", "task_vectors"):
         assert f"rule {step}:" not in planned

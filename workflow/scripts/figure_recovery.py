@@ -7,4 +7,4 @@ with script(snakemake) as job:
     study, groups = job.study, {name: job.registry.task(name).group for name in job.tasks}
     methods = [name for name in ("function_vectors", "task_vectors") if name in study.methods]
     scopes = {name: (study.models_of(name), study.tasks_of(name)) for name in methods}
-    draw(job.results, scopes, groups, study.protocol.model_dump(), job.stem)
+    draw(job.results, scopes, groups, study.protocol.model_dump(), job.stem, study.function_vectors.controls)

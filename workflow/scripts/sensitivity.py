@@ -1,6 +1,8 @@
 """Rule `sensitivity`: what each protocol switch moves."""
 
 from offcourse.analysis.results import read_model
+from offcourse.analysis.sensitivity import Limits
+from offcourse.artefacts import READ_POSITION
 from offcourse.jobs.script import script
 from offcourse.present.table_sensitivity import Results, write
 
@@ -11,11 +13,16 @@ with script(snakemake) as job:
         for method in ("function_vectors", "task_vectors")
     }
     asked = [(name, job.registry.question_set(name).form) for name in study.dola_questions]
+    position = study.protocol.head_read_position
+    read_again = "function_vectors" in study.methods and READ_POSITION in study.function_vectors.controls
     results = Results(
         job.results,
         **scopes,
         groups={name: job.registry.task(name).group for name in study.tasks},
         dola=(study.models_of("dola"), asked) if "dola" in study.methods else ((), ()),
+        other_position={"as_coded": "last", "last": "as_coded"}[position] if read_again else "",
     )
     adds_bos = {name: read_model(job.results, name)["adds_bos"] for name in job.models}
-    write(results, study.protocol, adds_bos, job.output[0].parent)
+    # The only class whose attention output has a bias.
+    biased = any(job.registry.model(name).architecture == "GPTNeoX" for name in scopes["function_vectors"][0])
+    write(results, study.protocol, adds_bos, job.output[0].parent, Limits(output_bias=biased))

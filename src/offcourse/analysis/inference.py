@@ -1,25 +1,29 @@
 """How sure a number is: intervals over items, models and tasks, corrected p-values, and what a maximum gives by luck.
 
-Wilson intervals of proportions and McNemar's test are in `analysis.truthfulness`, choosing on one half of the items and
-reporting on the other in `analysis.selection`. Random draws are keyed (`keyed.keyed_generator`), so a number does not
-change with what else a study has.
+Wilson's interval and McNemar's test are in `analysis.truthfulness`, choosing on one half of the items and reporting on
+the other in `analysis.selection`. Random draws are keyed (`keyed.keyed_generator`), so a number does not change with
+what else a study has.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 from scipy.stats import binom, bootstrap
 from statsmodels.stats.multitest import multipletests
 
 from offcourse.analysis.recovery import SLACK
+from offcourse.analysis.truthfulness import wilson
 from offcourse.errors import OffcourseError
 from offcourse.keyed import keyed_generator
 
 RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0
+_ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 # Numbers in one block of resamples, which bounds memory: 80 MB.
 _BLOCK = 10_000_000
 
@@ -29,6 +33,14 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+def student_interval(values: np.ndarray) -> Interval:
+    """Student's interval of the mean of a few independent numbers; NaN with fewer than two."""
+    if len(values) < 2:
+        return Interval(float("nan"), float("nan"))
+    half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(float(values.mean() - half), float(values.mean() + half))
 
 
 def over_items(values: np.ndarray, unit: str, statistic: Callable = np.mean, resamples: int = RESAMPLES) -> Interval:
@@ -47,10 +59,36 @@ def over_items(values: np.ndarray, unit: str, statistic: Callable = np.mean, res
         # Every resample is the sample.
         same = float(statistic(*columns, axis=-1))
         return Interval(same, same)
+    if statistic is np.mean and len(columns) == 1:
+        means = _drawn(unit, columns.shape[1], resamples) @ (columns[0] / columns.shape[1])
+        return Interval(*map(float, np.quantile(means, _ENDS)))
     generator = keyed_generator(SEED, unit, "bootstrap over items", columns.shape[1])
     options = {"n_resamples": resamples, "confidence_level": LEVEL, "method": "percentile", "vectorized": True}
     found = bootstrap(tuple(columns), statistic, paired=True, rng=generator, **options)
     return Interval(*map(float, found.confidence_interval))
+
+
+# A study has many numbers of one unit, and one large set of questions at a time.
+@lru_cache(maxsize=16)
+def _drawn(unit: str, items: int, resamples: int) -> np.ndarray:
+    """How often each resample draws each item: [resamples, items]."""
+    generator = keyed_generator(SEED, unit, "bootstrap over items", items)
+    places = generator.integers(items, size=(resamples, items)) + items * np.arange(resamples)[:, None]
+    counts = np.bincount(places.ravel(), minlength=resamples * items)
+    return counts.reshape(resamples, items).astype(np.float64)
+
+
+def share_of_pairs(reached: pd.DataFrame, unit: str) -> Interval:
+    """Interval of the share of model-task pairs for which something is so.
+
+    Each end is the wider one of `over_models_and_tasks`, since pairs of a model are alike, and of Wilson's interval,
+    since a bootstrap of pairs that all agree has no width.
+    reached: [models, tasks] of 0 and 1; NaN where a pair is missing.
+    """
+    clustered = over_models_and_tasks(reached, unit)
+    values = reached.to_numpy(float)
+    alone = wilson(values[~np.isnan(values)].tolist())
+    return Interval(min(clustered.low, alone[0]), max(clustered.high, alone[1]))
 
 
 def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESAMPLES) -> Interval:
@@ -75,7 +113,7 @@ def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESA
     total = np.einsum("rm,mt,rt->r", rows, np.where(known, table, 0.0), columns, optimize=True)
     weight = np.einsum("rm,mt,rt->r", rows, known.astype(float), columns, optimize=True)
     means = total[weight > 0] / weight[weight > 0]
-    return Interval(*map(float, np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])))
+    return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -29,6 +29,7 @@ from offcourse.artefacts import (
     PUBLISHED_FV_SWEEP,
     PUBLISHED_ICL,
     PUBLISHED_TV_SWEEP,
+    READ_POSITION,
     STEERING_SWEEP,
     TV_SWEEP,
     read_parquet,
@@ -47,7 +48,7 @@ def sweep_path(model: str, task: str) -> str:
 
 
 def controls_path(model: str, task: str) -> str:
-    """The sweep of vectors that should do nothing, of one pair."""
+    """The sweep of the controls of one pair."""
     return f"{model}/fv_controls/{task}.parquet"
 
 
@@ -199,8 +200,20 @@ def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
         recovery.accuracy(mine).assign(control=control, draw=draw)
         for (control, draw), mine in controls.groupby(["control", "draw"], sort=False)
     ]
+    if not parts:
+        parts = [recovery.accuracy(controls).assign(control="", draw=0)]
     frame = pd.concat(parts, ignore_index=True)
     return frame[["control", "draw", *frame.columns.drop(["control", "draw"])]]
+
+
+def read_other_position(results: Path, model: str, task: str) -> pd.DataFrame:
+    """The sweep of the function vector read at the other position (control `read_position`), see `artefacts.FV_SWEEP`.
+
+    That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
+    """
+    controls = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
+    other = controls[controls["control"] == READ_POSITION]
+    return other[list(FV_SWEEP.columns)].reset_index(drop=True) if len(other) else read_sweep(results, model, task)
 
 
 def read_shots(results: Path, model: str, task: str) -> pd.Series:

@@ -1,10 +1,12 @@
 """Which numbers of Tables 1 to 3, and which claims, a protocol switch changes (`study.protocol`).
 
-A switch that changes only how results are analysed is turned here, on the same results. Any other needs the models to
-run again: it is listed as such, and `offcourse diff` compares the two studies.
+A switch that changes only how results are analysed is turned here, on the same results; so is `head_read_position` in a
+study with the control `read_position`. Any other needs the models to run again, unless no number of Tables 1 to 3 can
+move: it is listed as such, and `offcourse diff` compares the two studies.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
@@ -28,11 +30,16 @@ TURNED = {
 NOTES = {
     "score_dtype": "only how MC2 adds up exponentials; the precision of the scores themselves needs a rerun",
     "tv_average": "no number of Tables 1 to 3: only average recovery (Figure 3)",
+    "length_bias": "no number of Tables 1 to 3: only the base model with a length bias (Table 7)",
 }
 SAME = 1e-9  # sums of the same numbers in another order differ by less
 RERUN = "needs a rerun: offcourse diff of two studies"
+NOT_HERE = "no table here that it could move"
 NOTHING = "no number of Tables 1 to 3 moves"
-BOS = "between models of this kind and others, not a rerun of the same ones: " + RERUN
+NO_BIAS = "no number moves: no model here has a bias in its attention output"
+BOS = "a comparison between models, not a rerun of the same ones (which function_vectors.controls: [read_position] is)"
+ALIKE = "the same, by construction: the tokenizer adds no BOS"
+OF_BIAS = ("cie_output_bias", "fv_output_bias")
 # Cells of other units are beside the paper's own: other tie rules, shares of ties, p-values.
 UNITS = (PERCENT, SHARE, PERCENT_OF)
 COLUMNS = ["switch", "change", "table", "row", "column", "before", "after", "claims", "note"]
@@ -54,34 +61,52 @@ SENSITIVITY = pa.DataFrameSchema(
 )
 
 Tables = Mapping[int, pd.DataFrame]
+# Gives tables (`artefacts.CELLS`) by number, of those asked for that it has, under a protocol; without some models.
+Make = Callable[[Protocol, Collection[int], Collection[str]], Tables]
 
 
-def sensitivity(
-    make: Callable[[Protocol, Collection[int]], Tables], protocol: Protocol, cannot: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Limits:
+    """What results allow. turned: tables by switch that can be turned.
+
+    cannot: why a table cannot be had under the other value, by switch and table. without: models that cannot, by
+    switch; they are left out on both sides. output_bias: whether a model has a bias in its attention output.
+    """
+
+    turned: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: TURNED)
+    cannot: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    without: Mapping[str, Collection[str]] = field(default_factory=dict)
+    output_bias: bool = True
+
+
+def sensitivity(make: Make, protocol: Protocol, limits: Limits) -> pd.DataFrame:
     """A row for every cell that a switch moves, and one for every switch that moves none or cannot be turned.
 
-    make: gives tables (`artefacts.CELLS`) by number, of those that are asked for and can be made, under a protocol.
-    protocol: that of the results. cannot: why these results do not let a switch be turned, by switch.
+    protocol: that of the results.
     """
-    known = cannot or {}
-    before = make(protocol, (1, 2, 3))
-    rows = []
-    for switch, field in Protocol.model_fields.items():
+    whole, rows = make(protocol, (1, 2, 3), ()), []
+    for switch, field_ in Protocol.model_fields.items():
         now = getattr(protocol, switch)
-        other = next(value for value in get_args(field.annotation) if value != now)
+        other = next(value for value in get_args(field_.annotation) if value != now)
         change = f"{now} → {other}"
-        if switch not in TURNED or switch in known:
-            why = known.get(switch, NOTES.get(switch, RERUN))
-            rows.append((switch, change, "", "", "", None, None, "", why))
+        if switch not in limits.turned:
+            moot = switch in OF_BIAS and not limits.output_bias
+            rows.append(_said(switch, change, NO_BIAS if moot else NOTES.get(switch, RERUN)))
             continue
-        after = make(protocol.model_copy(update={switch: other}), TURNED[switch])
-        note, count = NOTES.get(switch, ""), len(rows)
+        cannot, without = limits.cannot.get(switch, {}), limits.without.get(switch, ())
+        wanted = [number for number in limits.turned[switch] if number not in cannot]
+        before = make(protocol, wanted, without) if without else whole
+        after = make(protocol.model_copy(update={switch: other}), wanted, without)
+        note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
+        moved = []
         for number, table in after.items():
-            said = "; ".join(_verdicts(number, before[number], table))
-            rows += [(switch, change, *cell, said, note) for cell in _moved(number, before[number], table)]
-        if len(rows) == count:
-            rows.append((switch, change, "", "", "", None, None, "", "; ".join(filter(None, (NOTHING, note)))))
+            verdicts = "; ".join(_verdicts(number, before[number], table))
+            moved += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
+        if after and not moved:
+            moved.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
+        rows += moved + [_said(switch, change, why, f"table{number}") for number, why in cannot.items()]
+        if not after and not cannot:
+            rows.append(_said(switch, change, NOT_HERE))
     return _frame(rows)
 
 
@@ -102,11 +127,34 @@ def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collect
     return _frame(rows)
 
 
+def by_read_position(
+    pairs: pd.DataFrame, other: pd.DataFrame, adds_bos: Mapping[str, bool], change: str
+) -> pd.DataFrame:
+    """Mean peak recovery (Eq. 7) of every model at both read positions, over the tasks where it is defined.
+
+    pairs, other: as in `by_bos`, read as the study does and at the other position.
+    """
+    rows = []
+    for model, mine in pairs.groupby("model", sort=False):
+        known = mine["few_shot"] > 0
+        theirs = other[other["model"] == model].set_index("task").loc[mine["task"]]
+        sides = [(side["search"].to_numpy() / mine["few_shot"])[known].mean() for side in (mine, theirs)]
+        column = f"peak recovery, mean of {known.sum()} task{'' if known.sum() == 1 else 's'}"
+        note = "" if adds_bos[model] else ALIKE
+        rows.append(("head_read_position", change, "", model, column, *sides, "", note))
+    return _frame(rows)
+
+
 def _share(pairs: pd.DataFrame, column: str, quantile: float) -> float | None:
     if pairs.empty:
         return None
     reached = [recovery.reaches(getattr(pair, column), quantile, pair.few_shot) for pair in pairs.itertuples()]
     return 100 * sum(reached) / len(reached)
+
+
+def _said(switch: str, change: str, why: str, table: str = "") -> tuple:
+    """A row without numbers."""
+    return switch, change, table, "", "", None, None, "", why
 
 
 def _moved(number: int, before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple]:

@@ -77,30 +77,49 @@ def steering(
     return STEERING.validate(frame.astype(types)) if rows else frame
 
 
-def _function_vector(results: Path, model: str, task: str) -> dict:
-    hits = recovery.hits(read_sweep(results, model, task))
+def paired_hits(
+    results: Path, model: str, task: str, hits: pd.DataFrame | None = None
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Hits without a vector [items], and those of a sweep, item by item.
+
+    hits: [settings, items] of another method on the same queries; None for function vectors (`recovery.hits`).
+
+    Raises `OffcourseError` when the two are not over the same items.
+    """
+    hits = recovery.hits(read_sweep(results, model, task)) if hits is None else hits
     icl = read_parquet(results / icl_path(model, task), ICL)
     base = icl[icl["shots"] == 0].sort_values("item")
     if base["item"].tolist() != hits.columns.tolist():
         raise OffcourseError(
-            f"{model} {task}: the items without steering are not those of the sweep. Run the workflow again."
+            f"{model} {task}: the items without steering are not those of the sweep. Delete {icl_path(model, task)} "
+            "and run the workflow again."
         )
-    luck = inference.largest_by_swapping(base["hit"].to_numpy(), hits.to_numpy(), task)
-    best = hits.mean(axis=1)
+    return base["hit"].to_numpy(float), hits
+
+
+def _row(results: Path, model: str, method: str, on: str, p: float, **more) -> dict:
+    """What all rows have. more: the columns that a method gives; the others are missing."""
+    found = {"model": model, "method": method, "on": on, "layer": np.nan, "few_shot": np.nan, "p": p}
+    return found | {"layers": read_model(results, model)["layers"]} | more
+
+
+def _function_vector(results: Path, model: str, task: str) -> dict:
+    base, hits = paired_hits(results, model, task)
+    luck, best = inference.largest_by_swapping(base, hits.to_numpy(), task), hits.mean(axis=1)
     n_heads, strength, layer = best.idxmax()
-    return {
-        "model": model,
-        "method": "function vector",
-        "on": task,
-        "layer": layer,
-        "layers": read_model(results, model)["layers"],
-        "setting": f"{n_heads} heads, strength {strength:g}",
-        "unsteered": base["hit"].mean(),
-        "steered": best.max(),
-        "few_shot": recovery.baseline(read_shots(results, model, task))[1],
-        "items": hits.shape[1],
-        "p": luck.p,
-    }
+    return _row(
+        results,
+        model,
+        "function vector",
+        task,
+        luck.p,
+        layer=layer,
+        setting=f"{n_heads} heads, strength {strength:g}",
+        unsteered=base.mean(),
+        steered=best.max(),
+        few_shot=recovery.baseline(read_shots(results, model, task))[1],
+        items=len(base),
+    )
 
 
 def _task_vector(results: Path, model: str, task: str) -> dict:
@@ -110,19 +129,19 @@ def _task_vector(results: Path, model: str, task: str) -> dict:
     icl = read_parquet(results / tv_icl_path(model, task), ICL)
     base, shots = icl[icl["shots"] == 0]["hit"], read_tv_shots(results, model, task)
     counts = [[side.sum(), (~side).sum()] for side in (steered, base)]
-    return {
-        "model": model,
-        "method": "task vector",
-        "on": task,
-        "layer": layer,
-        "layers": read_model(results, model)["layers"],
-        "setting": "layer chosen on the development prompts",
-        "unsteered": base.mean(),
-        "steered": steered.mean(),
-        "few_shot": shots.loc[shots.index.max()],
-        "items": len(steered),
-        "p": float(fisher_exact(counts).pvalue),
-    }
+    return _row(
+        results,
+        model,
+        "task vector",
+        task,
+        float(fisher_exact(counts).pvalue),
+        layer=layer,
+        setting="layer chosen on the development prompts",
+        unsteered=base.mean(),
+        steered=steered.mean(),
+        few_shot=shots.loc[shots.index.max()],
+        items=len(steered),
+    )
 
 
 def _dola(results: Path, number: int) -> list[dict]:
@@ -133,19 +152,16 @@ def _dola(results: Path, number: int) -> list[dict]:
     for row, cells in table.groupby("row", sort=False):
         model, _, questions = row.removesuffix(")").rpartition(" (")
         value = cells.set_index("column")["value"]
-        rows.append(
-            {
-                "model": model,
-                "method": "DoLa",
-                "on": questions,
-                "layer": np.nan,
-                "layers": read_model(results, model)["layers"],
-                "setting": f"best bucket and alpha by {metric}",
-                "unsteered": value[f"{metric} base"] / scale,
-                "steered": value[f"{metric} DoLa"] / scale,
-                "few_shot": np.nan,
-                "items": int(cells["n"].max()),
-                "p": value["McNemar p"],
-            }
+        found = _row(
+            results,
+            model,
+            "DoLa",
+            questions,
+            value["McNemar p"],
+            setting=f"best bucket and alpha by {metric}",
+            unsteered=value[f"{metric} base"] / scale,
+            steered=value[f"{metric} DoLa"] / scale,
+            items=int(cells["n"].max()),
         )
+        rows.append(found)
     return rows

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from offcourse import shapes
+from offcourse.artefacts import READ_POSITION
 from offcourse.buckets import candidate_layers
 from offcourse.jobs.rates import Rates
 from offcourse.questions import evaluated, lettered, primer
@@ -145,10 +146,14 @@ def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: in
         return run + unembedding(per_pass + 1, passes, model, SOFTMAX)
     if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
-        # The prompts that some controls are read from are few beside the sweep.
+        # The prompts that most controls are read from are few beside the sweep.
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
-        return run + hits(layers * edits + 1, vectors.test_items, model)
+        run += hits(layers * edits + 1, vectors.test_items, model)
+        if step == "fv_controls" and READ_POSITION in vectors.controls:
+            # Whether a tokenizer adds a BOS is not known before its download; where it does not, there is less to do.
+            run += work("head_means", study, model, unit, budget, of_tokens) + work("cie", study, model, unit, budget)
+        return run
     if step in STEERING:
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
         return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)

@@ -15,7 +15,11 @@ from offcourse.registry import Task
 
 def compute(job, task: Task) -> pd.DataFrame:
     """One row per trial, layer and head."""
-    means = job.tensors("head_means", task)["mean"]
+    return measure(job, task, job.tensors("head_means", task)["mean"])
+
+
+def measure(job, task: Task, means: torch.Tensor) -> pd.DataFrame:
+    """The same for some mean outputs of heads, [layers, heads, head_dim]."""
     prompts = job.prompts(task, "cie")
     drop_bias = job.parameters["cie_output_bias"] == "dropped"
     effects = [

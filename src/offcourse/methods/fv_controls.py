@@ -1,9 +1,14 @@
-"""Step `fv_controls`: the sweep of Eq. 5 with vectors that should do nothing, as a null for the sweep of `fv_sweep`.
+"""Step `fv_controls`: the sweep of Eq. 5 with other vectors, to hold that of `fv_sweep` against.
 
+Vectors that should do nothing:
 random_direction  a random direction, as long as the function vector of that number of heads
 random_heads      the vector of as many heads, drawn at random (Eq. 3)
 shuffled_labels   the vector of the chosen heads, from their outputs on prompts whose labels are shuffled
 other_task        the function vector of another task: the next one of the study
+
+And the other value of the switch `head_read_position`, without a second study:
+read_position     the function vector with heads read one token earlier (from a study under `last`) or later (under
+                  `as_coded`); of a model whose tokenizer adds no BOS there is none, since there the two are the same
 """
 
 from collections.abc import Iterator
@@ -14,6 +19,7 @@ from tqdm import tqdm
 
 from offcourse import artefacts
 from offcourse.keyed import keyed_generator
+from offcourse.methods import cie
 from offcourse.methods.function_vectors import function_vector, rank_heads
 from offcourse.methods.fv_sweep import sweep
 from offcourse.models.architectures import architecture
@@ -26,12 +32,17 @@ SEED = 0
 def compute(job, task: Task) -> pd.DataFrame:
     """One row per control, draw, n_heads, strength, layer and item, under `artefacts.FV_CONTROLS`.
 
+    No row when `read_position` is all that is asked for, and the tokenizer adds no BOS.
+
     Of the two random controls there are `control_draws` draws, of the others one. A number of heads that the sweep
     left out is left out here.
     """
     counts = sorted(int(name.removeprefix("n_heads=")) for name in job.tensors("function_vectors", task))
     strengths, dtype = job.parameters["strengths"], job.engine.model.module.dtype
     made = list(vectors(job, task, counts))
+    if not made:
+        types = {name: column.dtype.type for name, column in artefacts.FV_CONTROLS.columns.items()}
+        return pd.DataFrame(columns=list(types)).astype(types)
     keys = [(control, draw, k, strength) for control, draw, _ in made for k in counts for strength in strengths]
     # As in the sweep, a vector is cast to the model's dtype before it is multiplied by the strength.
     edits = torch.stack([strength * mine[k].to(dtype) for _, _, mine in made for k in counts for strength in strengths])
@@ -68,9 +79,13 @@ def vectors(job, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict
             elif control == "shuffled_labels":
                 ranking = rank_heads(artefacts.read_parquet(job.input("cie", task), artefacts.CIE))
                 yield control, draw, _of_heads(job, shuffled_means(job, task), ranking[: max(counts)], counts)
-            else:
+            elif control == "other_task":
                 other = job.tensors("function_vectors", job.next_task(task))
                 yield control, draw, {k: other[f"n_heads={k}"] for k in counts}
+            elif job.tokenizer.adds_bos:
+                other_means = means_at_other_position(job, task)
+                ranking = rank_heads(cie.measure(job, task, other_means))
+                yield control, draw, _of_heads(job, other_means, ranking[: max(counts)], counts)
 
 
 def shuffled_means(job, task: Task) -> torch.Tensor:
@@ -82,6 +97,16 @@ def shuffled_means(job, task: Task) -> torch.Tensor:
     [before_end] = {len(prompt.token_ids) - prompt.read_position for prompt in true.itertuples()}
     positions = [len(ids) - before_end for ids in shuffled["token_ids"]]
     return job.engine.capture_heads(list(shuffled["token_ids"]), positions).mean(0)
+
+
+def means_at_other_position(job, task: Task) -> torch.Tensor:
+    """Mean output of every head over the prompts with true labels, [layers, heads, head_dim] float32.
+
+    It is read at the second-to-last token where the study reads the last, and the other way round.
+    """
+    prompts = job.prompts(task, "head_mean")
+    positions = [2 * len(prompt.token_ids) - 3 - prompt.read_position for prompt in prompts.itertuples()]
+    return job.engine.capture_heads(list(prompts["token_ids"]), positions).mean(0)
 
 
 def _of_heads(job, means: torch.Tensor, heads: list[tuple[int, int]], counts: list[int]) -> dict[int, torch.Tensor]:

@@ -12,6 +12,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.ticker import NullLocator
 
 from offcourse.analysis import recovery
+from offcourse.analysis.inference import student_interval
 from offcourse.analysis.results import icl_path, items_by_shots, read_accuracy, read_shots, sweep_path
 from offcourse.analysis.sources import listed, source
 from offcourse.present import style
@@ -109,7 +110,7 @@ def numbers(
 def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[dict]) -> list[tuple]:
     if not values:
         return []
-    low, high = style.student_interval(np.array(values))
+    low, high = student_interval(np.array(values))
     low = low if group == CHANGE else np.maximum(low, 0)
     return [(group, n_heads, float(np.mean(values)), low, high, len(values), listed(*entries))]
 

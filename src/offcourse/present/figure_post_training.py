@@ -8,6 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 
+from offcourse.analysis.inference import student_interval
 from offcourse.analysis.results import items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.task_vectors import Peak, by_group
@@ -52,7 +53,7 @@ def numbers(
     for group, values in changes.items():
         known = np.array([value for value in values if not np.isnan(value)])
         mean = known.mean() if len(known) else float("nan")
-        low, high = style.student_interval(known)
+        low, high = student_interval(known)
         rows.append((group, mean, low, high, len(known), listed(*sources[group])))
     return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype(
         {"change": float, "ci_low": float, "ci_high": float}

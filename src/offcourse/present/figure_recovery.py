@@ -1,6 +1,6 @@
 """How much of few-shot accuracy function vectors and task vectors recover, models by task groups (Figures 3 and 12)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ from matplotlib.figure import FigureBase
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import (
+    controls_path,
     icl_path,
     items_by_shots,
     read_accuracy,
+    read_control_accuracy,
     read_labels,
     read_model,
     read_shots,
@@ -24,6 +26,7 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.task_vectors import by_group
+from offcourse.artefacts import READ_POSITION
 from offcourse.present import style
 from offcourse.present.labels import task_label
 from offcourse.registry import is_large
@@ -32,11 +35,16 @@ DEFAULT_STRENGTH = 1.0
 # Numbers of heads of the default setting, (small, large) models, by the protocol's `default_heads`. As in the released
 # code, the list whose best is taken is another one than that of Table 3.
 DEFAULT_HEADS = {"maximum": ((2, 16), (2, 64)), "single": ((16,), (64,))}
+# Of a study with controls: the mean over those that should do nothing, and over their draws, of the best of the same
+# grid; and the function vector read at the other position.
+NULLS, OTHER = "controls", "FV search, other read position"
 PANELS = {
     ("FV default", "average"): "FV default, average",
     ("FV default", "peak"): "FV default, peak",
     ("FV search", "average"): "FV search, average",
     ("FV search", "peak"): "FV search, peak",
+    (NULLS, "peak"): "controls, peak",
+    (OTHER, "peak"): "FV search\nother position, peak",
     ("TV", "average"): "TV, average",
     ("TV", "peak"): "TV, peak",
 }
@@ -62,7 +70,12 @@ def group_of(task: str, groups: Mapping[str, str]) -> str:
 
 
 def function_vectors(
-    results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], default_heads: str
+    results: Path,
+    model: str,
+    tasks: Sequence[str],
+    groups: Mapping[str, str],
+    default_heads: str,
+    controls: Sequence[str] = (),
 ) -> list[tuple]:
     """The rows of one model, see `NUMBERS`: Eq. 7 and 8 of every task, averaged over the tasks of a group."""
     heads = DEFAULT_HEADS[default_heads][is_large(read_model(results, model)["parameters"])]
@@ -80,10 +93,32 @@ def function_vectors(
                 entry = source("tried", path, where, count, f"{measure}_recovery", group=task)
                 value = of(tried, few_shot) if len(tried) else float("nan")
                 found.setdefault((method, measure, group_of(task, groups)), []).append((value, entry, few))
+        for method, tried, path, where in _swept_again(results, model, task, controls):
+            # Every draw has as large a grid as the function vector.
+            own = " ".join(map(str, (task, *where.values())))
+            entry = source("tried", path, where, int(tried["n"].sum()), "peak_recovery", group=own)
+            value = recovery.peak_recovery(tried, few_shot)
+            key = method, "peak", group_of(task, groups)
+            found.setdefault(key, []).append((value, entry, {**few, "group": own}))
+    members = {group: sum(group_of(task, groups) == group for task in tasks) for _, _, group in found}
     return [
-        (model, *key, float(np.mean([value for value, *_ in each])), len(each), listed(*_entries(each)))
+        (model, *key, float(np.mean([value for value, *_ in each])), members[key[2]], listed(*_entries(each)))
         for key, each in found.items()
     ]
+
+
+def _swept_again(
+    results: Path, model: str, task: str, controls: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
+    """Method, accuracies, artefact and rows of every draw of every control of one pair."""
+    if not controls:
+        return
+    swept, path = read_control_accuracy(results, model, task), controls_path(model, task)
+    for (control, draw), mine in swept.groupby(["control", "draw"], sort=False):
+        yield OTHER if control == READ_POSITION else NULLS, mine, path, {"control": control, "draw": int(draw)}
+    if READ_POSITION in controls and READ_POSITION not in set(swept["control"]):
+        # The tokenizer adds no BOS: the two read positions are the same.
+        yield OTHER, read_accuracy(results, model, task), sweep_path(model, task), {}
 
 
 def _entries(each: Sequence[tuple]) -> list[dict]:
@@ -123,16 +158,18 @@ def numbers(
     scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     groups: Mapping[str, str],
     switches: Mapping[str, str],
+    controls: Sequence[str] = (),
 ) -> pd.DataFrame:
     """What is drawn, see `NUMBERS`.
 
     scopes: (models, tasks) by method. switches: the protocol's `default_heads`, `tv_average` and `tv_direction`.
+    controls: those of the study.
     """
     rows = []
     if "function_vectors" in scopes:
         models, tasks = scopes["function_vectors"]
         heads = switches["default_heads"]
-        rows += [row for model in models for row in function_vectors(results, model, tasks, groups, heads)]
+        rows += [row for model in models for row in function_vectors(results, model, tasks, groups, heads, controls)]
     if "task_vectors" in scopes:
         models, tasks = scopes["task_vectors"]
         rows += [row for model in models for row in task_vectors(results, model, tasks, groups, switches)]
@@ -144,12 +181,13 @@ def page(
     scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     groups: Mapping[str, str],
     switches: Mapping[str, str],
+    controls: Sequence[str] = (),
 ) -> style.Page:
     """A heat map per method and measure, beside each other; colours from 0 to 1, larger values are written as they are.
 
     A grey cell with a dash was not run.
     """
-    drawn = numbers(results, scopes, groups, switches)
+    drawn = numbers(results, scopes, groups, switches, controls)
     models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))
     labels, kinds = read_labels(results, models), list(dict.fromkeys(drawn["group"]))
     shown = [key for key in PANELS if key[0] in set(drawn["method"])]
@@ -180,9 +218,10 @@ def draw(
     groups: Mapping[str, str],
     switches: Mapping[str, str],
     stem: Path,
+    controls: Sequence[str] = (),
 ) -> None:
     """Write `page`."""
-    style.draw(page(results, scopes, groups, switches), stem)
+    style.draw(page(results, scopes, groups, switches, controls), stem)
 
 
 def _heat_map(panel, cells: np.ndarray):

@@ -7,6 +7,7 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 
+from offcourse.analysis.inference import student_interval
 from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
 from offcourse.analysis.sources import listed, source
 from offcourse.errors import OffcourseError
@@ -49,7 +50,7 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
         items = {task: items_by_shots(results, icl_path(model, task)) for task in tasks}
         for shots in shown:
             values = np.array([by_pair[model, task].loc[shots] for task in tasks])
-            low, high = np.clip(style.student_interval(values), 0, 1)
+            low, high = np.clip(student_interval(values), 0, 1)
             entries = [
                 source("accuracy", icl_path(model, task), {"shots": int(shots)}, items[task].loc[shots], group=task)
                 for task in tasks

@@ -1,5 +1,6 @@
 """Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
 
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +19,12 @@ from offcourse.analysis.results import (
     sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.artefacts import NULL_CONTROLS, READ_POSITION
 from offcourse.present import by_layer, style
 from offcourse.present.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# `control` is "" for the function vector, else the vector that should do nothing, of which `draw` numbers the random
-# ones (`methods.fv_controls`).
+# `control` is "" for the function vector, else that of `methods.fv_controls`, of which `draw` numbers the random ones.
 NUMBERS = by_layer.schema(
     control=pa.Column(str), draw=pa.Column(int), n_heads=pa.Column(int), strength=pa.Column(float)
 )
@@ -54,20 +55,21 @@ def best(drawn: pd.DataFrame) -> str:
     Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
     """
     largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
-    names = [f"{control.replace('_', ' ') or 'function vector'} {value:.2f}" for control, value in largest.items()]
+    names = [f"{NAMES.get(control, control.replace('_', ' '))} {value:.2f}" for control, value in largest.items()]
     return f"best of the grid: {', '.join(names)}"
 
 
 def page(results: Path, model: str, task: str, controls: bool = False) -> style.Page:
     """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
 
-    With `controls` each panel has theirs as thin grey lines, and the page says what the best of the grid is for each.
+    With `controls` each panel has vectors that should do nothing as thin grey lines and the function vector read at the
+    other position as a dashed one, and the page says what the best of the grid is for each.
     """
     drawn = numbers(results, model, task, controls)
     label = read_model(results, model)["label"]
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
-    items = int(drawn["n"].max())
-    size, margins = _margins(len(strengths), len(heads), controls)
+    items, seen = int(drawn["n"].max()), set(drawn["control"]) - {""}
+    size, margins, said = _margins(len(strengths), len(heads), best(drawn) if seen else "")
 
     def compose(canvas: FigureBase) -> None:
         width, height = size
@@ -86,9 +88,13 @@ def page(results: Path, model: str, task: str, controls: bool = False) -> style.
         canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
         lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
         names = ["function vector, 0-shot", *by_layer.names_without_vector(int(drawn["shots"].iloc[0]))]
-        if controls:
-            lines, names = [*lines, CONTROL], [*names, "controls"]
-            canvas.text(0.5, 1 - 0.56 / height, best(drawn), ha="center", va="center", fontsize=7.5)
+        for shown, line, name in (
+            (seen & set(NULL_CONTROLS), CONTROL, "controls"),
+            (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
+        ):
+            lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
+        if said:
+            canvas.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
         canvas.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
@@ -103,17 +109,24 @@ def draw(results: Path, model: str, task: str, stem: Path, controls: bool = Fals
 
 FV = {"color": style.BLUE}
 CONTROL = {"color": "#8C8C8C", "linewidth": 0.7}
+OTHER = {"color": "#56B4E9", "linewidth": 1.1, "linestyle": (0, (3, 1.5))}
+NAMES = {"": "function vector", READ_POSITION: "other read position"}
 
 
-def _margins(rows: int, columns: int, controls: bool) -> tuple[tuple[float, float], dict[str, float]]:
-    """Size of a page of equal panels, and its margins: automatic layout takes seconds for 56 panels."""
-    # Controls need room for another entry of the legend, and for a line of text.
-    least, top = (5.6, 0.93) if controls else (4.4, 0.75)
-    width, height = max(least, min(1.95, 9.4 / columns) * columns), min(1.45, 9.4 / rows) * rows
-    left, right, bottom = 0.55, 0.3, 0.5
+def _margins(rows: int, columns: int, said: str) -> tuple[tuple[float, float], dict[str, float], str]:
+    """Size of a page of equal panels, and its margins: automatic layout takes seconds for 56 panels.
+
+    said: text below the legend, which is returned with as many lines as it needs.
+    """
+    # Controls need room for more entries of the legend.
+    width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
+    height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
+    # About 17 letters of its size to an inch.
+    said = textwrap.fill(said, int(17 * (left + width + right)))
+    top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
     size = left + width + right, bottom + height + top
     edges = {"left": left / size[0], "right": 1 - right / size[0], "bottom": bottom / size[1]}
-    return size, edges | {"top": 1 - top / size[1]}
+    return size, edges | {"top": 1 - top / size[1]}, said
 
 
 def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
@@ -121,7 +134,7 @@ def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> No
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
         return
-    for _, line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
-        panel.plot(line["layer"], line["accuracy"], **CONTROL)
+    for (control, _), line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+        panel.plot(line["layer"], line["accuracy"], **(OTHER if control == READ_POSITION else CONTROL))
     own = setting[setting["control"] == ""]
     panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)

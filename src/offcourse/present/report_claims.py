@@ -12,7 +12,15 @@ from offcourse.artefacts import CELLS, read_parquet
 from offcourse.printed import NUMBERS
 
 # Figures whose numbers a claim may rest on.
-FIGURES = ("figure2", "figure8", "figure9", "figure16")
+FIGURES = ("figure2", "figure8", "figure9", "figure13", "figure16")
+# Those of the release, by the files that they are in: its lens is in three figures, and its causal effects (Figure 9)
+# are shades without a zero, which make no share.
+RELEASED = {
+    "figure2": ("figure2/*", "figure6/*", "figure7/*"),
+    "figure8": ("figure8/*",),
+    "figure13": ("figure13",),
+    "figure16": ("figure16",),
+}
 COMPARED = ["table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason"]
 
 
@@ -29,7 +37,8 @@ def claim_rows(
     The verdict is of the study's number; without a study of the release's, and failing that of the printed one.
     tables, figures: those of `contents`. released: folder of the release's results, None where it was not fetched.
     """
-    sources = {"printed": claims.printed_numbers(), "release": claims.released_numbers(released_tables(released))}
+    given = released_tables(released), released_figures(released)
+    sources = {"printed": claims.printed_numbers(), "release": claims.released_numbers(*given)}
     if study:
         sources["ours"] = claims.study_numbers(_tables(results, tables), _figures(results, figures))
     known = {table["id"] for table in tables} | {figure["figure"] for figure in figures}
@@ -103,6 +112,17 @@ def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
     """The tables of the release, of those that there are."""
     paths = {number: Path(released) / f"tables/table{number}.parquet" for number in NUMBERS} if released else {}
     return {number: read_parquet(path, CELLS) for number, path in paths.items() if path.exists()}
+
+
+def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
+    """The numbers of its figures that claims rest on, of those that there are."""
+    if released is None:
+        return {}
+    found = {
+        name: [path for pattern in patterns for path in sorted(Path(released).glob(f"figures/{pattern}.parquet"))]
+        for name, patterns in RELEASED.items()
+    }
+    return {name: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for name, paths in found.items() if paths}
 
 
 def _figures(results: Path, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure, FigureBase
-from scipy.special import stdtrit
 
 from offcourse.artefacts import write_parquet, write_whole
 
@@ -59,14 +57,6 @@ DPI = 200
 def applied() -> AbstractContextManager[None]:
     """Our style while a figure is drawn and written, and the user's own settings afterwards."""
     return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
-
-
-def student_interval(values: np.ndarray) -> tuple[float, float]:
-    """Student's 95% interval of the mean; NaN with fewer than two values."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean() - half, values.mean() + half
 
 
 def ink_on(colour: tuple[float, ...]) -> str:

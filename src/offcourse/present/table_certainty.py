@@ -5,32 +5,34 @@ A row per method, model and task (or question set), then rows over all model-tas
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from offcourse.analysis import inference, recovery, selection, truthfulness
 from offcourse.analysis.results import (
-    controls_path,
-    icl_path,
+    read_control_accuracy,
     read_dola,
     read_items,
     read_model,
     read_premature_layers,
     read_shots,
-    read_sweep,
+    read_steering,
     read_tv_shots,
     tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.artefacts import CERTAINTY, FV_CONTROLS, ICL, TV_SWEEP, read_parquet
-from offcourse.errors import OffcourseError
+from offcourse.analysis.steering import paired_hits
+from offcourse.artefacts import CERTAINTY, NULL_CONTROLS, TV_SWEEP, read_parquet
 from offcourse.present import forms
 from offcourse.present.dola_runs import METRICS, Run, measure
+from offcourse.present.table_methods import hits as of_sweep
 from offcourse.present.tables import QUANTILES
 from offcourse.registry import is_large
 
 PAIRS = "all pairs"
+NULLS = {name: name.replace("_", " ") for name in NULL_CONTROLS}
 TITLE = "How sure the best of a grid is"
 CAPTION = (
     "The best number of each grid, chosen on the items that it is reported on (best) and on the other half of them "
@@ -46,10 +48,11 @@ NOTES = (
     "without a vector are others, from binomial counts of as many independent layers, which is more than layers that "
     "agree give, at an accuracy of (hits + 1/2) / (items + 1), so that none of few is not taken for never. p (Holm) is "
     "corrected for all rows of its method.",
-    "control: the best of the same grid with vectors that should do nothing, if the study has them.",
+    "random direction, random heads, shuffled labels, other task: the best of the same grid with vectors that should "
+    "do nothing, if the study has them; the mean over draws, each of which has a grid of its own.",
     "Rows of all pairs: share of model-task pairs that reach a fraction of few-shot accuracy (Table 3), with an "
-    "interval from resampling models and tasks; by luck: the expected share if every setting had zero-shot accuracy "
-    "(estimated in the same way), independently of the others.",
+    "interval from resampling models and tasks that is no narrower than Wilson's; by luck: the expected share if every "
+    "setting had zero-shot accuracy (estimated in the same way), independently of the others.",
 )
 
 
@@ -61,18 +64,23 @@ def write(
     dola: tuple[Sequence[str], Sequence[tuple[str, str]]] | None,
     switches: Mapping[str, str],
     controls: bool = False,
+    methods: Mapping[str, tuple[str, Sequence[str], Sequence[str]]] = MappingProxyType({}),
 ) -> None:
     """Write `certainty.parquet`, `.csv` and `.md` into `out`.
 
     function_vectors, task_vectors: models and tasks of each, None when the study does not have the method. dola:
     models and question sets with their form. switches: the protocol's `dola_mask`, `ties`, `score_dtype`. controls:
-    whether the study swept vectors that should do nothing.
+    whether the study swept vectors that should do nothing. methods: by name the label, models and tasks of each method
+    of `offcourse.steering`.
     """
     rows: list[dict] = []
     if function_vectors:
         models, tasks = function_vectors
         pairs = [_function_vector(results, model, task, controls) for model in models for task in tasks]
         rows += pairs + _over_pairs("function vector", pairs)
+    for name, (label, models, tasks) in methods.items():
+        pairs = [_on_queries(results, label, model, task, name) for model in models for task in tasks]
+        rows += pairs + _over_pairs(label, pairs)
     if task_vectors:
         models, tasks = task_vectors
         pairs = [_task_vector(results, model, task) for model in models for task in tasks]
@@ -120,23 +128,24 @@ def _null(accuracy: float, items: int) -> float:
     return (accuracy * items + 0.5) / (items + 1)
 
 
-def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
-    sweep = recovery.hits(read_sweep(results, model, task))
-    shots = read_parquet(Path(results) / icl_path(model, task), ICL)
-    base = shots[shots["shots"] == 0].set_index("item")["hit"].reindex(sweep.columns)
-    if base.isna().any():
-        raise OffcourseError(
-            f"{icl_path(model, task)} lacks zero-shot items of the sweep. Delete it and run the workflow again."
-        )
-    base, hits = base.to_numpy(float), sweep.to_numpy(float)
+def _on_queries(results: Path, label: str, model: str, task: str, name: str = "") -> dict:
+    """Of a method on the queries of function vectors: `name` of `offcourse.steering`, "" for these themselves."""
+    swept = of_sweep(read_steering(results, name, model, task)) if name else None
+    base, sweep = paired_hits(Path(results), model, task, swept)
+    hits = sweep.to_numpy(float)
     few_shot = recovery.baseline(read_shots(results, model, task))[1]
-    found = _row("function vector", model, task, hits, float(base.mean()), few_shot)
+    found = _row(label, model, task, hits, float(base.mean()), few_shot)
     found |= _held_out(hits, task) | _by_swapping(base, hits, task)
     found["null"] = _null(found["without"], len(base))
+    return found
+
+
+def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
+    found = _on_queries(results, "function vector", model, task)
     if controls:
-        swept = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
-        settings = ["control", "draw", "n_heads", "strength", "layer"]
-        found["control"] = float(swept.groupby(settings)["hit"].mean().max())
+        largest = read_control_accuracy(results, model, task).groupby(["control", "draw"])["accuracy"].max()
+        means = largest.groupby("control").mean()
+        found |= {name: float(means[name]) for name in NULL_CONTROLS if name in means}
     return found
 
 
@@ -173,21 +182,23 @@ def _dola(results: Path, model: str, questions: str, form: str, switches: Mappin
 
 
 def _over_pairs(method: str, pairs: Sequence[Mapping]) -> list[dict]:
-    """Share of pairs that reach each fraction of few-shot accuracy, by `best` and by `held_out`."""
+    """Share of pairs that reach each fraction of few-shot accuracy, by `best`, by `held_out` and by each control."""
     frame = pd.DataFrame(pairs)
     luck = frame[["null", "few_shot", "items", "settings"]].rename(columns={"null": "zero_shot"})
     rows = []
     for quantile in QUANTILES:
         row = {"method": f"{method}, pairs", "model": PAIRS, "on": f"at least {quantile:.2f} of few-shot"}
         row |= {"items": len(frame), "settings": int(frame["settings"].max())}
-        for name in ("best", "held_out"):
+        for name in ("best", "held_out", *NULL_CONTROLS):
             if name not in frame or frame[name].isna().any():
                 continue
             compared = zip(frame[name], frame["few_shot"], strict=True)
             reached = [float(recovery.reaches(value, quantile, few)) for value, few in compared]
+            row[name] = float(np.mean(reached))
+            if name in NULL_CONTROLS:
+                continue
             wide = frame.assign(reached=reached).pivot(index="model", columns="on", values="reached")
-            low, high = inference.over_models_and_tasks(wide, f"{method} {quantile}")
-            row |= {name: float(np.mean(reached)), f"{name}_low": low, f"{name}_high": high}
+            row[f"{name}_low"], row[f"{name}_high"] = inference.share_of_pairs(wide, "pairs")
         rows.append(row | {"by_luck": inference.pairs_by_luck(luck, quantile) / len(frame)})
     return rows
 
@@ -217,6 +228,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
                 for row in table.itertuples()
             ],
             "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
-            "control": table["control"].map(number),
+            # A study without controls needs no columns for them.
+            **{NULLS[name]: table[name].map(number) for name in NULL_CONTROLS if table[name].notna().any()},
         },
     ).set_index(table["method"].rename("method"))

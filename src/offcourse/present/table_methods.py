@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from offcourse import artefacts
-from offcourse.analysis import recovery
+from offcourse.analysis import inference, recovery
 from offcourse.analysis.results import (
     icl_path,
     read_items,
@@ -23,7 +23,7 @@ from offcourse.analysis.results import (
 from offcourse.analysis.selection import best_accuracy, note, repetitions
 from offcourse.analysis.sources import ACCURACY, PAIRS, PERCENT, source
 from offcourse.present import forms
-from offcourse.present.tables import chosen_settings, method_cells
+from offcourse.present.tables import INTERVALS, chosen_settings, method_cells
 
 NAME, FUNCTION_VECTORS = "table_methods", "Function vectors"
 CAPTION = (
@@ -57,6 +57,7 @@ def write(results: Path, methods: Mapping[str, Scope], selection: str, out: Path
     lines.append(
         f"Few-shot means {' or '.join(f'{count}-shot' for count in shots)}; all are on the same 0-shot queries."
     )
+    lines.append(INTERVALS)
     forms.write(out, NAME.removeprefix("table"), CAPTION, table, paper_form(table), lines, title="Steering methods")
 
 
@@ -104,11 +105,12 @@ def cells(label: str, pairs: pd.DataFrame) -> list[tuple]:
         for role, shots in (("zero_shot", 0), ("few_shot", pair.shots)):
             sources[role].append(source(role, path, {"shots": shots}, pair.items, group=group))
         sources["best"] += [source("best", pair.path, at, n, group=group, times=times) for at, times, n in pair.at]
-    rows = [
-        (label, name, pairs[role].mean(), len(pairs), None, None, ACCURACY, json.dumps(sources[role]))
-        for role, name in ACCURACIES.items()
-    ]
-    return rows + method_cells(label, pairs["best"], pairs["few_shot"], [*sources["best"], *sources["few_shot"]])
+    named = pairs.assign(model=[model for model, _ in pairs["pair"]], task=[task for _, task in pairs["pair"]])
+    rows = []
+    for role, name in ACCURACIES.items():
+        ends = inference.over_models_and_tasks(named.pivot(index="model", columns="task", values=role), "pairs")
+        rows.append((label, name, pairs[role].mean(), len(pairs), *ends, ACCURACY, json.dumps(sources[role])))
+    return rows + method_cells(label, named, [*sources["best"], *sources["few_shot"]])
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,14 +1,14 @@
 """The sensitivity table: what each protocol switch moves (`analysis.sensitivity`), as parquet, csv and md."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from offcourse.analysis import task_vectors, truthfulness
-from offcourse.analysis.results import read_dola
-from offcourse.analysis.sensitivity import SENSITIVITY, by_bos, sensitivity
+from offcourse.analysis.results import read_dola, read_other_position, read_sweep
+from offcourse.analysis.sensitivity import SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
 from offcourse.present import dola_runs, forms, tables, tables_dola
 from offcourse.study.protocol import Protocol
 
@@ -25,7 +25,8 @@ class Results:
     """Results of a study or of the release, and what of them the tables show.
 
     function_vectors, task_vectors: models and tasks, empty where there are none. groups: of each task (tasks.tsv).
-    dola: models, and (name, form) of the question sets. last: see `tables.left_over`.
+    dola: models, and (name, form) of the question sets. last: see `tables.left_over`. other_position: the value of
+    `head_read_position` that the control `read_position` of the study has, "" where there is none.
     """
 
     folder: Path
@@ -34,13 +35,19 @@ class Results:
     groups: Mapping[str, str]
     dola: tuple[Sequence[str], Sequence[tuple[str, str]]]
     last: tuple[str, str] | None = None
+    other_position: str = ""
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
 
-    def tables(self, protocol: Protocol, wanted: Collection[int]) -> dict[int, pd.DataFrame]:
-        """Tables 1 to 3 under a protocol, of those that are wanted and that there are results for."""
+    def tables(
+        self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
+    ) -> dict[int, pd.DataFrame]:
+        """Tables 1 to 3 under a protocol, of those that are wanted and that there are results for.
+
+        without: models whose task vectors are left out.
+        """
         found = {}
         if 3 in wanted and (self.function_vectors[0] or self.task_vectors[0]):
-            found[3] = self._recovered(protocol)
+            found[3] = self._recovered(protocol, without)
         for number in sorted({1, 2} & set(wanted)):
             form = tables_dola.FORM_OF[number]
             names = [name for name, its in self.dola[1] if its == form]
@@ -51,11 +58,11 @@ class Results:
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
         """The pairs of function vectors, see `tables.read_pairs`."""
-        return tables.read_pairs(
-            self.folder, *map(list, self.function_vectors), protocol.default_heads, protocol.selection
-        )
+        read = read_other_position if protocol.head_read_position == self.other_position else read_sweep
+        scope = map(list, self.function_vectors)
+        return tables.read_pairs(self.folder, *scope, protocol.default_heads, protocol.selection, read)
 
-    def _recovered(self, protocol: Protocol) -> pd.DataFrame:
+    def _recovered(self, protocol: Protocol, without: Collection[str]) -> pd.DataFrame:
         parts, before = [], None
         if self.function_vectors[0]:
             pairs = self.pairs(protocol)
@@ -63,7 +70,8 @@ class Results:
             before = tables.left_over(pairs, self.last)
         if self.task_vectors[0]:
             switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
-            read = task_vectors.read_pairs(self.folder, *self.task_vectors, self.groups, switches, before)
+            models = [name for name in self.task_vectors[0] if name not in without]
+            read = task_vectors.read_pairs(self.folder, models, self.task_vectors[1], self.groups, switches, before)
             parts.append(tables.task_vector_cells(read))
         return pd.concat(parts, ignore_index=True)
 
@@ -81,16 +89,26 @@ def write(
     protocol: Protocol,
     adds_bos: Mapping[str, bool],
     out: Path,
-    cannot: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Write `sensitivity.parquet`, `.csv` and `.md` into `out`.
 
-    adds_bos: whether each model's tokenizer adds a BOS. cannot: see `analysis.sensitivity.sensitivity`.
+    adds_bos: whether each model's tokenizer adds a BOS. limits: what these results do not allow.
     """
-    frame = sensitivity(results.tables, protocol, cannot)
+    limits = limits or Limits()
+    if results.other_position:
+        limits = replace(limits, turned=limits.turned | {"head_read_position": (3,)})
+    frame = sensitivity(results.tables, protocol, limits)
     if results.function_vectors[0]:
-        bos = by_bos(results.pairs(protocol), adds_bos, tables.QUANTILES)
-        frame = pd.concat([bos, frame[frame["switch"] != "head_read_position"]], ignore_index=True)
+        pairs = results.pairs(protocol)
+        parts = [by_bos(pairs, adds_bos, tables.QUANTILES)]
+        if results.other_position:
+            other = results.pairs(protocol.model_copy(update={"head_read_position": results.other_position}))
+            change = f"{protocol.head_read_position} → {results.other_position}"
+            parts += [by_read_position(pairs, other, adds_bos, change), frame]
+        else:
+            parts.append(frame[frame["switch"] != "head_read_position"])
+        frame = pd.concat(parts, ignore_index=True)
     forms.write_plain(out, NAME, "Sensitivity", CAPTION, frame, SENSITIVITY, texts(frame))
 
 

@@ -1,14 +1,13 @@
 """Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from offcourse import artefacts
-from offcourse.analysis import recovery, task_vectors
+from offcourse.analysis import inference, recovery, task_vectors
 from offcourse.analysis.results import (
     icl_path,
     read_items,
@@ -33,6 +32,11 @@ DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
 CAPTION = (
     "Share of model-task pairs, with their count, whose best accuracy with a steering vector is at least the given "
     "fraction of few-shot accuracy."
+)
+
+INTERVALS = (
+    "95% intervals, in the parquet, are of resampled models and tasks, since pairs of one model are not independent, "
+    "and no narrower than Wilson's."
 )
 
 
@@ -72,7 +76,7 @@ def table3(
         parts.append(task_vector_cells(pairs))
         lines += task_vector_notes(pairs, tv_switches)
     table = pd.concat(parts, ignore_index=True)
-    lines.append("Wilson 95% intervals, which take the pairs as independent, are in table3.parquet.")
+    lines.append(INTERVALS)
     forms.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
@@ -86,9 +90,14 @@ def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple
 
 
 def read_pairs(
-    results: Path, models: list[str], tasks: list[str], default_heads: str, selection: str = "same_items"
+    results: Path,
+    models: list[str],
+    tasks: list[str],
+    default_heads: str,
+    selection: str = "same_items",
+    read: Callable[[Path, str, str], pd.DataFrame] = read_sweep,
 ) -> pd.DataFrame:
-    """One row per model and task. `large` says which default numbers of heads the model has.
+    """One row per model and task. `large` says which default numbers of heads the model has. read: gives their sweep.
 
     `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
     and layers; `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is
@@ -102,7 +111,7 @@ def read_pairs(
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            scored = read_sweep(results, model, task)
+            scored = read(results, model, task)
             sweep, count = recovery.hits(scored), recovery.items(scored)
             if selection != "same_items" and sweep.shape[1] != count:
                 raise OffcourseError(
@@ -129,7 +138,7 @@ def chosen_settings(tried: pd.DataFrame, repeated, items: int) -> list[tuple[dic
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The cells of Table 3: a percentage with its Wilson 95% interval, and the count behind it.
+    """The cells of Table 3: a percentage with its 95% interval (`inference.share_of_pairs`), and the count behind it.
 
     A pair without a default setting is left out of the default row. A pair with few-shot accuracy 0 counts as
     recovered at every quantile, since any accuracy is at least 0: so the published code has it, and `notes` names it.
@@ -138,7 +147,7 @@ def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     for method, column in (("FV default", "default"), ("FV search", "search")):
         known = pairs[pairs[column].notna()]
         sources = [entry for pair in known.itertuples() for entry in _function_vector_sources(pair, f"{column}_at")]
-        rows += method_cells(method, known[column], known["few_shot"], sources)
+        rows += method_cells(method, known.rename(columns={column: "best"}), sources)
     return artefacts.cells(rows)
 
 
@@ -159,22 +168,32 @@ def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
         sources += [
             source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
         ]
-    return artefacts.cells(method_cells("TV", pairs["best"], pairs["few_shot"], sources))
+    return artefacts.cells(method_cells("TV", pairs, sources))
 
 
-def method_cells(method: str, accuracies: pd.Series, few_shot: pd.Series, sources: list[dict]) -> list[tuple]:
-    """Rows of `artefacts.CELLS`, a percentage and a count per quantile; `sources` of roles `best` and `few_shot`."""
-    rows, pairs, sources = [], len(accuracies), json.dumps(sources)
+def method_cells(method: str, pairs: pd.DataFrame, sources: list[dict]) -> list[tuple]:
+    """Rows of `artefacts.CELLS`, a percentage and a count per quantile.
+
+    pairs: `model`, `task`, `best` and `few_shot`. sources: entries of roles `best` and `few_shot`.
+    """
+    rows, sources = [], json.dumps(sources)
     for quantile in QUANTILES:
-        count = sum(recovery.reaches(best, quantile, base) for best, base in zip(accuracies, few_shot, strict=True))
-        percent, low, high, shown = None, None, None, None
-        if pairs:
-            low, high = (100 * end for end in proportion_confint(count, pairs, method="wilson"))
-            percent, shown = 100 * count / pairs, count
         at = f"{quantile:.2f}"
-        rows.append((method, at, percent, pairs, low, high, PERCENT, sources))
-        rows.append((f"{method} (count)", at, shown, pairs, None, None, PAIRS, sources))
+        percent, low, high, count = None, None, None, None
+        if len(pairs):
+            reached = pairs.assign(reached=[reaches(pair, quantile) for pair in pairs.itertuples()])
+            count = int(reached["reached"].sum())
+            wide = reached.pivot(index="model", columns="task", values="reached").astype(float)
+            low, high = (100 * end for end in inference.share_of_pairs(wide, "pairs"))
+            percent = 100 * count / len(pairs)
+        rows.append((method, at, percent, len(pairs), low, high, PERCENT, sources))
+        rows.append((f"{method} (count)", at, count, len(pairs), None, None, PAIRS, sources))
     return rows
+
+
+def reaches(pair, quantile: float) -> bool:
+    """Whether a row with `best` and `few_shot` reaches that fraction."""
+    return recovery.reaches(pair.best, quantile, pair.few_shot)
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from offcourse import artefacts
-from offcourse.analysis import selection, truthfulness
+from offcourse.analysis import inference, selection, truthfulness
 from offcourse.analysis.results import read_dola
 from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed
 from offcourse.present import forms
@@ -15,7 +15,6 @@ from offcourse.present.dola_runs import METRICS, Choice, Run, measure, run_of
 from offcourse.registry import LARGE_ABOVE
 
 NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
-PROPORTIONS = ("mc1", "factor")
 CAPTIONS = {
     1: "Truthfulness of the base model and of DoLa in its best setting by MC1.",
     2: "FACTOR accuracy, in percent, of the base model and of DoLa in its best setting.",
@@ -31,6 +30,7 @@ FORM_OF = {number: "continuation" if number in (2, 8, 9, 10) else "primer" for n
 BY_BUCKET = (4, 5, 8, 9)
 COMPARED = (1, 2)
 # Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
+MCNEMAR = "McNemar p"
 QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
 OTHER_TIES = "questions, other tie rule"
 
@@ -122,15 +122,24 @@ def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple
 
 
 def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
-    """A cell with its Wilson interval where it is a proportion; `column` is that of `Run.metrics`.
+    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `Run.metrics`.
 
     The cell is empty where the results do not say it, as the release does not of masked answers.
     """
     values = run.values(choice, column)
     mean, scale = values.mean(0), 100 if number == 2 else 1
-    low, high = truthfulness.wilson(mean) if metric in PROPORTIONS else (np.nan, np.nan)
+    low, high = _interval(mean, metric, run.questions)
     unit = f"{'%' if number == 2 else 'share'} of {what}"
     return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, run.sources(choice, column)
+
+
+def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, float]:
+    """The 95 % interval of the mean of one number per question; NaN where the results do not say it."""
+    if np.isnan(values).any():
+        return np.nan, np.nan
+    if metric in ("mc2", "mc3"):
+        return inference.over_items(values, questions) if len(values) > 1 else (np.nan, np.nan)
+    return truthfulness.wilson(values)
 
 
 def _best(number: int, run: Run) -> list[tuple]:
@@ -157,7 +166,7 @@ def _comparison(number: int, run: Run) -> list[tuple]:
     tests = [truthfulness.mcnemar(*pair) for pair in zip(base, dola, strict=True)]
     p = tests[0] if len(tests) == 1 else min(1.0, 2 * float(np.median(tests)))
     sources = run.paired_sources(settings(number, run))
-    return [(_row(run), "McNemar p", p, base.shape[1], None, None, P_VALUE, sources)]
+    return [(_row(run), MCNEMAR, p, base.shape[1], None, None, P_VALUE, sources)]
 
 
 def _beside(number: int, run: Run) -> list[tuple]:
@@ -186,6 +195,10 @@ def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
     columns = list(dict.fromkeys(form["column"]))
     wide = form.pivot(index="row", columns="column", values="text").fillna("")
     wide = wide.reindex(index=table["row"].unique(), columns=columns)
+    if number in COMPARED and len(wide):
+        tests = table[table["unit"] == P_VALUE].set_index("row")["value"].reindex(wide.index)
+        corrected = [f"{p:.4f}" for p in inference.holm(tests.tolist())]
+        wide.insert(columns.index(MCNEMAR) + 1, f"{MCNEMAR} (Holm)", corrected)
     return wide.rename_axis(index="Model", columns=None)
 
 
@@ -222,7 +235,10 @@ def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
         rest = (
             "It does not correct for the choice of settings" if same else "Its p is twice the median over the halvings"
         )
-        lines.append(f"McNemar's test is exact and paired over questions. {rest}.")
+        lines.append(
+            f"McNemar's test is exact and paired over questions. {rest}. Holm's correction is over the table's rows."
+        )
+    lines.append("95% intervals are Wilson's, and of MC2 and MC3 by bootstrap over questions.")
     if any(run.metrics["best_masked"].isna().any() for run in runs):
         lines.append("The share of masked best answers is n/a: the released scores do not say which tokens are masked.")
     coded = "right" if FORM_OF[number] == "continuation" else "wrong"

@@ -106,7 +106,8 @@ class FunctionVectors(OnTasks):
     """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers.
 
     large: the grid of models above 27B parameters (None: the same).
-    controls: vectors that should do nothing, swept over the same grid; control_draws: how many of each random one.
+    controls: other vectors that are swept over the same grid (`methods.fv_controls`); control_draws: how many of each
+    random one.
     """
 
     shots: Positive = 10
