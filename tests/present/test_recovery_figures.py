@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_study, write_task_vectors
+from conftest import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis.cells import plotted, recompute_point
-from offcourse.artefacts import FV_CONTROLS, LOGIT_LENS, read_parquet, write_parquet
+from offcourse.artefacts import FV_CONTROLS, read_parquet, write_parquet
 from offcourse.present import figure_heads, figure_overview, figure_recovery
 from offcourse.present.figure_overview import Row
 
@@ -35,14 +35,7 @@ def results(tmp_path_factory):
     results = write_study(
         tmp_path_factory.mktemp("study"), MODELS, TASKS, HEADS, STRENGTHS, trials=1, unlearnt=[("b-1b", "antonym")]
     )
-    random = np.random.default_rng(1)
-    for late, model in enumerate(NAMES):
-        rows = [
-            (question, layer, *random.random(3) * (layer > late), 0.5) for question in range(9) for layer in range(6)
-        ]
-        frame = pd.DataFrame(rows, columns=list(LOGIT_LENS.columns))
-        frame = frame.astype(dict.fromkeys(["top", "correct", "incorrect", "predicted"], "float32"))
-        write_parquet(results / model / "logit_lens" / "letters.parquet", frame, LOGIT_LENS)
+    write_readings(results, NAMES)
     return write_task_vectors(results, NAMES, TASKS, LAYERS)
 
 
