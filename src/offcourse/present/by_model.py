@@ -49,4 +49,4 @@ def page(
         handles, names = panels[0, 0].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside upper center", ncols=len(lines))
 
-    return style.Page((max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 0.9), numbers, schema, compose)
+    return style.Page((max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 1.05), numbers, schema, compose)

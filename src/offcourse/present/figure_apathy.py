@@ -108,7 +108,7 @@ def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
 
 def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
     """Scaled lines against layer."""
-    axes = "layer; mean", "apathy, scaled per model"
+    axes = "layer\nmean", "apathy, scaled per model"
     return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "scaled", axes)
 
 

@@ -43,7 +43,7 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
 
 def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
     """Lines of probability against layer; the last layer is the model's own output."""
-    axes = "layer (the last is the output); mean and 95% interval", "probability"
+    axes = "layer (the last is the output)\nmean and 95% interval", "probability"
     return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "mean", axes)
 
 
