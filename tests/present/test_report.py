@@ -2,6 +2,7 @@ import csv
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -171,18 +172,22 @@ def test_a_report_of_the_release_alone(tmp_path):
     ]
     write_parquet(tmp_path / "tables/table3.parquet", cells(table), CELLS)
     out = tmp_path / "report.html"
-    report.write(tmp_path, None, [], [], [], out, comparison=comparison, released=tmp_path)
+    audits = {"table3": {"command": "offcourse audit table3 --published", "code": "0123", "state": "intact"}}
+    report.write(tmp_path, None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
     html = out.read_text()
     found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
     assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
-    assert "Ours" not in html and "this study" not in html
-    counts = [
-        list(found.values()).count(each) for each in (claims.HOLDS, claims.NOT_CLEAR, claims.FAILS, claims.NO_DATA)
-    ]
-    assert "Of {} claims: {} hold, {} not clear, {} do not hold; {} without data.".format(len(found), *counts) in html
+    assert "Ours" not in html and "study" not in html.lower()
+    on_table3 = [claim for claim in claims.read_claims() if claim.shown == "table3"]
+    assert "down to the released files" in html
+    assert html.count("<code>offcourse audit table3 --published</code>") == len(on_table3) > 3
+    counted = Counter(found.values())
+    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
+    said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."
+    assert said.format(len(found), *(counted[verdict] for verdict in known)) in html
     # Percentages are whole and have their unit.
     assert "<span>52\N{NO-BREAK SPACE}%</span>" in html and "46\N{NO-BREAK SPACE}% to 57\N{NO-BREAK SPACE}%" in html
     for link in re.findall(r'href="#([^"]+)"', html):

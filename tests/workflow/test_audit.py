@@ -12,6 +12,7 @@ from offcourse.analysis.cells import plotted, recompute, recompute_point
 from offcourse.cli import main
 from offcourse.jobs.audit import Audit
 from offcourse.jobs.chain import same
+from offcourse.jobs.published_pages import recorded
 from offcourse.layout import Layout
 from offcourse.provenance.records import write_record
 from offcourse.registry import Registry
@@ -109,6 +110,17 @@ def test_one_changed_byte_is_found_and_named(lab, what):
     assert found[name] == "tampered"
     # Nothing else was written to; what was made from the file may be stale.
     assert {file for file, state in found.items() if state == "tampered"} == {name}
+
+
+def test_what_was_made_on_demand_is_audited_too(lab):
+    """Files that a run does not make (`comparison`, `side_by_side`) are no strangers to the study."""
+    layout = Layout("smoke", lab.folder)
+    picture, read = lab.results / "figures/side_by_side/figure3.svg", lab.results / "tables/table3.parquet"
+    picture.parent.mkdir()
+    recorded("side_by_side", layout, [str(read)], [picture], lambda: picture.write_text("<svg/>"))
+    assert wrong(lab, "--all") == {}
+    picture.write_text("<svg />")
+    assert wrong(lab, "--all") == {"results/smoke/figures/side_by_side/figure3.svg": "tampered"}
 
 
 def test_the_command_names_the_changed_file_and_exits_with_1(lab):

@@ -190,20 +190,22 @@ def _change(results: Path, entries: Sequence[Entry]) -> float | None:
 
 
 def _recovered(results: Path, entries: Sequence[Entry]) -> float:
-    """Mean recovery over groups, or that of a model less that of its base: then over groups first, then over pairs."""
+    """Mean recovery over groups; or of pairs of models, the mean over pairs of that less that of the base."""
     parts: dict[str, dict[str, dict[str, list[Entry]]]] = {}
     for entry in entries:
         groups = parts.setdefault(entry.get("pair", ""), {})
         groups.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
     means = []
     for groups in parts.values():
-        values = []
-        for roles in groups.values():
-            value = _recovery_of(results, roles["tried"], roles["few_shot"])
-            if "base_tried" in roles:
-                value -= _recovery_of(results, roles["base_tried"], roles["base_few_shot"])
-            values.append(value)
-        means.append(_mean(values))
+        sides = [
+            [
+                _recovery_of(results, roles[f"{side}tried"], roles[f"{side}few_shot"])
+                for roles in groups.values()
+                if f"{side}tried" in roles
+            ]
+            for side in ("", "base_")
+        ]
+        means.append(_mean(sides[0]) - (_mean(sides[1]) if sides[1] else 0.0))
     return _mean(means)
 
 

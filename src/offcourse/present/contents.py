@@ -46,14 +46,14 @@ TABLE_METHODS = Table(
 )
 DOLA_TABLES = {
     1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
-    2: ("FACTOR accuracy of DoLa", "How often the faithful continuation scores highest, without and with DoLa."),
+    2: ("FACTOR accuracy of DoLa", "How often, in %, the faithful continuation scores highest, without and with DoLa."),
     4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
     5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
     6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
-    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
+    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha; in %."),
     9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
-    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; in %."),
 }
 FACT_TABLES = {
     11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),

@@ -26,7 +26,8 @@ GROUPS = {
 CHANGE = "post-trained minus base"
 # `recovery` is the mean over `n` model-task pairs of the largest accuracy with that many heads, over strengths and
 # layers, as a fraction of few-shot accuracy; in the rows of `CHANGE`, the mean over `n` pairs of models of the change
-# of its mean over tasks. `ci_low` to `ci_high` is Student's 95% interval, missing with one pair.
+# of its mean over tasks (of those that each of the two has, as in the paper). `ci_low` to `ci_high` is Student's 95%
+# interval, missing with one pair.
 NUMBERS = pa.DataFrameSchema(
     {
         "group": pa.Column(str, pa.Check.isin([*GROUPS, CHANGE])),
@@ -95,12 +96,14 @@ def numbers(
     for n_heads in heads:
         changes, entries = [], []
         for base, post in pairs:
-            both = [t for t in tasks if (t, n_heads) in by_model[base] and (t, n_heads) in by_model[post]]
-            sides = [(by_model[base][task, n_heads], by_model[post][task, n_heads]) for task in both]
-            if sides:
-                changes.append(float(np.mean([after.recovery - before.recovery for before, after in sides])))
-            for task, (before, after) in zip(both, sides, strict=True):
-                entries += _sides(f"{base} {post}", task, before, after)
+            sides = {
+                role: [(t, by_model[m][t, n_heads]) for t in tasks if (t, n_heads) in by_model[m]]
+                for role, m in (("base_", base), ("", post))
+            }
+            if all(sides.values()):
+                before, after = (np.mean([peak.recovery for _, peak in side]) for side in sides.values())
+                changes.append(float(after - before))
+                entries += _sides(f"{base} {post}", sides)
         rows += _row(CHANGE, n_heads, changes, entries)
     frame = pd.DataFrame(rows, columns=list(NUMBERS.columns))
     numeric = {"n_heads": int, "recovery": float, "ci_low": float, "ci_high": float, "n": int}
@@ -115,10 +118,14 @@ def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[di
     return [(group, n_heads, float(np.mean(values)), low, high, len(values), listed(*entries))]
 
 
-def _sides(pair: str, task: str, before: Peak, after: Peak) -> list[dict[str, Any]]:
-    named = {"tried": after.tried, "few_shot": after.few_shot}
-    named |= {"base_tried": before.tried, "base_few_shot": before.few_shot}
-    return [entry | {"role": role, "group": task, "pair": pair} for role, entry in named.items()]
+def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[dict[str, Any]]:
+    """What a change is computed from. sides: peaks by task, by the prefix of their roles."""
+    return [
+        entry | {"role": f"{prefix}{entry['role']}", "group": task, "pair": pair}
+        for prefix, side in sides.items()
+        for task, peak in side
+        for entry in (peak.tried, peak.few_shot)
+    ]
 
 
 def page(
@@ -168,8 +175,8 @@ def _heads(axes: Axes, drawn: pd.DataFrame, what: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     counts = sorted(set(drawn["n"]))
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "no"
-    spread = f"1 {what.replace('pairs', 'pair')}" if counts == [1] else f"mean and 95% interval over {span} {what}"
-    axes.set_xlabel(f"number of heads\n({spread})")
+    one = f"number of heads\n(1 {what.replace('pairs', 'pair')})"
+    axes.set_xlabel(one if counts == [1] else f"number of heads (mean and\n95% interval over {span} {what})")
 
 
 def draw(

@@ -96,10 +96,8 @@ def _number(claim: claims.Claim, value: float) -> str:
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many claims have which verdict, in words."""
     counts = Counter(row["verdict"] for row in rows)
-    words = ((claims.HOLDS, "hold"), (claims.NOT_CLEAR, "not clear"), (claims.FAILS, "do not hold"))
-    said = [f"{counts[verdict]} {word}" for verdict, word in words]
-    missing = counts[claims.NO_DATA]
-    return f"Of {len(rows)} claims: {', '.join(said)}{f'; {missing} without data' * bool(missing)}."
+    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
+    return f"Verdicts on {len(rows)} claims: {', '.join(f'{verdict} {counts[verdict]}' for verdict in known)}."
 
 
 def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:

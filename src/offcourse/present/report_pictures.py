@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,8 @@ from offcourse.errors import OffcourseError
 from offcourse.present import figure_sweep
 
 SUFFIXES = ("parquet", "svg", "png")
+# Of a picture, as wide as one letter height of the page.
+POINTS = 8.5
 # Bytes of pictures inside the page, as text (base64); the page is to stay below 8 MB whatever the study.
 BUDGET = 6_500_000
 
@@ -45,7 +48,15 @@ def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[st
         "id": pages[0]["figure"],
         "title": pages[0]["title"],
         "explanation": pages[0]["explanation"],
-        "shown": [{**page, "picture": _picture(results, page), "links": links(results, page, out)} for page in shown],
+        "shown": [
+            {
+                **page,
+                "picture": _picture(results, page),
+                "width": _width(results, page),
+                "links": links(results, page, out),
+            }
+            for page in shown
+        ],
         "linked": [{**page, "links": links(results, page, out)} for page in linked],
     }
 
@@ -82,6 +93,15 @@ def _picture(results: Path, page: Mapping[str, Any]) -> str:
         return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
     except OSError as error:
         raise OffcourseError(f"the report needs {svg} and {png}: {error.strerror}. Run the workflow again.") from error
+
+
+def _width(results: Path, page: Mapping[str, Any]) -> float:
+    """How wide a picture is shown at most, in the page's letter heights: so that letters in all are of one size."""
+    with (results / page["svg"]).open(encoding="utf-8") as file:
+        found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', file.read(4096))
+    if not found:
+        raise OffcourseError(f"{results / page['svg']} is no picture of this workflow. Delete it and run it again.")
+    return round(float(found[1]) / POINTS, 1)
 
 
 def links(results: Path, page: Mapping[str, Any], out: Path) -> dict[str, str]:
