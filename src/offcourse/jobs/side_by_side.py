@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from offcourse.jobs.published import Release
-from offcourse.jobs.published_pages import APATHY_MODELS, models_of, recorded, tasks_of
+from offcourse.jobs.published import APATHY_MODELS, Release, models_of, tasks_of
+from offcourse.jobs.published_pages import recorded
 from offcourse.layout import Layout
 from offcourse.present import (
     figure_apathy,
