@@ -2,6 +2,7 @@
 from functools import partial
 
 from offcourse.jobs import published_pages as pages_of_release
+from offcourse.jobs.published_figures import SWEEP_PAGES
 
 # The files that a rule makes of the release.
 of_release = partial(pages_of_release.outputs, RELEASE)
@@ -113,7 +114,7 @@ rule published_sweep_page:
     log:
         f"results/{NAME}/logs/published_sweep_page/{{page}}.log",
     wildcard_constraints:
-        page="(?!" + "|".join("_".join(page) for page in pages_of_release.SWEEP_PAGES) + ")[^/]+",
+        page="(?!" + "|".join("_".join(page) for page in SWEEP_PAGES) + ")[^/]+",
     conda:
         "../envs/offcourse.yaml"
     params:

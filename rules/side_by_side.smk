@@ -10,6 +10,7 @@ rule side_by_side:
     input:
         PUBLISHED_FILES["function_vectors"],
         PUBLISHED_FILES["task_vectors"],
+        PUBLISHED_FILES["readings"],
         of_release("published_models"),
         [path for step in pages_of_both.STEPS if step in steps_of(STUDY) for path in of_every_model(step)],
         facts(),

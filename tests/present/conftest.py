@@ -10,7 +10,7 @@ import pytest
 from made_report import write_report
 from matplotlib.figure import Figure
 
-from offcourse.artefacts import CIE, FV_SWEEP, ICL, TV_SWEEP, write_parquet
+from offcourse.artefacts import APATHY, CIE, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, write_parquet
 from offcourse.present import style
 
 TASKS = ["antonym", "country-capital", "english-french", "present-past"]
@@ -81,6 +81,20 @@ def write_task_vectors(results: Path, models, tasks, layers=5, items=20) -> Path
             ]
             frame = pd.DataFrame(rows, columns=list(ICL.columns))
             write_parquet(results / model / "tv_icl" / f"{task}.parquet", frame, ICL)
+    return results
+
+
+def write_readings(results: Path, models, questions="letters", layers=5) -> Path:
+    """Logit lens and apathy of nine questions; each model's probabilities rise at the layer after its place."""
+    random = np.random.default_rng(1)
+    for late, model in enumerate(models):
+        rows = [(q, layer, *random.random(3) * (layer > late), 0.5) for q in range(9) for layer in range(layers + 1)]
+        frame = pd.DataFrame(rows, columns=list(LOGIT_LENS.columns))
+        frame = frame.astype(dict.fromkeys(["top", "correct", "incorrect", "predicted"], "float32"))
+        write_parquet(results / model / "logit_lens" / f"{questions}.parquet", frame, LOGIT_LENS)
+        rows = [(q, layer, *random.random(2)) for q in range(9) for layer in range(layers)]
+        frame = pd.DataFrame(rows, columns=list(APATHY.columns)).astype({"mha": "float32", "mlp": "float32"})
+        write_parquet(results / model / "apathy" / f"{questions}.parquet", frame, APATHY)
     return results
 
 

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from offcourse.present import contents, figure_shots, figure_sweep, report, table_facts, table_steering, tables
+from offcourse.present import (
+    contents,
+    figure_shots,
+    figure_sweep,
+    report,
+    table_certainty,
+    table_facts,
+    table_steering,
+    tables,
+)
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 STUDY = {
@@ -37,6 +46,7 @@ def write_report(study: Path) -> tuple[Path, str]:
     tables.table3(study, MODELS, TASKS, "maximum", study / "tables")
     table_facts.write(study, MODELS, study / "tables")
     table_steering.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
+    table_certainty.write(study / "tables", study, (MODELS, TASKS), None, None, {})
     out = study / "report.html"
     report.write(study, STUDY, listed, contents.tables(), MODELS, out)
     first = out.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 from conftest import write_study
 from scipy.stats import binom
 
-from offcourse.artefacts import CERTAINTY, DOLA, FV_CONTROLS, ICL, TV_SWEEP, read_parquet, write_parquet
+from offcourse.artefacts import CERTAINTY, DOLA, FV_CONTROLS, ICL, STEERING_SWEEP, TV_SWEEP, read_parquet, write_parquet
 from offcourse.keyed import keyed_generator
 from offcourse.present import table_certainty
 
@@ -153,6 +153,27 @@ def test_the_best_of_the_grid_of_each_control_stands_beside_that_of_the_vector(r
     assert row["other_task"] == (pairs["other_task"] >= 0.5 * pairs["few_shot"] - 1e-9).mean()
     header = (out / "certainty.csv").read_text().splitlines()[0].split(",")
     assert header[-2:] == ["random heads", "other task"]
+
+
+def test_other_steering_methods_have_their_own_rows(results):
+    """On the same queries and against the same hits without a vector."""
+    for model, task in itertools.product(MODELS, TASKS):
+        sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+        mine = sweep[sweep["n_heads"] == 16].drop(columns="n_heads")
+        write_parquet(results / model / "caa_sweep" / f"{task}.parquet", mine, STEERING_SWEEP)
+    out, scope = results / "steered", (list(MODELS), TASKS)
+    methods = {"caa": ("Contrast", *scope)}
+    table_certainty.write(out, results, scope, None, None, SWITCHES, methods=methods)
+    table = read_parquet(out / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
+    for model, task in itertools.product(MODELS, TASKS):
+        sweep = pd.read_parquet(results / model / "caa_sweep" / f"{task}.parquet")
+        hits = [list(part.sort_values("item")["hit"]) for _, part in sweep.groupby(["strength", "layer"])]
+        row, other = table.loc["Contrast", model, task], table.loc["function vector", model, task]
+        assert (row["settings"], row["items"]) == (len(hits), len(hits[0]))
+        assert row["best"] == pytest.approx(max(map(sum, hits)) / len(hits[0]))
+        assert row["held_out"] == pytest.approx(other_half(hits, task))
+        assert row[["without", "few_shot"]].tolist() == other[["without", "few_shot"]].tolist()
+    assert table.loc["Contrast, pairs", "all pairs", "at least 0.50 of few-shot"]["items"] == 4
 
 
 @pytest.mark.parametrize("method", ["function vector", "task vector"])

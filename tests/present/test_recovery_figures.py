@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_study, write_task_vectors
+from conftest import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 from scipy import stats
 
 from offcourse.analysis.cells import plotted, recompute_point
-from offcourse.artefacts import FV_CONTROLS, LOGIT_LENS, read_parquet, write_parquet
-from offcourse.present import figure_heads, figure_overview, figure_recovery
+from offcourse.artefacts import FV_CONTROLS, read_parquet, write_parquet
+from offcourse.present import figure_apathy, figure_heads, figure_lens, figure_overview, figure_recovery
 from offcourse.present.figure_overview import Row
 
 MODELS = {"a-1b": (6, 4, 1e8), "b-1b": (5, 3, 1e8), "huge-70b": (4, 4, 70e9)}
@@ -35,14 +35,7 @@ def results(tmp_path_factory):
     results = write_study(
         tmp_path_factory.mktemp("study"), MODELS, TASKS, HEADS, STRENGTHS, trials=1, unlearnt=[("b-1b", "antonym")]
     )
-    random = np.random.default_rng(1)
-    for late, model in enumerate(NAMES):
-        rows = [
-            (question, layer, *random.random(3) * (layer > late), 0.5) for question in range(9) for layer in range(6)
-        ]
-        frame = pd.DataFrame(rows, columns=list(LOGIT_LENS.columns))
-        frame = frame.astype(dict.fromkeys(["top", "correct", "incorrect", "predicted"], "float32"))
-        write_parquet(results / model / "logit_lens" / "letters.parquet", frame, LOGIT_LENS)
+    write_readings(results, NAMES)
     return write_task_vectors(results, NAMES, TASKS, LAYERS)
 
 
@@ -70,12 +63,12 @@ def peak(counted, model, task, heads, strengths=STRENGTHS, of=max):
     return best / few if few else np.nan
 
 
-def assert_points_lead_back(results, path):
+def assert_points_lead_back(results, path, column=None):
     points = pd.read_parquet(path).to_dict("records")
     for point in points:
-        [column] = plotted(point)
-        again = recompute_point(results, point, column)
-        assert again == pytest.approx(point[column], nan_ok=True)
+        [name] = [column] if column else plotted(point)
+        assert name in plotted(point)
+        assert recompute_point(results, point, name) == pytest.approx(point[name], nan_ok=True)
     return len(points)
 
 
@@ -228,6 +221,16 @@ def test_the_overview_draws_each_method_at_one_setting(results, counted, tmp_pat
     assert_points_lead_back(results, tmp_path / "figure1.parquet")
     assert sum(panel.get_visible() for panel in drawn[0].axes) == 8
     assert "task vectors\naccuracy\n(Present → Past,\n20 items)" in texts(drawn[0])
+    assert_tidy(drawn[0])
+
+
+@pytest.mark.parametrize("models", [NAMES[:1], NAMES], ids=["one model", "three"])
+@pytest.mark.parametrize("figure", [figure_lens, figure_apathy])
+def test_lens_and_apathy_say_their_questions(results, tmp_path, drawn, figure, models):
+    figure.draw(results, models, "letters", tmp_path / "x")
+    assert any(text.endswith("over 9 questions of letters") for text in texts(drawn[0]))
+    assert sum(panel.get_visible() for panel in drawn[0].axes) == len(models)
+    assert_points_lead_back(results, tmp_path / "x.parquet", "mean")
     assert_tidy(drawn[0])
 
 

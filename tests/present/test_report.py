@@ -1,3 +1,4 @@
+import csv
 import re
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
         assert (re.search("there is no|Table 3 has no TV", row) is None) == name.startswith("fv")
 
 
+def test_the_best_of_each_grid_stands_beside_held_out_and_luck(page):
+    html = page[1]
+    section = html.split('<section id="certainty">')[1].split("</section>")[0]
+    with open(page[0].parent / "tables" / "certainty.csv", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert re.findall(r'<th scope="col"[^>]*>([^<]*)<', section) == head
+    assert {"best", "held out", "by luck (95 %)"} < set(head)
+    assert section.count("<tr>") == 1 + len(rows) and rows[0][5] in section
+
+
 def test_the_verdict_follows_the_table(study, tmp_path):
     """The same claim about other numbers gets another verdict."""
     (tmp_path / "tables").mkdir()
@@ -161,14 +172,18 @@ def test_a_report_of_the_release_alone(tmp_path):
     ]
     write_parquet(tmp_path / "tables/table3.parquet", cells(table), CELLS)
     out = tmp_path / "report.html"
-    report.write(tmp_path, None, [], [], [], out, comparison=comparison, released=tmp_path)
+    audits = {"table3": {"command": "offcourse audit table3 --published", "code": "0123", "state": "intact"}}
+    report.write(tmp_path, None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
     html = out.read_text()
     found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
     assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
     assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
     assert "stale &lt;denominator&gt;" in html
-    assert "Ours" not in html and "this study" not in html
+    assert "Ours" not in html and "study" not in html.lower()
+    on_table3 = [claim for claim in claims.read_claims() if claim.shown == "table3"]
+    assert "down to the released files" in html
+    assert html.count("<code>offcourse audit table3 --published</code>") == len(on_table3) > 3
     counted = Counter(found.values())
     known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
     said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import write_study, write_task_vectors
+from conftest import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 
 from offcourse.artefacts import read_parquet
@@ -19,8 +19,10 @@ OURS = ["smollm2-135m-instruct", "gpt-j-6b"]
 def store(folder, models, tasks=TASKS, **more):
     """A made-up store of some models, with heads and strengths that `more` may change."""
     write_study(folder, dict.fromkeys(models, (4, 4, 1e8)), tasks, trials=1, **more)
-    write_task_vectors(folder, models, tasks, layers=4)
-    scopes = dict.fromkeys(jobs.VECTORS, (models, tasks))
+    write_readings(write_task_vectors(folder, models, tasks, layers=4), models)
+    scopes = dict.fromkeys(jobs.VECTORS, (models, tasks)) | dict.fromkeys(
+        ("logit_lens", "apathy"), (models, ["letters"])
+    )
     return jobs.Store(folder, scopes, Registry.load(locked=False), Protocol())
 
 
@@ -33,10 +35,11 @@ def stores(tmp_path_factory):
 def test_both_are_drawn_where_both_have_the_figure(stores):
     """Only the release has a pair of a base and a post-trained model, and only GPT-J is in both."""
     single = ["figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15"]
-    assert jobs.names(*stores) == [*single, *(f"figure17/gpt-j-6b_{task}" for task in TASKS), "figure18/gpt-j-6b"]
+    pages = [*(f"figure17/gpt-j-6b_{task}" for task in TASKS), "figure2", "figure8", "figure18/gpt-j-6b"]
+    assert jobs.names(*stores) == [*single, *pages]
     assert "figure16" in jobs.pages(stores[1])
     files = jobs.outputs(*stores)
-    assert len(files) == 3 * 10 and len(set(files)) == 3 * 10
+    assert len(files) == 3 * 12 and len(set(files)) == 3 * 12
     assert stores[0].results / "figures/side_by_side/figure17/gpt-j-6b_antonym.svg" in files
 
 

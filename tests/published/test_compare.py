@@ -2,18 +2,23 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from offcourse import artefacts
 from offcourse.artefacts import CELLS, write_parquet
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import _CONVERT
-from offcourse.jobs.published_pages import write_comparison, write_models, write_table3
+from offcourse.jobs.published import _CONVERT, models_of, tasks_of, write_models
+from offcourse.jobs.published_pages import write_comparison, write_table3
+from offcourse.present import figure_heads
 from offcourse.printed import NUMBERS, read_printed
 from offcourse.published import compare, facts
 from offcourse.published.compare import CANNOT, DIFFERENT, EQUAL, ROUNDING
+from offcourse.published.digitise import Line, first_page
 from offcourse.registry import RESOURCES, Registry
+
+FIGURE_5 = "figures/activation_patching/head_tasks_instr.pdf"
 
 
 @pytest.mark.parametrize(
@@ -106,22 +111,46 @@ def test_what_is_missing_is_said(tmp_path):
         compare.of_table(pd.DataFrame(), "tabel3")
 
 
-def test_table_3_of_the_release_is_the_printed_one_but_for_one_cell(release):
-    """By the code that makes a study's: function vectors from the digitised pages, task vectors from the CSVs."""
+@pytest.fixture(scope="module")
+def converted(release):
+    """The release with function vectors from the digitised pages and task vectors from the CSVs."""
     for group in ("function_vectors", "task_vectors"):
         for name in release.names(group):
             for made in _CONVERT[group](release, name):
                 path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
                 made.frame.pipe(lambda frame, path=path: artefacts.write_whole(path, frame.to_parquet))
     write_models(release)
-    write_table3(release)
-    results = release.layout.results
+    return release
+
+
+def test_table_3_of_the_release_is_the_printed_one_but_for_one_cell(converted):
+    """By the code that makes a study's."""
+    write_table3(converted)
+    results = converted.layout.results
     made = made_up(results / "others")
     (made / "tables" / "table3.parquet").write_bytes((results / "tables" / "table3.parquet").read_bytes())
     table = compare.of_table(compare.comparison(made), "table3")
     differ = table[table["verdict"] != EQUAL]
     assert differ[["row", "column"]].to_numpy().tolist() == [["FV search", "1.00"]]
     assert differ["release"].iloc[0] == pytest.approx(100 * 94 / 324) and "Gemma-2 27B" in differ["reason"].iloc[0]
+
+
+def test_figure_5_of_the_release_is_the_papers(converted):
+    """The lines of the paper's own drawing, whose two panels have a scale each, are ours to 1e-5."""
+    models, tasks = (of(converted, "function_vectors") for of in (models_of, tasks_of))
+    registry = converted.registry
+    groups = {task.name: task.group for task in registry.tasks.values()}
+    pairs = registry.post_training(models)
+    ours = figure_heads.numbers(converted.layout.results, models, tasks, groups, pairs)
+    drawn, _ = first_page(converted.read(FIGURE_5), FIGURE_5)
+    lines = [item.points for item in drawn if isinstance(item, Line) and len(item.points) == 8 and item.operator == "S"]
+    assert len(lines) == 4
+    panels = lines[:3], lines[3:]
+    for names, panel in zip((list(figure_heads.GROUPS), [figure_heads.CHANGE]), panels, strict=True):
+        values = np.concatenate([ours.loc[ours["group"] == name, "recovery"] for name in names])
+        heights = np.concatenate([line[:, 1] for line in panel])
+        scale = np.polyfit(values, heights, 1)
+        assert scale[0] > 0 and (heights - scale[1]) / scale[0] == pytest.approx(values, abs=1e-5)
 
 
 def test_the_comparison_is_written_whole(tmp_path):

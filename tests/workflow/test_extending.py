@@ -133,5 +133,5 @@ def test_an_edit_of_the_module_makes_only_its_own_results_stale(followed):
         stale = {state["step"] for state in lab.states() if not state["fresh"]}
     finally:
         module.write_text(before)
-    behind = {"table_methods", "figure_label_shift", "report", "ro_crate"}
+    behind = {"table_methods", "certainty", "figure_label_shift", "report", "ro_crate"}
     assert stale == {"label_shift", "label_shift_sweep"} | behind

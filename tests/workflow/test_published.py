@@ -14,7 +14,7 @@ from marks import needs_mirror
 from offcourse.analysis.cells import plotted, recompute, recompute_point
 from offcourse.jobs.chain import same
 from offcourse.jobs.published import Release
-from offcourse.jobs.published_pages import CIE_FIGURES
+from offcourse.jobs.published_figures import CIE_FIGURES
 from offcourse.layout import Layout
 from offcourse.published import archive, cie_pages, sweep, task_vectors
 from offcourse.registry import ARCHIVE, RESOURCES, Registry

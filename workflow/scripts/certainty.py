@@ -2,6 +2,7 @@
 
 from offcourse.jobs.script import script
 from offcourse.present.table_certainty import write
+from offcourse.steering import steering
 
 with script(snakemake) as job:
     study, protocol = job.study, job.study.protocol
@@ -17,4 +18,7 @@ with script(snakemake) as job:
         (study.models_of(dola), sets) if dola else None,
         {name: getattr(protocol, name) for name in ("dola_mask", "ties", "score_dtype")},
         controls=bool(study.function_vectors.controls),
+        methods={
+            name: (steering(name).label, study.models_of(name), study.tasks_of(name)) for name in study.steering_methods
+        },
     )

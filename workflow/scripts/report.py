@@ -13,7 +13,8 @@ with script(snakemake) as job:
     # Weights were hashed when their model was checked.
     audit = Audit(job.study, job.registry, job.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
-    shown |= {name: None for name in ("steering", "sensitivity") if name in drawings_of(job.study, job.registry)}
+    judged = ("steering", "certainty", "sensitivity")
+    shown |= {name: None for name in judged if name in drawings_of(job.study, job.registry)}
     released = Layout(NAME, job.layout.base).results
     report.write(
         job.results,

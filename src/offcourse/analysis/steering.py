@@ -77,12 +77,16 @@ def steering(
     return STEERING.validate(frame.astype(types)) if rows else frame
 
 
-def paired_hits(results: Path, model: str, task: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """Hits without a vector [items], and those of the sweep of function vectors (`recovery.hits`), item by item.
+def paired_hits(
+    results: Path, model: str, task: str, hits: pd.DataFrame | None = None
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Hits without a vector [items], and those of a sweep, item by item.
+
+    hits: [settings, items] of another method on the same queries; None for function vectors (`recovery.hits`).
 
     Raises `OffcourseError` when the two are not over the same items.
     """
-    hits = recovery.hits(read_sweep(results, model, task))
+    hits = recovery.hits(read_sweep(results, model, task)) if hits is None else hits
     icl = read_parquet(results / icl_path(model, task), ICL)
     base = icl[icl["shots"] == 0].sort_values("item")
     if base["item"].tolist() != hits.columns.tolist():

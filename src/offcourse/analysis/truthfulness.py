@@ -4,7 +4,7 @@ Everything is computed under both tie rules: `as_coded` (a tie with a false answ
 FACTOR) and `shared` (a tie is split between the tied answers).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -93,9 +93,7 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
         raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
     scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
     rows = []
-    for key, group in scores.groupby([*SETTING, "question"], sort=True):
-        kind, score = group["kind"].to_numpy(), group["score"].to_numpy(np.float64)
-        masked = group["masked_tokens"].to_numpy()
+    for key, kind, score, masked in _questions(scores):
         rank = order(score, masked, removed)
         best, false, true = kind == "best", rank[kind == "false"], rank[kind != "false"]
         one = rank[best][0]
@@ -116,6 +114,23 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _questions(scores: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:
+    """Setting and question, and the kinds, scores and masked tokens of the answers.
+
+    Slices of columns: with a table for each question this would be most of the time.
+    """
+    keys = [*SETTING, "question"]
+    scores = scores.sort_values(keys, kind="stable", ignore_index=True)
+    first = ~scores.duplicated(keys)
+    starts = np.flatnonzero(first)
+    ends = [*starts[1:], len(scores)]
+    kind, score = scores["kind"].to_numpy(object), scores["score"].to_numpy(np.float64)
+    masked = scores["masked_tokens"].to_numpy()
+    named = scores.loc[first, keys].itertuples(index=False, name=None)
+    for key, start, end in zip(named, starts, ends, strict=True):
+        yield key, kind[start:end], score[start:end], masked[start:end]
 
 
 def wilson(values: Sequence[float]) -> tuple[float, float]:

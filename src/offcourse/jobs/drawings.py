@@ -116,6 +116,9 @@ def _drawn(rule: str, module: str, *methods: str, function: str = "draw", **more
     return Drawing(rule, f"offcourse.present.{module}:{function}", methods, **more)
 
 
+# Of the methods of `offcourse.steering`: their sweeps, and how they are shown.
+SWEPT = tuple(f"{name}_sweep" for name in STEERING)
+LABELS = {name: steering(name).label for name in STEERING}
 DRAWINGS = {
     drawing.rule: drawing
     for drawing in (
@@ -147,9 +150,10 @@ DRAWINGS = {
             "task_vectors",
             "dola",
             function="write",
-            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
+            inputs=("icl", "fv_sweep", "fv_controls", *SWEPT, "tv_icl", "tv_sweep", "dola"),
             switches=("dola_mask", "ties", "score_dtype"),
             settings=("controls",),
+            labels=LABELS,
             files=("tables/certainty.parquet", "tables/certainty.csv", "tables/certainty.md"),
         ),
         _drawn(
@@ -230,10 +234,10 @@ DRAWINGS = {
             "table_methods",
             *STEERING,
             function="write",
-            inputs=("icl", "fv_sweep", *(f"{name}_sweep" for name in STEERING)),
+            inputs=("icl", "fv_sweep", *SWEPT),
             switches=("selection",),
             files=tuple(f"tables/table_methods{suffix}" for suffix in (".parquet", ".csv", ".md", ".tex")),
-            labels={name: steering(name).label for name in STEERING},
+            labels=LABELS,
         ),
         *(
             _drawn(

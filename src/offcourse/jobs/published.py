@@ -2,10 +2,11 @@
 is made. A group is a method; its models are converted side by side.
 """
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,27 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
             pages += said
     if group == "function_vectors":
         artefacts.write_json(release.listed, pages)
+
+
+def models_of(release: Release, group: str) -> list[str]:
+    """The models of a group that the registry has, in the order of its table, which is the paper's."""
+    named = {row.name for row in map(release.model, release.names(group)) if row}
+    return [name for name in release.registry.models if name in named]
+
+
+def all_models(release: Release) -> list[str]:
+    """Those of all groups."""
+    named = {name for group in TARGETS for name in models_of(release, group)}
+    return [name for name in release.registry.models if name in named]
+
+
+def tasks_of(release: Release, method: str) -> list[str]:
+    """The tasks of function vectors or of task vectors."""
+    return [task.name for task in release.registry.tasks.values() if task.releases[method]]
+
+
+def write_models(release: Release) -> None:
+    """`model.json` of every released model: what models.tsv says of it. No weights were read."""
+    for name in all_models(release):
+        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(release.registry.model(name))))
+        artefacts.write_json(release.layout.results / name / "model.json", facts)

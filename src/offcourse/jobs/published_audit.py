@@ -5,7 +5,8 @@ from pathlib import Path
 
 from offcourse.jobs.audit import Audit
 from offcourse.jobs.published import Release
-from offcourse.jobs.published_pages import outputs, picture
+from offcourse.jobs.published_figures import picture
+from offcourse.jobs.published_pages import outputs
 from offcourse.jobs.published_rules import NAME, ON_DEMAND, PAGES, STORE
 from offcourse.layout import Layout
 

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import apathy_path, is_drawn, lens_path, read_apathy, read_labels, read_lens
+from offcourse.analysis.results import apathy_path, is_drawn, lens_path, read_apathy, read_lens
 from offcourse.analysis.sources import listed, source
-from offcourse.present import style
+from offcourse.present import by_model, style
 
 LINES = {
     "mha": ("attention", style.BLUE),
@@ -108,25 +106,12 @@ def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
     return found
 
 
-def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
+def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
     """Scaled lines against layer."""
-    drawn = numbers(results, models, questions)
-    columns = min(2, len(models))
-    rows = -(-len(models) // columns)
-    with style.applied():
-        figure = Figure(figsize=(max(4.8, 3.1 * columns + 0.4), 2.0 * rows + 0.9), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for panel, model, label in zip(panels.flat, models, read_labels(results, models), strict=False):
-            mine = drawn[drawn["model"] == model]
-            for line, (name, colour) in LINES.items():
-                points = mine[mine["line"] == line].sort_values("layer")
-                panel.plot(points["layer"], points["scaled"], color=colour, label=name)
-            panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            panel.set(title=label, ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
-        for panel in list(panels.flat)[len(models) :]:
-            panel.set_visible(False)
-        figure.supxlabel(f"layer; mean over {drawn['n'].max()} questions")
-        figure.supylabel("apathy, scaled per model")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
-        style.save(figure, drawn, NUMBERS, stem)
+    axes = "layer\nmean", "apathy, scaled per model"
+    return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "scaled", axes)
+
+
+def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, questions), stem)

@@ -95,7 +95,7 @@ def function_vectors(
                 found.setdefault((method, measure, group_of(task, groups)), []).append((value, entry, few))
         for method, tried, path, where in _swept_again(results, model, task, controls):
             # Every draw has as large a grid as the function vector.
-            own = f"{task} {' '.join(map(str, where.values()))}"
+            own = " ".join(map(str, (task, *where.values())))
             entry = source("tried", path, where, int(tried["n"].sum()), "peak_recovery", group=own)
             value = recovery.peak_recovery(tried, few_shot)
             key = method, "peak", group_of(task, groups)

@@ -104,6 +104,7 @@ def write(
         compared_by=columns,
         compared=compared,
         steered=steered,
+        certainty=_certainty(results),
         switches=_switches(results),
         summaries=_summaries(steered),
         tables=[_table(results, table, out) for table in tables],
@@ -128,6 +129,17 @@ def _steered(results: Path) -> list[dict[str, Any]]:
         return []
     rows = read_parquet(path, judged.STEERING).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
+
+
+def _certainty(results: Path) -> dict[str, Any] | None:
+    """`columns`, `rows` and `notes` of tables/certainty as it is printed, if there is one."""
+    path = results / "tables/certainty.csv"
+    if not path.exists():
+        return None
+    form = pd.read_csv(path, dtype=str, keep_default_na=False)
+    lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    return {"columns": list(form.columns), "rows": form.to_numpy().tolist(), "notes": notes}
 
 
 def _switches(results: Path) -> list[dict[str, Any]]:

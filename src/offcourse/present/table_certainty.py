@@ -5,6 +5,7 @@ A row per method, model and task (or question set), then rows over all model-tas
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from offcourse.analysis.results import (
     read_model,
     read_premature_layers,
     read_shots,
+    read_steering,
     read_tv_shots,
     tv_icl_path,
     tv_sweep_path,
@@ -25,6 +27,7 @@ from offcourse.analysis.steering import paired_hits
 from offcourse.artefacts import CERTAINTY, NULL_CONTROLS, TV_SWEEP, read_parquet
 from offcourse.present import forms
 from offcourse.present.dola_runs import METRICS, Run, measure
+from offcourse.present.table_methods import hits as of_sweep
 from offcourse.present.tables import QUANTILES
 from offcourse.registry import is_large
 
@@ -61,18 +64,23 @@ def write(
     dola: tuple[Sequence[str], Sequence[tuple[str, str]]] | None,
     switches: Mapping[str, str],
     controls: bool = False,
+    methods: Mapping[str, tuple[str, Sequence[str], Sequence[str]]] = MappingProxyType({}),
 ) -> None:
     """Write `certainty.parquet`, `.csv` and `.md` into `out`.
 
     function_vectors, task_vectors: models and tasks of each, None when the study does not have the method. dola:
     models and question sets with their form. switches: the protocol's `dola_mask`, `ties`, `score_dtype`. controls:
-    whether the study swept vectors that should do nothing.
+    whether the study swept vectors that should do nothing. methods: by name the label, models and tasks of each method
+    of `offcourse.steering`.
     """
     rows: list[dict] = []
     if function_vectors:
         models, tasks = function_vectors
         pairs = [_function_vector(results, model, task, controls) for model in models for task in tasks]
         rows += pairs + _over_pairs("function vector", pairs)
+    for name, (label, models, tasks) in methods.items():
+        pairs = [_on_queries(results, label, model, task, name) for model in models for task in tasks]
+        rows += pairs + _over_pairs(label, pairs)
     if task_vectors:
         models, tasks = task_vectors
         pairs = [_task_vector(results, model, task) for model in models for task in tasks]
@@ -120,13 +128,20 @@ def _null(accuracy: float, items: int) -> float:
     return (accuracy * items + 0.5) / (items + 1)
 
 
-def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
-    base, sweep = paired_hits(Path(results), model, task)
+def _on_queries(results: Path, label: str, model: str, task: str, name: str = "") -> dict:
+    """Of a method on the queries of function vectors: `name` of `offcourse.steering`, "" for these themselves."""
+    swept = of_sweep(read_steering(results, name, model, task)) if name else None
+    base, sweep = paired_hits(Path(results), model, task, swept)
     hits = sweep.to_numpy(float)
     few_shot = recovery.baseline(read_shots(results, model, task))[1]
-    found = _row("function vector", model, task, hits, float(base.mean()), few_shot)
+    found = _row(label, model, task, hits, float(base.mean()), few_shot)
     found |= _held_out(hits, task) | _by_swapping(base, hits, task)
     found["null"] = _null(found["without"], len(base))
+    return found
+
+
+def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
+    found = _on_queries(results, "function vector", model, task)
     if controls:
         largest = read_control_accuracy(results, model, task).groupby(["control", "draw"])["accuracy"].max()
         means = largest.groupby("control").mean()

@@ -87,9 +87,10 @@ def read_apathy_page(pdf: bytes, layers: Mapping[str, int], questions: int, name
             said = [each.text for each in panel if isinstance(each, Text)]
             raise OffcourseError(f"{name}: no model is called like a panel that says {', '.join(said)}")
         where = f"{name}, {title}"
-        lines = {legend.get(each.colour): each.points for each in _strokes(panel)}
+        strokes = _strokes(panel)
+        lines = {legend.get(each.colour): each.points for each in strokes}
         expected = {"MHA": layers[title], "MLP": layers[title], "Top": layers[title] + 1}
-        if {label: len(points) for label, points in lines.items()} != expected:
+        if len(strokes) != len(lines) or {label: len(points) for label, points in lines.items()} != expected:
             raise OffcourseError(f"{where}: expected lines MHA and MLP with a vertex per block, and Top with one more")
         means = np.concatenate([lines[label][:, 1] for label in ("MHA", "MLP")])
         step = 1 / np.ptp(means)
