@@ -42,9 +42,10 @@ rule icl:
         records=records("icl"),
     log:
         job_log("icl"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("icl")
     resources:
         **asks("icl"),
@@ -65,9 +66,10 @@ rule head_means:
         records=records("head_means"),
     log:
         job_log("head_means"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("head_means")
     resources:
         **asks("head_means"),
@@ -89,9 +91,10 @@ rule cie:
         records=records("cie"),
     log:
         job_log("cie"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("cie")
     resources:
         **asks("cie"),
@@ -113,9 +116,10 @@ rule function_vectors:
         records=records("function_vectors"),
     log:
         job_log("function_vectors"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     resources:
         **asks("function_vectors"),
     params:
@@ -136,9 +140,10 @@ rule fv_sweep:
         records=records("fv_sweep"),
     log:
         job_log("fv_sweep"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("fv_sweep")
     resources:
         **asks("fv_sweep"),
@@ -164,9 +169,10 @@ rule fv_controls:
         records=records("fv_controls"),
     log:
         job_log("fv_controls"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("fv_controls")
     resources:
         **asks("fv_controls"),

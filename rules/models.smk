@@ -25,9 +25,10 @@ rule check_model:
         record=record("check_model", "{model}"),
     log:
         job_log("check_model"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("check_model")
     resources:
         **asks("check_model"),

@@ -22,9 +22,10 @@ rule dola:
         records=records("dola"),
     log:
         job_log("dola"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("dola")
     resources:
         **asks("dola"),
@@ -50,9 +51,10 @@ rule readings:
         apathy_records=records("apathy"),
     log:
         job_log("readings"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("readings")
     resources:
         **asks("readings"),

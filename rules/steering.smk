@@ -15,9 +15,10 @@ for method in STEERING:
             records=records(method),
         log:
             job_log(method),
+        group:
+            GROUP
         conda:
             "../envs/offcourse.yaml"
-        group: GROUP
         threads: threads(method)
         resources:
             **asks(method),
@@ -42,9 +43,10 @@ for method in STEERING:
             records=records(f"{method}_sweep"),
         log:
             job_log(f"{method}_sweep"),
+        group:
+            GROUP
         conda:
             "../envs/offcourse.yaml"
-        group: GROUP
         threads: threads(f"{method}_sweep")
         resources:
             **asks(f"{method}_sweep"),

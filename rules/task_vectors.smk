@@ -14,9 +14,10 @@ rule task_vectors:
         sweep_records=records("tv_sweep"),
     log:
         job_log("task_vectors"),
+    group:
+        GROUP
     conda:
         "../envs/offcourse.yaml"
-    group: GROUP
     threads: threads("task_vectors")
     resources:
         **asks("task_vectors"),
