@@ -12,9 +12,9 @@ from slurm_cluster import PATH, run
 FAST = ["--slurm-init-seconds-before-status-checks", "2", "--max-status-checks-per-second", "1"]
 
 
-def slurm_command(folder: Path, *more) -> list[str]:
-    """`snakemake --profile slurm` on the smoke study."""
-    where = ["--configfile", SMOKE, "--directory", folder]
+def slurm_command(folder: Path, *more, study: Path | None = SMOKE) -> list[str]:
+    """`snakemake --profile slurm` on the smoke study, or on the one that the profile names."""
+    where = [*(["--configfile", study] if study else []), "--directory", folder]
     return [str(part) for part in (sys.executable, "-m", "snakemake", "--profile", "slurm", *where, *FAST, *more)]
 
 
@@ -23,8 +23,8 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"OMP_WAIT_POLICY": "passive", "COLUMNS": "400", "PYTHONPATH": path, "PATH": PATH} | more
 
 
-def snakemake(folder: Path, *more, **variables: str) -> subprocess.CompletedProcess:
-    words = slurm_command(folder, *more)
+def snakemake(folder: Path, *more, study: Path | None = SMOKE, **variables: str) -> subprocess.CompletedProcess:
+    words = slurm_command(folder, *more, study=study)
     return subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT, env=environment(**variables))
 
 

@@ -37,11 +37,10 @@ def test_a_model_too_large_for_the_cluster_is_refused_before_anything_is_made(tm
     assert not (tmp_path / "results").exists()
 
 
-def test_models_that_are_not_pinned_are_refused_before_anything_is_made(tmp_path):
+def test_the_literal_command_runs_the_papers_study_and_refuses_models_that_are_not_pinned(tmp_path):
     resources = tmp_path / "resources"
     shutil.copytree(RESOURCES, resources, ignore=shutil.ignore_patterns("downloads", LOCK))
-    paper = ["--configfile", RESOURCES.parent / "studies" / "paper.yaml"]
-    message = said(snakemake(tmp_path / "lab", *paper, OFFCOURSE_RESOURCES=str(resources)))
+    message = said(snakemake(tmp_path / "lab", study=None, OFFCOURSE_RESOURCES=str(resources)))
     assert "42 of the study's models are not pinned to a commit" in message and "offcourse pin" in message
     assert not (tmp_path / "lab" / "results").exists()
 
