@@ -24,7 +24,7 @@ PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 JUDGED = ("certainty", "steering", "sensitivity")
 # Drawn from the accuracy of function vectors.
 RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices")
-DRAWN = {"table3", "tables_dola", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}
+DRAWN = {"table3", "tables_dola", "tables_facts", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}
 SHARED = {*DRAWN, *REPORT}
 
 
