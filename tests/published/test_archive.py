@@ -109,5 +109,5 @@ def test_the_manifest_agrees_with_the_sources():
 def test_every_table_has_a_place_of_its_own():
     release = Release(Layout(NAME))
     paths = [path for group in ("dola", "task_vectors", "function_vectors") for path in release.outputs(group)]
-    assert len(paths) == len(set(paths)) == 2 * (30 + 29 * 9 * 2 + 331 * 2) + 1
+    assert len(paths) == len(set(paths)) == 2 * (30 + 29 * 9 * 2 + 331 * 2 + 1)
     assert Path("results/published/gpt-j-6b/fv_sweep/antonym.parquet") in paths

@@ -170,7 +170,7 @@ class Release:
 
     def outputs(self, group: str) -> list[Path]:
         """The files of a group: a table and its record each, and of the pages a list of how each was read."""
-        listed = [self.listed] if group == "function_vectors" else []
+        listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
         return listed + [
             path
             for step, model, unit in self.contents(group)
@@ -285,7 +285,7 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
 
     Raises `OffcourseError` for a released file that is missing, altered, or of another shape.
     """
-    release, pages = Release(layout), []
+    release, pages, watch = Release(layout), [], Stopwatch()
     names = release.names(group)
     with ProcessPoolExecutor(max_workers=threads) as pool:
         for name, said in zip(names, pool.map(partial(_convert, group, layout, rule), names), strict=True):
@@ -293,6 +293,25 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
             pages += said
     if group == "function_vectors":
         artefacts.write_json(release.listed, pages)
+        _record_list(release, rule, pages, watch)
+
+
+def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch) -> None:
+    """The record of the list of pages: it is made from what all of them gave."""
+    layout = release.layout
+    tables = [layout.artefact("fv_sweep", ".parquet", page["model"], page["task"]) for page in pages]
+    record = {
+        "rule": rule,
+        "wildcards": {},
+        "study": NAME,
+        "inputs": hashes(tables, layout.base),
+        "outputs": hashes([release.listed], layout.base),
+        "parameters": {},
+        "code": code_behind(TARGETS["function_vectors"]),
+        "script": script_digest(rule),
+        "made": watch.made(),
+    }
+    write_record(layout.rule_record(rule), record)
 
 
 def models_of(release: Release, group: str) -> list[str]:

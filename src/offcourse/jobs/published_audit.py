@@ -30,7 +30,8 @@ class ReleaseAudit(Audit):
             yield record, picture(self.layout.results / "figures" / "figure17" / record.parent.name)
 
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
-        layout, found = self.layout, {}
+        layout = self.layout
+        found = {self.path(self.release.listed): (layout.rule_record("published_function_vectors"), [])}
         for record, files in self._pages():
             found |= {self.path(file): (record, []) for file in files}
         for group in STORE:
