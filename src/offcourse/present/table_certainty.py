@@ -40,8 +40,8 @@ CAPTION = (
 )
 NOTES = (
     "best: as published, with Wilson's interval. held out: chosen on one half of the items and reported on the other, "
-    f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items, no narrower than Wilson's; of task vectors the test "
-    "accuracy at the layer that is best on the development prompts.",
+    f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items, no narrower than Wilson's; "
+    "of task vectors the test accuracy at the layer that is best on the development prompts.",
     "gain: best above without steering. by luck: the largest gain of the same grid if steering did nothing, mean and "
     "95 % quantile, and p, how probable one as large as the gain is. Of function vectors and DoLa by swapping each "
     "item's hits with and without steering (what the settings have in common is kept); of task vectors, whose prompts "
