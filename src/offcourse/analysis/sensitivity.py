@@ -39,6 +39,7 @@ NOTHING = "no number of Tables 1 to 3 moves"
 NO_BIAS = "no number moves: no model here has a bias in its attention output"
 BOS = "a comparison between models, not a rerun of the same ones (which function_vectors.controls: [read_position] is)"
 ALIKE = "the same, by construction: the tokenizer adds no BOS"
+NOT_DEFINED = "few-shot accuracy is 0, so that there is no recovery"
 OF_BIAS = ("cie_output_bias", "fv_output_bias")
 # Cells of other units are beside the paper's own: other tie rules, shares of ties, p-values.
 UNITS = (PERCENT, SHARE, PERCENT_OF)
@@ -140,7 +141,7 @@ def by_read_position(
         theirs = other[other["model"] == model].set_index("task").loc[mine["task"]]
         sides = [(side["search"].to_numpy() / mine["few_shot"])[known].mean() for side in (mine, theirs)]
         column = f"peak recovery, mean of {known.sum()} task{'' if known.sum() == 1 else 's'}"
-        note = "" if adds_bos[model] else ALIKE
+        note = "; ".join(filter(None, ("" if known.any() else NOT_DEFINED, "" if adds_bos[model] else ALIKE)))
         rows.append(("head_read_position", change, "", model, column, *sides, "", note))
     return _frame(rows)
 

@@ -40,8 +40,8 @@ CAPTION = (
 )
 NOTES = (
     "best: as published, with Wilson's interval. held out: chosen on one half of the items and reported on the other, "
-    f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items; of task vectors the test "
-    "accuracy at the layer that is best on the development prompts.",
+    f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items, no narrower than Wilson's; "
+    "of task vectors the test accuracy at the layer that is best on the development prompts.",
     "gain: best above without steering. by luck: the largest gain of the same grid if steering did nothing, mean and "
     "95 % quantile, and p, how probable one as large as the gain is. Of function vectors and DoLa by swapping each "
     "item's hits with and without steering (what the settings have in common is kept); of task vectors, whose prompts "
@@ -114,7 +114,9 @@ def _held_out(hits: np.ndarray, unit: str) -> dict:
         return {}
     repeated = selection.repetitions("halves", unit, hits.shape[1])
     values = selection.reported(repeated, lambda on: hits[:, on].sum(1).argmax(), hits.__getitem__).mean(0)
-    low, high = inference.over_items(values, unit)
+    # A bootstrap of items that are all alike has no width.
+    (low, high), alone = inference.over_items(values, unit), truthfulness.wilson(values)
+    low, high = min(low, alone[0]), max(high, alone[1])
     return {"held_out": float(values.mean()), "held_out_low": low, "held_out_high": high}
 
 
