@@ -119,7 +119,7 @@ def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collect
     """
     group = pairs["model"].map(adds_bos).astype(bool)
     counts = [pairs.loc[mine, "model"].nunique() for mine in (group, ~group)]
-    change = f"{counts[0]} models add BOS, {counts[1]} do not"
+    change = f"models that add BOS: {counts[0]}; others: {counts[1]}"
     rows = []
     for row, column in (("FV default", "default"), ("FV search", "search")):
         for quantile in quantiles:
