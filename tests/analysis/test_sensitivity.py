@@ -108,7 +108,7 @@ def test_recovery_by_whether_the_tokenizer_adds_bos():
         columns=["model", "default", "search", "few_shot"],
     ).astype({"default": float})
     frame = module.by_bos(pairs, {"a": True, "b": False, "c": False}, (0.5, 0.9))
-    assert set(frame["change"]) == {"1 models add BOS, 2 do not"}
+    assert set(frame["change"]) == {"models that add BOS: 1; others: 2"}
     found = frame.set_index(["row", "column"])[["before", "after"]]
     assert found.loc["FV default", "0.50"].tolist() == [50.0, 100.0]
     assert found.loc["FV search", "0.90"].tolist() == [50.0, 100.0]

@@ -36,7 +36,7 @@ def test_numbers_are_those_of_table_3_under_either_value(study, tmp_path):
             assert mine.loc[cell, ["before", "after"]].tolist() == [values[0][cell], values[1][cell]]
     assert len(moved)
     bos = frame[frame["switch"] == "head_read_position"]
-    assert set(bos["change"]) == {"1 models add BOS, 1 do not"} and len(bos) == 2 * 4
+    assert set(bos["change"]) == {"models that add BOS: 1; others: 1"} and len(bos) == 2 * 4
     assert frame[frame["switch"] == "cie_output_bias"]["note"].tolist() == [sensitivity.RERUN]
     lines = (tmp_path / "sensitivity.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(frame)
@@ -58,7 +58,7 @@ def test_the_read_position_is_turned_with_the_control_of_the_study(make_study, t
     frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
     assert frame[frame["switch"] == "fv_output_bias"]["note"].tolist() == [sensitivity.NO_BIAS]
     mine = frame[frame["switch"] == "head_read_position"]
-    assert set(mine["change"]) == {"1 models add BOS, 1 do not", "as_coded → last"}
+    assert set(mine["change"]) == {"models that add BOS: 1; others: 1", "as_coded → last"}
     by_model = mine[mine["row"].isin(models)].set_index("row")
     for model in models:
         best, few = [], []
