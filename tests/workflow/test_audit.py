@@ -60,12 +60,12 @@ def test_every_plotted_number_is_what_its_sources_give(finished):
             again = recompute_point(finished.results, point, column)
             assert same(point[column], again), (path, column, point, again)
             columns.add((path.split("/")[0].removesuffix(".parquet"), column))
+    # Figure 5 is empty: a model of random weights has no few-shot accuracy to recover (tests/present has its points).
     assert columns == {
         *((figure, column) for figure in ("figure17", "figure18") for column in ("accuracy", "zero_shot", "few_shot")),
         *((figure, column) for figure in ("figure13", "figure14", "figure15") for column in ("value", "peak_recovery")),
         ("figure1", "mean"),
         ("figure3", "recovery"),
-        ("figure5", "recovery"),
         ("figure9", "effect"),
         ("figure11", "accuracy"),
         ("figure2", "mean"),
