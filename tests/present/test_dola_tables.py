@@ -397,7 +397,7 @@ def test_contents_follow_the_methods():
     tables = [table["id"] for table in contents.tables(["dola", "function_vectors"])]
     assert tables == [f"table{number}" for number in range(1, 13)]
     pictures = contents.figures(["a"], ["antonym"], ["logit_lens"], ["letters"])
-    assert [picture["id"] for picture in pictures] == ["figure2/letters", "figure8/letters"]
+    assert [picture["id"] for picture in pictures] == ["figure1", "figure2/letters", "figure8/letters"]
 
 
 def test_the_report_shows_every_table_with_intervals_in_its_unit(written, tmp_path):

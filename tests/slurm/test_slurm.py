@@ -18,12 +18,14 @@ from lab import CHECKOUT, Lab
 from slurm_cluster import Cluster, run, wait_until
 from slurm_runs import accounted, environment, running, slurm_command, snakemake, states
 
+from benchmarks.startup import rules_of
 from offcourse.artefacts import sha256
+from offcourse.study.config import read_study
 
 FAULTS = Path(__file__).parent / "faults.smk"
 # The model, and thereby its Slurm job; and the rules that are in that.
 MODEL = "tiny-llama"
-RULES = ("check_model", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "task_vectors", "dola", "readings")
+RULES = sorted(rules_of(read_study(SMOKE)))
 SUBMITTED = "has been submitted"
 
 
@@ -146,7 +148,7 @@ def test_the_steps_of_a_model_are_in_one_partition(begun, tmp_path):
 
 def test_the_time_of_a_model_s_job_is_that_of_all_its_steps(begun, tmp_path):
     message = refused(tmp_path, *of_each("runtime=300"))
-    assert "the job of tiny-llama asks for 2700 minutes; partition gpu allows 1440" in message
+    assert f"the job of tiny-llama asks for {300 * len(RULES)} minutes; partition gpu allows 1440" in message
 
 
 def test_the_study_is_whole(story):
