@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import CHECKOUT, Lab
+from lab import CHECKOUT, SMOKE, Lab
 from slurm_cluster import Cluster, run, wait_until
 from slurm_runs import accounted, environment, running, slurm_command, snakemake, states
 
