@@ -50,7 +50,7 @@ bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
 published: $(INSTALLED) ## the paper's tables and figures from the authors' released results, beside the printed numbers
-	@$(SNAKEMAKE) --quiet rules --configfile $(CONFIG) published
+	@$(SNAKEMAKE) published --quiet rules --configfile $(CONFIG)
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
