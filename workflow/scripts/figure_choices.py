@@ -1,8 +1,8 @@
 """Rule `figure_choices`: Figures 13 to 15."""
 
 from offcourse.jobs.script import script
-from offcourse.present.figure_choices import draw
+from offcourse.present.figure_choices import FIGURES, draw
 
 with script(snakemake) as job:
-    for figure, what in (("figure13", "n_heads"), ("figure14", "strength"), ("figure15", "layer")):
+    for figure, what in FIGURES.items():
         draw(job.results, job.models, job.tasks, what, job.results / "figures" / figure)

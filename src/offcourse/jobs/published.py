@@ -326,6 +326,11 @@ def all_models(release: Release) -> list[str]:
     return [name for name in release.registry.models if name in named]
 
 
+def apathy_models(release: Release) -> list[str]:
+    """The models of the page of apathy, in the order of the registry."""
+    return [row.name for row in release.registry.models.values() if row.label in APATHY_MODELS]
+
+
 def tasks_of(release: Release, method: str) -> list[str]:
     """The tasks of function vectors or of task vectors."""
     return [task.name for task in release.registry.tasks.values() if task.releases[method]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import APATHY_MODELS, CIE_TASKS, Release, models_of, tasks_of
+from offcourse.jobs.published import CIE_TASKS, Release, apathy_models, models_of, tasks_of
 from offcourse.present import (
     contents,
     figure_apathy,
@@ -21,12 +21,12 @@ from offcourse.present import (
     figure_shots,
     figure_sweep,
     figure_task_vectors,
+    style,
 )
 from offcourse.study.protocol import Protocol
 
 # Pages of the sweep that the paper shows: Figures 4 and 17.
 SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
-FIGURES = {"figure13": "n_heads", "figure14": "strength", "figure15": "layer"}
 # The models of the paper's figures of the logit lens, and of its heat maps of causal effects (Figures 9 and 10).
 LENS_FIGURES = {
     "figure2": ("llama-7b", "pythia-6.9b", "llama-3-8b", "mistral-7b-v0.1"),
@@ -67,14 +67,16 @@ def drawings(release: Release) -> list[list[partial]]:
     groups = {task.name: task.group for task in registry.tasks.values()}
     vectors, its_tasks = scopes["task_vectors"]
     pairs, asked = registry.post_training(vectors), release.question_set("lens").name
-    apathy = [row.name for row in registry.models.values() if row.label in APATHY_MODELS]
     rows = {"logit_lens": figure_overview.Row(models_of(release, "readings"), [asked])}
     rows |= {method: figure_overview.Row(*scope) for method, scope in scopes.items()}
     heads = models, tasks, groups, registry.post_training(models)
     wide = [
         partial(figure_recovery.draw, results, scopes, groups, protocol.model_dump(), figures / "figure3"),
         partial(figure_heads.draw, results, *heads, figures / "figure5"),
-        *(partial(figure_choices.draw, results, models, tasks, what, figures / name) for name, what in FIGURES.items()),
+        *(
+            partial(figure_choices.draw, results, models, tasks, what, figures / name)
+            for name, what in figure_choices.FIGURES.items()
+        ),
         partial(figure_shots.draw, results, models, tasks, figures / "figure11"),
     ]
     change = results, pairs, its_tasks, groups, protocol.tv_direction
@@ -86,7 +88,7 @@ def drawings(release: Release) -> list[list[partial]]:
             partial(figure_lens.draw, results, shown, asked, figures / name / asked)
             for name, shown in LENS_FIGURES.items()
         ),
-        partial(figure_apathy.draw, results, apathy, asked, figures / "figure8" / asked),
+        partial(figure_apathy.draw, results, apathy_models(release), asked, figures / "figure8" / asked),
         *(partial(figure_cie.draw, results, name, CIE_TASKS, figures / "figure9" / name) for name in CIE_FIGURES),
         *(
             partial(figure_task_vectors.draw, results, model, its_tasks, figures / "figure18" / model)
@@ -111,12 +113,8 @@ def _draw(job: list[partial]) -> None:
 def figure_files(release: Release) -> list[Path]:
     """The files that they are."""
     stems = [figure.args[-1] for job in drawings(release) for figure in job]
-    return [*(path for stem in stems for path in picture(stem)), release.layout.results / "figures/not_released.json"]
-
-
-def picture(stem: Path) -> list[Path]:
-    """The files of a figure."""
-    return [stem.parent / f"{stem.name}.{suffix}" for suffix in ("svg", "png", "parquet")]
+    drawn = [path for stem in stems for path in style.files(stem)]
+    return [*drawn, release.layout.results / "figures" / "not_released.json"]
 
 
 def sweep_page(results: Path, page: str) -> partial:

@@ -11,10 +11,10 @@ from offcourse import artefacts
 from offcourse.analysis.sensitivity import Limits
 from offcourse.jobs.drawings import template
 from offcourse.jobs.published import NAME, Release, all_models, models_of, tasks_of, write_models
-from offcourse.jobs.published_figures import draw_figures, figure_files, pages_of, picture, sweep_page
+from offcourse.jobs.published_figures import draw_figures, figure_files, pages_of, sweep_page
 from offcourse.jobs.published_rules import PAGES as TARGETS
 from offcourse.layout import Layout
-from offcourse.present import contents, report, table_facts, table_sensitivity, tables, tables_dola
+from offcourse.present import contents, report, style, table_facts, table_sensitivity, tables, tables_dola
 from offcourse.present.forms import SUFFIXES
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.published import compare
@@ -152,7 +152,7 @@ def write_tables_facts(release: Release) -> None:
 def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
     """Draw one more page of the sweep and write its record."""
     draw = sweep_page(layout.results, page)
-    recorded("published_sweep_page", layout, inputs, picture(draw.args[-1]), draw, page=page)
+    recorded("published_sweep_page", layout, inputs, style.files(draw.args[-1]), draw, page=page)
 
 
 def write_sensitivity(release: Release) -> None:

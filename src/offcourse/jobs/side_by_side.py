@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from offcourse.jobs.published import APATHY_MODELS, Release, models_of, tasks_of
+from offcourse.jobs.published import Release, apathy_models, models_of, tasks_of
 from offcourse.jobs.published_pages import recorded
 from offcourse.layout import Layout
 from offcourse.present import (
@@ -61,7 +61,7 @@ def of_release(release: Release) -> Store:
     scopes = {name: (models_of(release, name), tasks_of(release, name)) for name in VECTORS}
     asked = [release.question_set("lens").name]
     scopes["logit_lens"] = models_of(release, "readings"), asked
-    scopes["apathy"] = [row.name for row in release.registry.models.values() if row.label in APATHY_MODELS], asked
+    scopes["apathy"] = apathy_models(release), asked
     return Store(release.layout.results, scopes, release.registry, Protocol())
 
 
@@ -86,7 +86,7 @@ def pages(store: Store) -> dict[str, Callable[[], style.Page]]:
         pairs = registry.post_training(models)
         found["figure5"] = partial(figure_heads.page, results, models, tasks, groups, pairs)
         found["figure11"] = partial(figure_shots.page, results, models, tasks)
-        for name, what in (("figure13", "n_heads"), ("figure14", "strength"), ("figure15", "layer")):
+        for name, what in figure_choices.FIGURES.items():
             found[name] = partial(figure_choices.page, results, models, tasks, what)
         for model in models:
             for task in tasks:
@@ -121,8 +121,7 @@ def names(study: Store, release: Store) -> list[str]:
 
 def outputs(study: Store, release: Store) -> list[Path]:
     """The files of every figure that both have."""
-    stems = [study.results / "figures" / RULE / name for name in names(study, release)]
-    return [style.beside(stem, suffix) for stem in stems for suffix in ("svg", "png", "parquet")]
+    return [path for name in names(study, release) for path in style.files(study.results / "figures" / RULE / name)]
 
 
 def make(study: Study, registry: Registry, layout: Layout, release: Release, inputs: list[str]) -> None:

@@ -39,6 +39,8 @@ NUMBERS = pa.DataFrameSchema(
     ordered=True,
 )
 Choice = Literal["n_heads", "strength", "layer"]
+# What each figure shows of the best settings.
+FIGURES: dict[str, Choice] = {"figure13": "n_heads", "figure14": "strength", "figure15": "layer"}
 COLUMN = {"n_heads": "n_heads", "strength": "strength", "layer": "layer_percent"}
 TITLE = {
     "n_heads": "Number of heads with the highest peak recovery",

@@ -108,6 +108,11 @@ def beside(stem: Path, suffix: str) -> Path:
     return Path(stem).parent / f"{Path(stem).name}.{suffix}"
 
 
+def files(stem: Path) -> list[Path]:
+    """The files of a picture, see `save`."""
+    return [beside(stem, suffix) for suffix in ("svg", "png", "parquet")]
+
+
 def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem: Path) -> None:
     """Write {stem}.svg, {stem}.png and the very numbers that were drawn as {stem}.parquet."""
     if engine := figure.get_layout_engine():
