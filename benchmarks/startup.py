@@ -8,7 +8,6 @@ being there is asked for. Python itself says how long its imports take.
 
 import argparse
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,11 +32,11 @@ SENT = ["--cores", "all", "--mode", "remote", "--force", "--nolock", "--no-hooks
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds of one start of Snakemake: all of it, of a processor in it, and its imports."""
+    """Seconds of one start of Snakemake: all of it, and its imports; and what it imported."""
 
     whole: float
-    processor: float
     imports: float
+    modules: frozenset[str]
 
     @property
     def own(self) -> float:
@@ -64,21 +63,15 @@ def start(configfile: Path, folder: Path, environment: Mapping[str, str] | None 
         "--allowed-rules",
         *rules,
     ]
-    began, before = time.monotonic(), _processor()
+    began = time.monotonic()
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=CHECKOUT, env=environment)
-    whole, processor = time.monotonic() - began, _processor() - before
+    whole = time.monotonic() - began
     counted = re.search(r"^total +(\d+)$", done.stdout, re.M)
     if done.returncode or not counted or int(counted[1]) != len(rules):
         raise RuntimeError(done.stdout + done.stderr)
     # Of each module its own microseconds, then those with what it imports.
-    own = re.findall(r"^import time: +(\d+) \|", done.stderr, re.M)
-    return Start(whole, processor, sum(map(int, own)) / 1e6)
-
-
-def _processor() -> float:
-    """Seconds that processes which were started and have ended kept a processor."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    imported = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)", done.stderr, re.M)
+    return Start(whole, sum(int(own) for own, _ in imported) / 1e6, frozenset(module for _, module in imported))
 
 
 def rules_of(study: Study) -> set[str]:

@@ -1,11 +1,16 @@
 # Tables and figures of the authors' release, and their comparison with the printed ones and a study's.
-from functools import partial
-
-from offcourse.jobs import published_pages as pages_of_release
+from offcourse.jobs import published_files
 from offcourse.jobs.published_figures import SWEEP_PAGES
 
-# The files that a rule makes of the release.
-of_release = partial(pages_of_release.outputs, RELEASE)
+
+def of_release(rule):
+    """The files that a rule makes of the release."""
+    return published_files.outputs(RELEASE, rule)
+
+
+def code_of_release(rule):
+    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
+    return lambda wildcards: published_files.code_of(rule)
 
 
 rule published:
@@ -28,15 +33,14 @@ rule published_models:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_models"),
+        code=code_of_release("published_models"),
     script:
         "../workflow/scripts/published_models.py"
 
 
 rule published_table3:
     input:
-        PUBLISHED_FILES["function_vectors"],
-        PUBLISHED_FILES["task_vectors"],
+        released("function_vectors", "task_vectors"),
         of_release("published_models"),
     output:
         of_release("published_table3"),
@@ -46,14 +50,14 @@ rule published_table3:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_table3"),
+        code=code_of_release("published_table3"),
     script:
         "../workflow/scripts/published_table3.py"
 
 
 rule published_tables_dola:
     input:
-        PUBLISHED_FILES["dola"],
+        released("dola"),
         of_release("published_models"),
     output:
         of_release("published_tables_dola"),
@@ -63,7 +67,7 @@ rule published_tables_dola:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_tables_dola"),
+        code=code_of_release("published_tables_dola"),
     script:
         "../workflow/scripts/published_tables_dola.py"
 
@@ -80,14 +84,14 @@ rule published_tables_facts:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_tables_facts"),
+        code=code_of_release("published_tables_facts"),
     script:
         "../workflow/scripts/published_tables_facts.py"
 
 
 rule published_figures:
     input:
-        [PUBLISHED_FILES[group] for group in ("function_vectors", "task_vectors", "readings", "cie")],
+        released("function_vectors", "task_vectors", "readings", "cie"),
         of_release("published_models"),
     output:
         of_release("published_figures"),
@@ -98,7 +102,7 @@ rule published_figures:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=pages_of_release.code_of("published_figures"),
+        code=code_of_release("published_figures"),
     script:
         "../workflow/scripts/published_figures.py"
 
@@ -106,7 +110,7 @@ rule published_figures:
 # Pages of the sweep that the paper does not show: snakemake results/published/figures/figure17/llama-7b_antonym.svg
 rule published_sweep_page:
     input:
-        PUBLISHED_FILES["function_vectors"],
+        released("function_vectors"),
         of_release("published_models"),
     output:
         multiext(f"results/{NAME}/figures/figure17/{{page}}", ".svg", ".png", ".parquet"),
@@ -118,14 +122,14 @@ rule published_sweep_page:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_sweep_page"),
+        code=code_of_release("published_sweep_page"),
     script:
         "../workflow/scripts/published_sweep_page.py"
 
 
 rule published_sensitivity:
     input:
-        *PUBLISHED_FILES.values(),
+        released(*STORE),
         of_release("published_models"),
     output:
         of_release("published_sensitivity"),
@@ -135,7 +139,7 @@ rule published_sensitivity:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_sensitivity"),
+        code=code_of_release("published_sensitivity"),
     script:
         "../workflow/scripts/published_sensitivity.py"
 
@@ -155,7 +159,7 @@ rule published_report:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_report"),
+        code=code_of_release("published_report"),
     script:
         "../workflow/scripts/published_report.py"
 
@@ -173,7 +177,7 @@ rule published_comparison:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("published_comparison"),
+        code=code_of_release("published_comparison"),
     script:
         "../workflow/scripts/published_comparison.py"
 
@@ -185,7 +189,7 @@ rule comparison:
         [path for path in presented() if path.match("tables/*.parquet")],
         facts(),
     output:
-        pages_of_release.comparison_files(RESULTS),
+        published_files.comparison_files(RESULTS),
         record=record("comparison"),
     log:
         study_log("comparison"),
@@ -193,6 +197,6 @@ rule comparison:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("comparison"),
+        code=code_of_release("comparison"),
     script:
         "../workflow/scripts/comparison.py"

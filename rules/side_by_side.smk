@@ -8,9 +8,7 @@ THEIRS = pages_of_both.of_release(RELEASE)
 
 rule side_by_side:
     input:
-        PUBLISHED_FILES["function_vectors"],
-        PUBLISHED_FILES["task_vectors"],
-        PUBLISHED_FILES["readings"],
+        released("function_vectors", "task_vectors", "readings"),
         of_release("published_models"),
         [path for step in pages_of_both.STEPS if step in steps_of(STUDY) for path in of_every_model(step)],
         facts(),
@@ -22,7 +20,7 @@ rule side_by_side:
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=pages_of_release.code_of("side_by_side"),
+        code=code_of_release("side_by_side"),
         protocol=STUDY.protocol.model_dump_json(),
     script:
         "../workflow/scripts/side_by_side.py"

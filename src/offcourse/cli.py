@@ -119,7 +119,7 @@ def compare(
     """Print the paper's numbers beside those of the authors' release and of the study, with a verdict for each cell.
     Exit code 0 when the release gives every number as printed, up to rounding, else 1.
     """
-    from offcourse.jobs.published import NAME as PUBLISHED
+    from offcourse.jobs.published_rules import NAME as PUBLISHED
     from offcourse.published import compare as printed
 
     study = read_study(configfile).study

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from offcourse.artefacts import PROMPTS
 from offcourse.errors import OffcourseError
@@ -45,6 +44,9 @@ class Prompt(NamedTuple):
 
 def split_pairs(pairs: list[Pair], seed: int) -> Split:
     """70 % train, 21 % test, 9 % valid: scikit-learn's split, and again on the held-out part with the same seed."""
+    # Takes 0.7 s to import, and every start of the workflow imports this module.
+    from sklearn.model_selection import train_test_split
+
     train, held_out = train_test_split(pairs, test_size=HELD_OUT, random_state=seed)
     test, valid = train_test_split(held_out, test_size=HELD_OUT, random_state=seed)
     return Split(train, valid, test)

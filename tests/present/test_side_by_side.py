@@ -7,7 +7,8 @@ from pictures import assert_tidy, texts
 
 from offcourse.artefacts import read_parquet
 from offcourse.jobs import side_by_side as jobs
-from offcourse.present import figure_heads, figure_shots, side_by_side, style
+from offcourse.jobs import side_by_side_drawings as drawings
+from offcourse.present import contents, figure_heads, figure_shots, side_by_side, style
 from offcourse.registry import Registry
 from offcourse.study.protocol import Protocol
 
@@ -37,23 +38,28 @@ def test_both_are_drawn_where_both_have_the_figure(stores):
     single = ["figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15"]
     pages = [*(f"figure17/gpt-j-6b_{task}" for task in TASKS), "figure2", "figure8", "figure18/gpt-j-6b"]
     assert jobs.names(*stores) == [*single, *pages]
-    assert "figure16" in jobs.pages(stores[1])
+    assert "figure16" in jobs.names_of(stores[1])
     files = jobs.outputs(*stores)
     assert len(files) == 3 * 12 and len(set(files)) == 3 * 12
     assert stores[0].results / "figures/side_by_side/figure17/gpt-j-6b_antonym.svg" in files
 
 
+def test_the_names_are_those_of_the_drawings(stores):
+    for store in stores:
+        assert jobs.names_of(store) == list(drawings.pages(store))
+
+
 def test_every_page_has_both_stores_numbers_and_is_tidy(stores, tmp_path, drawn):
-    ours, theirs = (jobs.pages(each) for each in stores)
+    ours, theirs = (drawings.pages(each) for each in stores)
     for name in jobs.names(*stores):
-        parts = {jobs.RELEASED: theirs[name](), jobs.STUDY: ours[name]()}
+        parts = {drawings.RELEASED: theirs[name](), drawings.STUDY: ours[name]()}
         page = side_by_side.together(parts)
         style.draw(page, tmp_path / name)
-        numbers = read_parquet(style.beside(tmp_path / name, "parquet"), page.schema)
+        numbers = read_parquet(contents.beside(tmp_path / name, "parquet"), page.schema)
         for label, part in parts.items():
             mine = numbers[numbers["store"] == label].drop(columns="store").reset_index(drop=True)
             pd.testing.assert_frame_equal(mine, part.numbers.reset_index(drop=True), check_dtype=False)
-        assert {jobs.RELEASED, jobs.STUDY} <= texts(drawn[-1])
+        assert {drawings.RELEASED, drawings.STUDY} <= texts(drawn[-1])
         assert_tidy(drawn[-1])
 
 

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from offcourse.jobs.published import NAME, Release
+from offcourse.jobs.published import Release
+from offcourse.jobs.published_rules import NAME
 from offcourse.layout import Layout
 from offcourse.published.archive import fetch_release
 

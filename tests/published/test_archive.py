@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import NAME, Release
+from offcourse.jobs.published import Release
+from offcourse.jobs.published_rules import NAME
 from offcourse.layout import Layout
 from offcourse.published import archive
 from offcourse.registry import RESOURCES, Registry

@@ -7,9 +7,9 @@ from edited_page import edited
 from offcourse.artefacts import CIE_SHADES
 from offcourse.errors import OffcourseError
 from offcourse.jobs.published import CIE_TASKS
-from offcourse.published import cie_pages
+from offcourse.published import cie_pages, paths
 
-PAGE = cie_pages.cie_path("gptj-6b")
+PAGE = paths.cie_path("gptj-6b")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from offcourse import artefacts
 from offcourse.artefacts import CELLS, write_parquet
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import _CONVERT, models_of, tasks_of, write_models
+from offcourse.jobs.published import models_of, tasks_of, write_models
+from offcourse.jobs.published_convert import _CONVERT
 from offcourse.jobs.published_pages import write_comparison, write_table3
 from offcourse.present import figure_heads
 from offcourse.printed import NUMBERS, read_printed

@@ -6,11 +6,12 @@ from edited_page import edited
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import APATHY_MODELS, _readings
-from offcourse.published import lens_pages
+from offcourse.jobs.published import APATHY_MODELS
+from offcourse.jobs.published_convert import _readings
+from offcourse.published import lens_pages, paths
 from offcourse.published.digitise import Line, Text, begins_axes, first_page
 
-PAGE = lens_pages.lens_path("llama-7b")
+PAGE = paths.lens_path("llama-7b")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_another_number_of_layers_is_refused(release):
 
 def test_a_page_of_apathy_with_a_panel_less_is_refused(release):
     layers = {row.label: row.layers for row in release.registry.models.values()}
-    page = release.read(lens_pages.APATHY_PAGE)
+    page = release.read(paths.APATHY_PAGE)
     del layers["OLMo 7B"]
     with pytest.raises(OffcourseError, match="no model is called like a panel that says .*OLMo 7B"):
         lens_pages.read_apathy_page(page, layers, 817, "apathy")

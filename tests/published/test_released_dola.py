@@ -7,7 +7,7 @@ import pytest
 
 from offcourse.analysis.truthfulness import mc1, mc2, mc3
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import _dola
+from offcourse.jobs.published_convert import _dola
 from offcourse.published import dola
 from offcourse.questions import load_questions
 from offcourse.registry import RESOURCES

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from offcourse.errors import OffcourseError
-from offcourse.published import task_vectors
+from offcourse.published import paths, task_vectors
 from offcourse.published.unpickle import load_arrays
 
 
@@ -37,7 +37,7 @@ def test_what_is_no_pickle_is_refused():
 
 
 def read_model(release, name, read=None):
-    pickled = task_vectors.paths(name)["pickle"] in release.manifest
+    pickled = paths.vector_paths(name)["pickle"] in release.manifest
     args = (name, release.vector_tasks(), release.known(name).layers, pickled)
     return task_vectors.read_task_vectors(read or release.read, *args)
 
@@ -59,7 +59,7 @@ def test_means_of_the_release_have_the_spanish_columns_swapped(release):
     """A check of which column is which: the authors' own mean columns follow from the tables with the swap."""
     swapped = ("french-english", "english-spanish", "italian-english")
     for name in release.names("task_vectors"):
-        path = task_vectors.paths(name)["layers"]
+        path = paths.vector_paths(name)["layers"]
         mean = task_vectors._csv(release.read(path), path)["to-eng"]
         found = read_model(release, name)
         dev = [found[task][0].query("split == 'dev'")["hits"].to_numpy(float) for task in swapped]
@@ -77,7 +77,7 @@ def test_means_of_the_release_have_the_spanish_columns_swapped(release):
     ],
 )
 def test_a_table_of_another_shape_is_refused(release, kind, change, message):
-    path = task_vectors.paths("gptj-6b")[kind]
+    path = paths.vector_paths("gptj-6b")[kind]
 
     def read(spec):
         content = release.read(spec)

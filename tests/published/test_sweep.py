@@ -5,12 +5,12 @@ import pytest
 from edited_page import edited
 
 from offcourse.errors import OffcourseError
-from offcourse.published import sweep
+from offcourse.published import paths, sweep
 from offcourse.published.digitise import read_page, read_panels
 from offcourse.registry import RESOURCES, is_large
 from offcourse.tsv import read_tsv
 
-PAGE = sweep.page_path("llama-7b", "antonym")
+PAGE = paths.page_path("llama-7b", "antonym")
 
 
 @pytest.fixture(scope="module")

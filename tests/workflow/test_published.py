@@ -16,7 +16,7 @@ from offcourse.jobs.chain import same
 from offcourse.jobs.published import Release
 from offcourse.jobs.published_figures import CIE_FIGURES
 from offcourse.layout import Layout
-from offcourse.published import archive, cie_pages, sweep, task_vectors
+from offcourse.published import archive, paths
 from offcourse.registry import ARCHIVE, RESOURCES, Registry
 
 pytestmark = needs_mirror
@@ -29,11 +29,11 @@ NOTHING = "Nothing to be done"
 def wanted(release: Release) -> Iterator[str]:
     """The files of the reduced release."""
     named = {source.spec for source in release.registry.sources.values() if source.kind == "release"}
-    named |= {path for name in VECTORS for path in task_vectors.paths(name).values()} | {sweep.MEANS}
-    named |= {cie_pages.cie_path(release.registry.model(name).release_name) for name in CIE_FIGURES}
+    named |= {path for name in VECTORS for path in paths.vector_paths(name).values()} | {paths.MEANS}
+    named |= {paths.cie_path(release.registry.model(name).release_name) for name in CIE_FIGURES}
     runs = [run for run in release.runs if run.model == SCORES]
     named |= {path for run in runs for path in (run.path, run.layers_path)}
-    folders = (*(f"{sweep.PAGES}/{name}/" for name in SWEEPS), "figures/logit_lens/")
+    folders = (*(f"{paths.PAGES}/{name}/" for name in SWEEPS), "figures/logit_lens/")
     yield from (path for path in release.manifest if path in named or path.startswith(folders))
 
 
@@ -123,7 +123,7 @@ def test_another_page_of_the_sweep_is_one_command_away(made):
 
 
 def test_a_file_that_is_changed_afterwards_stops_what_reads_it(made):
-    spec = task_vectors.paths("gptj-6b")["layers"]
+    spec = paths.vector_paths("gptj-6b")["layers"]
     path = made.folder / "resources" / "downloads" / "release" / spec
     content = path.read_bytes()
     path.write_bytes(content + b"\n")
@@ -143,14 +143,14 @@ def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_e
     mirror = lab.folder / "mirror"
     shutil.copytree(reduced / "mirror", mirror, copy_function=os.link)
     monkeypatch.setenv("OFFCOURSE_MIRROR", str(mirror))
-    path = mirror / Registry.load().sources[ARCHIVE].file / sweep.MEANS
+    path = mirror / Registry.load().sources[ARCHIVE].file / paths.MEANS
     content = path.read_bytes()
     path.unlink()
     missing = lab.snakemake("published")
     assert missing.returncode and f"lacks 1 of the {manifest_length(reduced)} released files" in missing.stderr
     path.write_bytes(content[:-1])
     altered = lab.snakemake("published")
-    assert altered.returncode and f"{sweep.MEANS} has the sha256" in altered.stderr and "not kept" in altered.stderr
+    assert altered.returncode and f"{paths.MEANS} has the sha256" in altered.stderr and "not kept" in altered.stderr
     # What needs no released file may run.
     free = {"fetch_release", "published_models", "published_tables_facts"}
     assert {rule for rule, _ in jobs(altered.stdout + altered.stderr)} <= free

@@ -1,8 +1,8 @@
 """Rule `published_sensitivity`: see `offcourse.jobs.published_pages`."""
 
 from offcourse.jobs.log import logged
-from offcourse.jobs.published import NAME
 from offcourse.jobs.published_pages import make
+from offcourse.jobs.published_rules import NAME
 from offcourse.layout import Layout
 
 with logged(snakemake.log[0]):

@@ -2,7 +2,7 @@
 
 from offcourse.jobs.audit import Audit
 from offcourse.jobs.drawings import drawings_of, pages
-from offcourse.jobs.published import NAME
+from offcourse.jobs.published_rules import NAME
 from offcourse.jobs.script import script
 from offcourse.layout import Layout
 from offcourse.present import contents, report

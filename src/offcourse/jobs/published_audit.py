@@ -5,10 +5,10 @@ from pathlib import Path
 
 from offcourse.jobs.audit import Audit
 from offcourse.jobs.published import Release
-from offcourse.jobs.published_pages import outputs
+from offcourse.jobs.published_files import outputs
 from offcourse.jobs.published_rules import NAME, ON_DEMAND, PAGES, STORE
 from offcourse.layout import Layout
-from offcourse.present import style
+from offcourse.present import contents
 
 # Pages of the sweep that were asked for one by one; the other rules make what `outputs` says.
 ONE_BY_ONE = "published_sweep_page"
@@ -27,7 +27,7 @@ class ReleaseAudit(Audit):
             if rule not in (*ON_DEMAND, ONE_BY_ONE):
                 yield self.layout.rule_record(rule), outputs(self.release, rule)
         for record in (self.layout.results / "provenance").glob(f"*/{ONE_BY_ONE}.json"):
-            yield record, style.files(self.layout.results / "figures" / "figure17" / record.parent.name)
+            yield record, contents.files(self.layout.results / "figures" / "figure17" / record.parent.name)
 
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
         layout = self.layout

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from offcourse import artefacts
 from offcourse.analysis.sensitivity import Limits
-from offcourse.jobs.drawings import template
-from offcourse.jobs.published import NAME, Release, all_models, models_of, tasks_of, write_models
-from offcourse.jobs.published_figures import draw_figures, figure_files, pages_of, sweep_page
+from offcourse.jobs.published import Release, all_models, models_of, tasks_of, write_models
+from offcourse.jobs.published_drawings import draw_figures, sweep_page
+from offcourse.jobs.published_figures import pages_of
+from offcourse.jobs.published_files import comparison_files, outputs
+from offcourse.jobs.published_rules import NAME
 from offcourse.jobs.published_rules import PAGES as TARGETS
 from offcourse.layout import Layout
-from offcourse.present import contents, report, style, table_facts, table_sensitivity, tables, tables_dola
-from offcourse.present.forms import SUFFIXES
+from offcourse.present import contents, report, table_facts, table_sensitivity, tables, tables_dola
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.published import compare
 from offcourse.registry import RESOURCES
-from offcourse.store.fingerprint import fingerprint, script_digest, settle
+from offcourse.store.fingerprint import script_digest, settle
 from offcourse.study.protocol import Protocol
 
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
@@ -27,41 +28,6 @@ from offcourse.study.protocol import Protocol
 LAST = ("falcon-3-7b", "country-capital")
 # Families whose tokenizers add a BOS by themselves, so that the released code read their heads one token too early.
 ADD_BOS = ("Llama 1", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Mistral", "Amber", "Gemma 2")
-
-
-def outputs(release: Release, rule: str) -> list[Path]:
-    """The files of a rule, without its record."""
-    results = release.layout.results
-    if rule == "published_models":
-        return [results / name / "model.json" for name in all_models(release)]
-    if rule == "published_table3":
-        return _tables(results, [3])
-    if rule == "published_tables_dola":
-        return _tables(results, list(tables_dola.CAPTIONS))
-    if rule == "published_sensitivity":
-        return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
-    if rule == "published_comparison":
-        return comparison_files(results)
-    if rule == "published_report":
-        return [results / "report.html"]
-    if rule == "published_tables_facts":
-        return _tables(results, list(table_facts.NUMBERS))
-    return figure_files(release)
-
-
-def comparison_files(results: Path) -> list[Path]:
-    """Where the comparison goes: of the release beside its tables' folder, of a study among its tables."""
-    folder = results if results.name == NAME else results / "tables"
-    return [folder / "comparison.parquet", folder / "comparison.csv"]
-
-
-def _tables(results: Path, numbers: list[int]) -> list[Path]:
-    return [results / "tables" / f"table{number}.{suffix}" for number in numbers for suffix in SUFFIXES]
-
-
-def code_of(rule: str) -> str:
-    """Digest of the code behind a rule and of its script; of the report's also that of its templates."""
-    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)} {template() if rule == 'published_report' else ''}"
 
 
 def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
@@ -152,7 +118,7 @@ def write_tables_facts(release: Release) -> None:
 def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
     """Draw one more page of the sweep and write its record."""
     draw = sweep_page(layout.results, page)
-    recorded("published_sweep_page", layout, inputs, style.files(draw.args[-1]), draw, page=page)
+    recorded("published_sweep_page", layout, inputs, contents.files(draw.args[-1]), draw, page=page)
 
 
 def write_sensitivity(release: Release) -> None:

@@ -18,19 +18,19 @@ STORE = {
 }
 # Rules that a study runs only when asked, from its results and the release's.
 ON_DEMAND = ("comparison", "side_by_side")
-# Rules of tables, figures and pages, see `jobs.published_pages` and `jobs.published_figures`.
+# Rules of tables, figures and pages, see `jobs.published_files`, made in `jobs.published_pages`.
 PAGES = {
     "published_models": "offcourse.jobs.published:write_models",
     "published_table3": "offcourse.present.tables:table3",
     "published_tables_dola": "offcourse.present.tables_dola:write",
     "published_tables_facts": "offcourse.present.table_facts:write",
-    "published_figures": "offcourse.jobs.published_figures:draw_figures",
+    "published_figures": "offcourse.jobs.published_drawings:draw_figures",
     "published_sweep_page": "offcourse.present.figure_sweep:draw",
     "published_sensitivity": "offcourse.present.table_sensitivity:write",
     "published_comparison": "offcourse.published.compare:comparison",
     "published_report": "offcourse.present.report:write",
     "comparison": "offcourse.published.compare:comparison",
-    "side_by_side": "offcourse.jobs.side_by_side:make",
+    "side_by_side": "offcourse.jobs.side_by_side_drawings:make",
 }
 TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
 

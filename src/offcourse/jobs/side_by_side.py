@@ -1,33 +1,20 @@
-"""A study's figures with those of the authors' release on the same page, by the code that draws either alone."""
+"""Which figures a study and the authors' release both have, and where a page of both goes.
 
-from collections.abc import Callable, Mapping, Sequence
+Imports nothing that draws: the workflow asks for these names each time it starts. Drawn: `jobs.side_by_side_drawings`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from offcourse.jobs.published import Release, apathy_models, models_of, tasks_of
-from offcourse.jobs.published_pages import recorded
 from offcourse.layout import Layout
-from offcourse.present import (
-    figure_apathy,
-    figure_choices,
-    figure_heads,
-    figure_lens,
-    figure_overview,
-    figure_post_training,
-    figure_recovery,
-    figure_shots,
-    figure_sweep,
-    figure_task_vectors,
-    side_by_side,
-    style,
-)
+from offcourse.present import contents
 from offcourse.registry import Registry
 from offcourse.study.config import Study
 from offcourse.study.protocol import Protocol
 
 RULE = "side_by_side"
-RELEASED, STUDY = "Released by the authors", "This study"
 VECTORS = ("function_vectors", "task_vectors")
 # What the pages are drawn from.
 STEPS = ("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "logit_lens", "apathy")
@@ -65,73 +52,34 @@ def of_release(release: Release) -> Store:
     return Store(release.layout.results, scopes, release.registry, Protocol())
 
 
-def pages(store: Store) -> dict[str, Callable[[], style.Page]]:
-    """Every figure of a store whose numbers mean the same in the release's, by name.
+def names_of(store: Store) -> list[str]:
+    """Every figure of a store whose numbers mean the same in the release's.
 
     Of the logit lens and apathy the first question set, whatever it is called. The release has causal effects as shades
     only, which are no numbers to put beside a study's.
     """
-    results, registry, scopes = store.results, store.registry, store.scopes
-    groups = {name: registry.task(name).group for method in VECTORS for name in scopes.get(method, ((), ()))[1]}
-    found: dict[str, Callable[[], style.Page]] = {}
-    rows = {name: figure_overview.Row(*scopes[name]) for name in ("logit_lens", *VECTORS) if name in scopes}
-    if rows:
-        found["figure1"] = partial(figure_overview.page, results, rows)
-    vectors = {method: scopes[method] for method in VECTORS if method in scopes}
-    if vectors:
-        switches = store.protocol.model_dump()
-        found["figure3"] = partial(figure_recovery.page, results, vectors, groups, switches, store.controls)
-    if "function_vectors" in vectors:
-        models, tasks = vectors["function_vectors"]
-        pairs = registry.post_training(models)
-        found["figure5"] = partial(figure_heads.page, results, models, tasks, groups, pairs)
-        found["figure11"] = partial(figure_shots.page, results, models, tasks)
-        for name, what in figure_choices.FIGURES.items():
-            found[name] = partial(figure_choices.page, results, models, tasks, what)
-        for model in models:
-            for task in tasks:
-                page = partial(figure_sweep.page, results, model, task, bool(store.controls))
-                found[f"figure17/{model}_{task}"] = page
-    for name, of, method in (("figure2", figure_lens, "logit_lens"), ("figure8", figure_apathy, "apathy")):
-        if method in scopes:
-            its_models, [asked, *_] = scopes[method]
-            found[name] = partial(of.page, results, its_models, asked)
-    if "task_vectors" in vectors:
-        found |= _task_vectors(store, *vectors["task_vectors"], groups)
-    return found
-
-
-def _task_vectors(
-    store: Store, models: list[str], tasks: list[str], groups: Mapping[str, str]
-) -> dict[str, Callable[[], style.Page]]:
-    found: dict[str, Callable[[], style.Page]] = {}
-    direction = store.protocol.tv_direction
-    if pairs := store.registry.post_training(models):
-        found["figure16"] = partial(figure_post_training.page, store.results, pairs, tasks, groups, direction)
-    for model in models:
-        found[f"figure18/{model}"] = partial(figure_task_vectors.page, store.results, model, tasks)
+    scopes = store.scopes
+    found = ["figure1"] if {"logit_lens", *VECTORS} & set(scopes) else []
+    if set(VECTORS) & set(scopes):
+        found.append("figure3")
+    if "function_vectors" in scopes:
+        models, tasks = scopes["function_vectors"]
+        found += ["figure5", "figure11", "figure13", "figure14", "figure15"]
+        found += [f"figure17/{model}_{task}" for model in models for task in tasks]
+    found += [name for name, method in (("figure2", "logit_lens"), ("figure8", "apathy")) if method in scopes]
+    if "task_vectors" in scopes:
+        models, _ = scopes["task_vectors"]
+        found += ["figure16"] * bool(store.registry.post_training(models))
+        found += [f"figure18/{model}" for model in models]
     return found
 
 
 def names(study: Store, release: Store) -> list[str]:
     """The figures that both have; a page of one model only where both have the model (and the task)."""
-    released = pages(release)
-    return [name for name in pages(study) if name in released]
+    released = set(names_of(release))
+    return [name for name in names_of(study) if name in released]
 
 
 def outputs(study: Store, release: Store) -> list[Path]:
     """The files of every figure that both have."""
-    return [path for name in names(study, release) for path in style.files(study.results / "figures" / RULE / name)]
-
-
-def make(study: Study, registry: Registry, layout: Layout, release: Release, inputs: list[str]) -> None:
-    """Draw every figure that both have and write the record."""
-    ours, theirs = of_study(study, registry, layout), of_release(release)
-    drawn = pages(ours), pages(theirs)
-
-    def write() -> None:
-        for name in names(ours, theirs):
-            both = {RELEASED: drawn[1][name](), STUDY: drawn[0][name]()}
-            style.draw(side_by_side.together(both), layout.results / "figures" / RULE / name)
-
-    recorded(RULE, layout, inputs, outputs(ours, theirs), write, study.protocol)
+    return [path for name in names(study, release) for path in contents.files(study.results / "figures" / RULE / name)]

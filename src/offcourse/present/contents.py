@@ -5,6 +5,7 @@ study's folder; each figure's SVG has a PNG and a parquet of the same stem besid
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from offcourse.present.labels import task_label
@@ -33,6 +34,16 @@ class Figure(TypedDict):
     svg: str
     model: str | None
     task: str | None
+
+
+def beside(stem: Path, suffix: str) -> Path:
+    """`stem` with `suffix` put after it; names of models have dots (`pythia-6.9b`), so nothing is replaced."""
+    return Path(stem).parent / f"{Path(stem).name}.{suffix}"
+
+
+def files(stem: Path) -> list[Path]:
+    """The files of a picture."""
+    return [beside(stem, suffix) for suffix in ("svg", "png", "parquet")]
 
 
 PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}

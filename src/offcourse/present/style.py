@@ -11,6 +11,7 @@ import pandera.pandas as pa
 from matplotlib.figure import Figure, FigureBase
 
 from offcourse.artefacts import write_parquet, write_whole
+from offcourse.present import contents
 
 mpl.use("Agg")
 
@@ -103,16 +104,6 @@ def draw(page: Page, stem: Path) -> None:
         save(figure, page.numbers, page.schema, stem)
 
 
-def beside(stem: Path, suffix: str) -> Path:
-    """`stem` with `suffix` put after it; names of models have dots (`pythia-6.9b`), so nothing is replaced."""
-    return Path(stem).parent / f"{Path(stem).name}.{suffix}"
-
-
-def files(stem: Path) -> list[Path]:
-    """The files of a picture, see `save`."""
-    return [beside(stem, suffix) for suffix in ("svg", "png", "parquet")]
-
-
 def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem: Path) -> None:
     """Write {stem}.svg, {stem}.png and the very numbers that were drawn as {stem}.parquet."""
     if engine := figure.get_layout_engine():
@@ -121,6 +112,6 @@ def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem
     # No date and no version in the files.
     svg = {"format": "svg", "metadata": {"Date": None, "Creator": None}}
     png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
-    write_whole(beside(stem, "svg"), lambda path: figure.savefig(path, **svg))
-    write_whole(beside(stem, "png"), lambda path: figure.savefig(path, **png))
-    write_parquet(beside(stem, "parquet"), numbers, schema)
+    write_whole(contents.beside(stem, "svg"), lambda path: figure.savefig(path, **svg))
+    write_whole(contents.beside(stem, "png"), lambda path: figure.savefig(path, **png))
+    write_parquet(contents.beside(stem, "parquet"), numbers, schema)

@@ -17,15 +17,9 @@ import pypdf
 from offcourse.errors import OffcourseError
 from offcourse.published.digitise import Line, Text, begins_axes, drawing, reading
 
-FOLDER = "figures/locality"
 TRIALS = 25  # prompts behind a mean, in the released code
 TOLERANCE = 1e-4  # ticks may be so far from one scale, in parts of the bar
 _TICK = re.compile(r"\x00?\d:\d+")  # TeX's minus is character 0 of its font, its decimal point a colon
-
-
-def cie_path(release_name: str) -> str:
-    """Path of a model's page inside the authors' repository."""
-    return f"{FOLDER}/{release_name}.pdf"
 
 
 def read_cie_page(pdf: bytes, layers: int, heads: int, tasks: Collection[str], name: str) -> dict[str, pd.DataFrame]:

@@ -6,7 +6,6 @@ with the same scores; the alpha of scores without the softmax from the absence o
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,60 +15,13 @@ import pandas as pd
 from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
 from offcourse.buckets import BUCKETS
 from offcourse.errors import OffcourseError
+from offcourse.published.paths import Run
 from offcourse.questions import Question
 from offcourse.registry import Model, is_large
 
 MASKED = -1000.0  # the score of a token below alpha
 TOTALS = 1e-9  # a released MC1, MC2 or MC3 may be so far from the one of the released scores
 NEAR = 8  # percentage points by which a bucket's layers may miss its name, as the study's rounding does
-
-_LAYERS, _MODEL = r"(?P<layers>[\d,]+)", r"(?P<model>[^/]+/[^/]+)"
-_PATHS = [
-    re.compile(rf"DoLa/results/(?P<set>tfqa|factor)_bucket_search/(?:tfqa/)?{_MODEL}/{_LAYERS}/results\.json"),
-    re.compile(rf"DoLa/results/(?P<set>tfqa|factor)_alpha_search/(?:tfqa/)?{_MODEL}/(?P<alpha>[\d.]+)/results\.json"),
-    re.compile(rf"DoLa/results/(?P<set>tfqa)_(?P<variant>no_softmax)/{_MODEL}/{_LAYERS}/results\.json"),
-    re.compile(rf"DoLa/results/tqfa_(?P<variant>len_bias)/{_MODEL}/results\.json"),
-    re.compile(
-        r"DoLa/results2/(?:(?P<variant>no_softmax|len_bias)/)?(?P<set>tfqa|factor)/(?P<model>[^/]+)/"
-        rf"ln_?type-none-alpha-(?:(?P<alpha>[\d.]+)-{_LAYERS}|none-baseline)\.json"
-    ),
-]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A file of scores. model: as the authors call it. questions: tfqa or factor.
-
-    layers: candidate premature layers and the mature one, () if the name does not say or there are none.
-    alpha: None if the name does not say.
-    """
-
-    path: str
-    model: str
-    questions: str
-    variant: str
-    layers: tuple[int, ...]
-    alpha: float | None
-
-    @property
-    def layers_path(self) -> str:
-        """The file that counts the chosen layers, which FACTOR and runs without premature layers do not have."""
-        folder, name = self.path.rsplit("/", 1)
-        return f"{folder}/layers.json" if name == "results.json" else self.path.removesuffix(".json") + "layers.json"
-
-
-def run_of(path: str) -> Run | None:
-    """What the path of a released file says; None for a file that is none of scores."""
-    found = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
-    if not found:
-        return None
-    said = found.groupdict()
-    layers = tuple(int(layer) for layer in (said.get("layers") or "").split(",") if layer)
-    alpha = float(said["alpha"]) if said.get("alpha") else None
-    variant = {None: "softmax", "no_softmax": "no_softmax", "len_bias": "length_bias"}[said.get("variant")]
-    if variant == "softmax" and len(layers) < 2 and alpha is None:
-        variant = "base"
-    return Run(path, said["model"], said.get("set") or "tfqa", variant, layers, alpha)
 
 
 def bucket(layers: Sequence[int], depth: int, large: bool) -> str:

@@ -15,18 +15,11 @@ import pandas as pd
 from offcourse.errors import OffcourseError
 from offcourse.published.digitise import Line, Text, begins_axes, first_page, legend_of
 
-FOLDER = "figures/logit_lens"
-APATHY_PAGE = f"{FOLDER}/apathy.pdf"
 LENS = {"Top": "top", "Correct": "correct", "Incorrect": "incorrect"}
 APATHY = {"MHA": "mha", "MLP": "mlp", "Top": "top"}
 # Points of the page are written to 1e-6; a panel is 85 points high or more, and half of a scale is between two ticks.
 TOLERANCE = 1e-6
 _TICK = re.compile(r"[01]:\d+")  # TeX's decimal point is a colon in its font
-
-
-def lens_path(release_name: str) -> str:
-    """Path of a model's page inside the authors' repository."""
-    return f"{FOLDER}/{release_name}_tfqa.pdf"
 
 
 def read_lens_page(pdf: bytes, layers: int, questions: int, name: str) -> pd.DataFrame:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from offcourse.published.digitise import FIVE, GRID, ZERO, Page, read_means, read_page
+from offcourse.published.paths import MEANS, page_path
 from offcourse.registry import Model, Task
 from offcourse.tasks import split_sizes
 
-PAGES = "figures/activation_patching/param_search_appendix"
-MEANS = "figures/activation_patching/5_vs_10_shot.pdf"
 EVALUATED = 50  # items of a task, or all of its test words (footnote 5)
 
 
@@ -29,11 +28,6 @@ class Sweep:
     calibration: str
     candidates: list[tuple[int, int]]
     missing: list[tuple[int, float]]
-
-
-def page_path(release_name: str, task: str) -> str:
-    """Path of a page inside the authors' repository."""
-    return f"{PAGES}/{release_name}/{release_name}_{task}_full.pdf"
 
 
 def evaluated(words: int) -> int:

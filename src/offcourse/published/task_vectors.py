@@ -8,24 +8,13 @@ import numpy as np
 import pandas as pd
 
 from offcourse.errors import OffcourseError
+from offcourse.published.paths import vector_paths
 from offcourse.published.unpickle import load_arrays
 from offcourse.registry import Task
 
-TABLES = "icl_task_vectors/for_fv"
-PICKLES = "icl_task_vectors/outputs/results/main/2025_01_16"
 # Prompts per task in the released code (Hendel et al.'s): queries without demonstrations, and with a vector or 5 shots.
 BASELINE_ITEMS, ITEMS = 100, 50
 SHOTS = 5
-
-
-def paths(release_name: str) -> dict[str, str]:
-    """Paths of a model's files inside the authors' repository: accuracy by layer, baselines, pickle."""
-    stem = release_name.replace("-", "_")
-    return {
-        "layers": f"{TABLES}/{stem}.csv",
-        "baselines": f"{TABLES}/{stem}_baselines.csv",
-        "pickle": f"{PICKLES}/{stem}.pkl",
-    }
 
 
 def keys(task: Task) -> tuple[str, ...]:
@@ -43,7 +32,7 @@ def read_task_vectors(
     dev prompts, and on the test prompts the layer that is best on them (from the pickle).
     Raises `OffcourseError` for files of another shape, or that contradict each other.
     """
-    files = paths(release_name)
+    files = vector_paths(release_name)
     table, baselines = _csv(read(files["layers"]), files["layers"]), _csv(read(files["baselines"]), files["baselines"])
     if len(table) != layers or len(baselines) != 2:
         raise OffcourseError(

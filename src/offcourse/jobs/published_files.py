@@ -1,0 +1,50 @@
+"""The files that each rule of the authors' release makes, below `results/published/`, and the code behind it.
+
+Imports nothing that draws: the workflow asks for these names each time it starts. Made in `jobs.published_pages`.
+"""
+
+from pathlib import Path
+
+from offcourse.jobs.drawings import template
+from offcourse.jobs.published import Release, all_models
+from offcourse.jobs.published_figures import figure_files
+from offcourse.jobs.published_rules import NAME
+from offcourse.jobs.published_rules import PAGES as TARGETS
+from offcourse.present import contents
+from offcourse.present.forms import SUFFIXES
+from offcourse.store.fingerprint import fingerprint, script_digest
+
+
+def outputs(release: Release, rule: str) -> list[Path]:
+    """The files of a rule, without its record."""
+    results = release.layout.results
+    if rule == "published_models":
+        return [results / name / "model.json" for name in all_models(release)]
+    if rule == "published_table3":
+        return _tables(results, [3])
+    if rule == "published_tables_dola":
+        return _tables(results, list(contents.DOLA_TABLES))
+    if rule == "published_sensitivity":
+        return [results / "tables" / f"sensitivity.{suffix}" for suffix in ("parquet", "csv", "md")]
+    if rule == "published_comparison":
+        return comparison_files(results)
+    if rule == "published_report":
+        return [results / "report.html"]
+    if rule == "published_tables_facts":
+        return _tables(results, list(contents.FACT_TABLES))
+    return figure_files(release)
+
+
+def comparison_files(results: Path) -> list[Path]:
+    """Where the comparison goes: of the release beside its tables' folder, of a study among its tables."""
+    folder = results if results.name == NAME else results / "tables"
+    return [folder / "comparison.parquet", folder / "comparison.csv"]
+
+
+def _tables(results: Path, numbers: list[int]) -> list[Path]:
+    return [results / "tables" / f"table{number}.{suffix}" for number in numbers for suffix in SUFFIXES]
+
+
+def code_of(rule: str) -> str:
+    """Digest of the code behind a rule and of its script; of the report's also that of its templates."""
+    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)} {template() if rule == 'published_report' else ''}"

@@ -1,0 +1,21 @@
+"""The names of the release's figures, which the workflow reads at each start, and the figures that are drawn."""
+
+from offcourse.jobs.published import Release
+from offcourse.jobs.published_drawings import drawings
+from offcourse.jobs.published_figures import figure_files, names, pages_of
+from offcourse.jobs.published_rules import NAME
+from offcourse.layout import Layout
+
+
+def test_the_names_are_those_of_the_drawings(tmp_path):
+    release = Release(Layout(NAME, tmp_path))
+    folder = release.layout.results / "figures"
+    drawn = [figure.args[-1].relative_to(folder).as_posix() for job in drawings(release) for figure in job]
+    assert sorted(names(release)) == sorted(drawn)
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_page_of_the_report_is_a_file_of_a_drawing(tmp_path):
+    release = Release(Layout(NAME, tmp_path))
+    shown = [release.layout.results / page["svg"] for page in pages_of(release)]
+    assert shown and set(shown) <= set(figure_files(release))
