@@ -1,16 +1,4 @@
 # The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
-from offcourse.jobs.published import Release, code_of
-from offcourse.jobs.published_rules import NAME, STORE
-from offcourse.published.archive import MANIFEST, fetched
-from offcourse.registry import RESOURCES
-
-RELEASE = Release(Layout(NAME))
-PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
-
-
-def released(*groups):
-    """The files of some groups, as an input function: there are thousands, and most runs are of a study alone."""
-    return lambda wildcards: [path for group in groups for path in PUBLISHED_FILES[group]]
 
 
 rule published_store:
@@ -43,7 +31,7 @@ rule published_function_vectors:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=lambda wildcards: code_of("function_vectors"),
+        code=code_of_release("published_function_vectors"),
     script:
         "../workflow/scripts/published_function_vectors.py"
 
@@ -59,7 +47,7 @@ rule published_task_vectors:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=lambda wildcards: code_of("task_vectors"),
+        code=code_of_release("published_task_vectors"),
     script:
         "../workflow/scripts/published_task_vectors.py"
 
@@ -75,7 +63,7 @@ rule published_dola:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=lambda wildcards: code_of("dola"),
+        code=code_of_release("published_dola"),
     script:
         "../workflow/scripts/published_dola.py"
 
@@ -91,7 +79,7 @@ rule published_readings:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=lambda wildcards: code_of("readings"),
+        code=code_of_release("published_readings"),
     script:
         "../workflow/scripts/published_readings.py"
 
@@ -107,6 +95,6 @@ rule published_cie:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=lambda wildcards: code_of("cie"),
+        code=code_of_release("published_cie"),
     script:
         "../workflow/scripts/published_cie.py"

@@ -1,16 +1,4 @@
 # Tables and figures of the authors' release, and their comparison with the printed ones and a study's.
-from offcourse.jobs import published_files
-from offcourse.jobs.published_figures import SWEEP_PAGES
-
-
-def of_release(rule):
-    """The files that a rule makes of the release."""
-    return published_files.outputs(RELEASE, rule)
-
-
-def code_of_release(rule):
-    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
-    return lambda wildcards: published_files.code_of(rule)
 
 
 rule published:

@@ -18,7 +18,6 @@ from offcourse.layout import Layout
 from offcourse.published import paths
 from offcourse.published.archive import Released, read_manifest, read_released
 from offcourse.registry import RESOURCES, Model, QuestionSet, Registry
-from offcourse.store.fingerprint import fingerprint, script_digest
 
 # The question set of each kind of file of scores, by the folder that the set itself is in.
 QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/", "lens": "function_vectors/logit_lens/"}
@@ -28,11 +27,6 @@ APATHY_MODELS += ("Llama-2 70B", "Qwen-2 72B", "Llama-3 8B", "OLMo 7B")
 # Panels of a page of causal effects: the tasks of function vectors but the two that are not of words and translations.
 CIE_TASKS = ("antonym", "english-french", "english-german", "english-spanish")
 CIE_TASKS += ("french-english", "german-english", "spanish-english")
-
-
-def code_of(group: str) -> str:
-    """Digest of the code behind a group and of its script."""
-    return f"{fingerprint(TARGETS[group])} {script_digest(f'published_{group}')}"
 
 
 @dataclass(frozen=True)

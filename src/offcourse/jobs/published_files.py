@@ -8,8 +8,7 @@ from pathlib import Path
 from offcourse.jobs.drawings import template
 from offcourse.jobs.published import Release, all_models
 from offcourse.jobs.published_figures import figure_files
-from offcourse.jobs.published_rules import NAME
-from offcourse.jobs.published_rules import PAGES as TARGETS
+from offcourse.jobs.published_rules import NAME, TARGETS
 from offcourse.present import contents
 from offcourse.present.forms import SUFFIXES
 from offcourse.store.fingerprint import fingerprint, script_digest

@@ -1,0 +1,25 @@
+# The authors' released results: which files each rule makes of them. No rule.
+from offcourse.jobs import published_files
+from offcourse.jobs.published import Release
+from offcourse.jobs.published_figures import SWEEP_PAGES
+from offcourse.jobs.published_rules import NAME, STORE
+from offcourse.published.archive import MANIFEST, fetched
+from offcourse.registry import RESOURCES
+
+RELEASE = Release(Layout(NAME))
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
+
+
+def released(*groups):
+    """The files of some groups, as an input function: there are thousands, and most runs are of a study alone."""
+    return lambda wildcards: [path for group in groups for path in PUBLISHED_FILES[group]]
+
+
+def of_release(rule):
+    """The tables, figures or pages that a rule makes of the release."""
+    return published_files.outputs(RELEASE, rule)
+
+
+def code_of_release(rule):
+    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
+    return lambda wildcards: published_files.code_of(rule)
