@@ -43,8 +43,17 @@ def offcourse() -> None:
 
 
 @app.command()
-def status(configfile: Config = Path("config.yaml"), directory: Directory = Path(), as_json: AsJson = False) -> None:
-    """Print step x model x task: fresh or stale, and what changed. Exit code 0 when all is fresh, else 1."""
+def status(
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    published: Published = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print step x model x task, or each rule of the release (--published): fresh or stale, and what is missing or
+    changed. Exit code 0 when all is fresh, else 1.
+    """
+    if published:
+        _status_of_release(directory, as_json)
     study, registry, layout = _study(configfile, directory)
     found = states.status(study, registry, layout)
     if as_json:
@@ -90,14 +99,14 @@ def audit(
 @app.command()
 def diff(
     one: Annotated[
-        str, typer.Argument(metavar="A", help="A study that was run: its name, or its folder results/NAME.")
+        str, typer.Argument(metavar="A", help="A study that was run, or published: its name, or its folder.")
     ],
     other: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     directory: Directory = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Print what differs between two studies: switches, parameters, versions, models, code, numbers. Exit code 0 when
-    nothing does, else 1.
+    """Print what differs between two studies, or two copies of the release: switches, parameters, versions, models,
+    code, numbers. Exit code 0 when nothing does, else 1.
     """
     from offcourse.jobs.compare import differences_between, study_folder
 
@@ -256,6 +265,21 @@ def _study(configfile: Path, directory: Path) -> tuple:
     return study, registry, Layout(study.study, directory)
 
 
+def _status_of_release(directory: Path, as_json: bool) -> None:
+    from offcourse.jobs.published_rules import NAME as PUBLISHED
+    from offcourse.jobs.published_status import status
+
+    found = status(directory)
+    if as_json:
+        _print_json({"study": PUBLISHED, "states": [state.as_dict() for state in found]})
+    else:
+        table = Table("rule", "files", "state", box=None)
+        for state in found:
+            table.add_row(state.rule, f"{state.there} of {state.files}", _state(state.fresh, "stale", state.why))
+        _print_table(table, found)
+    raise typer.Exit(0 if all(state.fresh for state in found) else 1)
+
+
 def _release(directory: Path) -> Audit:
     from offcourse.jobs.published_audit import ReleaseAudit
 
@@ -293,12 +317,19 @@ def _print_cells(frame: Any) -> None:
 
 
 def _print_states(found: Sequence[states.State]) -> None:
-    console = Console()
     table = Table("step", "model", "task", "state", box=None)
     for state in found:
-        kind = "[yellow]stale:[/] " if state.job else "[yellow]damaged:[/] "
-        words = "[green]fresh[/]" if state.fresh else kind + escape("; ".join(state.why))
+        words = _state(state.fresh, "stale" if state.job else "damaged", state.why)
         table.add_row(state.step, state.model, state.task, words)
+    _print_table(table, found)
+
+
+def _state(fresh: bool, kind: str, why: Sequence[str]) -> str:
+    return "[green]fresh[/]" if fresh else f"[yellow]{kind}:[/] {escape('; '.join(why))}"
+
+
+def _print_table(table: Table, found: Sequence[Any]) -> None:
+    console = Console()
     console.print(table)
     counts = Counter(state.fresh for state in found)
     console.print(f"{counts[True]} fresh, {counts[False]} stale")

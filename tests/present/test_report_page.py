@@ -44,9 +44,15 @@ KEYBOARD = """(() => {
   seen.focused = document.activeElement === first;
   first.click();
   seen.open = dialog.open && dialog.querySelector('img').src === first.querySelector('img').src;
-  seen.alt = dialog.querySelector('img').alt;
+  const large = dialog.querySelector('img');
+  seen.alt = large.alt;
+  seen.larger = large.clientWidth / first.querySelector('img').clientWidth;
+  seen.behind = getComputedStyle(document.documentElement).overflowY;
+  dialog.scrollTo(0, 50);
   dialog.querySelector('button').click();
-  seen.closed = !dialog.open;
+  seen.closed = !dialog.open && document.activeElement === first;
+  first.click();
+  seen.scrolled = dialog.scrollTop;
   return seen;
 })()"""
 LABELS = """({
@@ -113,6 +119,7 @@ def test_tables_sort_and_filter_and_figures_enlarge(page, tmp_path):
     assert len(found["left"]) == 1 and "tiny-0.1b" in found["left"][0] and "Antonym" in found["left"][0]
     assert found["said"] == "1 of 6 rows"
     assert found["focused"] and found["open"] and found["closed"]
+    assert found["larger"] > 1.2 and found["behind"] == "hidden" and found["scrolled"] == 0
     assert len(found["alt"]) > 20
 
 

@@ -1,14 +1,17 @@
 """Task vectors in Table 3 and in Figures 16 and 18, against counting by hand."""
 
 import json
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import MODELS, write_study, write_task_vectors
+from pictures import assert_tidy, texts
 
 from offcourse.analysis import task_vectors
-from offcourse.artefacts import CELLS, read_parquet
-from offcourse.present import figure_post_training, figure_task_vectors, tables
+from offcourse.artefacts import CELLS, ICL, read_parquet, write_parquet
+from offcourse.present import figure_overview, figure_post_training, figure_task_vectors, tables
 
 TASKS = ["antonym", "english-spanish", "spanish-english", "english-french"]
 GROUPS = {
@@ -95,6 +98,31 @@ def test_the_page_of_a_model_draws_its_development_accuracies(results, share, tm
         assert set(mine["few_shot"]) == {few(share, results, NAMES[0], task)}
         assert set(mine["zero_shot"]) == {few(share, results, NAMES[0], task, 0)}
     assert (tmp_path / "page.svg").stat().st_size > 1000 and (tmp_path / "page.png").stat().st_size > 1000
+
+
+def test_other_numbers_of_items_without_a_vector_are_named(results, drawn, tmp_path):
+    """0-shot accuracy is over items of its own number; made-up studies have as many of them as of the others."""
+    results = shutil.copytree(results, tmp_path / "study")
+    rows = {"task_vectors": figure_overview.Row(NAMES[:1], TASKS)}
+
+    def labels():
+        figure_task_vectors.draw(results, NAMES[0], TASKS, tmp_path / "page")
+        figure_overview.draw(results, rows, tmp_path / "overview")
+        for figure in drawn[-2:]:
+            assert_tidy(figure)
+        return [texts(figure) for figure in drawn[-2:]]
+
+    page, overview = labels()
+    assert {"no vector, 5-shot", "no vector, 0-shot", "accuracy (share of 20 items)"} <= page
+    assert any(label.endswith("20 items)") for label in overview)
+    for task in TASKS:
+        path = results / NAMES[0] / "tv_icl" / f"{task}.parquet"
+        known = read_parquet(path, ICL)
+        more = known[known["shots"] == 0].assign(item=lambda rows: rows["item"] + ITEMS)
+        write_parquet(path, pd.concat([known, more]), ICL)
+    page, overview = labels()
+    assert {"no vector, 5-shot", "no vector, 0-shot (40 items)", "accuracy (share of 20 items)"} <= page
+    assert any(label.endswith("20 items, 0-shot 40)") for label in overview)
 
 
 def test_the_change_by_post_training_is_the_mean_over_pairs(results, share, tmp_path):

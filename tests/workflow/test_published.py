@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab import Lab, jobs
+from lab import Lab, copy_checkout, jobs
 from marks import needs_mirror
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point
@@ -23,6 +23,7 @@ pytestmark = needs_mirror
 SWEEPS = ("gptj-6b", "falcon3-7b", "mistral3-7b")  # with the pages that the paper shows, and its last pair
 VECTORS = ("gptj-6b", "falcon3-7b", "llama2-7b", "llama2i-7b")  # with a pair before and after post-training
 SCORES = "Qwen/Qwen2-7B"
+STORE = [f"published_{group}" for group in ("function_vectors", "task_vectors", "dola", "readings", "cie")]
 NOTHING = "Nothing to be done"
 
 
@@ -111,6 +112,41 @@ def test_every_number_of_the_release_goes_back_to_released_files(made):
                 assert same(row[column], recompute_point(results, row, column)), (path.name, row, column)
                 seen.add(column)
     assert {"mean", "scaled", "shade", "value", "accuracy", "change"} <= seen
+
+
+def states(lab: Lab) -> dict[str, tuple[int, str]]:
+    """By rule that is not fresh: how many of its files are not there, and what status says."""
+    done = lab.offcourse("status", "--published", "--json")
+    found = json.loads(done.stdout)["states"]
+    assert done.returncode == (0 if all(state["fresh"] for state in found) else 1)
+    assert [state["rule"] for state in found if state["rule"] in STORE] == STORE
+    return {s["rule"]: (s["files"] - s["there"], "; ".join(s["why"])) for s in found if not s["fresh"]}
+
+
+def test_status_says_of_each_rule_what_is_missing_and_what_changed(made, tmp_path):
+    shutil.copytree(made.folder / "results", tmp_path / "copy" / "results")
+    copy = Lab(tmp_path / "copy", checkout=copy_checkout(tmp_path / "checkout"))
+    assert states(copy) == {}
+    results = copy.folder / "results" / "published"
+    (results / "figures" / "figure11.png").unlink()
+    table = results / "tables" / "table11.csv"
+    table.write_text(table.read_text() + "\n")
+    assert states(copy) == {
+        "published_figures": (1, "results/published/figures/figure11.png is missing"),
+        "published_tables_facts": (
+            0,
+            "results/published/tables/table11.csv is damaged or edited (delete what is to be made again)",
+        ),
+        "published_report": (0, "follows published_tables_facts; follows published_figures"),
+    }
+    module = copy.checkout / "src" / "offcourse" / "published" / "task_vectors.py"
+    module.write_text(module.read_text() + "UNUSED = 1\n")
+    found = states(copy)
+    assert found["published_task_vectors"] == (0, "code of offcourse.published.task_vectors")
+    assert found["published_table3"][1].startswith("follows published_task_vectors")
+    assert set(STORE) & set(found) == {"published_task_vectors"}
+    shutil.rmtree(results)
+    assert set(states(copy).values()) <= {(count, "not made yet") for count in range(1, 2000)}
 
 
 def test_another_page_of_the_sweep_is_one_command_away(made):

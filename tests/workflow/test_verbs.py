@@ -52,6 +52,19 @@ def test_two_studies_differ_in_what_was_changed(other, monkeypatch, capsys):
     assert names == {f"results/other/tiny-llama/fv_sweep/{task}.parquet" for task in ("antonym", "present-past")}
 
 
+def test_a_study_is_not_diffed_with_the_release_but_compared(lab, monkeypatch, capsys):
+    where = "--directory", lab.folder
+    code, _, err = run(monkeypatch, capsys, "diff", "smoke", "published", *where)
+    assert code == 2 and "run make published first" in err
+    done = lab.snakemake("published_models")  # needs none of the released files
+    assert done.returncode == 0, done.stderr
+    for sides in (("smoke", "published"), ("published", "smoke")):
+        code, _, err = run(monkeypatch, capsys, "diff", *sides, *where)
+        assert code == 2 and "published is the authors' release" in err and "smoke a study" in err
+        assert "offcourse compare" in err and "snakemake side_by_side" in err
+    assert run(monkeypatch, capsys, "diff", "published", "published", *where)[:2] == (0, "nothing differs\n")
+
+
 def test_results_are_found_by_what_made_them(finished, monkeypatch, capsys):
     here = ["--directory", finished.folder]
     code, out, _ = run(monkeypatch, capsys, "find", "--where", "task=antonym", "--where", "step=cie", *here)

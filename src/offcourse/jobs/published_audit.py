@@ -29,16 +29,23 @@ class ReleaseAudit(Audit):
         for record in (self.layout.results / "provenance").glob(f"*/{ONE_BY_ONE}.json"):
             yield record, contents.files(self.layout.results / "figures" / "figure17" / record.parent.name)
 
-    def _expected(self) -> dict[str, tuple[Path, list[str]]]:
+    def rules(self) -> dict[str, dict[str, Path]]:
+        """The files of each rule with their records, in an order in which they can be made."""
         layout = self.layout
-        found = {self.path(self.release.listed): (layout.rule_record("published_function_vectors"), [])}
-        for record, files in self._pages():
-            found |= {self.path(file): (record, []) for file in files}
+        found: dict[str, dict[str, Path]] = {}
         for group in STORE:
-            for step, model, unit in self.release.contents(group):
-                path = self.path(layout.artefact(step, ".parquet", model, unit))
-                found[path] = layout.record(step, model, unit), []
+            found[f"published_{group}"] = {
+                self.path(layout.artefact(step, ".parquet", model, unit)): layout.record(step, model, unit)
+                for step, model, unit in self.release.contents(group)
+            }
+        listed = "published_function_vectors"
+        found[listed][self.path(self.release.listed)] = layout.rule_record(listed)
+        for record, files in self._pages():
+            found.setdefault(record.stem, {}).update({self.path(file): record for file in files})
         return found
+
+    def _expected(self) -> dict[str, tuple[Path, list[str]]]:
+        return {path: (record, []) for files in self.rules().values() for path, record in files.items()}
 
     def _drawn(self) -> Iterator[str]:
         for _, files in self._pages():

@@ -1,7 +1,8 @@
 """What figures of accuracy against layer share: the numbers of a line, and a page with a panel per task."""
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,22 @@ def panel(axes: Axes, drawn: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
 
 
-def names_without_vector(shots: int) -> list[str]:
-    """What the legend calls the two horizontal lines, in the order of `style.FEW_SHOT`, `style.ZERO_SHOT`."""
-    return [f"no vector, {shots}-shot", "no vector, 0-shot"]
+def names_without_vector(numbers: pd.DataFrame) -> list[str]:
+    """What the legend calls the two horizontal lines, in the order of `style.FEW_SHOT`, `style.ZERO_SHOT`.
+
+    With their numbers of items where those are not the ones of `accuracy`, which the axis names.
+    """
+    known = pd.DataFrame([entry for entries in numbers["sources"].unique() for entry in json.loads(entries)])
+    counts = known.groupby("role")["n"].agg(set)
+    names = []
+    for role, shots in (("few_shot", numbers["shots"].max()), ("zero_shot", 0)):
+        other = counts[role] != set(numbers["n"])
+        names.append(f"no vector, {shots}-shot" + (f" ({_either(counts[role])} items)" if other else ""))
+    return names
+
+
+def _either(counts: Iterable[int]) -> str:
+    return " or ".join(map(str, sorted(counts)))
 
 
 def page(
@@ -79,7 +93,6 @@ def page(
     # As square as it goes: four tasks are two rows of two, the paper's nine three of three.
     columns = min(COLUMNS, math.isqrt(len(tasks) - 1) + 1)
     rows = -(-len(tasks) // columns)
-    counts = sorted(set(numbers["n"]))
 
     def compose(canvas: FigureBase) -> None:
         panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -95,12 +108,14 @@ def page(
         for axes in panels.flat[max(0, len(tasks) - columns) : len(tasks)]:
             axes.set_xlabel(axis)
             axes.tick_params(labelbottom=True)
-        canvas.supylabel(f"accuracy (share of {' or '.join(map(str, counts))} items)")
+        canvas.supylabel(f"accuracy (share of {_either(set(numbers['n']))} items)")
         looks = [*lines.values(), style.FEW_SHOT, style.ZERO_SHOT]
         handles = [panels[0, 0].plot([], [], **look)[0] for look in looks]
-        names = [*lines, *names_without_vector(numbers["shots"].max())]
-        canvas.legend(handles, names, loc="outside lower center", ncols=3, handlelength=2.2)
+        canvas.legend(handles, names, loc="outside lower center", ncols=across, handlelength=2.2)
 
-    entries = len(lines) + 2
-    height = 1.7 * rows + 0.85 + 0.17 * -(-entries // 3)
-    return style.Page((max(4.8, 2.3 * columns + 0.5), height), numbers, numbers_schema, compose)
+    names = [*lines, *names_without_vector(numbers)]
+    width = max(4.8, 2.3 * columns + 0.5)
+    # Beside its line, a name has about 14 letters to an inch.
+    across = 3 if 3 * max(map(len, names)) <= 14 * width else 2
+    height = 1.7 * rows + 0.85 + 0.17 * -(-len(names) // across)
+    return style.Page((width, height), numbers, numbers_schema, compose)

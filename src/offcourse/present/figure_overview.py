@@ -196,8 +196,7 @@ def page(results: Path, rows: Mapping[str, Row]) -> style.Page:
                 _panel(place, mine[mine["model"] == model], labels[model])
             for place in row[len(models) :]:
                 place.set_visible(False)
-            counts = " or ".join(map(str, sorted(set(mine.loc[mine["line"].isin(["steered", "top"]), "n"]))))
-            row[0].set_ylabel(f"{TITLES[method]}\n{_on(method, mine['on'].iloc[0], counts)}")
+            row[0].set_ylabel(f"{TITLES[method]}\n{_on(method, mine)}")
         for column in axes.T:
             [place for place in column if place.get_visible()][-1].set_xlabel("layer")
         looks = {**(LENS if "logit_lens" in panels else {}), **(VECTORS if set(panels) - {"logit_lens"} else {})}
@@ -212,10 +211,14 @@ def _labels(results: Path, models: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(models, read_labels(results, models), strict=True))
 
 
-def _on(method: str, on: str, counts: str) -> str:
+def _on(method: str, mine: pd.DataFrame) -> str:
+    """What the lines of one method are over; the line without examples may be over other items than the rest."""
+    on = mine["on"].iloc[0]
+    counts = {line: " or ".join(map(str, sorted(set(points)))) for line, points in mine.groupby("line")["n"]}
     if method == "logit_lens":
-        return f"probability\n({on},\n{counts} questions)"
-    return f"accuracy\n({task_label(on)},\n{counts} items)"
+        return f"probability\n({on},\n{counts['top']} questions)"
+    bare = f", 0-shot {counts['zero_shot']}" if counts["zero_shot"] != counts["steered"] else ""
+    return f"accuracy\n({task_label(on)},\n{counts['steered']} items{bare})"
 
 
 def _panel(axes: Axes, mine: pd.DataFrame, label: str) -> None:

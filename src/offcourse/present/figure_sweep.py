@@ -87,7 +87,7 @@ def page(results: Path, model: str, task: str, controls: bool = False) -> style.
         canvas.supxlabel("layer that the function vector is added at", y=0.05 / height)
         canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
         lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
-        names = ["function vector, 0-shot", *by_layer.names_without_vector(int(drawn["shots"].iloc[0]))]
+        names = ["function vector, 0-shot", *by_layer.names_without_vector(drawn)]
         for shown, line, name in (
             (seen & set(NULL_CONTROLS), CONTROL, "controls"),
             (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),

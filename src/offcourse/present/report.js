@@ -71,7 +71,10 @@ function enlargeable(image, dialog) {
     const large = dialog.querySelector("img");
     large.src = image.src;
     large.alt = image.alt;
+    large.style.setProperty("--own", image.style.getPropertyValue("--own"));
+    large.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
     dialog.showModal();
+    dialog.scrollTo(0, 0);
   });
 }
 
