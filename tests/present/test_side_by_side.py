@@ -7,7 +7,9 @@ from pictures import assert_tidy, texts
 
 from offcourse.artefacts import read_parquet
 from offcourse.jobs import side_by_side as jobs
-from offcourse.jobs import side_by_side_drawings as drawings
+from offcourse.jobs.side_by_side_drawings import RELEASED as BY_AUTHORS
+from offcourse.jobs.side_by_side_drawings import STUDY
+from offcourse.jobs.store_pages import pages
 from offcourse.present import contents, figure_heads, figure_shots, side_by_side, style
 from offcourse.registry import Registry
 from offcourse.study.protocol import Protocol
@@ -46,20 +48,20 @@ def test_both_are_drawn_where_both_have_the_figure(stores):
 
 def test_the_names_are_those_of_the_drawings(stores):
     for store in stores:
-        assert jobs.names_of(store) == list(drawings.pages(store))
+        assert jobs.names_of(store) == list(pages(store))
 
 
 def test_every_page_has_both_stores_numbers_and_is_tidy(stores, tmp_path, drawn):
-    ours, theirs = (drawings.pages(each) for each in stores)
+    ours, theirs = (pages(each) for each in stores)
     for name in jobs.names(*stores):
-        parts = {drawings.RELEASED: theirs[name](), drawings.STUDY: ours[name]()}
+        parts = {BY_AUTHORS: theirs[name](), STUDY: ours[name]()}
         page = side_by_side.together(parts)
         style.draw(page, tmp_path / name)
         numbers = read_parquet(contents.beside(tmp_path / name, "parquet"), page.schema)
         for label, part in parts.items():
             mine = numbers[numbers["store"] == label].drop(columns="store").reset_index(drop=True)
             pd.testing.assert_frame_equal(mine, part.numbers.reset_index(drop=True), check_dtype=False)
-        assert {drawings.RELEASED, drawings.STUDY} <= texts(drawn[-1])
+        assert {BY_AUTHORS, STUDY} <= texts(drawn[-1])
         assert_tidy(drawn[-1])
 
 

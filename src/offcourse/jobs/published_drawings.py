@@ -1,27 +1,17 @@
 """The figures of the authors' release, by the code that draws a study's; their names: `jobs.published_figures`."""
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published import CIE_TASKS, Release, apathy_models, models_of, tasks_of
-from offcourse.jobs.published_figures import CIE_FIGURES, LENS_FIGURES, SWEEP_PAGES, not_released
-from offcourse.present import (
-    figure_apathy,
-    figure_choices,
-    figure_cie,
-    figure_heads,
-    figure_lens,
-    figure_overview,
-    figure_post_training,
-    figure_recovery,
-    figure_shots,
-    figure_sweep,
-    figure_task_vectors,
-)
-from offcourse.study.protocol import Protocol
+from offcourse.jobs.published import CIE_TASKS, Release, apathy_models
+from offcourse.jobs.published_figures import CIE_FIGURES, LENS_FIGURES, names, not_released
+from offcourse.jobs.side_by_side import of_release
+from offcourse.jobs.store_pages import pages
+from offcourse.present import figure_apathy, figure_cie, figure_lens, figure_sweep, style
 
 # Parts of figures that the release cannot give, and why.
 NOT_RELEASED = {
@@ -36,61 +26,45 @@ NOT_RELEASED = {
 }
 
 
-def drawings(release: Release) -> list[list[partial]]:
-    """Every figure that the release can give, as calls whose last argument is its path without a suffix.
+# They read the same results, which one process then reads once.
+TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
-    Figures of one list read the same results, which one process then reads once.
-    """
-    results, registry = release.layout.results, release.registry
-    figures, protocol = results / "figures", Protocol()
-    models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
-    scopes = {
-        method: (models_of(release, method), tasks_of(release, method))
-        for method in ("function_vectors", "task_vectors")
+
+def drawings(release: Release) -> list[dict[str, partial]]:
+    """Every figure of the release by name (see `published_figures.names`), as a call; those of one dict in one go."""
+    results, store, asked = release.layout.results, of_release(release), release.question_set("lens").name
+    of_store = {name: page for name, page in pages(store).items() if name not in ("figure2", "figure8")}
+    of_store |= {
+        f"{name}/{asked}": partial(figure_lens.page, results, models, asked) for name, models in LENS_FIGURES.items()
     }
-    groups = {task.name: task.group for task in registry.tasks.values()}
-    vectors, its_tasks = scopes["task_vectors"]
-    pairs, asked = registry.post_training(vectors), release.question_set("lens").name
-    rows = {"logit_lens": figure_overview.Row(models_of(release, "readings"), [asked])}
-    rows |= {method: figure_overview.Row(*scope) for method, scope in scopes.items()}
-    heads = models, tasks, groups, registry.post_training(models)
-    wide = [
-        partial(figure_recovery.draw, results, scopes, groups, protocol.model_dump(), figures / "figure3"),
-        partial(figure_heads.draw, results, *heads, figures / "figure5"),
-        *(
-            partial(figure_choices.draw, results, models, tasks, what, figures / name)
-            for name, what in figure_choices.FIGURES.items()
-        ),
-        partial(figure_shots.draw, results, models, tasks, figures / "figure11"),
-    ]
-    change = results, pairs, its_tasks, groups, protocol.tv_direction
-    single = [
-        partial(figure_overview.draw, results, rows, figures / "figure1"),
-        partial(figure_post_training.draw, *change, figures / "figure16"),
-        *(partial(figure_sweep.draw, results, *page, figures / "figure17" / "_".join(page)) for page in SWEEP_PAGES),
-        *(
-            partial(figure_lens.draw, results, shown, asked, figures / name / asked)
-            for name, shown in LENS_FIGURES.items()
-        ),
-        partial(figure_apathy.draw, results, apathy_models(release), asked, figures / "figure8" / asked),
-        *(partial(figure_cie.draw, results, name, CIE_TASKS, figures / "figure9" / name) for name in CIE_FIGURES),
-        *(
-            partial(figure_task_vectors.draw, results, model, its_tasks, figures / "figure18" / model)
-            for model in vectors
-        ),
-    ]
-    return [wide, *([each] for each in single)]
+    of_store[f"figure8/{asked}"] = partial(figure_apathy.page, results, apathy_models(release), asked)
+    # Causal effects are a page of their own making: shades have no scale to share.
+    calls = {
+        f"figure9/{model}": partial(figure_cie.draw, results, model, CIE_TASKS, results / "figures" / "figure9" / model)
+        for model in CIE_FIGURES
+    }
+    calls |= {
+        name: partial(_draw_page, of_store[name], results / "figures" / name)
+        for name in names(release)
+        if name in of_store
+    }
+    alone = [{name: call} for name, call in calls.items() if name not in TOGETHER]
+    return [{name: calls[name] for name in TOGETHER}, *alone]
+
+
+def _draw_page(page: Callable[[], style.Page], stem: Path) -> None:
+    style.draw(page(), stem)
 
 
 def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw them, `threads` lists at a time, and list what cannot be drawn with the reason."""
+    """Draw them, `threads` dicts at a time, and list what cannot be drawn with the reason."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
         list(pool.map(_draw, drawings(release)))
     artefacts.write_json(not_released(release), NOT_RELEASED)
 
 
-def _draw(job: list[partial]) -> None:
-    for figure in job:
+def _draw(job: dict[str, partial]) -> None:
+    for figure in job.values():
         figure()
 
 

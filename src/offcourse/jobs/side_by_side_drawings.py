@@ -3,75 +3,16 @@
 Their names and files are in `jobs.side_by_side`.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
-
 from offcourse.jobs.published import Release
 from offcourse.jobs.published_pages import recorded
-from offcourse.jobs.side_by_side import RULE, VECTORS, Store, names, of_release, of_study, outputs
+from offcourse.jobs.side_by_side import RULE, names, of_release, of_study, outputs
+from offcourse.jobs.store_pages import pages
 from offcourse.layout import Layout
-from offcourse.present import (
-    figure_apathy,
-    figure_choices,
-    figure_heads,
-    figure_lens,
-    figure_overview,
-    figure_post_training,
-    figure_recovery,
-    figure_shots,
-    figure_sweep,
-    figure_task_vectors,
-    side_by_side,
-    style,
-)
+from offcourse.present import side_by_side, style
 from offcourse.registry import Registry
 from offcourse.study.config import Study
 
 RELEASED, STUDY = "Released by the authors", "This study"
-
-
-def pages(store: Store) -> dict[str, Callable[[], style.Page]]:
-    """The drawing of each of `names_of`, in that order."""
-    results, registry, scopes = store.results, store.registry, store.scopes
-    groups = {name: registry.task(name).group for method in VECTORS for name in scopes.get(method, ((), ()))[1]}
-    found: dict[str, Callable[[], style.Page]] = {}
-    rows = {name: figure_overview.Row(*scopes[name]) for name in ("logit_lens", *VECTORS) if name in scopes}
-    if rows:
-        found["figure1"] = partial(figure_overview.page, results, rows)
-    vectors = {method: scopes[method] for method in VECTORS if method in scopes}
-    if vectors:
-        switches = store.protocol.model_dump()
-        found["figure3"] = partial(figure_recovery.page, results, vectors, groups, switches, store.controls)
-    if "function_vectors" in vectors:
-        models, tasks = vectors["function_vectors"]
-        pairs = registry.post_training(models)
-        found["figure5"] = partial(figure_heads.page, results, models, tasks, groups, pairs)
-        found["figure11"] = partial(figure_shots.page, results, models, tasks)
-        for name, what in figure_choices.FIGURES.items():
-            found[name] = partial(figure_choices.page, results, models, tasks, what)
-        for model in models:
-            for task in tasks:
-                page = partial(figure_sweep.page, results, model, task, bool(store.controls))
-                found[f"figure17/{model}_{task}"] = page
-    for name, of, method in (("figure2", figure_lens, "logit_lens"), ("figure8", figure_apathy, "apathy")):
-        if method in scopes:
-            its_models, [asked, *_] = scopes[method]
-            found[name] = partial(of.page, results, its_models, asked)
-    if "task_vectors" in vectors:
-        found |= _task_vectors(store, *vectors["task_vectors"], groups)
-    return found
-
-
-def _task_vectors(
-    store: Store, models: list[str], tasks: list[str], groups: Mapping[str, str]
-) -> dict[str, Callable[[], style.Page]]:
-    found: dict[str, Callable[[], style.Page]] = {}
-    direction = store.protocol.tv_direction
-    if pairs := store.registry.post_training(models):
-        found["figure16"] = partial(figure_post_training.page, store.results, pairs, tasks, groups, direction)
-    for model in models:
-        found[f"figure18/{model}"] = partial(figure_task_vectors.page, store.results, model, tasks)
-    return found
 
 
 def make(study: Study, registry: Registry, layout: Layout, release: Release, inputs: list[str]) -> None:
