@@ -27,7 +27,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 test: $(INSTALLED) ## the whole test suite, a test file at a time on each core
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/
 	rm -rf .smoke

@@ -19,6 +19,20 @@ settings.register_profile("offcourse", deadline=None)
 settings.load_profile("offcourse")
 
 
+# Folders whose files take minutes each: they begin first, so that no core is left without work at the end.
+LONG = ("slurm", "workflow", "jobs", "architectures")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files of `LONG` first; within a folder the order stays."""
+
+    def place(item):
+        folder = item.path.parent.name
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """`tiny("Llama")`: a seeded random model of one class in float32; one instance per class and session."""

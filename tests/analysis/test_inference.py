@@ -100,6 +100,8 @@ def test_there_must_be_a_pair():
 # Corrections.
 
 
+# Few examples: statsmodels collects all of Python's garbage at each call.
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_equals_its_definition(p_values):
     found, largest = i.holm(p_values), 0.0

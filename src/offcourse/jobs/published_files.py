@@ -5,10 +5,9 @@ Imports nothing that draws: the workflow asks for these names each time it start
 
 from pathlib import Path
 
-from offcourse.jobs.drawings import template
 from offcourse.jobs.published import Release, all_models
 from offcourse.jobs.published_figures import figure_files
-from offcourse.jobs.published_rules import NAME, TARGETS
+from offcourse.jobs.published_rules import NAME, TARGETS, parameters_of
 from offcourse.present import contents
 from offcourse.present.forms import SUFFIXES
 from offcourse.store.fingerprint import fingerprint, script_digest
@@ -45,5 +44,5 @@ def _tables(results: Path, numbers: list[int]) -> list[Path]:
 
 
 def code_of(rule: str) -> str:
-    """Digest of the code behind a rule and of its script; of the report's also that of its templates."""
-    return f"{fingerprint(TARGETS[rule])} {script_digest(rule)} {template() if rule == 'published_report' else ''}"
+    """Digest of the code behind a rule and of its script, and what else it reads."""
+    return " ".join([fingerprint(TARGETS[rule]), script_digest(rule), *parameters_of(rule).values()])

@@ -13,7 +13,7 @@ from offcourse.jobs.published import Release, all_models, models_of, tasks_of, w
 from offcourse.jobs.published_drawings import draw_figures, sweep_page
 from offcourse.jobs.published_figures import pages_of
 from offcourse.jobs.published_files import comparison_files, outputs
-from offcourse.jobs.published_rules import NAME
+from offcourse.jobs.published_rules import NAME, parameters_of
 from offcourse.jobs.published_rules import PAGES as TARGETS
 from offcourse.layout import Layout
 from offcourse.present import contents, report, table_facts, table_sensitivity, tables, tables_dola
@@ -76,7 +76,7 @@ def recorded(
         "study": layout.study,
         "inputs": hashes(map(Path, inputs), layout.base),
         "outputs": hashes(files, layout.base),
-        "parameters": {},
+        "parameters": parameters_of(rule),
         "protocol": (protocol or Protocol()).model_dump(),
         "code": code,
         "script": program,

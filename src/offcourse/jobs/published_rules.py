@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from offcourse.jobs.drawings import template
 from offcourse.jobs.status import differences
 from offcourse.provenance.records import code_behind
 from offcourse.store.fingerprint import script_digest
@@ -35,12 +36,20 @@ PAGES = {
 TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
 
 
+def parameters_of(rule: str) -> dict[str, Any]:
+    """What such a rule reads beside results and Python: of the report its templates."""
+    return {"template": template()} if rule == "published_report" else {}
+
+
 def changes(record: Mapping[str, Any]) -> list[str]:
-    """What changed in code and packages since the record of one of these rules was written."""
+    """What changed in code, packages and templates since the record of one of these rules was written."""
     rule = record["rule"]
     if rule not in TARGETS:
         return ["this version has no such rule"]
     code = code_behind(TARGETS[rule])
     before = {key: record["code"].get(key) for key in ("modules", "packages")} | {"script": record.get("script")}
     now = {key: code[key] for key in ("modules", "packages")} | {"script": script_digest(rule)}
-    return differences(before, now)
+    parameters = parameters_of(rule)
+    # A converted table's record also says how its page was read.
+    before["parameters"] = {name: record["parameters"].get(name) for name in parameters}
+    return differences(before, now | {"parameters": parameters})
