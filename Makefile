@@ -26,7 +26,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-test: $(INSTALLED) ## the whole test suite, a test file at a time on each core
+test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a few processes
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/

@@ -23,6 +23,11 @@ settings.load_profile("offcourse")
 LONG = ("slurm", "workflow", "jobs", "architectures")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process more than cores: tests of Slurm and of whole runs wait half of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items):
     """Put the files of `LONG` first; within a folder the order stays."""
 
