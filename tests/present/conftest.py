@@ -4,6 +4,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+import made_dola
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from made_report import write_report
 from matplotlib.figure import Figure
 
 from offcourse.artefacts import APATHY, CIE, FV_SWEEP, ICL, LOGIT_LENS, TV_SWEEP, write_parquet
-from offcourse.present import style
+from offcourse.present import style, tables_dola
 
 TASKS = ["antonym", "country-capital", "english-french", "present-past"]
 MODELS = {"tiny-0.1b": (6, 4, 1e8), "middle-27b": (8, 3, 27.2e9), "huge-70b": (10, 4, 70e9)}
@@ -152,6 +153,27 @@ def share():
         return sum(1 for hit in hits if hit) / len(hits)
 
     return count
+
+
+@pytest.fixture(scope="module")
+def dola_results(tmp_path_factory) -> Path:
+    """Made-up scores of DoLa, see `made_dola`."""
+    return made_dola.write_scores(tmp_path_factory.mktemp("dola"))
+
+
+@pytest.fixture(scope="module")
+def dola_tables(dola_results) -> Path:
+    """The same with their tables as published."""
+    tables_dola.write(dola_results, list(made_dola.MODELS), made_dola.SETS, False, False, dola_results / "tables")
+    return dola_results
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["as_coded", "shared"])
+def dola_ties(request, dola_results, tmp_path_factory) -> tuple[Path, bool]:
+    """The tables under one of the tie rules, and whether it is the shared one."""
+    out = tmp_path_factory.mktemp("tables")
+    tables_dola.write(dola_results, list(made_dola.MODELS), made_dola.SETS, False, request.param, out)
+    return out, request.param
 
 
 @pytest.fixture

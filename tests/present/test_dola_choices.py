@@ -6,31 +6,12 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
-from made_dola import ALPHAS, BUCKETS, MODELS, SETS, SETTINGS, best_setting, cells_of, hits, mc1, write_scores
+from made_dola import ALPHAS, BUCKETS, MODELS, SETS, SETTINGS, best_setting, cells_of, hits, mc1
 from statsmodels.stats.contingency_tables import mcnemar
 
 from offcourse.artefacts import CELLS, read_parquet
 from offcourse.keyed import keyed_generator
 from offcourse.present import dola_runs, tables_dola
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return write_scores(tmp_path_factory.mktemp("dola"))
-
-
-@pytest.fixture(scope="module")
-def written(results):
-    tables_dola.write(results, list(MODELS), SETS, False, False, results / "tables")
-    return results
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["as_coded", "shared"])
-def either(request, results, tmp_path_factory):
-    """The tables under one of the tie rules, and whether it is the shared one."""
-    out = tmp_path_factory.mktemp("tables")
-    tables_dola.write(results, list(MODELS), SETS, False, request.param, out)
-    return out, request.param
 
 
 def paired_p(base: list[float], other: list[float]) -> float:
@@ -41,35 +22,35 @@ def paired_p(base: list[float], other: list[float]) -> float:
 
 
 @pytest.mark.parametrize(("number", "name", "metric"), [(6, "asked", "MC1"), (10, "told", "accuracy")])
-def test_alphas_are_shown_at_the_best_bucket(written, number, name, metric):
-    cells = read_parquet(written / "tables" / f"table{number}.parquet", CELLS).set_index(["row", "column"])["value"]
+def test_alphas_are_shown_at_the_best_bucket(dola_tables, number, name, metric):
+    cells = read_parquet(dola_tables / "tables" / f"table{number}.parquet", CELLS).set_index(["row", "column"])["value"]
     for model in MODELS:
-        best = max(BUCKETS[::-1], key=lambda bucket: mc1(written, model, name, bucket, 0.1, "softmax"))
+        best = max(BUCKETS[::-1], key=lambda bucket: mc1(dola_tables, model, name, bucket, 0.1, "softmax"))
         for alpha in ALPHAS:
-            expected = mc1(written, model, name, best, alpha, "softmax")
+            expected = mc1(dola_tables, model, name, best, alpha, "softmax")
             assert cells[f"{model} ({name})", f"{metric} alpha {alpha:g}"] == pytest.approx(expected)
 
 
-def test_the_best_setting_is_the_best_of_buckets_and_alphas(written):
-    cells = read_parquet(written / "tables" / "table1.parquet", CELLS).set_index(["row", "column"])
+def test_the_best_setting_is_the_best_of_buckets_and_alphas(dola_tables):
+    cells = read_parquet(dola_tables / "tables" / "table1.parquet", CELLS).set_index(["row", "column"])
     for model in MODELS:
-        tried = [mc1(written, model, "asked", bucket, 0.1, "softmax") for bucket in BUCKETS]
+        tried = [mc1(dola_tables, model, "asked", bucket, 0.1, "softmax") for bucket in BUCKETS]
         best = BUCKETS[int(np.argmax(tried))]
-        tried += [mc1(written, model, "asked", best, alpha, "softmax") for alpha in ALPHAS]
+        tried += [mc1(dola_tables, model, "asked", best, alpha, "softmax") for alpha in ALPHAS]
         cell = cells.loc[(f"{model} (asked)", "MC1 DoLa")]
         assert cell["value"] == pytest.approx(max(tried))
         assert 0 <= cell["ci_low"] < cell["value"] < cell["ci_high"] <= 1
-        base = mc1(written, model, "asked", "", 0.0, "base")
+        base = mc1(dola_tables, model, "asked", "", 0.0, "base")
         assert cells.loc[(f"{model} (asked)", "MC1 base"), "value"] == pytest.approx(base)
 
 
 @pytest.mark.parametrize(("number", "name"), [(1, "asked"), (2, "told")])
-def test_choice_value_and_test_follow_the_tie_rule(results, either, number, name):
-    out, shared = either
+def test_choice_value_and_test_follow_the_tie_rule(dola_results, dola_ties, number, name):
+    out, shared = dola_ties
     cells, scale = cells_of(out, number), 100 if number == 2 else 1
     metric, p_values = "MC1" if number == 1 else "accuracy", {}
     for model in MODELS:
-        scores = {setting: hits(results, model, name, setting, shared) for setting in SETTINGS}
+        scores = {setting: hits(dola_results, model, name, setting, shared) for setting in SETTINGS}
         best = best_setting(scores, range(30))
         row = f"{model} ({name})"
         base, dola = scores["", 0.0, "base"], scores[best]
@@ -78,7 +59,7 @@ def test_choice_value_and_test_follow_the_tie_rule(results, either, number, name
         p_values[row] = paired_p(base, dola)
         assert cells.loc[(row, "McNemar p"), "value"] == pytest.approx(p_values[row])
         # The other rule's number of the same setting stands beside it.
-        other = np.mean(hits(results, model, name, best, not shared))
+        other = np.mean(hits(dola_results, model, name, best, not shared))
         rule = "as coded" if shared else "shared"
         assert cells.loc[(row, f"{metric} DoLa, ties {rule}"), "value"] == pytest.approx(scale * other)
         assert f"best setting {best[0]} % with alpha {best[1]:g}." in (out / f"table{number}.md").read_text()
@@ -105,10 +86,10 @@ def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
     assert run.best_bucket(np.ones(10, bool)) == "0-100"
 
 
-def test_the_tie_rule_changes_a_choice(results):
+def test_the_tie_rule_changes_a_choice(dola_results):
     """Or the test above would hold for a choice that ignores the rule."""
     choices = [
-        best_setting({setting: hits(results, model, name, setting, shared) for setting in SETTINGS}, range(30))
+        best_setting({setting: hits(dola_results, model, name, setting, shared) for setting in SETTINGS}, range(30))
         for shared in (False, True)
         for model in MODELS
         for name in ("asked", "told")
@@ -117,9 +98,9 @@ def test_the_tie_rule_changes_a_choice(results):
 
 
 @pytest.fixture(scope="module")
-def halved(results, tmp_path_factory):
+def halved(dola_results, tmp_path_factory):
     out = tmp_path_factory.mktemp("halves")
-    tables_dola.write(results, list(MODELS), SETS, False, False, out, selected="halves")
+    tables_dola.write(dola_results, list(MODELS), SETS, False, False, out, selected="halves")
     return out
 
 
@@ -139,11 +120,11 @@ def held_out(scores, unit: str, choose) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(("number", "name"), [(1, "asked"), (2, "told"), (7, "asked")])
-def test_with_halves_a_setting_is_reported_on_questions_that_it_was_not_chosen_on(results, halved, number, name):
+def test_with_halves_a_setting_is_reported_on_questions_that_it_was_not_chosen_on(dola_results, halved, number, name):
     cells, scale = cells_of(halved, number), 100 if number == 2 else 1
     metric = "accuracy" if number == 2 else "MC1"
     for model in MODELS:
-        scores = {setting: hits(results, model, name, setting) for setting in SETTINGS}
+        scores = {setting: hits(dola_results, model, name, setting) for setting in SETTINGS}
         rows = held_out(scores, name, best_setting)
         row = f"{model} ({name})"
         assert cells.loc[(row, f"{metric} DoLa"), "value"] == pytest.approx(scale * np.mean(rows))
@@ -160,15 +141,15 @@ def test_with_halves_a_setting_is_reported_on_questions_that_it_was_not_chosen_o
     assert re.search(r"best setting [\d-]+ % with alpha [\d.]+ \(\d+% of the choices\)", text)
 
 
-def test_without_a_true_difference_the_published_choice_is_optimistic(written, halved):
+def test_without_a_true_difference_the_published_choice_is_optimistic(dola_tables, halved):
     """All settings of the made-up scores are equally good, so what the best one has on top is chance."""
     gains = {
         folder: [
             cells_of(folder, 1).loc[(f"{model} (asked)", "MC1 DoLa"), "value"]
-            - np.mean([mc1(written, model, "asked", bucket, 0.1, "softmax") for bucket in BUCKETS])
+            - np.mean([mc1(dola_tables, model, "asked", bucket, 0.1, "softmax") for bucket in BUCKETS])
             for model in MODELS
         ]
-        for folder in (written / "tables", halved)
+        for folder in (dola_tables / "tables", halved)
     }
     published, halves = gains.values()
     assert all(p > h for p, h in zip(published, halves, strict=True))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from offcourse.artefacts import sha256
@@ -69,8 +69,7 @@ class Drawing:
         ]
         for page in pages(study, registry, model):
             if page["figure"] in self.figures:
-                stem = PurePosixPath(page["svg"]).with_suffix("")
-                paths += [f"{stem}{suffix}" for suffix in (".svg", ".png", ".parquet")]
+                paths += [path.as_posix() for path in contents.files(Path(page["svg"]).with_suffix(""))]
         return paths
 
     def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:

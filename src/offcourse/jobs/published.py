@@ -13,7 +13,7 @@ from typing import Any
 
 from offcourse import artefacts
 from offcourse.errors import OffcourseError
-from offcourse.jobs.published_rules import STORE as TARGETS
+from offcourse.jobs.published_rules import STORE
 from offcourse.layout import Layout
 from offcourse.published import paths
 from offcourse.published.archive import Released, read_manifest, read_released
@@ -151,7 +151,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 def all_models(release: Release) -> list[str]:
     """Those of all groups."""
-    named = {name for group in TARGETS for name in models_of(release, group)}
+    named = {name for group in STORE for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
 
