@@ -6,6 +6,7 @@ of the prompt, and its own, but neither the original last token nor another row.
 shared prefix in one product and against themselves in a dot product.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from transformers import AttentionInterface
 from offcourse.models.load import LanguageModel
 
 NAME = "offcourse"
+# Bytes of the scores that are held at once, and bytes that one score takes on the way to a weight: in the model's
+# precision, in float32 before and after the softmax, and as a weight. So a pass never needs more, however long it is.
+SCORE_BYTES = 512 << 20
+BYTES_PER_SCORE = 16
 
 
 @dataclass
@@ -104,21 +109,43 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
     length, total = query.shape[2], key.shape[2]
     allowed = _allowed(state, length, total, query.device, sliding_window)
     if softcap is None and not state.explicit:
-        grouped = query.shape[1] != key.shape[1]
         causal = allowed is None and length > 1
+        if repeats_keys(query.device.type, query.dtype, allowed is not None):
+            key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], 1) for part in (key, value))
+        grouped = query.shape[1] != key.shape[1]
         out = scaled_dot_product_attention(
             query, key, value, attn_mask=allowed, is_causal=causal, scale=scaling, enable_gqa=grouped
         )
         return out[0].transpose(0, 1)
     if allowed is None:
         allowed = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
-    heads = query.shape[1] // key.shape[1]
-    scores = query @ key.repeat_interleave(heads, 1).transpose(2, 3) * scaling
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    scores = scores.float().masked_fill(~allowed, float("-inf"))
-    weights = torch.softmax(scores, -1).to(value.dtype)
-    return (weights @ value.repeat_interleave(heads, 1))[0].transpose(0, 1)
+    group = query.shape[1] // key.shape[1]
+    key, value = (part[0].repeat_interleave(group, 0) for part in (key, value))
+    out = query.new_empty(length, query.shape[1], value.shape[2])
+    for part in _slices(length, query.shape[1] * total):
+        scores = _capped(query[0, :, part] @ key.transpose(1, 2) * scaling, softcap)
+        scores = scores.float().masked_fill_(~allowed[part], float("-inf"))
+        out[part] = (torch.softmax(scores, -1).to(value.dtype) @ value).transpose(0, 1)
+    return out
+
+
+def repeats_keys(device: str, dtype: torch.dtype, masked: bool) -> bool:
+    """Whether grouped keys are repeated for every query head before the fused kernel sees them.
+
+    On a GPU the fused kernels take grouped keys in half precision without a mask only. Otherwise torch would fall back
+    to plain products, whose scores fill the card. On a CPU the fused kernel takes both.
+    """
+    return device == "cuda" and (masked or dtype == torch.float32)
+
+
+def _slices(queries: int, scores: int) -> Iterator[slice]:
+    """Cut so many queries into slices whose scores fit into `SCORE_BYTES`. scores: of one query, over all heads."""
+    step = max(1, SCORE_BYTES // (BYTES_PER_SCORE * scores))
+    return (slice(start, min(start + step, queries)) for start in range(0, queries, step))
+
+
+def _capped(scores: Tensor, softcap: float | None) -> Tensor:
+    return scores if softcap is None else scores.div_(softcap).tanh_().mul_(softcap)
 
 
 def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
@@ -146,19 +173,22 @@ def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, 
         prefix_key, prefix_value, prefix = prefix_key[:, near], prefix_value[:, near], sliding_window - 1
     group = heads // kv_heads
     grouped = query.reshape(kv_heads, group, rows, size)
-    scores = query.new_empty(kv_heads, group, rows, prefix + 1)
-    # Sizes are spelled out, since a prompt of one token has an empty prefix.
-    shared = grouped.reshape(kv_heads, group * rows, size) @ prefix_key.transpose(1, 2)
-    scores[..., :prefix] = shared.view(kv_heads, group, rows, prefix)
-    scores[..., prefix] = (grouped * key[:, None]).sum(-1)
-    scores *= scaling
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    weights = torch.softmax(scores.float(), -1).to(value.dtype)
-    out = weights[..., :prefix].reshape(kv_heads, group * rows, prefix) @ prefix_value
-    out = out.view(kv_heads, group, rows, value.shape[2])
-    out = torch.addcmul(out, weights[..., prefix:], value[:, None])
-    return out.reshape(heads, rows, -1).transpose(0, 1)
+    out = value.new_empty(rows, kv_heads, group, value.shape[2])
+    for part in _slices(rows, heads * (prefix + 1)):
+        count = part.stop - part.start
+        mine = grouped[:, :, part]
+        scores = query.new_empty(kv_heads, group, count, prefix + 1)
+        # Sizes are spelled out, since a prompt of one token has an empty prefix.
+        shared = mine.reshape(kv_heads, group * count, size) @ prefix_key.transpose(1, 2)
+        scores[..., :prefix] = shared.view(kv_heads, group, count, prefix)
+        scores[..., prefix] = (mine * key[:, None, part]).sum(-1)
+        scores = _capped(scores.mul_(scaling), softcap)
+        weights = torch.softmax(scores.float(), -1).to(value.dtype)
+        found = weights[..., :prefix].reshape(kv_heads, group * count, prefix) @ prefix_value
+        found = found.view(kv_heads, group, count, value.shape[2])
+        found = torch.addcmul(found, weights[..., prefix:], value[:, None, part])
+        out[part] = found.permute(2, 0, 1, 3)
+    return out.view(rows, heads, -1)
 
 
 def _interface(

@@ -1,26 +1,161 @@
-"""The engine's own self-check, run on every model before it makes a result."""
+"""The engine's own self-check, run on every model before it makes a result: what a study runs, against plain forwards.
 
-from collections.abc import Sequence
+The plain model is asked for the same states: one whole forward per edit, prompt or continuation, with the class's own
+attention. Both round, so they differ by rounding. How far rounding moves this model is measured on the spot
+(`engine.rounding`). An engine that is right stays within a few times that floor, in float32 as in half precision.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from offcourse.engine.attention import uninstalled
+from offcourse.engine.rounding import Edit, no_edit, plain_states, relative, ways_apart
 from offcourse.engine.rows import HeadRows, ResidualRows
 from offcourse.engine.run import Engine
-from offcourse.models.checks import TOLERANCE
+from offcourse.models.load import LanguageModel
+
+# How many times the rounding floor the engine may be off (docs/engine.md has what healthy and damaged models show).
+TIMES_FLOOR = 4.0
+# Larger relative errors are no rounding, or leave no number worth having, whatever the floor says.
+LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.25, torch.float16: 0.25}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One state of the plain model, and what the engine found for the state, by passes of different sizes.
+
+    ids: the prompt. edit: what is changed at its last token. found: [width] each.
+    """
+
+    ids: list[int]
+    edit: Edit
+    found: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Largest relative error of the engine's states, the rounding floor of the plain model's, and what is allowed."""
+
+    error: float
+    floor: float
+    limit: float
+
+    def report(self) -> dict:
+        """The entry of `model.json`; an error that is not a number does not pass."""
+        return {"passed": self.error <= self.limit, "error": self.error, "floor": self.floor, "limit": self.limit}
 
 
 @torch.inference_mode()
-def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict:
-    """Rows with edits that change nothing must read as the plain model does, at every layer and head."""
+def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
+    """Every kind of pass that a study makes against plain forwards; per check whether it passed, error, floor, limit.
+
+    prompt: token ids, at least eight. Errors are relative: the norm of a state's difference over the norm of the state,
+    the largest of all states compared.
+    """
+    prompt = list(prompt)
+    kinds = {
+        "rows with an edited state equal one forward per edit": _residual_rows,
+        "rows with a replaced head equal one forward per head": _head_rows,
+        "prompts that share a beginning equal one forward each": _forest,
+        "continuations of a kept context equal one forward each": _context,
+    }
+    cases = {name: list(of(engine, prompt)) for name, of in kinds.items()}
+    return {name: found.report() for name, found in compare(engine.model, cases).items()}
+
+
+def compare(model: LanguageModel, cases: Mapping[str, Sequence[Case]]) -> dict[str, Comparison]:
+    """What the engine found against plain forwards of the same prompts with the same edits, by kind of case.
+
+    All kinds share one floor, the largest of every case's: a few prompts more make it steadier.
+    """
+    errors, floor = {}, 0.0
+    for name, of_kind in cases.items():
+        errors[name] = 0.0
+        for number, case in enumerate(of_kind):
+            expected = plain_states(model, [case.ids], case.edit)[0, -1]
+            errors[name] = max([errors[name], *(relative(state, expected) for state in case.found)])
+            # A batch takes as long as all its prompts, so that only the first case is computed in one.
+            ways = ways_apart(model, case.ids, case.edit, seed=number, batch=number == 0)
+            floor = max([floor, *(relative(state, expected) for state in ways)])
+    limit = min(TIMES_FLOOR * floor, LIMITS[model.module.dtype])
+    return {name: Comparison(error, floor, limit) for name, error in errors.items()}
+
+
+def _cut(engine: Engine, most: int) -> tuple[Engine, Engine]:
+    """The engine, and one whose passes hold at most so many rows or tokens (a third of all, so that layers are cut)."""
+    return engine, Engine(engine.model, most, "eager" if engine.explicit else "sdpa")
+
+
+def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
+    """A vector added after the first, a middle and the last block; nothing added; a vector in the place of a state."""
     model = engine.model
-    with uninstalled(model):
-        tokens = torch.tensor([list(prompt)], device=model.input_device)
-        probabilities = model.module(tokens, use_cache=False).logits[0, -1].float().softmax(-1)
-    target = int(probabilities.argmax())
+    first, middle, last = 0, model.layers // 2, model.layers - 1
+    # As large as the stream itself, so that the edit neither vanishes nor is all that is left.
+    stream = engine.capture_residuals([prompt])[0, middle]
+    random = torch.randn(2, model.width, generator=torch.Generator().manual_seed(0))
+    vectors = torch.cat([random * stream.square().mean().sqrt(), torch.zeros(1, model.width)])
+    for replace, cells in ((False, ((first, 0), (middle, 1), (last, 0), (middle, 2))), (True, ((middle, 0),))):
+        rows = ResidualRows(vectors, model.layers, replace)
+        found = [some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, 3)) for some in _cut(engine, model.layers + 1)]
+        for layer, index in cells:
+            edit = _after_block(model, layer, vectors[index], replace)
+            yield Case(prompt, edit, [states[layer, index] for states in found])
+
+
+def _head_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
+    """Heads replaced by their neighbour's output, and one by its own, which changes nothing."""
+    model = engine.model
     own = engine.capture_heads([prompt], [len(prompt) - 1])[0]
-    heads = engine.read_rows(prompt, target, HeadRows(own))[1].probability
-    residual = engine.read_rows(prompt, target, ResidualRows(torch.zeros(1, model.width), model.layers))[1].probability
-    plain = float(probabilities[target])
-    error = float((torch.cat([heads, residual]) - plain).abs().max() / plain)
-    return {"passed": error <= TOLERANCE[model.module.dtype], "error": error}
+    first, middle, last = (0, 0), (model.layers // 2, model.heads - 1), (model.layers - 1, model.heads // 2)
+    for values, cells in ((own.roll(1, 1), (first, middle, last)), (own, (middle,))):
+        found = [
+            some.row_states(prompt, HeadRows(values))[1:].unflatten(0, (model.layers, model.heads))
+            for some in _cut(engine, model.layers * model.heads // 3 + 1)
+        ]
+        for layer, head in cells:
+            edit = _in_head(model, layer, head, values[layer, head])
+            yield Case(prompt, edit, [states[layer, head] for states in found])
+
+
+def _forest(engine: Engine, prompt: list[int]) -> Iterator[Case]:
+    """Prompts with a common beginning, one of which is a beginning of another, in one pass and in several."""
+    cut = len(prompt) // 2
+    prompts = [prompt, prompt[: cut + 1], prompt[:cut] + prompt[: len(prompt) - cut]]
+    found = [_last_states(some, prompts) for some in _cut(engine, len(prompt))]
+    for ids, *states in zip(prompts, *found, strict=True):
+        yield Case(ids, no_edit, states)
+
+
+def _context(engine: Engine, prompt: list[int]) -> Iterator[Case]:
+    """Two continuations of a context that was kept, run whole and in pieces."""
+    cut = len(prompt) // 2
+    prompts = [prompt, prompt[:cut] + prompt[: len(prompt) - cut]]
+    found = [_last_states(some, prompts, some.keep(prompt[:cut])) for some in _cut(engine, max(2, cut // 2))]
+    for ids, *states in zip(prompts, *found, strict=True):
+        yield Case(ids, no_edit, states)
+
+
+def _last_states(engine: Engine, prompts: list[list[int]], context=None) -> list[Tensor]:
+    """[width] of the last token of each prompt, final-normed."""
+    parts = engine.states(prompts, [[len(ids) - 1] for ids in prompts], [], context)
+    return [part.final[row[0]] for part in parts for row in part.where]
+
+
+def _after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool) -> Edit:
+    def hook(module, args, out):
+        hidden = (out[0] if isinstance(out, tuple) else out).clone()
+        hidden[0, -1] = vector.to(hidden) if replace else hidden[0, -1] + vector.to(hidden)
+        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+    return lambda: [model.blocks[layer].register_forward_hook(hook)]
+
+
+def _in_head(model: LanguageModel, layer: int, head: int, value: Tensor) -> Edit:
+    def hook(module, args):
+        heads = args[0].clone()
+        heads[0, -1, head * model.head_dim : (head + 1) * model.head_dim] = value.to(heads)
+        return (heads, *args[1:])
+
+    return lambda: [model.projections[layer].register_forward_pre_hook(hook)]

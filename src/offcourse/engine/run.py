@@ -115,7 +115,7 @@ class Engine:
     @torch.inference_mode()
     def predict_rows(self, prompt: Sequence[int], rows: Rows) -> Tensor:
         """The most likely token after the unedited prompt and after every row, in layer order: [1 + rows] ids."""
-        return unembed.predict(self.model.head, self._row_states(prompt, rows))
+        return unembed.predict(self.model.head, self.row_states(prompt, rows))
 
     @torch.inference_mode()
     def read_rows(
@@ -136,7 +136,7 @@ class Engine:
             if bare.bias is None:
                 without_output_bias = None
         with self._bias_dropped(without_output_bias):
-            states = self._row_states(prompt, rows)
+            states = self.row_states(prompt, rows)
         targets = torch.full((len(states),), int(target))
         out = self._unembed(states, targets, probability)
         return out[:1], out[1:]
@@ -237,7 +237,7 @@ class Engine:
             out.append(torch.stack(captured, 1))
         return torch.cat(out)
 
-    def _row_states(self, prompt: Sequence[int], rows: Rows) -> Tensor:
+    def row_states(self, prompt: Sequence[int], rows: Rows) -> Tensor:
         """Final-normed states [1 + rows, width] of the unedited prompt and of every row."""
         chunks = split(rows, self.model.layers, self.max_rows)
         run = _PromptPass(self.model, list(prompt), rows, keep=len(chunks) > 1, explicit=self.explicit)
