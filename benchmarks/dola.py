@@ -8,10 +8,10 @@ import torch
 
 from benchmarks.flops import flops_of
 from benchmarks.timing import REPEATS, SAMPLE, interleaved, report
-from offcourse.buckets import candidate_layers
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.methods.dola import scores
+from offcourse.study.dola_buckets import candidate_layers
 
 ALPHAS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 SETTINGS = {

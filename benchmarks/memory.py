@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from offcourse.data.names import METHODS
 from offcourse.errors import OffcourseError
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST
-from offcourse.registry import METHODS
 
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
 TASK = "present-past"
@@ -51,10 +51,10 @@ FULL = {
 CHILD = """
 import json, sys
 from pathlib import Path
-from offcourse.jobs.run import run_steps
+from offcourse.run.job import run_steps
 from offcourse.layout import Layout
 from offcourse.provenance.environment import peak_memory
-from offcourse.registry import Registry
+from offcourse.data.registry import Registry
 from offcourse.study.config import load_study
 study, base, model, steps = (json.loads(word) for word in sys.argv[1:])
 study = load_study(study)

@@ -17,17 +17,18 @@ from benchmarks import memory
 from benchmarks.dola import compare_dola, cost_of_settings
 from benchmarks.timing import REPEATS
 from benchmarks.vectors import compare_cie, compare_sweep, compare_task_vectors
+from offcourse.data.names import RESOURCES
+from offcourse.data.prompts import build_prompts
+from offcourse.data.questions import load_questions, prompt_text
+from offcourse.data.registry import Registry
+from offcourse.data.task_vector_prompts import build_task_vector_prompts
+from offcourse.data.tasks import load_pairs
 from offcourse.engine import Engine
 from offcourse.errors import OffcourseError
 from offcourse.methods.dola import tokenized
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
 from offcourse.models.tokenizer import Tokenizer
-from offcourse.prompts import build_prompts
-from offcourse.questions import load_questions, prompt_text
-from offcourse.registry import RESOURCES, Registry
-from offcourse.task_vector_prompts import build_task_vector_prompts
-from offcourse.tasks import load_pairs
 
 MODEL, TASK = "smollm2-135m-instruct", "present-past"
 QUESTIONS = 20

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from offcourse.jobs.steps import release_questions, steps_of
+from offcourse.data.registry import Registry
+from offcourse.data.release_files import release_path
+from offcourse.graph.keys import release_questions, steps_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST
-from offcourse.registry import Registry
-from offcourse.release import release_path
 from offcourse.study.config import Study, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,9 @@ from pathlib import Path
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from offcourse.errors import OffcourseError
-from offcourse.jobs import cluster
-from offcourse.jobs.lock import hold
-from offcourse.jobs.resources import Sizes
+from offcourse.cluster import slurm as cluster
+from offcourse.run.lock import hold
+from offcourse.cluster.resources import Sizes
 
 # Whether this process sends its jobs elsewhere, and whether it is in such a job.
 REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None

@@ -3,17 +3,18 @@ import json
 import sys
 from pathlib import Path
 
-from offcourse.artefacts import sha256
+from offcourse.files import sha256
 from offcourse.errors import OffcourseError
-from offcourse.jobs.drawings import DRAWINGS, drawings_of, records_of
-from offcourse.jobs.mend import mend
-from offcourse.jobs.steps import STEPS, rule_params, steps_of
-from offcourse.jobs.steps import release_lists as list_files
-from offcourse.jobs.steps import release_questions as question_files
+from offcourse.graph.products import DRAWINGS, drawings_of, records_of
+from offcourse.run.repair import mend
+from offcourse.graph.keys import STEPS, rule_params, steps_of
+from offcourse.graph.keys import release_lists as list_files
+from offcourse.graph.keys import release_questions as question_files
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
-from offcourse.registry import STEERING, Registry
-from offcourse.release import release_path
+from offcourse.data.names import STEERING
+from offcourse.data.registry import Registry
+from offcourse.data.release_files import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 

@@ -1,5 +1,5 @@
 # Tables and the report, drawn from whatever models and tasks the study has. What each rule reads and writes is in
-# src/offcourse/jobs/drawings.py, captions for `snakemake --report` are in workflow/report/.
+# src/offcourse/graph/products.py, captions for `snakemake --report` are in workflow/report/.
 
 
 rule table3:

@@ -1,10 +1,10 @@
 # The authors' released results: which files each rule makes of them. No rule.
-from offcourse.jobs import published_files
-from offcourse.jobs.published import Release
-from offcourse.jobs.published_figures import SWEEP_PAGES
-from offcourse.jobs.published_rules import NAME, STORE
-from offcourse.published.archive import MANIFEST, fetched
-from offcourse.registry import RESOURCES
+from offcourse.published import files as published_files
+from offcourse.published.release import Release
+from offcourse.published.figures import SWEEP_PAGES
+from offcourse.graph.release_rules import NAME, STORE
+from offcourse.archive.manifest import MANIFEST, fetched
+from offcourse.data.names import RESOURCES
 
 RELEASE = Release(Layout(NAME))
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}

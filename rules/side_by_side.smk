@@ -1,6 +1,6 @@
 # A study's figures with those of the authors' release on the same page. On demand (`snakemake side_by_side`): it needs
 # the release.
-from offcourse.jobs import side_by_side as pages_of_both
+from offcourse.published import side_by_side as pages_of_both
 
 OURS = pages_of_both.of_study(STUDY, REGISTRY, LAYOUT)
 THEIRS = pages_of_both.of_release(RELEASE)

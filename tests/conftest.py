@@ -9,9 +9,11 @@ from filelock import FileLock
 from hypothesis import settings
 from lab import Lab
 
-from offcourse.models.architectures import ARCHITECTURES
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model
+
+pytest_plugins = ["made_study", "released"]
 
 torch.set_num_threads(1)
 # Tests check results, never speed.
@@ -20,7 +22,7 @@ settings.load_profile("offcourse")
 
 
 # Folders whose files take minutes each: they begin first, so that no core is left without work at the end.
-LONG = ("slurm", "workflow", "jobs", "architectures")
+LONG = ("slurm", "workflow", "run", "plan", "audit", "graph", "architectures")
 
 
 def pytest_xdist_auto_num_workers(config):

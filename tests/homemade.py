@@ -3,10 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+from offcourse.data.names import RESOURCES
+from offcourse.data.registry import Registry
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
 from offcourse.models.random import random_model, random_tokenizer
-from offcourse.registry import RESOURCES, Registry
 
 VOCABULARY = 512
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from offcourse.jobs.steps import STEPS
+from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
 from offcourse.store.sealed import read_sealed

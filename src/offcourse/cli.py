@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from offcourse.audit import status as states
+from offcourse.audit.audit import INTACT, Audit, Finding
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.jobs import status as states
-from offcourse.jobs.audit import INTACT, Audit, Finding
 from offcourse.layout import Layout
-from offcourse.pins import LOCK
-from offcourse.registry import RESOURCES, Registry
 from offcourse.study.config import read_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -108,7 +109,7 @@ def diff(
     """Print what differs between two studies, or two copies of the release: switches, parameters, versions, models,
     code, numbers. Exit code 0 when nothing does, else 1.
     """
-    from offcourse.jobs.compare import differences_between, study_folder
+    from offcourse.audit.diff import differences_between, study_folder
 
     found = differences_between(study_folder(one, directory), study_folder(other, directory))
     if as_json:
@@ -128,8 +129,8 @@ def compare(
     """Print the paper's numbers beside those of the authors' release and of the study, with a verdict for each cell.
     Exit code 0 when the release gives every number as printed, up to rounding, else 1.
     """
-    from offcourse.jobs.published_rules import NAME as PUBLISHED
-    from offcourse.published import compare as printed
+    from offcourse.analysis import comparison as printed
+    from offcourse.graph.release_rules import NAME as PUBLISHED
 
     study = read_study(configfile).study
     frame = printed.comparison(Layout(PUBLISHED, directory).results, Layout(study, directory).results)
@@ -156,7 +157,7 @@ def find(
     """Print the results of all studies that were made in a certain way, as in --where task=antonym --where step=cie.
     Exit code 0 when there are any, else 1.
     """
-    from offcourse.jobs.compare import find as find_results
+    from offcourse.audit.find import find as find_results
 
     found = find_results(directory, where)
     if as_json:
@@ -178,7 +179,7 @@ def capsule(
     as_json: AsJson = False,
 ) -> None:
     """Write one cell of a table with its prompts, its numbers and a script that computes it again without Snakemake."""
-    from offcourse.jobs.capsule import write_capsule
+    from offcourse.audit.capsule import write_capsule
 
     chain = write_capsule(Audit(*_study(configfile, directory)), name, row, column, folder)
     if as_json:
@@ -229,19 +230,19 @@ def plan(
     With --measured: predicted and measured seconds of each finished step; exit code 0 when all steps are within 30 %,
     else 1.
     """
-    from offcourse.jobs import plan_pages as pages
-    from offcourse.jobs.rates import rates_of, rates_path
+    from offcourse.plan import pages
+    from offcourse.plan.rates import rates_of, rates_path
 
     study, registry = read_study(configfile), Registry.load()
     layout = Layout(study.study, directory)
     if calibrate:
-        from offcourse.jobs.probe import calibrate as measure
+        from offcourse.plan.probe import calibrate as measure
 
         measure(study, directory)
         rates = rates or str(rates_path(directory))
     known = rates_of(rates, directory)
     if measured:
-        from offcourse.jobs.measured import compared
+        from offcourse.plan.measured import compared
 
         rows = compared(study, registry, layout, known)
         if as_json:
@@ -249,7 +250,7 @@ def plan(
         else:
             pages.print_comparison(rows, known)
         raise typer.Exit(0 if all(row["within"] for row in rows if not row["model"]) else 1)
-    from offcourse.jobs.forecast import forecast
+    from offcourse.plan.forecast import forecast
 
     found = forecast(study, registry, layout, known, cards)
     if as_json:
@@ -266,8 +267,8 @@ def _study(configfile: Path, directory: Path) -> tuple:
 
 
 def _status_of_release(directory: Path, as_json: bool) -> None:
-    from offcourse.jobs.published_rules import NAME as PUBLISHED
-    from offcourse.jobs.published_status import status
+    from offcourse.graph.release_rules import NAME as PUBLISHED
+    from offcourse.published.status import status
 
     found = status(directory)
     if as_json:
@@ -281,13 +282,13 @@ def _status_of_release(directory: Path, as_json: bool) -> None:
 
 
 def _release(directory: Path) -> Audit:
-    from offcourse.jobs.published_audit import ReleaseAudit
+    from offcourse.published.audit import ReleaseAudit
 
     return ReleaseAudit(directory)
 
 
 def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
-    from offcourse.jobs.chain import chain_of
+    from offcourse.audit.chain import chain_of
 
     chain = chain_of(checker, name, row, column)
     wrong = [finding for finding in checker.behind(chain["table"]) if finding.state != INTACT]

@@ -42,3 +42,13 @@ class Layout:
         """What is known about a job that made tables, figures or facts: of one model, or of the whole study."""
         folder = self.results / "provenance"
         return (folder / model if model else folder) / f"{rule}.json"
+
+
+def beside(stem: Path, suffix: str) -> Path:
+    """`stem` with `suffix` put after it; names of models have dots (`pythia-6.9b`), so nothing is replaced."""
+    return Path(stem).parent / f"{Path(stem).name}.{suffix}"
+
+
+def picture_files(stem: Path) -> list[Path]:
+    """The files of a picture."""
+    return [beside(stem, suffix) for suffix in ("svg", "png", "parquet")]

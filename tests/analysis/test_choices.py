@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from offcourse.analysis import choices
-from offcourse.artefacts import FV_SWEEP, ICL, write_parquet
+from offcourse.schemas.function_vectors import FV_SWEEP, ICL
+from offcourse.schemas.io import write_parquet
 
 
 def table_of(accuracy: dict[tuple, float]) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offcourse.analysis import inference as i
 from offcourse.analysis.recovery import reaches
+from offcourse.data.draws import keyed_generator
 from offcourse.errors import OffcourseError
-from offcourse.keyed import keyed_generator
 
 
 def binomial(k: int, n: int, p: float) -> float:

@@ -2,8 +2,9 @@ import pandas as pd
 import pytest
 
 from offcourse.analysis import results
-from offcourse.artefacts import FV_SWEEP, ICL, write_parquet
 from offcourse.errors import OffcourseError
+from offcourse.schemas.function_vectors import FV_SWEEP, ICL
+from offcourse.schemas.io import write_parquet
 
 
 def test_shots_are_shares_of_hits(tmp_path):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offcourse.analysis import selection as s
+from offcourse.data.draws import keyed_generator
 from offcourse.errors import OffcourseError
-from offcourse.keyed import keyed_generator
 
 HITS = st.integers(2, 9).flatmap(
     lambda items: st.lists(st.lists(st.booleans(), min_size=items, max_size=items), min_size=1, max_size=5)

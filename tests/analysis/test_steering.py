@@ -3,9 +3,12 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
-from offcourse import artefacts
 from offcourse.analysis.steering import HARMS, UNSURE, WORKS, steering
 from offcourse.errors import OffcourseError
+from offcourse.schemas.function_vectors import FV_SWEEP, ICL
+from offcourse.schemas.io import write_parquet
+from offcourse.schemas.results import CELLS, as_cells
+from offcourse.schemas.task_vectors import TV_SWEEP
 
 LAYERS, ITEMS = 6, 40
 
@@ -31,28 +34,28 @@ def results(tmp_path):
             for layer in range(LAYERS)
             for item in range(ITEMS)
         ]
-        save(tmp_path / f"m/icl/{task}.parquet", shots, artefacts.ICL)
-        save(tmp_path / f"m/fv_sweep/{task}.parquet", sweep, artefacts.FV_SWEEP)
+        save(tmp_path / f"m/icl/{task}.parquet", shots, ICL)
+        save(tmp_path / f"m/fv_sweep/{task}.parquet", sweep, FV_SWEEP)
     tv = [
         (split, layer, item, layer == 4 and item < 30)
         for split in ("dev", "test")
         for layer in range(LAYERS)
         for item in range(ITEMS)
     ]
-    save(tmp_path / "m/tv_sweep/strong.parquet", tv, artefacts.TV_SWEEP)
-    save(tmp_path / "m/tv_icl/strong.parquet", [(k, i, k == 5) for k in (0, 5) for i in range(80)], artefacts.ICL)
+    save(tmp_path / "m/tv_sweep/strong.parquet", tv, TV_SWEEP)
+    save(tmp_path / "m/tv_icl/strong.parquet", [(k, i, k == 5) for k in (0, 5) for i in range(80)], ICL)
     cell = (100, None, None, "share of questions", "[]")
     rows = [
         ("m (q)", name, value, *cell) for name, value in (("MC1 base", 0.4), ("MC1 DoLa", 0.2), ("McNemar p", 0.001))
     ]
     (tmp_path / "tables").mkdir()
-    artefacts.write_parquet(tmp_path / "tables/table1.parquet", artefacts.cells(rows), artefacts.CELLS)
+    write_parquet(tmp_path / "tables/table1.parquet", as_cells(rows), CELLS)
     return tmp_path
 
 
 def save(path, rows, schema):
     path.parent.mkdir(parents=True, exist_ok=True)
-    artefacts.write_parquet(path, pd.DataFrame(rows, columns=list(schema.columns)), schema)
+    write_parquet(path, pd.DataFrame(rows, columns=list(schema.columns)), schema)
 
 
 def test_what_works_what_does_not_and_what_harms(results):
@@ -85,6 +88,6 @@ def test_a_gain_that_the_best_of_the_grid_has_by_luck_is_no_effect(results):
 
 def test_items_that_do_not_pair_are_refused(results):
     rows = [(0, item, False) for item in range(ITEMS - 1)] + [(5, item, True) for item in range(ITEMS - 1)]
-    save(results / "m/icl/strong.parquet", rows, artefacts.ICL)
+    save(results / "m/icl/strong.parquet", rows, ICL)
     with pytest.raises(OffcourseError, match="m strong: the items without steering"):
         steering(results, (["m"], ["strong"]))

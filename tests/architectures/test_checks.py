@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from offcourse.models.architectures import ARCHITECTURES
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.models.checks import run_checks
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model, random_tokenizer

@@ -4,11 +4,11 @@ import oracles
 import pytest
 import torch
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.checks import engine_agrees
 from offcourse.methods.cie import head_effects
 from offcourse.methods.fv_sweep import sweep
-from offcourse.models.architectures import ARCHITECTURES
 
 CLOSE = dict(rtol=1e-4, atol=1e-9)
 # Longer than the tiny models' sliding window of 16, and beginning with BOS.

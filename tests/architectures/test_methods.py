@@ -11,13 +11,13 @@ import pytest
 import torch
 from accelerate import disk_offload, dispatch_model
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.methods.cie import head_effects
 from offcourse.methods.dola import Answer, scores
 from offcourse.methods.fv_sweep import sweep as fv_sweep
 from offcourse.methods.readings import apathy, lens
 from offcourse.methods.tv_sweep import sweep as tv_sweep
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from accelerate import cpu_offload, disk_offload, dispatch_model
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, HeadRows, ResidualRows
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 
 IDS = [0, 5, 17, 4, 90, 33, 21, 8, 9, 10]

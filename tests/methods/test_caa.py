@@ -8,22 +8,24 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from offcourse import artefacts
+from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.prompts import EVALUATION_SEED, split_pairs, unevaluated
+from offcourse.data.registry import Registry
+from offcourse.data.tasks import load_pairs
 from offcourse.engine.attention import uninstalled
 from offcourse.errors import OffcourseError
-from offcourse.jobs.plan import work
-from offcourse.jobs.run import run_step
-from offcourse.jobs.steps import STEPS, steps_of
+from offcourse.graph.keys import STEPS, steps_of
 from offcourse.layout import Layout
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.prompts import EVALUATION_SEED, split_pairs, unevaluated
-from offcourse.registry import Registry
+from offcourse.plan.jobs import work
+from offcourse.run.job import run_step
+from offcourse.schemas.function_vectors import STEERING_SWEEP
+from offcourse.schemas.io import read_parquet, write_parquet
+from offcourse.schemas.prompts import PROMPTS
 from offcourse.steering import caa, steering
 from offcourse.steering.caa import contrasts
 from offcourse.study.config import load_study
-from offcourse.tasks import load_pairs
 
 TASK = "antonym"
 FUNCTION_VECTORS = {"shots": 2, "trials": 2, "n_heads": [2], "strengths": [1], "test_items": 4}
@@ -68,7 +70,7 @@ def test_vectors_and_sweep_are_the_plain_ones(name, tmp_path):
 
     # A random model never says the answer, so that of an item is what it says under one of the settings.
     path = layout.artefact("prompts", ".parquet", "tiny", TASK)
-    frame = artefacts.read_parquet(path, artefacts.PROMPTS)
+    frame = read_parquet(path, PROMPTS)
     said = {}
     for prompt in frame[frame["kind"] == "query"].itertuples():
         for strength in CAA["strengths"]:
@@ -76,9 +78,9 @@ def test_vectors_and_sweep_are_the_plain_ones(name, tmp_path):
                 logits = oracles.residual_edited(model, prompt.token_ids, layer, strength * vector)
                 said[strength, layer, prompt.index] = int(logits.argmax())
         frame.loc[prompt.Index, "target_id"] = said[CAA["strengths"][prompt.index % 2], prompt.index, prompt.index]
-    artefacts.write_parquet(path, frame, artefacts.PROMPTS)
+    write_parquet(path, frame, PROMPTS)
     run_step("caa_sweep", study, registry, layout, "tiny", threads=1)
-    sweep = artefacts.read_parquet(layout.artefact("caa_sweep", ".parquet", "tiny", TASK), artefacts.STEERING_SWEEP)
+    sweep = read_parquet(layout.artefact("caa_sweep", ".parquet", "tiny", TASK), STEERING_SWEEP)
     targets = frame[frame["kind"] == "query"].set_index("index")["target_id"]
     hits = sweep.set_index(["strength", "layer", "item"])["hit"]
     assert hits.to_dict() == {key: token == targets[key[2]] for key, token in said.items()}

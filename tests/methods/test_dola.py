@@ -8,14 +8,14 @@ import pytest
 import torch
 from oracles import plain_hidden_states
 
-from offcourse.buckets import candidate_layers
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.errors import OffcourseError
 from offcourse.methods.dola import Answer, scores
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import LanguageModel
 from offcourse.models.random import random_model
+from offcourse.study.dola_buckets import candidate_layers
 
 PRIMER = [0, *((7 * i) % 500 + 2 for i in range(20))]
 SETTINGS = {

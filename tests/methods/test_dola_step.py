@@ -8,16 +8,16 @@ from oracles import logits
 
 from offcourse.analysis import truthfulness
 from offcourse.analysis.results import read_premature_layers
-from offcourse.buckets import candidate_layers
+from offcourse.data.questions import load_questions, prompt_text, questions_sha256
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.jobs.run import Job, run_step
-from offcourse.jobs.steps import STEPS, leaf_sha256
+from offcourse.graph.keys import STEPS, leaf_sha256
 from offcourse.layout import Layout
 from offcourse.methods import dola
 from offcourse.models.load import LanguageModel
-from offcourse.questions import load_questions, prompt_text, questions_sha256
-from offcourse.registry import Registry
+from offcourse.run.job import Job, run_step
 from offcourse.study.config import load_study
+from offcourse.study.dola_buckets import candidate_layers
 
 PASSAGES = load_questions(Registry.load().question_set("passages"))
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from offcourse import artefacts
-from offcourse.jobs.run import run_step
-from offcourse.jobs.steps import STEPS
+from offcourse.data.registry import Registry
+from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.registry import Registry
+from offcourse.run.job import run_step
+from offcourse.schemas.io import read_parquet, write_parquet
+from offcourse.schemas.prompts import PROMPTS
 from offcourse.study.config import load_study
 
 TASK = "present-past"
@@ -74,7 +75,7 @@ class Run:
         return self.layout.artefact(step, STEPS[step].suffix, "tiny", TASK)
 
     def table(self, step: str) -> pd.DataFrame:
-        return artefacts.read_parquet(self.path(step), STEPS[step].schema)
+        return read_parquet(self.path(step), STEPS[step].schema)
 
     def tensors(self, step: str) -> dict[str, torch.Tensor]:
         return load_file(self.path(step))
@@ -88,7 +89,7 @@ class Run:
         frame = self.table("prompts")
         for prompt in self.prompts(kind):
             frame.loc[prompt.Index, "target_id"] = target(prompt)
-        artefacts.write_parquet(self.path("prompts"), frame, artefacts.PROMPTS)
+        write_parquet(self.path("prompts"), frame, PROMPTS)
 
     def said(self, prompt) -> int:
         return int(oracles.logits(self.model, prompt.token_ids)[-1].argmax())

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.methods.cie import head_effects
 from offcourse.methods.function_vectors import function_vector, rank_heads
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.weights import output_projections
 
 IDS = [0, 5, 17, 4, 90, 33, 21]

@@ -7,25 +7,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from offcourse import artefacts
+from offcourse.audit.status import step_reasons
+from offcourse.data.draws import keyed_generator
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.jobs.costs import hits, work
-from offcourse.jobs.run import Job, run_step
-from offcourse.jobs.status import step_reasons
-from offcourse.jobs.steps import STEPS, steps_of
-from offcourse.keyed import keyed_generator
+from offcourse.graph.keys import STEPS, steps_of
 from offcourse.layout import Layout
 from offcourse.methods.fv_controls import compute, means_at_other_position, shuffled_means, vectors
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
+from offcourse.plan.costs import hits, work
 from offcourse.provenance.records import read_record
-from offcourse.registry import Registry
+from offcourse.run.job import Job, run_step
+from offcourse.schemas.function_vectors import CIE, CONTROLS, FV_CONTROLS, FV_SWEEP
+from offcourse.schemas.io import read_parquet, write_parquet
+from offcourse.schemas.prompts import PROMPTS
 from offcourse.study.config import load_study
 
 TASKS = ["present-past", "antonym", "country-capital"]
 TASK = TASKS[0]
 SETTINGS = {"shots": 2, "trials": 3, "n_heads": [7, 2], "strengths": [40, 6], "test_items": 6}
-SETTINGS |= {"controls": list(artefacts.CONTROLS), "control_draws": 2}
+SETTINGS |= {"controls": list(CONTROLS), "control_draws": 2}
 STEPS_BEFORE = ("prompts", "head_means", "cie", "function_vectors")
 DRAWS = [("random_direction", 0), ("random_direction", 1), ("random_heads", 0), ("random_heads", 1)]
 DRAWS += [("shuffled_labels", 0), ("other_task", 0), ("read_position", 0)]
@@ -47,13 +49,13 @@ class Made:
         job = Job(STEPS["fv_controls"], self.study, self.registry, self.layout, "tiny", 1)
         self.vectors = {(control, draw): made for control, draw, made in vectors(job, task, [2, 7])}
         # A random model never says the answer, so that of an item is what it says under one of the settings.
-        frame = artefacts.read_parquet(self.path("prompts"), artefacts.PROMPTS)
+        frame = read_parquet(self.path("prompts"), PROMPTS)
         for prompt in frame[frame["kind"] == "query"].itertuples():
             control = DRAWS[(5 * prompt.index + 1) % len(DRAWS)]
             edit = 40 * self.vectors[control][(2, 7)[prompt.index % 2]]
             said = oracles.residual_edited(self.model, prompt.token_ids, prompt.index % 4, edit).argmax()
             frame.loc[prompt.Index, "target_id"] = int(said)
-        artefacts.write_parquet(self.path("prompts"), frame, artefacts.PROMPTS)
+        write_parquet(self.path("prompts"), frame, PROMPTS)
         self.prompts = frame
         run_step("fv_controls", self.study, self.registry, self.layout, "tiny", threads=1)
 
@@ -102,7 +104,7 @@ def test_shuffled_labels_take_the_chosen_heads_on_the_prompts_with_shuffled_labe
     shuffled = made.prompts[made.prompts["kind"] == "cie"]
     # This tokenizer adds a BOS token, so heads are read one token early, as published.
     means = torch.stack([oracles.head_outputs(made.model, ids, len(ids) - 2) for ids in shuffled["token_ids"]]).mean(0)
-    effects = artefacts.read_parquet(made.path("cie"), artefacts.CIE).groupby(["layer", "head"])["effect"].mean()
+    effects = read_parquet(made.path("cie"), CIE).groupby(["layer", "head"])["effect"].mean()
     chosen = effects.sort_values(ascending=False, kind="stable").index
     for k in (2, 7):
         torch.testing.assert_close(
@@ -118,7 +120,7 @@ def test_the_other_task_is_the_next_one(made):
 
 
 def test_the_sweep_is_the_plain_one_with_these_vectors(made):
-    frame = artefacts.read_parquet(made.path("fv_controls"), artefacts.FV_CONTROLS)
+    frame = read_parquet(made.path("fv_controls"), FV_CONTROLS)
     found = frame.set_index([name for name in frame.columns if name != "hit"])["hit"]
     expected = {}
     for control, draw in DRAWS:
@@ -173,10 +175,10 @@ def test_the_other_read_position_is_a_study_with_the_switch_turned(made, tmp_pat
     for step in STEPS_BEFORE:
         run_step(step, turned, made.registry, layout, "tiny", threads=1)
     path = layout.artefact("prompts", ".parquet", "tiny", TASK)
-    frame, moved = artefacts.read_parquet(path, artefacts.PROMPTS), made.prompts["kind"] == "head_mean"
+    frame, moved = read_parquet(path, PROMPTS), made.prompts["kind"] == "head_mean"
     assert (frame.loc[moved, "read_position"] == made.prompts.loc[moved, "read_position"] + 1).all()
     # The answers that the other study's random model gives.
-    artefacts.write_parquet(path, frame.assign(target_id=made.prompts["target_id"]), artefacts.PROMPTS)
+    write_parquet(path, frame.assign(target_id=made.prompts["target_id"]), PROMPTS)
     run_step("fv_sweep", turned, made.registry, layout, "tiny", threads=1)
     vectors = load_file(layout.artefact("function_vectors", ".safetensors", "tiny", TASK))
     own = load_file(made.path("function_vectors"))
@@ -184,8 +186,8 @@ def test_the_other_read_position_is_a_study_with_the_switch_turned(made, tmp_pat
         torch.testing.assert_close(made.vectors["read_position", 0][k], vectors[f"n_heads={k}"], rtol=1e-5, atol=1e-6)
         assert not torch.allclose(vectors[f"n_heads={k}"], own[f"n_heads={k}"])
     axes = ["n_heads", "strength", "layer", "item"]
-    expected = artefacts.read_parquet(layout.artefact("fv_sweep", ".parquet", "tiny", TASK), artefacts.FV_SWEEP)
-    found = artefacts.read_parquet(made.path("fv_controls"), artefacts.FV_CONTROLS)
+    expected = read_parquet(layout.artefact("fv_sweep", ".parquet", "tiny", TASK), FV_SWEEP)
+    found = read_parquet(made.path("fv_controls"), FV_CONTROLS)
     found = found[found["control"] == "read_position"].set_index(axes)["hit"]
     assert found.to_dict() == expected.set_index(axes)["hit"].to_dict() and found.any()
 
@@ -217,7 +219,7 @@ def test_without_a_bos_there_is_no_other_read_position(made):
     job = OfBos(made, False, made.prompts, ["read_position"])
     assert list(vectors(job, made.registry.task(TASK), [2, 7])) == []
     frame = compute(job, made.registry.task(TASK))
-    assert len(artefacts.FV_CONTROLS.validate(frame)) == 0
+    assert len(FV_CONTROLS.validate(frame)) == 0
     assert [
         name
         for name, _, _ in vectors(OfBos(made, True, made.prompts, ["read_position"]), made.registry.task(TASK), [2])

@@ -5,16 +5,16 @@ import torch
 from homemade import with_model
 from oracles import plain_hidden_states
 
+from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.questions import Lettered
+from offcourse.data.registry import Registry
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.errors import OffcourseError
-from offcourse.jobs.run import Job
-from offcourse.jobs.steps import STEPS
+from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods.readings import apathy, lens, letter_tokens, measure
-from offcourse.models.architectures import ARCHITECTURES
-from offcourse.questions import Lettered
-from offcourse.registry import Registry
+from offcourse.run.job import Job
 from offcourse.study.config import load_study
 
 PROMPTS = [[0, *((7 * i) % 500 + 2 for i in range(n))] for n in (25, 9, 30)]

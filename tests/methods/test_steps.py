@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from offcourse import artefacts
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.jobs.run import Job, run_step
-from offcourse.jobs.steps import STEPS
+from offcourse.files import sha256
+from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods import prompts
 from offcourse.models.fetch import prepare
-from offcourse.registry import Registry
+from offcourse.run.job import Job, run_step
+from offcourse.schemas.function_vectors import FV_SWEEP
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.prompts import PROMPTS
 from offcourse.study.config import load_study
 
 MODEL, TASK = "tiny-llama", "present-past"
@@ -45,7 +48,7 @@ def test_a_head_count_above_the_models_is_skipped_and_said_so(base, capsys):
     assert "tiny-llama: n_heads 64 is skipped, the model has 16 heads" in capsys.readouterr().err
     vectors = load_file(layout.artefact("function_vectors", ".safetensors", MODEL, TASK))
     assert set(vectors) == {"n_heads=2", "n_heads=4"}
-    sweep = artefacts.read_parquet(layout.artefact("fv_sweep", ".parquet", MODEL, TASK), artefacts.FV_SWEEP)
+    sweep = read_parquet(layout.artefact("fv_sweep", ".parquet", MODEL, TASK), FV_SWEEP)
     assert set(sweep["n_heads"]) == {2, 4}
     assert len(sweep) == 2 * 1 * 4 * 3
 
@@ -69,7 +72,7 @@ def test_the_record_names_the_shard_and_its_parts(base):
     layout = run(base, study(), until="icl")
     record = json.loads(layout.record("icl", MODEL, TASK).read_text())
     artefact = layout.artefact("icl", ".parquet", MODEL, TASK)
-    assert record["outputs"] == {artefact.relative_to(layout.base).as_posix(): artefacts.sha256(artefact)}
+    assert record["outputs"] == {artefact.relative_to(layout.base).as_posix(): sha256(artefact)}
     assert record["parts"]["dtype"] == "float32"
     assert set(record["parts"]["packages"]) >= {"torch", "transformers"}
     assert (layout.store / record["key"][:2] / f"{record['key']}.parquet").exists()
@@ -79,10 +82,7 @@ def test_the_read_position_changes_the_mean_of_a_model_that_gets_a_bos(base):
     """`head_read_position`: with a BOS in front, the published code reads the token before the last."""
     coded = run(base, study(study="coded"), until="head_means")
     last = run(base, study(study="last", protocol={"head_read_position": "last"}), until="head_means")
-    frames = [
-        artefacts.read_parquet(layout.artefact("prompts", ".parquet", MODEL, TASK), artefacts.PROMPTS)
-        for layout in (coded, last)
-    ]
+    frames = [read_parquet(layout.artefact("prompts", ".parquet", MODEL, TASK), PROMPTS) for layout in (coded, last)]
     means = [frame[frame["kind"] == "head_mean"] for frame in frames]
     lengths = means[0]["token_ids"].map(len)
     assert list(means[0]["read_position"]) == list(lengths - 2)

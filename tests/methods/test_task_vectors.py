@@ -8,17 +8,20 @@ import torch
 from oracles import logits, plain_hidden_states, residual_edited
 from safetensors.numpy import load_file
 
-from offcourse import artefacts
+from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.registry import Registry
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
-from offcourse.jobs.run import run_step, run_steps
 from offcourse.layout import Layout
 from offcourse.methods.answers import is_right
 from offcourse.methods.tv_sweep import sweep
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.registry import Registry
+from offcourse.run.job import run_step, run_steps
+from offcourse.schemas import prompts as prompt_schema
+from offcourse.schemas.function_vectors import ICL
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.study.config import load_study
 
 PROMPTS = [[0, *((11 * i) % 500 + 2 for i in range(n))] for n in (24, 7, 24)]
@@ -97,8 +100,8 @@ def done(tmp_path_factory):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_steps_equal_a_loop_over_plain_forwards(done, task):
-    prompts = artefacts.read_parquet(done.artefact("prompts", ".parquet", MODEL, task), artefacts.PROMPTS)
-    assert set(prompts["kind"]) == set(artefacts.TASK_VECTOR_PROMPTS)
+    prompts = read_parquet(done.artefact("prompts", ".parquet", MODEL, task), prompt_schema.PROMPTS)
+    assert set(prompts["kind"]) == set(prompt_schema.TASK_VECTOR_PROMPTS)
     model = load(done.model_folder(MODEL), "Llama", "float32")
     from offcourse.models.tokenizer import Tokenizer
 
@@ -108,13 +111,13 @@ def test_the_steps_equal_a_loop_over_plain_forwards(done, task):
         return is_right(row, tokenizer.decode([int(values.argmax())]), target)
 
     with uninstalled(model):
-        icl = artefacts.read_parquet(done.artefact("tv_icl", ".parquet", MODEL, task), artefacts.ICL)
+        icl = read_parquet(done.artefact("tv_icl", ".parquet", MODEL, task), ICL)
         plain = prompts[prompts["kind"].isin(["tv_baseline", "tv_icl"])]
         assert list(icl["hit"]) == [right(logits(model, p.token_ids)[-1], p.target) for p in plain.itertuples()]
         assert icl.groupby("shots").size().to_dict() == {0: 4, 2: 3}
         vectors = load_file(done.artefact("task_vectors", ".safetensors", MODEL, task))
         sweep_file = done.artefact("tv_sweep", ".parquet", MODEL, task)
-        found = artefacts.read_parquet(sweep_file, artefacts.TV_SWEEP).set_index(["split", "layer", "item"])["hit"]
+        found = read_parquet(sweep_file, TV_SWEEP).set_index(["split", "layer", "item"])["hit"]
         for split, items in (("dev", 2), ("test", 3)):
             dummies = prompts[prompts["kind"] == f"tv_{split}_dummy"]
             queries = prompts[prompts["kind"] == f"tv_{split}_query"].set_index("index")

@@ -10,11 +10,11 @@ import zipfile
 import pytest
 import small_disk
 
-from offcourse.artefacts import sha256
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256
 from offcourse.models import fetch
 from offcourse.models.load import load
-from offcourse.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +195,9 @@ CODE = """
 import dataclasses, sys
 from pathlib import Path
 from offcourse.errors import OffcourseError
-from offcourse.jobs.log import logged
+from offcourse.run.log import logged
 from offcourse.models.fetch import prepare
-from offcourse.registry import Registry
+from offcourse.data.registry import Registry
 
 registry = Registry.load()
 model = dataclasses.replace(registry.model("tiny-llama"), name="other", **{columns})

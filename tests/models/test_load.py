@@ -4,8 +4,8 @@ import oracles
 import pytest
 import torch
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.load import load
 
 IDS = [0, 5, 17, 4, 90, 33, 21]

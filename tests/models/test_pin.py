@@ -11,8 +11,9 @@ from pathlib import Path
 import hub
 import pytest
 
-from offcourse.pins import LOCK
-from offcourse.registry import RESOURCES, Registry
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.data.registry import Registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STUDY = """

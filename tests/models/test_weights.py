@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.errors import OffcourseError
-from offcourse.models.architectures import ARCHITECTURES
 from offcourse.models.weights import output_projections
 
 LLAMA = ARCHITECTURES["Llama"]

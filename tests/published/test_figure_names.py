@@ -1,10 +1,10 @@
 """The names of the release's figures, which the workflow reads at each start, and the figures that are drawn."""
 
-from offcourse.jobs.published import Release
-from offcourse.jobs.published_drawings import drawings
-from offcourse.jobs.published_figures import figure_files, names, pages_of
-from offcourse.jobs.published_rules import NAME
+from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
+from offcourse.published.drawings import drawings
+from offcourse.published.figures import figure_files, names, pages_of
+from offcourse.published.release import Release
 
 
 def test_the_names_are_those_of_the_drawings(tmp_path):

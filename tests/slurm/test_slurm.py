@@ -19,7 +19,7 @@ from slurm_cluster import Cluster, run, wait_until
 from slurm_runs import accounted, environment, running, slurm_command, snakemake, states
 
 from benchmarks.startup import rules_of
-from offcourse.artefacts import sha256
+from offcourse.files import sha256
 from offcourse.study.config import read_study
 
 FAULTS = Path(__file__).parent / "faults.smk"

@@ -9,9 +9,9 @@ import yaml
 from lab import SMOKE, Lab
 from slurm_runs import snakemake
 
-from offcourse.jobs.steps import steps_of
-from offcourse.pins import LOCK
-from offcourse.registry import RESOURCES
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.graph.keys import steps_of
 from offcourse.study.config import read_study
 
 

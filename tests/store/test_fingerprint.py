@@ -39,20 +39,20 @@ def test_a_function_of_nothing_but_its_docstring_is_still_a_function():
 
 
 def test_a_figure_does_not_reach_the_engine_and_a_step_does():
-    figure = modules_behind("offcourse.present.figure_sweep:draw")
-    assert "offcourse.present.style" in figure
+    figure = modules_behind("offcourse.figures.sweep:draw")
+    assert "offcourse.figures.style" in figure
     assert not [
         name for name in figure if name.startswith(("offcourse.engine", "offcourse.models", "offcourse.methods"))
     ]
     step = modules_behind("offcourse.methods.cie:compute")
     assert {"offcourse.engine.run", "offcourse.engine.attention", "offcourse.models.load"} <= step.keys()
-    assert not [name for name in step if name.startswith("offcourse.present")]
+    assert not [name for name in step if name.split(".")[1:2] in (["tables"], ["figures"], ["report"])]
     assert "offcourse.methods.fv_sweep" not in step
 
 
 def test_versions_are_those_that_the_code_imports():
     assert {"torch", "transformers"} <= versions_behind("offcourse.methods.cie:compute").keys()
-    assert "torch" not in versions_behind("offcourse.present.tables:table3")
+    assert "torch" not in versions_behind("offcourse.tables.table3:table3")
 
 
 def test_an_unknown_module_is_an_error():

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from offcourse import artefacts
 from offcourse.errors import OffcourseError
+from offcourse.files import write_whole
 from offcourse.store.shards import Store, copy_whole, digest
 
 PARTS = {"step": "cie", "inputs": {"prompts": "ab"}}
@@ -68,7 +68,7 @@ def test_an_interrupt_leaves_nothing_behind_and_the_old_file_in_place(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        artefacts.write_whole(target, interrupted)
+        write_whole(target, interrupted)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

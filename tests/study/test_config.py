@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offcourse.data.names import RESOURCES, STEERING
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.registry import RESOURCES, STEERING, Registry
 from offcourse.study.config import Study, load_study, read_study
 
 ROOT = RESOURCES.parent

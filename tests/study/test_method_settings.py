@@ -2,8 +2,8 @@
 
 import pytest
 
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.registry import Registry
 from offcourse.study.config import load_study
 
 LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}

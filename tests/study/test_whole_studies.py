@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from offcourse.registry import METHODS, RESOURCES, Registry
+from offcourse.data.names import METHODS, RESOURCES
+from offcourse.data.registry import Registry
 from offcourse.study.config import read_study
 from offcourse.study.protocol import Protocol
 

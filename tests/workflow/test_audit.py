@@ -9,13 +9,13 @@ import pytest
 from lab import SMOKE, Lab
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point
+from offcourse.audit.audit import Audit
+from offcourse.audit.chain import same
 from offcourse.cli import main
-from offcourse.jobs.audit import Audit
-from offcourse.jobs.chain import same
-from offcourse.jobs.published_pages import recorded
+from offcourse.data.registry import Registry
 from offcourse.layout import Layout
 from offcourse.provenance.records import write_record
-from offcourse.registry import Registry
+from offcourse.published.pages import recorded
 from offcourse.study.config import read_study
 
 

@@ -5,9 +5,10 @@ import pytest
 import yaml
 from lab import SMOKE, Lab
 
-from offcourse import artefacts
 from offcourse.analysis.cells import recompute_point
-from offcourse.analysis.sensitivity import NOT_DEFINED
+from offcourse.claims.sensitivity import NOT_DEFINED
+from offcourse.schemas.function_vectors import FV_CONTROLS
+from offcourse.schemas.io import read_parquet
 
 CONTROLS = ["random_direction", "other_task", "read_position"]
 
@@ -28,7 +29,7 @@ def lab(tmp_path_factory):
 def test_the_step_is_made_fresh_and_audited_with_the_vector_it_borrows(lab):
     for task in ("antonym", "present-past"):
         path = lab.results / "tiny-llama" / "fv_controls" / f"{task}.parquet"
-        controls = artefacts.read_parquet(path, artefacts.FV_CONTROLS)
+        controls = read_parquet(path, FV_CONTROLS)
         draws = controls.groupby(["control", "draw"], sort=False).size()
         # Two numbers of heads, two strengths, five items, and the layers of the tiny model.
         assert list(draws.index) == [

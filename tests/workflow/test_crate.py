@@ -13,7 +13,7 @@ from rocrate_validator.models import ValidationSettings
 from rocrate_validator.services import validate
 from urllib3 import HTTPResponse
 
-from offcourse.artefacts import sha256
+from offcourse.files import sha256
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 

@@ -13,8 +13,9 @@ import pytest
 import yaml
 from lab import CHECKOUT, Lab, copy_checkout
 
-from offcourse import artefacts
 from offcourse.analysis.cells import recompute, recompute_point
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import CELLS
 
 PAGE = CHECKOUT / "docs" / "extending.md"
 STUDY = "studies/extended.yaml"
@@ -89,7 +90,7 @@ def test_the_plan_counts_the_jobs_of_both(followed):
 def test_table_and_figures_have_them_and_lead_back(followed):
     lab, _ = followed
     results = lab.checkout / "results" / "extended"
-    cells = artefacts.read_parquet(results / "tables" / "table_methods.parquet", artefacts.CELLS)
+    cells = read_parquet(results / "tables" / "table_methods.parquet", CELLS)
     assert set(METHODS.values()) < set(cells["row"])
     for cell in cells.to_dict("records"):
         assert recompute(results, cell) == pytest.approx(cell["value"])

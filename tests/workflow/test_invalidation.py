@@ -11,7 +11,7 @@ import pytest
 import yaml
 from lab import SMOKE, Lab, copy_checkout, jobs
 
-from offcourse.jobs.steps import STEPS, steps_of
+from offcourse.graph.keys import STEPS, steps_of
 from offcourse.study.config import read_study
 
 MODEL = "tiny-llama"

@@ -12,8 +12,9 @@ import pytest
 from lab import CHECKOUT
 
 from benchmarks import startup
-from offcourse.pins import LOCK
-from offcourse.registry import RESOURCES, Registry
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.data.registry import Registry
 from offcourse.study.config import read_study
 
 # What a user waits for, and what a login node grants; a busy machine takes a few times its usual 10 s.
@@ -73,7 +74,7 @@ def test_a_slurm_job_of_it_starts_without_what_only_steps_and_drawings_need(tmp_
     study = CHECKOUT / "studies" / "paper.yaml"
     startup.ready(read_study(study), Registry.load(locked=False), tmp_path)
     found = startup.start(study, tmp_path, os.environ | {"OFFCOURSE_RESOURCES": str(pinned)})
-    assert {"snakemake", "offcourse.jobs.published_files", "offcourse.jobs.side_by_side"} <= found.modules
+    assert {"snakemake", "offcourse.published.files", "offcourse.published.side_by_side"} <= found.modules
     assert not HEAVY & found.modules
 
 

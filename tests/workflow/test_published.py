@@ -12,12 +12,13 @@ from lab import Lab, copy_checkout, jobs
 from marks import needs_mirror
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point
-from offcourse.jobs.chain import same
-from offcourse.jobs.published import Release
-from offcourse.jobs.published_figures import CIE_FIGURES
+from offcourse.archive import manifest, paths
+from offcourse.audit.chain import same
+from offcourse.data.names import ARCHIVE, RESOURCES
+from offcourse.data.registry import Registry
 from offcourse.layout import Layout
-from offcourse.published import archive, paths
-from offcourse.registry import ARCHIVE, RESOURCES, Registry
+from offcourse.published.figures import CIE_FIGURES
+from offcourse.published.release import Release
 
 pytestmark = needs_mirror
 SWEEPS = ("gptj-6b", "falcon3-7b", "mistral3-7b")  # with the pages that the paper shows, and its last pair
@@ -46,8 +47,8 @@ def reduced(tmp_path_factory) -> Path:
     release = Release(Layout("published"))
     rows = [release.manifest[path] for path in wanted(release)]
     lines = ["path\tbytes\tsha256", *(f"{row.path}\t{row.bytes}\t{row.sha256}" for row in rows)]
-    (resources / archive.MANIFEST).write_text("\n".join(lines) + "\n")
-    archive.fetch_release(resources, folder)
+    (resources / manifest.MANIFEST).write_text("\n".join(lines) + "\n")
+    manifest.fetch_release(resources, folder)
     (folder / "mirror").mkdir()
     (folder / "release").rename(folder / "mirror" / Registry.load().sources[ARCHIVE].file)
     return folder
@@ -145,7 +146,7 @@ def test_status_says_of_each_rule_what_is_missing_and_what_changed(made, tmp_pat
     module = copy.checkout / "src" / "offcourse" / "published" / "task_vectors.py"
     module.write_text(module.read_text() + "UNUSED = 1\n")
     found = states(copy)
-    assert found["published_task_vectors"] == (0, "code of offcourse.published.task_vectors")
+    assert found["published_task_vectors"] == (0, "code of offcourse.archive.task_vectors")
     assert found["published_table3"][1].startswith("follows published_task_vectors")
     assert set(STORE) & set(found) == {"published_task_vectors"}
     shutil.rmtree(results)
@@ -196,4 +197,4 @@ def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_e
 
 
 def manifest_length(reduced: Path) -> int:
-    return len((reduced / "resources" / archive.MANIFEST).read_text().splitlines()) - 1
+    return len((reduced / "resources" / manifest.MANIFEST).read_text().splitlines()) - 1

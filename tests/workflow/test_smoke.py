@@ -11,8 +11,13 @@ import pandas as pd
 import yaml
 from lab import CHECKOUT, SMOKE, Lab
 
-from offcourse import artefacts
-from offcourse.jobs.drawings import DRAWINGS
+from offcourse.files import sha256
+from offcourse.graph.products import DRAWINGS
+from offcourse.schemas.function_vectors import CIE, FV_CONTROLS, FV_SWEEP, ICL
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.prompts import PROMPT_KINDS, PROMPTS
+from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
+from offcourse.schemas.task_vectors import TV_SWEEP
 
 NOTHING = "Nothing to be done"
 
@@ -24,24 +29,24 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
     results = lab.results
     for task in ("antonym", "present-past"):
         folder = results / "tiny-llama"
-        prompts = artefacts.read_parquet(folder / "prompts" / f"{task}.parquet", artefacts.PROMPTS)
-        assert set(prompts["kind"]) == set(artefacts.PROMPT_KINDS)
-        icl = artefacts.read_parquet(folder / "icl" / f"{task}.parquet", artefacts.ICL)
+        prompts = read_parquet(folder / "prompts" / f"{task}.parquet", PROMPTS)
+        assert set(prompts["kind"]) == set(PROMPT_KINDS)
+        icl = read_parquet(folder / "icl" / f"{task}.parquet", ICL)
         assert len(icl) == 4 * 5
-        cie = artefacts.read_parquet(folder / "cie" / f"{task}.parquet", artefacts.CIE)
+        cie = read_parquet(folder / "cie" / f"{task}.parquet", CIE)
         assert len(cie) == 2 * 4 * 4
-        sweep = artefacts.read_parquet(folder / "fv_sweep" / f"{task}.parquet", artefacts.FV_SWEEP)
+        sweep = read_parquet(folder / "fv_sweep" / f"{task}.parquet", FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
-        controls = artefacts.read_parquet(folder / "fv_controls" / f"{task}.parquet", artefacts.FV_CONTROLS)
+        controls = read_parquet(folder / "fv_controls" / f"{task}.parquet", FV_CONTROLS)
         assert controls["control"].value_counts().to_dict() == dict.fromkeys(CONTROLS, len(sweep))
-        sweep = artefacts.read_parquet(folder / "tv_sweep" / f"{task}.parquet", artefacts.TV_SWEEP)
+        sweep = read_parquet(folder / "tv_sweep" / f"{task}.parquet", TV_SWEEP)
         assert len(sweep) == (3 + 3) * 4
     for name, questions in (("misconceptions", 3), ("passages", 3)):
-        dola = artefacts.read_parquet(results / "tiny-llama" / "dola" / f"{name}.parquet", artefacts.DOLA)
+        dola = read_parquet(results / "tiny-llama" / "dola" / f"{name}.parquet", DOLA)
         assert dola["question"].nunique() == questions
         assert len(dola) == (2 + 4 * 2 * 2) * len(dola[["question", "answer"]].drop_duplicates())
-    lens = artefacts.read_parquet(results / "tiny-llama/logit_lens/misconceptions-mc.parquet", artefacts.LOGIT_LENS)
-    apathy = artefacts.read_parquet(results / "tiny-llama/apathy/misconceptions-mc.parquet", artefacts.APATHY)
+    lens = read_parquet(results / "tiny-llama/logit_lens/misconceptions-mc.parquet", LOGIT_LENS)
+    apathy = read_parquet(results / "tiny-llama/apathy/misconceptions-mc.parquet", APATHY)
     assert (len(lens), len(apathy)) == (4 * 5, 4 * 4)
     assert {"MC1 base", "MC1 DoLa"} <= set(pd.read_parquet(results / "tables" / "table1.parquet")["column"])
     table = pd.read_parquet(results / "tables" / "table3.parquet")
@@ -158,7 +163,7 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_whole_files_and_a_rerun_finishes(
         pd.read_parquet(path)
     for note in (lab.folder / "results" / "store").rglob("*.json"):
         [artefact] = [path for path in note.parent.glob(f"{note.stem}.*") if path != note]
-        assert artefacts.sha256(artefact) == json.loads(note.read_text())["sha256"]
+        assert sha256(artefact) == json.loads(note.read_text())["sha256"]
     done = lab.snakemake("--until", "fv_sweep")
     assert done.returncode == 0, done.stderr
     said = log.read_text()

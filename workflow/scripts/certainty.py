@@ -1,8 +1,8 @@
 """Rule `certainty`: how sure the best of each grid is."""
 
-from offcourse.jobs.script import script
-from offcourse.present.table_certainty import write
+from offcourse.run.script import script
 from offcourse.steering import steering
+from offcourse.tables.certainty import write
 
 with script(snakemake) as job:
     study, protocol = job.study, job.study.protocol

@@ -1,9 +1,9 @@
 """Rule `check_model`: the model's facts and self-checks."""
 
-from offcourse.jobs.facts import write_facts
-from offcourse.jobs.run import Job
-from offcourse.jobs.script import script
-from offcourse.jobs.steps import checked_by
+from offcourse.graph.keys import checked_by
+from offcourse.methods.check_model import write_facts
+from offcourse.run.job import Job
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     loaded = Job(checked_by(job.study, job.model), job.study, job.registry, job.layout, job.model, job.threads)

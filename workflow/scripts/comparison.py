@@ -1,8 +1,8 @@
 """Rule `comparison`: the study's tables beside the printed and the released ones."""
 
-from offcourse.jobs.log import logged
-from offcourse.jobs.published_pages import compare_study
 from offcourse.layout import Layout
+from offcourse.published.pages import compare_study
+from offcourse.run.log import logged
 from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from offcourse.jobs.log import logged
-from offcourse.published.archive import fetch_release
+from offcourse.archive.manifest import fetch_release
+from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
     fetch_release(downloads=Path(snakemake.output[0]).parents[1])

@@ -1,8 +1,8 @@
 """Rule `fetch_words`: the authors' word lists, each checked against its pinned sha256."""
 
-from offcourse.jobs.script import script
-from offcourse.jobs.steps import release_lists
-from offcourse.release import release_file
+from offcourse.data.release_files import release_file
+from offcourse.graph.keys import release_lists
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     for spec in release_lists(job.study, job.registry):

@@ -1,7 +1,7 @@
 """Rule `figure_apathy`: Figure 8."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_apathy import draw
+from offcourse.figures.apathy import draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     for questions in job.study.lens_questions:

@@ -1,7 +1,7 @@
 """Rule `figure_choices`: Figures 13 to 15."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_choices import FIGURES, draw
+from offcourse.figures.choices import FIGURES, draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     for figure, what in FIGURES.items():

@@ -1,7 +1,7 @@
 """Rule `figure_heads`: Figure 5."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_heads import draw
+from offcourse.figures.heads import draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     pairs, groups = job.registry.post_training(job.models), {name: job.registry.task(name).group for name in job.tasks}

@@ -1,7 +1,7 @@
 """Rule `figure_lens`: Figures 2, 6 and 7."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_lens import draw
+from offcourse.figures.lens import draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     for questions in job.study.lens_questions:

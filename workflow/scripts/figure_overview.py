@@ -1,7 +1,7 @@
 """Rule `figure_overview`: Figure 1."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_overview import Row, draw
+from offcourse.figures.overview import Row, draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     study = job.study

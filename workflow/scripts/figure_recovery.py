@@ -1,7 +1,7 @@
 """Rule `figure_recovery`: Figures 3 and 12."""
 
-from offcourse.jobs.script import script
-from offcourse.present.figure_recovery import draw
+from offcourse.figures.recovery import draw
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     study, groups = job.study, {name: job.registry.task(name).group for name in job.tasks}

@@ -1,8 +1,8 @@
 """Rule `figure_{method}`: accuracy of a steering method by layer, of one model."""
 
-from offcourse.jobs.drawings import DRAWINGS
-from offcourse.jobs.script import script
-from offcourse.present.figure_steering import draw
+from offcourse.figures.steering import draw
+from offcourse.graph.products import DRAWINGS
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     [(method, label)] = DRAWINGS[job.rule].labels.items()

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from offcourse.jobs.drawings import pages
-from offcourse.jobs.script import script
-from offcourse.present.figure_sweep import draw
+from offcourse.figures.sweep import draw
+from offcourse.graph.products import pages
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     for page in pages(job.study, job.registry, job.model):

@@ -1,6 +1,6 @@
 """Rule `fv_controls`: one model, every task of the study."""
 
-from offcourse.jobs.script import script
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     job.run("fv_controls")

@@ -1,7 +1,7 @@
 """Rule `prepare_model`: download, convert if needed, write the manifest."""
 
-from offcourse.jobs.script import script
 from offcourse.models.fetch import prepare
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     folder = job.output[0].parent

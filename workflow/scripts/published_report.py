@@ -1,9 +1,9 @@
 """Rule `published_report`: the report of the authors' released results alone."""
 
-from offcourse.jobs.log import logged
-from offcourse.jobs.published_pages import make
-from offcourse.jobs.published_rules import NAME
+from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
+from offcourse.published.pages import make
+from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
     make(snakemake.rule, list(snakemake.input), Layout(NAME))

@@ -1,15 +1,16 @@
 """Rule `report`: the reader's report."""
 
-from offcourse.jobs.audit import Audit
-from offcourse.jobs.drawings import drawings_of, pages
-from offcourse.jobs.published_rules import NAME
-from offcourse.jobs.script import script
+from offcourse.analysis.comparison import comparison
+from offcourse.audit.audit import Audit
+from offcourse.graph import catalogue
+from offcourse.graph.products import drawings_of, pages
+from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.present import contents, report
-from offcourse.published.compare import comparison
+from offcourse.report import page as report
+from offcourse.run.script import script
 
 with script(snakemake) as job:
-    figures, tables = pages(job.study, job.registry), contents.tables(job.study.methods)
+    figures, tables = pages(job.study, job.registry), catalogue.tables(job.study.methods)
     # Weights were hashed when their model was checked.
     audit = Audit(job.study, job.registry, job.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from offcourse.jobs.drawings import CONFIGURATION, REPORT, WORKFLOW, crate_files, records_of
-from offcourse.jobs.script import script
+from offcourse.graph.products import CONFIGURATION, REPORT, WORKFLOW, crate_files, records_of
 from offcourse.provenance.crate import write_crate
 from offcourse.provenance.environment import CHECKOUT
 from offcourse.provenance.records import read_record
+from offcourse.run.script import script
 
 with script(snakemake) as job, tempfile.TemporaryDirectory() as scratch:
     configuration = Path(scratch) / CONFIGURATION

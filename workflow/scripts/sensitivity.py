@@ -1,10 +1,10 @@
 """Rule `sensitivity`: what each protocol switch moves."""
 
 from offcourse.analysis.results import read_model
-from offcourse.analysis.sensitivity import Limits
-from offcourse.artefacts import READ_POSITION
-from offcourse.jobs.script import script
-from offcourse.present.table_sensitivity import Results, write
+from offcourse.claims.sensitivity import Limits
+from offcourse.run.script import script
+from offcourse.schemas.function_vectors import READ_POSITION
+from offcourse.tables.sensitivity import Results, write
 
 with script(snakemake) as job:
     study = job.study

@@ -1,11 +1,11 @@
 """Rule `side_by_side`: a study's figures with those of the release."""
 
-from offcourse.jobs.log import logged
-from offcourse.jobs.published import Release
-from offcourse.jobs.published_rules import NAME
-from offcourse.jobs.side_by_side_drawings import make
+from offcourse.data.registry import Registry
+from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.registry import Registry
+from offcourse.published.release import Release
+from offcourse.published.side_by_side_drawings import make
+from offcourse.run.log import logged
 from offcourse.study.config import load_study
 
 with logged(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Rule `steering`: what steers each model, at which setting, and how sure that is."""
 
-from offcourse.jobs.drawings import DRAWINGS
-from offcourse.jobs.script import script
-from offcourse.present.table_steering import write
+from offcourse.graph.products import DRAWINGS
+from offcourse.run.script import script
+from offcourse.tables.steering import write
 
 with script(snakemake) as job:
     study = job.study

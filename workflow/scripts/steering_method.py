@@ -1,6 +1,6 @@
 """Rules of a steering method: its vectors, and their sweep; one model, every task of the study."""
 
-from offcourse.jobs.script import script
+from offcourse.run.script import script
 
 with script(snakemake) as job:
     job.run(job.rule)

@@ -1,7 +1,7 @@
 """Rule `table3`: Table 3, with a row for each method of the study that it has."""
 
-from offcourse.jobs.script import script
-from offcourse.present.tables import table3
+from offcourse.run.script import script
+from offcourse.tables.table3 import table3
 
 with script(snakemake) as job:
     study, protocol = job.study, job.study.protocol

@@ -1,8 +1,8 @@
 """Rule `table_methods`: every steering method of the study beside function vectors."""
 
-from offcourse.jobs.drawings import DRAWINGS
-from offcourse.jobs.script import script
-from offcourse.present.table_methods import write
+from offcourse.graph.products import DRAWINGS
+from offcourse.run.script import script
+from offcourse.tables.methods import write
 
 with script(snakemake) as job:
     study, labels = job.study, DRAWINGS[job.rule].labels

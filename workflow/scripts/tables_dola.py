@@ -1,7 +1,7 @@
 """Rule `tables_dola`: Tables 1, 2 and 4 to 10."""
 
-from offcourse.jobs.script import script
-from offcourse.present.tables_dola import write
+from offcourse.run.script import script
+from offcourse.tables.dola import write
 
 with script(snakemake) as job:
     protocol = job.study.protocol

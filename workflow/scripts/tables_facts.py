@@ -1,7 +1,7 @@
 """Rule `tables_facts`: Tables 11 and 12, the facts of the study's models."""
 
-from offcourse.jobs.script import script
-from offcourse.present.table_facts import write
+from offcourse.run.script import script
+from offcourse.tables.facts import write
 
 with script(snakemake) as job:
     write(job.results, job.models, job.output[0].parent)

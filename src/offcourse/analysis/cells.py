@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
+from offcourse.analysis.model_facts import text, total_heads
 from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, FACT, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
 from offcourse.errors import OffcourseError
-from offcourse.published.facts import text, total_heads
 
 Entry = Mapping[str, Any]
 CHOICES = ("n_heads", "strength", "layer_percent")
@@ -78,8 +78,8 @@ def _fact(results: Path, entry: Entry) -> Any:
 
 
 def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
-    """The value of a cell (a row under `artefacts.CELLS`) from the artefacts it names; None for an empty cell, and the
-    text of a cell of Tables 11 and 12 (`artefacts.FACT_CELLS`).
+    """The value of a cell (a row under `CELLS`) from the artefacts it names; None for an empty cell, and the
+    text of a cell of Tables 11 and 12 (`FACT_CELLS`).
     """
     entries = json.loads(cell["sources"])
     if cell["unit"] == FACT:

@@ -17,8 +17,8 @@ from statsmodels.stats.multitest import multipletests
 
 from offcourse.analysis.recovery import SLACK
 from offcourse.analysis.truthfulness import wilson
+from offcourse.data.draws import keyed_generator
 from offcourse.errors import OffcourseError
-from offcourse.keyed import keyed_generator
 
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -27,7 +27,7 @@ def shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting and layer of a sweep (`artefacts.FV_SWEEP`), sorted by them.
+    """One row per setting and layer of a sweep (`FV_SWEEP`), sorted by them.
 
     Columns: `n_heads`, `strength`, `layer`, `accuracy` (0 to 1), `n` (items).
     """

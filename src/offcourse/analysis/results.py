@@ -15,26 +15,20 @@ import pyarrow.parquet as pq
 
 from offcourse.analysis import recovery
 from offcourse.analysis.sources import listed, source
-from offcourse.artefacts import (
-    APATHY,
+from offcourse.errors import OffcourseError
+from offcourse.schemas.function_vectors import FV_CONTROLS, FV_SWEEP, ICL, READ_POSITION, STEERING_SWEEP
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
+from offcourse.schemas.released import (
     APATHY_MEANS,
-    DOLA,
-    FV_CONTROLS,
-    FV_SWEEP,
-    ICL,
     LENS_MEANS,
-    LOGIT_LENS,
     PREMATURE_LAYERS,
     PUBLISHED_DOLA,
     PUBLISHED_FV_SWEEP,
     PUBLISHED_ICL,
     PUBLISHED_TV_SWEEP,
-    READ_POSITION,
-    STEERING_SWEEP,
-    TV_SWEEP,
-    read_parquet,
 )
-from offcourse.errors import OffcourseError
+from offcourse.schemas.task_vectors import TV_SWEEP
 
 
 def cie_path(model: str, task: str) -> str:
@@ -88,7 +82,7 @@ def apathy_path(model: str, questions: str) -> str:
 
 
 def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """DoLa's scores, see `artefacts.DOLA`; of the release `artefacts.PUBLISHED_DOLA`."""
+    """DoLa's scores, see `DOLA`; of the release `PUBLISHED_DOLA`."""
     return read_parquet(Path(results) / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
 
 
@@ -123,12 +117,12 @@ def _released_layers(path: Path) -> pd.DataFrame:
 
 
 def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """The logit lens, see `artefacts.LOGIT_LENS`."""
+    """The logit lens, see `LOGIT_LENS`."""
     return read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS)
 
 
 def read_lens_means(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """Mean probability of each layer and line over the questions, with its 95% interval: `artefacts.LENS_MEANS`, and
+    """Mean probability of each layer and line over the questions, with its 95% interval: `LENS_MEANS`, and
     `sources` (see `analysis.sources`).
 
     The interval of a study's results is the normal one, that of the release the bootstrapped one that was drawn.
@@ -155,7 +149,7 @@ def is_drawn(results: Path, path: str) -> bool:
 
 
 def read_apathy(results: Path, model: str, questions: str) -> pd.DataFrame:
-    """Apathy, see `artefacts.APATHY`; of the release its scaled means, `artefacts.APATHY_MEANS`."""
+    """Apathy, see `APATHY`; of the release its scaled means, `APATHY_MEANS`."""
     return read_parquet(Path(results) / apathy_path(model, questions), APATHY, APATHY_MEANS)
 
 
@@ -165,7 +159,7 @@ def model_path(model: str) -> str:
 
 
 def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
-    """A function-vector sweep, see `artefacts.FV_SWEEP`; of the release `artefacts.PUBLISHED_FV_SWEEP`."""
+    """A function-vector sweep, see `FV_SWEEP`; of the release `PUBLISHED_FV_SWEEP`."""
     sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP, PUBLISHED_FV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
@@ -173,7 +167,7 @@ def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
 
 
 def read_steering(results: Path, method: str, model: str, task: str) -> pd.DataFrame:
-    """The sweep of a steering method, see `artefacts.STEERING_SWEEP`."""
+    """The sweep of a steering method, see `STEERING_SWEEP`."""
     return read_parquet(Path(results) / steering_path(method, model, task), STEERING_SWEEP)
 
 
@@ -207,7 +201,7 @@ def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
 
 
 def read_other_position(results: Path, model: str, task: str) -> pd.DataFrame:
-    """The sweep of the function vector read at the other position (control `read_position`), see `artefacts.FV_SWEEP`.
+    """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
 
     That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
     """

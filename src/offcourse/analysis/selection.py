@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from offcourse.data.draws import keyed_generator
 from offcourse.errors import OffcourseError
-from offcourse.keyed import keyed_generator
 
 HALVINGS = 20
 SEED = 0

@@ -28,8 +28,10 @@ from offcourse.analysis.results import (
     tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.artefacts import ICL, TV_SWEEP, read_parquet
 from offcourse.errors import OffcourseError
+from offcourse.schemas.function_vectors import ICL
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.task_vectors import TV_SWEEP
 
 WORKS, HARMS, UNSURE = "works", "harms", "no clear effect"
 LEVEL = 0.05

@@ -76,7 +76,7 @@ def factor(true: float, false: Sequence[float], ties: str = "as_coded") -> float
 
 
 def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = False) -> pd.DataFrame:
-    """The metrics of every question and setting of a table under `artefacts.DOLA`.
+    """The metrics of every question and setting of a table under `DOLA`.
 
     removed: see `order`; MC2 is then among the answers with the fewest masked tokens. exact: see `mc2`.
     Columns: `SETTING`, `question`, then `mc1`, `mc3` and `factor` under each tie rule (`mc1_shared`), `mc2`, and

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from offcourse.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests, shared_beginning
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
+from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.models.load import LanguageModel
 
 

@@ -1,6 +1,6 @@
 """When the token that a model predicts counts as the answer of a task (Hendel et al. 2023)."""
 
-from offcourse.registry import Task
+from offcourse.data.rows import Task
 
 
 def is_right(task: Task, predicted: str, expected: str) -> bool:

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from offcourse.data.rows import Task
 from offcourse.engine import Engine, HeadRows
-from offcourse.registry import Task
 
 
 def compute(job, task: Task) -> pd.DataFrame:

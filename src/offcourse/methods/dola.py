@@ -16,13 +16,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from offcourse.buckets import candidate_layers
+from offcourse.data.names import RESOURCES
+from offcourse.data.questions import Question, evaluated, prompt_text
+from offcourse.data.rows import QuestionSet, is_large
 from offcourse.engine import Engine
 from offcourse.engine.contrast import Contrast, contrast
 from offcourse.engine.forest import shared_beginning
 from offcourse.errors import OffcourseError
-from offcourse.questions import Question, evaluated, prompt_text
-from offcourse.registry import RESOURCES, QuestionSet, is_large
+from offcourse.study.dola_buckets import candidate_layers
 
 MASKED_SCORE = -1000.0
 
@@ -49,7 +50,7 @@ class Answer:
 
 
 def compute(job, row: QuestionSet) -> pd.DataFrame:
-    """Scores under `artefacts.DOLA`; `attrs["premature_layers"]` counts the chosen layers per bucket."""
+    """Scores under `DOLA`; `attrs["premature_layers"]` counts the chosen layers per bucket."""
     settings = job.parameters
     questions, shots = evaluated(row, settings["limit"], int(settings["factor_shots"]), RESOURCES, job.layout.downloads)
     engine, tokenizer = job.engine, job.tokenizer

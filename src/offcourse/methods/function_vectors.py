@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from offcourse import artefacts
-from offcourse.models.architectures import architecture
+from offcourse.data.architectures import architecture
+from offcourse.data.rows import Task
 from offcourse.models.weights import output_projections
-from offcourse.registry import Task
+from offcourse.schemas.function_vectors import CIE
+from offcourse.schemas.io import read_parquet
 
 
 def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
@@ -20,7 +21,7 @@ def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """
     means = job.tensors("head_means", task)["mean"]
     job.study.check_heads(job.model, *means.shape[:2])
-    cie = artefacts.read_parquet(job.input("cie", task), artefacts.CIE)
+    cie = read_parquet(job.input("cie", task), CIE)
     ranking = rank_heads(cie)
     wanted = [k for k in job.parameters["n_heads"] if k <= len(ranking)]
     for k in sorted(set(job.parameters["n_heads"]) - set(wanted)):

@@ -17,20 +17,21 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from offcourse import artefacts
-from offcourse.keyed import keyed_generator
+from offcourse.data.architectures import architecture
+from offcourse.data.draws import keyed_generator
+from offcourse.data.rows import Task
 from offcourse.methods import cie
 from offcourse.methods.function_vectors import function_vector, rank_heads
 from offcourse.methods.fv_sweep import sweep
-from offcourse.models.architectures import architecture
 from offcourse.models.weights import output_projections
-from offcourse.registry import Task
+from offcourse.schemas.function_vectors import CIE, FV_CONTROLS
+from offcourse.schemas.io import read_parquet
 
 SEED = 0
 
 
 def compute(job, task: Task) -> pd.DataFrame:
-    """One row per control, draw, n_heads, strength, layer and item, under `artefacts.FV_CONTROLS`.
+    """One row per control, draw, n_heads, strength, layer and item, under `FV_CONTROLS`.
 
     No row when `read_position` is all that is asked for, and the tokenizer adds no BOS.
 
@@ -41,7 +42,7 @@ def compute(job, task: Task) -> pd.DataFrame:
     strengths, dtype = job.parameters["strengths"], job.engine.model.module.dtype
     made = list(vectors(job, task, counts))
     if not made:
-        types = {name: column.dtype.type for name, column in artefacts.FV_CONTROLS.columns.items()}
+        types = {name: column.dtype.type for name, column in FV_CONTROLS.columns.items()}
         return pd.DataFrame(columns=list(types)).astype(types)
     keys = [(control, draw, k, strength) for control, draw, _ in made for k in counts for strength in strengths]
     # As in the sweep, a vector is cast to the model's dtype before it is multiplied by the strength.
@@ -77,7 +78,7 @@ def vectors(job, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict
                 drawn = [divmod(int(place), heads) for place in generator.permutation(layers * heads)[: max(counts)]]
                 yield control, draw, _of_heads(job, means, drawn, counts)
             elif control == "shuffled_labels":
-                ranking = rank_heads(artefacts.read_parquet(job.input("cie", task), artefacts.CIE))
+                ranking = rank_heads(read_parquet(job.input("cie", task), CIE))
                 yield control, draw, _of_heads(job, shuffled_means(job, task), ranking[: max(counts)], counts)
             elif control == "other_task":
                 other = job.tensors("function_vectors", job.next_task(task))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from offcourse.registry import Task
+from offcourse.data.rows import Task
 
 
 def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from offcourse.registry import Task
+from offcourse.data.rows import Task
 
 
 def compute(job, task: Task) -> pd.DataFrame:

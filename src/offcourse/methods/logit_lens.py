@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from offcourse.data.rows import QuestionSet
 from offcourse.methods.readings import measure
-from offcourse.registry import QuestionSet
 
 
 def compute(job, row: QuestionSet) -> pd.DataFrame:
-    """Probabilities under `artefacts.LOGIT_LENS`."""
+    """Probabilities under `LOGIT_LENS`."""
     return measure(job, row).lens

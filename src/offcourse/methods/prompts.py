@@ -2,15 +2,16 @@
 
 import pandas as pd
 
+from offcourse.data.names import RESOURCES
+from offcourse.data.prompts import build_prompts
+from offcourse.data.rows import Task
+from offcourse.data.task_vector_prompts import build_task_vector_prompts
+from offcourse.data.tasks import load_pairs, require_enough
 from offcourse.errors import OffcourseError
-from offcourse.prompts import build_prompts
-from offcourse.registry import RESOURCES, Task
-from offcourse.task_vector_prompts import build_task_vector_prompts
-from offcourse.tasks import load_pairs, require_enough
 
 
 def compute(job, task: Task) -> pd.DataFrame:
-    """Prompts under `artefacts.PROMPTS` (paper section 4.1), of every method of the study."""
+    """Prompts under `PROMPTS` (paper section 4.1), of every method of the study."""
     tokenizer, parts = job.tokenizer, []
     for method in job.study.task_methods:
         if task.name not in job.study.tasks_of(method):

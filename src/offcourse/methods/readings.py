@@ -6,16 +6,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from offcourse.data.names import RESOURCES
+from offcourse.data.questions import Lettered, lettered, load_questions
+from offcourse.data.rows import QuestionSet
 from offcourse.engine import Engine
 from offcourse.engine.run import Readings
 from offcourse.errors import OffcourseError
-from offcourse.questions import Lettered, lettered, load_questions
-from offcourse.registry import RESOURCES, QuestionSet
 
 
 @dataclass
 class Measured:
-    """Both results of one question set, under `artefacts.LOGIT_LENS` and `artefacts.APATHY`."""
+    """Both results of one question set, under `LOGIT_LENS` and `APATHY`."""
 
     lens: pd.DataFrame
     apathy: pd.DataFrame

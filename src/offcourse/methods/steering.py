@@ -5,9 +5,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from offcourse.data.rows import Task
 from offcourse.engine import ResidualRows
 from offcourse.errors import OffcourseError
-from offcourse.registry import Task
 from offcourse.steering import steering
 
 
@@ -25,7 +25,7 @@ def vectors(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def sweep(job, task: Task) -> pd.DataFrame:
-    """One row per strength, layer and item, on the 0-shot queries of function vectors (`artefacts.STEERING_SWEEP`)."""
+    """One row per strength, layer and item, on the 0-shot queries of function vectors (`STEERING_SWEEP`)."""
     [name] = job.step.methods
     method, strengths, layers = steering(name), job.parameters["strengths"], job.engine.model.layers
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.

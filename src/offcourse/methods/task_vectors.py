@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from offcourse.registry import Task
-from offcourse.task_vector_prompts import SPLITS
+from offcourse.data.rows import Task
+from offcourse.data.task_vector_prompts import SPLITS
 
 
 def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from offcourse.data.rows import Task
 from offcourse.methods.answers import is_right
-from offcourse.registry import Task
 
 
 def compute(job, task: Task) -> pd.DataFrame:

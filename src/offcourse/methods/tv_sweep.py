@@ -4,10 +4,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from offcourse.data.rows import Task
+from offcourse.data.task_vector_prompts import SPLITS
 from offcourse.engine import Engine, ResidualRows
 from offcourse.methods.answers import is_right
-from offcourse.registry import Task
-from offcourse.task_vector_prompts import SPLITS
 
 
 def compute(job, task: Task) -> pd.DataFrame:

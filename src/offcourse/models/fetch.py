@@ -14,10 +14,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from offcourse.artefacts import sha256, write_json, writing
+from offcourse.data.names import RESOURCES
+from offcourse.data.registry import Registry
+from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256, write_json, writing
 from offcourse.models.hub import asking
-from offcourse.registry import RESOURCES, Model, Registry
 
 MANIFEST = "manifest.json"
 

@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from offcourse.artefacts import refusal
+from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
-from offcourse.registry import Model
+from offcourse.files import refusal
 
 
 class RefusedError(OffcourseError):

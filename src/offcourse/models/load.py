@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from offcourse.data.architectures import ARCHITECTURES, Architecture
 from offcourse.errors import OffcourseError
-from offcourse.models.architectures import ARCHITECTURES, Architecture
 from offcourse.models.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -114,7 +114,7 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
     if row.causal_lm not in named:
         raise OffcourseError(
             f"{folder} holds {', '.join(named)}, but resources/models.tsv says {architecture}. Correct the "
-            "`architecture` column; the known ones are in src/offcourse/models/architectures.py."
+            "`architecture` column; the known ones are in src/offcourse/data/architectures.py."
         )
     if device_map == "auto" and not torch.cuda.is_available():
         device_map = None

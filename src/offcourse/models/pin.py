@@ -5,11 +5,11 @@ from dataclasses import astuple, fields
 from datetime import UTC
 from pathlib import Path
 
-from offcourse.artefacts import write_whole
+from offcourse.data.pins import Pin, read_lock
+from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
+from offcourse.files import write_whole
 from offcourse.models.hub import RefusedError, asking
-from offcourse.pins import Pin, read_lock
-from offcourse.registry import Model
 
 UNKNOWN = "not stated"
 

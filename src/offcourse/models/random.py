@@ -11,7 +11,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from offcourse.models.architectures import architecture
+from offcourse.data.architectures import MODEL_TYPES, PARTICULARS, architecture
 
 BOS = "<s>"
 # Enough for most words of our lists to be one token, which task vectors need of their answers.
@@ -28,18 +28,6 @@ SHAPE = dict(
     tie_word_embeddings=False,
 )
 GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=2048, tie_word_embeddings=False)
-PARTICULARS = {
-    "GPTJ": {},
-    "GPTNeoX": dict(use_parallel_residual=True, attention_bias=True),
-    "Llama": {},
-    "Mistral": dict(head_dim=8, sliding_window=16),
-    "Gemma2": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8, attn_logit_softcapping=5.0),
-    "Gemma3": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8),
-    "Qwen2": {},
-    "Olmo": dict(clip_qkv=2.0),
-    "Olmo2": {},
-}
-MODEL_TYPES = {"GPTJ": "gptj", "GPTNeoX": "gpt_neox", "Gemma3": "gemma3_text"}
 
 
 def random_config(name: str, vocabulary: int = 512, **changes):

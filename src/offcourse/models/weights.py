@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from offcourse.data.architectures import Architecture
 from offcourse.errors import OffcourseError
-from offcourse.models.architectures import Architecture
 
 Projection = tuple[torch.Tensor, torch.Tensor | None]
 

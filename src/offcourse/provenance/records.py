@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from offcourse.artefacts import sha256
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256
 from offcourse.provenance.environment import energy, environment, peak_memory
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.store.sealed import digest, read_sealed, write_sealed

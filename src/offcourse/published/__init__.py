@@ -1,1 +1,1 @@
-"""The authors' released results, read into the project's own artefacts and compared with its own results."""
+"""The authors' released results, shown like a study's."""

@@ -10,13 +10,14 @@ They add the vector to all tokens after the prompt of the user. Here one token i
 of the prompt, as for function vectors.
 """
 
+from offcourse.data.draws import keyed_generator
+from offcourse.data.names import RESOURCES
+from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
+from offcourse.data.rows import Task
+from offcourse.data.tasks import load_pairs
 from offcourse.errors import OffcourseError
-from offcourse.keyed import keyed_generator
-from offcourse.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
-from offcourse.registry import RESOURCES, Task
+from offcourse.settings import Positive
 from offcourse.steering.contract import Settings, SteeringMethod
-from offcourse.study.sections import Positive
-from offcourse.tasks import load_pairs
 
 Contrast = tuple[str, str]
 

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from offcourse.registry import Task
-from offcourse.study.sections import Filled, OnTasks, Strength
+from offcourse.data.rows import Task
+from offcourse.settings import Filled, OnTasks, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class SteeringMethod(ABC):
 
     label: its name in tables and figures. question: what the report says it asks. source: the publication.
     settings: defaults of its section of the configuration.
-    kinds: the kinds of ready-made prompts (`artefacts.FUNCTION_VECTOR_PROMPTS`) that `build` reads. Without any it
+    kinds: the kinds of ready-made prompts (`FUNCTION_VECTOR_PROMPTS`) that `build` reads. Without any it
         reads the task's word list instead, and the step's key holds the digest of that.
     replace: whether the applied vector takes the place of the residual stream instead of being added to it.
     """
@@ -40,7 +40,7 @@ class SteeringMethod(ABC):
     def build(self, job, task: Task) -> "Tensor":
         """The task's vectors, [layers, width] float32: row i is for the residual stream after block i.
 
-        job: `jobs.run.Job` of the step: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`, the method's
+        job: `run.job.Job` of the step: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`, the method's
         settings and the protocol's `splits` by name.
         """
 
@@ -61,7 +61,7 @@ class SteeringMethod(ABC):
     def score(self, job, prompt, rows) -> "Tensor":
         """Whether each edit brings the answer of one 0-shot prompt: [rows] bool.
 
-        prompt: a row of `artefacts.PROMPTS`. rows: `engine.ResidualRows`, in the order of layers, within a layer of
+        prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, in the order of layers, within a layer of
         strengths. By default the first token of the answer must be the most likely one, as for function vectors.
         """
         return job.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit

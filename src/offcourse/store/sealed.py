@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offcourse.artefacts import write_whole
 from offcourse.errors import OffcourseError
+from offcourse.files import write_whole
 
 
 def digest(value: Any) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from offcourse.artefacts import sha256, write_whole
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256, write_whole
 from offcourse.store.sealed import digest, read_sealed, write_sealed
 
 

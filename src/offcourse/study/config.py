@@ -10,14 +10,15 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
-from offcourse.artefacts import CONTROLS
+from offcourse.data.names import METHODS, RESOURCES, STEERING
+from offcourse.data.pins import LOCK
+from offcourse.data.questions import questions_sha256
+from offcourse.data.registry import Registry
+from offcourse.data.rows import is_large
+from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
-from offcourse.pins import LOCK
-from offcourse.questions import questions_sha256
-from offcourse.registry import METHODS, RESOURCES, STEERING, Registry, is_large
-from offcourse.steering import steering
-from offcourse.study.protocol import Protocol
-from offcourse.study.sections import (
+from offcourse.schemas.function_vectors import CONTROLS
+from offcourse.settings import (
     AutoOrPositive,
     Dtype,
     Filled,
@@ -36,7 +37,8 @@ from offcourse.study.sections import (
     leaf,
     wrong,
 )
-from offcourse.tasks import word_list_sha256
+from offcourse.steering import steering
+from offcourse.study.protocol import Protocol
 
 ON_TASKS = ("function_vectors", "task_vectors")
 

@@ -1,0 +1,95 @@
+"""The facts of models that Tables 11 and 12 print, beside those of models.tsv."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from offcourse.data.names import RESOURCES
+from offcourse.data.registry import Registry
+from offcourse.data.rows import Model
+from offcourse.data.tsv import read_tsv
+
+# Columns as printed, and those of models.tsv.
+COLUMNS = {
+    11: {
+        "n_layers": "layers",
+        "n_heads": "heads",
+        "total_heads": "total_heads",
+        "head_size": "head_dim",
+        "hidden_dim": "width",
+        "mlp_size": "mlp_width",
+        "layer_norm (eps)": "norm",
+        "embed ()": "position_embedding",
+        "attention": "attention",
+        "hidden_act": "activation",
+        "vocab_size": "vocabulary",
+        "context_len": "context",
+    },
+    12: {
+        "n_tokens": "tokens",
+        "pt_learn_rate": "learning_rate",
+        "staged_pretrain": "staged_pretraining",
+        "post_trained": "post_trained",
+    },
+}
+NUMBERS = tuple(COLUMNS)
+MISSING = "-"  # in the place of a fact that nobody published
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One cell. printed_value: in the form of models.tsv, whose `value` is None where there is none."""
+
+    table: int
+    model: str
+    column: str
+    name: str
+    printed: str
+    printed_value: int | str
+    value: int | str | None
+
+    def of(self, known: Mapping[str, Any]) -> int | str | None:
+        """The same fact of a row of models.tsv or of a study's `model.json`; None where it does not say."""
+        return total_heads(known) if self.name == "total_heads" else known.get(self.name)
+
+
+def known_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of `COLUMNS` by name, of a row of models.tsv or of a study's `model.json`; None where it is silent."""
+    facts = {name: known.get(name) for columns in COLUMNS.values() for name in columns.values()}
+    return facts | {"total_heads": total_heads(known)}
+
+
+def text(value: int | str | None) -> str:
+    """A fact as the tables print it."""
+    return f"{value:,}" if isinstance(value, int) else value or MISSING
+
+
+def total_heads(known: Mapping[str, Any]) -> int | None:
+    """Attention heads of all layers; None where their numbers are not known."""
+    layers, heads = known["layers"], known["heads"]
+    return None if layers is None or heads is None else layers * heads
+
+
+def read_facts(registry: Registry, resources: Path = RESOURCES) -> Iterator[Fact]:
+    """Every printed cell of Tables 11 and 12."""
+    named = {model.paper_name: model for model in registry.models.values() if model.paper_name}
+    for number, columns in COLUMNS.items():
+        for row in read_tsv(Path(resources) / "paper" / f"table{number}.tsv").to_dict(orient="records"):
+            model = named[row["Model Name"]]
+            known = asdict(model) | {"total_heads": total_heads(asdict(model))}
+            for column, name in columns.items():
+                value = known[name]
+                yield Fact(number, model.name, column, name, row[column], as_ours(name, row[column], model), value)
+
+
+def as_ours(name: str, printed: str, model: Model) -> int | str:
+    """A printed cell in the form of models.tsv, where layer norms that have no mean are called RMSNorm."""
+    if name == "total_heads" or isinstance(getattr(model, name), int):
+        return int(printed.replace(",", ""))
+    if name == "learning_rate":
+        return "" if printed == "-" else printed.replace(" x 10-", "e-").replace(" × 10-", "e-")
+    if name == "norm" and model.architecture not in ("GPTJ", "GPTNeoX"):
+        # The table says layer norm throughout; these classes divide by the root mean square.
+        return printed.replace("LayerNorm", "RMSNorm")
+    return "" if printed == "-" else printed

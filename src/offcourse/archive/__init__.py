@@ -1,0 +1,1 @@
+"""The authors' files: the archive they are in, and readers of each kind."""

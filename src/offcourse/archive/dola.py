@@ -1,0 +1,163 @@
+"""The authors' scores of answers under DoLa: TruthfulQA and FACTOR, one JSON file per model and setting.
+
+A file's name does not always say the whole setting. What it leaves out is found in the files, never assumed: the bucket
+of a file that is named by its alpha only, and the alpha of the files named by their bucket only, from the pair of them
+with the same scores; the alpha of scores without the softmax from the absence of masked tokens.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
+from offcourse.archive.paths import Run
+from offcourse.data.questions import Question
+from offcourse.data.rows import Model, is_large
+from offcourse.errors import OffcourseError
+from offcourse.study.dola_buckets import BUCKETS
+
+MASKED = -1000.0  # the score of a token below alpha
+TOTALS = 1e-9  # a released MC1, MC2 or MC3 may be so far from the one of the released scores
+NEAR = 8  # percentage points by which a bucket's layers may miss its name, as the study's rounding does
+
+
+def bucket(layers: Sequence[int], depth: int, large: bool) -> str:
+    """The study's name of a bucket from its premature layers, such as "0-50".
+
+    Raises `OffcourseError` for layers that are near none or several of the names.
+    """
+    names = BUCKETS["large" if large else "small"]
+    ends = [[int(end) for end in name.split("-")] for name in names]
+    # The mature layer is no candidate, so the deepest bucket ends two layers above it or one.
+    last = depth if layers[-1] >= depth - 2 else layers[-1]
+    missed = [max(abs(100 * layers[0] / depth - low), abs(100 * last / depth - high)) for low, high in ends]
+    near = [name for name, off in zip(names, missed, strict=True) if off < NEAR]
+    if len(near) != 1:
+        raise OffcourseError(f"layers {layers[0]} to {layers[-1]} of {depth} are not one of the buckets {names}")
+    return near[0]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The content of a file: scores [answers], question after question, true ones first; chosen: tokens by layer."""
+
+    run: Run
+    values: np.ndarray
+    chosen: dict[int, int]
+
+
+def read_dola(
+    read: Callable[[str], bytes], runs: Iterable[Run], model: Model, questions: Sequence[Question], known: Iterable[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Scores under `PUBLISHED_DOLA`, chosen layers under `PREMATURE_LAYERS`, and files of another depth, not read.
+
+    read: content of a released file. questions: the whole set. known: paths of the release, to see which files count
+    chosen layers. Where a FACTOR file has fewer texts than the set, `question` is the place in the file.
+    Raises `OffcourseError` for a file of another shape, metrics that its scores do not give, or a setting that cannot
+    be told.
+    """
+    unused = [run.path for run in runs if run.layers and run.layers[-1] != model.layers]
+    loaded = [_load(read, run, questions, known) for run in runs if run.path not in unused]
+    settled = _settle(loaded)
+    large = is_large(model.parameters)
+    frames, layers = {}, []
+    for each in settled:
+        name = bucket(each.run.layers[:-1], model.layers, large) if len(each.run.layers) > 1 else ""
+        key = name, each.run.alpha or 0.0, each.run.variant
+        if key in frames:  # the best bucket is in the search of buckets and in that of alphas, with the same scores
+            continue
+        frames[key] = _template(questions, len(each.values)).assign(
+            bucket=name, alpha=key[1], variant=each.run.variant, score=each.values
+        )
+        layers += [(*key, layer, tokens) for layer, tokens in each.chosen.items()]
+    frame = pd.concat([frames[key] for key in sorted(frames)], ignore_index=True)
+    frame["masked_tokens"] = pd.array([pd.NA] * len(frame), "Int64")
+    chosen = pd.DataFrame(layers, columns=["bucket", "alpha", "variant", "layer", "tokens"])
+    chosen = chosen.sort_values(["bucket", "alpha", "variant", "layer"], ignore_index=True)
+    columns = ["question", "answer", "kind", "tokens", "bucket", "alpha", "variant", "score", "masked_tokens"]
+    return frame[columns], chosen, unused
+
+
+def _template(questions: Sequence[Question], answers: int) -> pd.DataFrame:
+    """question, answer, kind and tokens of every answer; of the first `answers` where a file has fewer texts."""
+    rows = [
+        (number, answer, kind)
+        for number, question in enumerate(questions)
+        for answer, (kind, _) in enumerate(question.answers)
+    ][:answers]
+    frame = pd.DataFrame(rows, columns=["question", "answer", "kind"])
+    return frame.assign(tokens=pd.array([pd.NA] * len(frame), "Int64"))
+
+
+def _load(read: Callable[[str], bytes], run: Run, questions: Sequence[Question], known: Iterable[str]) -> Scores:
+    try:
+        content = json.loads(read(run.path))
+        values = (_truthfulqa if run.questions == "tfqa" else _factor)(content, questions, run.path)
+        chosen = json.loads(read(run.layers_path)) if run.layers_path in known else {}
+        chosen = {int(layer): int(tokens) for layer, tokens in chosen.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OffcourseError(f"{run.path} is not a file of scores as expected ({error!r}); fetch it anew") from error
+    return Scores(run, np.array(values, float), chosen)
+
+
+def _truthfulqa(content: dict, questions: Sequence[Question], path: str) -> list[float]:
+    scores, asked = content["model_scores"], content["question"]
+    if len(scores) != len(questions) or len(asked) != len(questions):
+        raise OffcourseError(f"{path} has scores of {len(scores)} questions, expected {len(questions)}")
+    values, metrics = [], []
+    for question, said, each in zip(questions, asked, scores, strict=True):
+        true, false = each["scores-true"], each["scores-false"]
+        if said["question"] != question.text or (len(true), len(false)) != (len(question.true), len(question.false)):
+            raise OffcourseError(f"{path}: the scores are not those of the answers to {question.text!r}")
+        best = true[question.true.index(question.best)]
+        got = mc1(best, false), mc2(np.array(true), np.array(false)), mc3(true, false)
+        if any(abs(one - each[name]) > TOTALS for one, name in zip(got, ("MC1", "MC2", "MC3"), strict=True)):
+            raise OffcourseError(f"{path}: MC1, MC2, MC3 of {question.text!r} do not follow from its scores")
+        metrics.append(got)
+        values += [*true, *false]
+    totals = [content[name] for name in ("total_mc1", "total_mc2", "total_mc3")]
+    if np.abs(np.mean(metrics, axis=0) - totals).max() > TOTALS:
+        raise OffcourseError(f"{path}: the totals of MC1, MC2, MC3 do not follow from its scores")
+    return values
+
+
+def _factor(content: dict, questions: Sequence[Question], path: str) -> list[float]:
+    scores, correct = content["model_completion"], content["is_correct"]
+    answers = {len(question.answers) for question in questions}
+    if len(scores) != len(correct) or len(scores) > len(questions) or {len(each) for each in scores} != answers:
+        raise OffcourseError(f"{path} does not have a score of each of {answers} continuations for at most every text")
+    if any(bool(factor(each[0], each[1:])) != said for each, said in zip(scores, correct, strict=True)):
+        raise OffcourseError(f"{path}: is_correct does not follow from the scores")
+    return [value for each in scores for value in each]
+
+
+def _settle(loaded: Sequence[Scores]) -> list[Scores]:
+    """Fill in what the files' names leave out, see the module."""
+    by_bucket = [each for each in loaded if each.run.variant == "softmax" and each.run.alpha is None]
+    by_alpha = [each for each in loaded if each.run.variant == "softmax" and not each.run.layers]
+    pairs = [
+        (one, other)
+        for one in by_bucket
+        for other in by_alpha
+        if np.array_equal(one.values, other.values) and one.chosen == other.chosen
+    ]
+    buckets, alphas = {one.run.layers for one, _ in pairs}, {other.run.alpha for _, other in pairs}
+    settled = []
+    for each in loaded:
+        run = each.run
+        if run.variant == "softmax" and (run.alpha is None or not run.layers):
+            if len(buckets) != 1 or len(alphas) != 1:
+                raise OffcourseError(
+                    f"{run.path}: its setting cannot be told, since {len(pairs)} pairs of a bucket's and an alpha's "
+                    "file have the same scores, not one"
+                )
+            run = replace(run, layers=run.layers or min(buckets), alpha=min(alphas) if run.alpha is None else run.alpha)
+        elif run.variant == "no_softmax" and run.alpha is None:
+            if each.values.min() <= MASKED / 2:
+                raise OffcourseError(f"{run.path}: its alpha cannot be told, since some tokens are masked")
+            run = replace(run, alpha=0.0)
+        settled.append(replace(each, run=run))
+    return settled

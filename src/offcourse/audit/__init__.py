@@ -1,0 +1,1 @@
+"""What is behind a number, whether it is still true, and how two studies differ."""

@@ -1,0 +1,330 @@
+"""Audit: hash the whole chain behind a table or figure again, from its files down to the weights."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from offcourse.archive.manifest import MANIFEST as MANIFEST_OF_RELEASE
+from offcourse.archive.manifest import read_manifest
+from offcourse.audit.release_changes import changes as released_changes
+from offcourse.audit.status import drawing_changes, inputs_of, step_changes
+from offcourse.data.names import RESOURCES
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.files import sha256
+from offcourse.graph.keys import STEPS, steps_of
+from offcourse.graph.products import drawings_of
+from offcourse.graph.release_rules import NAME as RELEASE
+from offcourse.graph.release_rules import ON_DEMAND
+from offcourse.layout import Layout
+from offcourse.models.fetch import MANIFEST, digest_of
+from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
+from offcourse.store.shards import Store
+from offcourse.study.config import Study
+
+INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
+# Folders of a study that hold no result.
+OTHER = ("logs", "provenance")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file of a chain. state: intact, stale (made from something that changed since), missing, tampered (not what
+    was written) or unrecorded; why: in words, empty when intact.
+    """
+
+    path: str
+    state: str
+    why: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+class Audit:
+    """The records of one study, and what they say of files.
+
+    weights: hash prepared models too, which takes most of the time; without it their manifests are taken at their word.
+    """
+
+    def __init__(self, study: Study, registry: Registry, layout: Layout, weights: bool = True):
+        self.study, self.registry, self.layout, self.weights = study, registry, layout, weights
+        self.records: dict[Path, dict[str, Any]] = {}
+        self.broken: dict[Path, Finding] = {}
+        self.producers: dict[str, Path] = {}
+        self._hashes: dict[Path, str] = {}
+        self._released = Layout(RELEASE, layout.base)
+        self._read: set[Layout] = set()
+        self._read_records(layout)
+        self.expected = self._expected()
+        self._stale: dict[Path, str] = {}
+
+    def _read_records(self, layout: Layout) -> None:
+        self._read.add(layout)
+        for path in sorted((layout.results / "provenance").rglob("*.json")):
+            try:
+                self.records[path] = record = read_record(path)
+            except OffcourseError as error:
+                state = STALE if isinstance(error, OlderRecordError) else TAMPERED
+                self.broken[path] = Finding(self.path(path), state, str(error))
+            else:
+                self.producers |= dict.fromkeys(record["outputs"], path)
+
+    def _producer(self, path: str) -> Path | None:
+        """The record of the job that made a file. Those of the release are read when a chain comes to it."""
+        folder = self.path(self._released.results) + "/"
+        if path.startswith(folder) and self._released not in self._read:
+            self._read_records(self._released)
+        return self.producers.get(path)
+
+    def _expected(self) -> dict[str, tuple[Path, list[str]]]:
+        """Every result that the study should have, with the place of its record and what it is made from."""
+        found: dict[str, tuple[Path, list[str]]] = {}
+        layout = self.layout
+        for model in self.study.models:
+            manifest = layout.model_folder(model) / MANIFEST
+            for step in steps_of(self.study, model).values():
+                for unit in step.units(self.study):
+                    inputs = [
+                        layout.artefact(up, STEPS[up].suffix, model, its)
+                        for up, its in step.upstream(self.study, unit).values()
+                    ]
+                    path = self.path(layout.artefact(step.name, step.suffix, model, unit))
+                    record = layout.record(step.name, model, unit)
+                    found[path] = record, [self.path(each) for each in (*inputs, manifest)]
+        for drawing in drawings_of(self.study, self.registry).values():
+            for model in drawing.instances(self.study):
+                inputs = inputs_of(drawing, self.study, layout, model) if drawing.inputs else []
+                for output in drawing.outputs(self.study, self.registry, model):
+                    record = layout.rule_record(drawing.rule, model)
+                    found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
+        # A study is compared with the paper and with the release when it is asked to be.
+        for record in filter(self.records.__contains__, map(layout.rule_record, ON_DEMAND)):
+            found |= {path: (record, []) for path in self.records[record]["outputs"]}
+        return found
+
+    def _drawn(self) -> Iterator[str]:
+        """The files of all tables, figures and reports, relative to the study's folder."""
+        for drawing in drawings_of(self.study, self.registry).values():
+            for model in drawing.instances(self.study):
+                yield from drawing.outputs(self.study, self.registry, model)
+
+    def names(self) -> dict[str, list[str]]:
+        """What can be audited by name: tables, figures, a figure's pages and the report, with their files."""
+        found: dict[str, list[str]] = {}
+        for output in self._drawn():
+            path = Path(output)
+            stem = path.with_suffix("") if path.parts[0] in ("tables", "figures") else path
+            inner = stem.parts[1:] if path.parts[0] in ("tables", "figures") else stem.parts
+            for name in {inner[0], "/".join(inner)}:
+                found.setdefault(name.removesuffix(".html"), []).append(self.path(self.layout.results / output))
+        return found
+
+    def files(self, name: str) -> list[str]:
+        """The files of a table or figure. Raises `OffcourseError` for a name that the study does not have."""
+        known = self.names()
+        if name not in known:
+            raise OffcourseError(f"{self.layout.study} has no {name!r}: {did_you_mean(name, known)}")
+        return known[name]
+
+    def chain(self, *names: str) -> list[Finding]:
+        """Everything behind tables or figures."""
+        return self._visit([path for name in names for path in self.files(name)])
+
+    def behind(self, path: str) -> list[Finding]:
+        """Everything behind one file, itself included."""
+        return self._visit([path])
+
+    def record_of(self, path: str) -> dict[str, Any]:
+        """The record of a result. Raises `OffcourseError` when there is none that can be relied on."""
+        if path in self.producers:
+            return self.records[self.producers[path]]
+        record, _ = self.expected.get(path, (None, None))
+        broken = self.broken.get(record)
+        raise OffcourseError(broken.why if broken else f"{path} has no record. Run the workflow, which makes both.")
+
+    def everything(self) -> list[Finding]:
+        """Every result of the study, and every file in its folder that no record names."""
+        found = list(self.broken.values())
+        found += [finding for finding in self._visit(self.expected) if finding not in found]
+        seen = {finding.path for finding in found}
+        for path in sorted(self.layout.results.rglob("*")):
+            inside = path.relative_to(self.layout.results)
+            name = self.path(path)
+            if path.is_dir() or inside.parts[0] in OTHER or name in seen or path.name.startswith("."):
+                continue
+            why = "no rule of this study makes it" if name in self.producers else "no record names it"
+            found.append(Finding(name, STALE if name in self.producers else UNRECORDED, why))
+        for path, record in self.records.items():
+            if not any((self.layout.base / output).exists() for output in record["outputs"]):
+                found.append(Finding(self.path(path), MISSING, "none of the files that this record is about is there"))
+        return found
+
+    def _visit(self, paths: Iterable[str]) -> list[Finding]:
+        """The files, what they were made from, and so on; each once."""
+        findings: dict[str, Finding] = {}
+        waiting = list(paths)
+        while waiting:
+            path = waiting.pop(0)
+            if path in findings:
+                continue
+            producer = self._producer(path)
+            if producer is None and path in self.expected:
+                findings |= {finding.path: finding for finding in self._unrecorded(path)}
+                waiting += self.expected[path][1]
+                continue
+            if producer is None:
+                findings |= {finding.path: finding for finding in self._leaf(path)}
+                continue
+            record = self.records[producer]
+            for output in record["outputs"]:
+                findings[output] = self._output(output, producer)
+            waiting += record["inputs"]
+            findings |= {finding.path: finding for finding in self._shard(record)}
+        return list(findings.values())
+
+    def _unrecorded(self, path: str) -> Iterator[Finding]:
+        record, _ = self.expected[path]
+        if not (self.layout.base / path).exists():
+            yield Finding(path, MISSING, "it was not made yet, or is gone: run the workflow")
+        elif record in self.broken:
+            yield self.broken[record]
+            yield Finding(path, UNRECORDED, f"its record {self.path(record)} cannot be relied on")
+        else:
+            why = f"{self.path(record)} is not there, so nothing says how it was made: run the workflow"
+            yield Finding(path, UNRECORDED, why)
+
+    def _output(self, path: str, producer: Path) -> Finding:
+        file, record = self.layout.base / path, self.records[producer]
+        if not file.exists():
+            return Finding(path, MISSING, "the file is gone")
+        if self._sha256(file) != record["outputs"][path]:
+            return Finding(path, TAMPERED, "the file is not what its record says")
+        if producer not in self._stale:
+            changed = [
+                f"{source} is not what this was made from"
+                for source, digest in record["inputs"].items()
+                if (read := self.layout.base / source).exists() and self._sha256(read) != digest
+            ]
+            self._stale[producer] = "; ".join(changed or self._changes(record))
+        why = self._stale[producer]
+        return Finding(path, STALE, why) if why else Finding(path, INTACT)
+
+    def _changes(self, record: dict[str, Any]) -> list[str]:
+        """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
+        if record["study"] == RELEASE or record["rule"] in ON_DEMAND:
+            return released_changes(record)
+        given = (self.study, self.registry, self.layout)
+        if "step" in record:
+            step = steps_of(self.study, record["model"]).get(record["step"])
+            if step is None or record["task"] not in step.units(self.study):
+                return ["the study no longer has it"]
+            return step_changes(step, *given, record)
+        drawings = drawings_of(self.study, self.registry)
+        model = record["wildcards"].get("model")
+        if record["rule"] not in drawings or model not in drawings[record["rule"]].instances(self.study):
+            return ["the study no longer has it"]
+        return drawing_changes(drawings[record["rule"]], *given, model, record, self._sha256)
+
+    def _shard(self, record: dict[str, Any]) -> Iterator[Finding]:
+        if "key" not in record:
+            return
+        store = Store(self.layout.store)
+        suffix = STEPS[record["step"]].suffix
+        path = self.path(store.path(record["key"], suffix))
+        if damage := store.damage(record["key"], suffix):
+            yield Finding(path, TAMPERED if store.path(record["key"], suffix).exists() else MISSING, damage)
+        else:
+            yield Finding(path, INTACT)
+
+    def _leaf(self, path: str) -> Iterator[Finding]:
+        """A file that no job of the study made: a prepared model, or a download."""
+        file = self.layout.base / path
+        if not file.exists():
+            yield Finding(path, MISSING, "the file is gone")
+        elif file in self.records:
+            yield Finding(path, INTACT)
+        elif file in self.broken:
+            yield self.broken[file]
+        elif file.name == MANIFEST:
+            yield from self._model(file)
+        elif pinned := self._pinned(path):
+            good = self._sha256(file) == pinned[0]
+            yield Finding(path, INTACT if good else TAMPERED, "" if good else f"not the sha256 of {pinned[1]}")
+        elif file.absolute().is_relative_to(RESOURCES.absolute()):
+            # A tracked table; what was made from another content of it is stale.
+            yield Finding(path, INTACT)
+        else:
+            yield Finding(path, UNRECORDED, "no record says how it was made")
+
+    def _pinned(self, path: str) -> tuple[str, str] | None:
+        """The sha256 that a downloaded file must have, and the table that says so."""
+        spec = path.removeprefix(self.path(self.layout.downloads / "release") + "/")
+        if spec in self._pins:
+            return self._pins[spec], MANIFEST_OF_RELEASE
+        known = (source.sha256 for source in self.registry.sources.values() if source.spec == spec)
+        return next(((digest, "sources.tsv") for digest in known), None)
+
+    @cached_property
+    def _pins(self) -> dict[str, str]:
+        """sha256 of the authors' released files."""
+        return {spec: row.sha256 for spec, row in read_manifest().items()} if self._released in self._read else {}
+
+    def _model(self, manifest: Path) -> Iterator[Finding]:
+        """A manifest, and every file of the prepared folder that it names."""
+        name = self.path(manifest)
+        try:
+            noted = json.loads(manifest.read_text(encoding="utf-8"))
+            files, named = noted["files"], noted["digest"]
+        except (ValueError, KeyError):
+            yield Finding(name, TAMPERED, "it is not the manifest of a prepared model")
+            return
+        if digest_of(files) != named:
+            yield Finding(name, TAMPERED, "it does not fit its own digest")
+            return
+        used = {
+            record["parts"]["weights"]
+            for record in self.records.values()
+            if "parts" in record and self.path(self.layout.model_folder(record["model"]) / MANIFEST) == name
+        }
+        wrong = used - {named}
+        yield Finding(name, STALE if wrong else INTACT, "results were made with other weights" if wrong else "")
+        for file, expected in files.items() if self.weights else ():
+            path = manifest.parent / file
+            if not path.exists():
+                yield Finding(self.path(path), MISSING, "the file is gone")
+            else:
+                good = self._sha256(path) == expected
+                yield Finding(self.path(path), INTACT if good else TAMPERED, "" if good else "not what was prepared")
+
+    def fingerprint(self, name: str) -> str:
+        """The digest of the code that drew a table or figure."""
+        codes = {
+            fingerprint_of(self.records[self.producers[path]]["code"])
+            for path in self.files(name)
+            if path in self.producers
+        }
+        return ", ".join(sorted(codes))
+
+    def summary(self, name: str) -> dict[str, str]:
+        """A table or figure for the reader of a report: command, code fingerprint and state."""
+        wrong = [finding for finding in self.chain(name) if finding.state != INTACT]
+        state = f"{len(wrong)} files behind it were not intact" if wrong else "intact"
+        return {
+            "command": f"offcourse audit {name}",
+            "code": self.fingerprint(name),
+            "state": f"{state} when this report was made",
+        }
+
+    def _sha256(self, path: Path) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = sha256(path)
+        return self._hashes[path]
+
+    def path(self, path: Path) -> str:
+        """A file's name in records and findings."""
+        return relative(path, self.layout.base)

@@ -1,0 +1,178 @@
+"""The chain of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
+from offcourse.audit.audit import INTACT, Audit
+from offcourse.data.names import RESOURCES
+from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.graph.keys import STEPS, leaf_files
+from offcourse.graph.release_rules import NAME as RELEASE
+from offcourse.provenance.records import fingerprint_of
+
+# A number that is computed again may differ in its last digits: sums are taken in another order.
+TOLERANCE = 1e-9
+# Columns that say which item a row of an artefact is about.
+ITEMS = ("item", "question", "trial")
+
+
+def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str, Any]:
+    """What one number was computed from, computed again, as plain JSON.
+
+    name, row, column: of a table, as printed; of a figure, `row` selects a point ("layer=3 head=1") and `column` is a
+    plotted column. Raises `OffcourseError` for what does not exist, with the closest name that does.
+    """
+    path = _numbers(audit, name)
+    file = audit.layout.base / path
+    if not file.exists():
+        raise OffcourseError(f"{path} is not there. Run the workflow.")
+    frame = pd.read_parquet(file)
+    if "sources" not in frame:
+        raise OffcourseError(f"{path} is of an older version, which kept no sources of {name}. Run the workflow again.")
+    results = audit.layout.results
+    if path.split("/")[-2] == "tables":
+        cell = _cell(frame, name, row, column)
+        value, again = cell.get("text", cell["value"]), recompute(results, cell)
+    else:
+        cell = _point(frame, name, row)
+        column = _plotted(cell, name, column)
+        value, again = cell[column], recompute_point(results, cell, column)
+    entries = json.loads(cell["sources"])
+    wanted = {audit.path(results / entry["artefact"]): None for entry in entries}
+    return {
+        "name": name,
+        "row": row,
+        "column": column,
+        "value": _plain(value),
+        "unit": cell.get("unit", ""),
+        "n": cell.get("n"),
+        "recomputed": _plain(again),
+        "agrees": same(value, again),
+        "table": path,
+        "sources": [{**entry, **_items(results, entry)} for entry in entries],
+        "artefacts": {path: _artefact(audit, path) for path in wanted},
+    }
+
+
+def same(value: float | str | None, again: float | str | None) -> bool:
+    """Whether a number and the same one computed again agree; two missing ones do, and texts that are the same."""
+    if isinstance(value, str) or isinstance(again, str):
+        return value == again
+    if _plain(value) is None or _plain(again) is None:
+        return _plain(value) is _plain(again)
+    return math.isclose(value, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or value != value else value if isinstance(value, str) else float(value)
+
+
+def _numbers(audit: Audit, name: str) -> str:
+    """The parquet file of a table or of one page of a figure."""
+    found = [path for path in audit.files(name) if path.endswith(".parquet")]
+    if len(found) != 1:
+        pages = [known for known in audit.names() if known.startswith(f"{name}/")]
+        raise OffcourseError(
+            f"{name} has pages, each with numbers of its own: {', '.join(pages)}."
+            if pages
+            else f"{name} has no numbers of its own; audit a table or a figure."
+        )
+    return found[0]
+
+
+def _cell(frame: pd.DataFrame, name: str, row: str, column: str | None) -> dict[str, Any]:
+    for key, wanted in (("row", row), ("column", column)):
+        if wanted not in set(frame[key]):
+            known = frame[key].unique()
+            raise OffcourseError(f"{name} has no {key} {wanted!r}: {did_you_mean(str(wanted), known)}")
+        frame = frame[frame[key] == wanted]
+    return frame.iloc[0].to_dict()
+
+
+def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:
+    rows, keys = frame, [key for key in frame if key != "sources"]
+    for word in row.replace(",", " ").split():
+        key, equals, wanted = word.partition("=")
+        if key not in keys or not equals:
+            raise OffcourseError(f"{name} has no column {key!r} to select by, as in layer=3: {did_you_mean(key, keys)}")
+        numeric = pd.api.types.is_numeric_dtype(rows[key])
+        rows = rows[rows[key].astype(str) == wanted] if not numeric else rows[rows[key] == _number(wanted)]
+        if rows.empty:
+            known = map(str, frame[key].unique())
+            raise OffcourseError(f"{name} has no point with {word}: {did_you_mean(wanted, known)}")
+    if len(rows) > 1:
+        differ = [key for key in keys if rows[key].nunique() > 1]
+        raise OffcourseError(f"{len(rows)} points of {name} are like that; say also {', '.join(differ)}.")
+    return rows.iloc[0].to_dict()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise OffcourseError(f"{text!r} is not a number.") from error
+
+
+def _plotted(point: Mapping[str, Any], name: str, column: str | None) -> str:
+    known = plotted(point)
+    if column is None and len(known) == 1:
+        return known[0]
+    if column not in known:
+        raise OffcourseError(f"{name} draws no {column!r}: {did_you_mean(str(column), known)}")
+    return column
+
+
+def _items(results: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Which items an entry is over."""
+    if entry["artefact"].endswith(".json"):
+        return {"items": []}
+    rows = rows_of(results, entry)
+    key = next((key for key in ITEMS if key in rows), None)
+    return {"items": [int(item) for item in rows[key].unique()] if key else []}
+
+
+def _artefact(audit: Audit, path: str) -> dict[str, Any]:
+    """How one artefact was made: code, machine, model, data, and whether all behind it is intact."""
+    record = audit.record_of(path)
+    known = {
+        "sha256": record["outputs"][path],
+        "rule": record["rule"],
+        "code": fingerprint_of(record["code"]),
+        "parameters": record["parameters"],
+        "made": record["made"],
+        "wrong": [finding.as_dict() for finding in audit.behind(path) if finding.state != INTACT],
+    }
+    if record["study"] == RELEASE:
+        known["data"] = [
+            {"what": "released", "files": path, "digest": digest} for path, digest in record["inputs"].items()
+        ]
+    elif "step" in record:
+        known |= {
+            "task": record["task"],
+            "model": {"name": record["model"], **record["source"]},
+            "data": _data(audit, record),
+        }
+    return known
+
+
+def _data(audit: Audit, record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The word lists or questions at the beginning of a result, with the digest that its key holds."""
+    step = STEPS[record["step"]]
+    if step.inputs:
+        read = step.upstream(audit.study, record["task"]).values()
+        upstream = [audit.layout.artefact(up, STEPS[up].suffix, record["model"], unit) for up, unit in read]
+        found = [entry for path in upstream for entry in _data(audit, audit.record_of(audit.path(path)))]
+        return [entry for number, entry in enumerate(found) if entry not in found[:number]]
+    study, unit = audit.study, step.unit(audit.registry, record["task"])
+    files = [audit.path(path) for path in leaf_files(step, study, audit.registry, unit.name, audit.layout.downloads)]
+    if not files:
+        tracked = f"questions/{unit.file}" if step.on_questions else f"words/{unit.words}"
+        files = [(Path(RESOURCES.name) / tracked).as_posix()]
+    digests = record["parts"]["inputs"]
+    return [{"what": what, "digest": digest, "files": ", ".join(files)} for what, digest in digests.items()]

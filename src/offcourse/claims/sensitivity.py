@@ -1,0 +1,186 @@
+"""Which numbers of Tables 1 to 3, and which claims, a protocol switch changes (`study.protocol`).
+
+A switch that changes only how results are analysed is turned here, on the same results; so is `head_read_position` in a
+study with the control `read_position`. Any other needs the models to run again, unless no number of Tables 1 to 3 can
+move: it is listed as such, and `offcourse diff` compares the two studies.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.analysis import recovery
+from offcourse.analysis.sources import PERCENT, PERCENT_OF, SHARE
+from offcourse.claims import verdicts as claims
+from offcourse.study.protocol import Protocol
+
+# Tables that a switch of the analysis can change.
+TURNED = {
+    "default_heads": (3,),
+    "tv_denominator": (3,),
+    "tv_direction": (3,),
+    "tv_score": (3,),
+    "ties": (1, 2),
+    "score_dtype": (1,),
+    "selection": (1, 2, 3),
+}
+NOTES = {
+    "score_dtype": "only how MC2 adds up exponentials; the precision of the scores themselves needs a rerun",
+    "tv_average": "no number of Tables 1 to 3: only average recovery (Figure 3)",
+    "length_bias": "no number of Tables 1 to 3: only the base model with a length bias (Table 7)",
+}
+SAME = 1e-9  # sums of the same numbers in another order differ by less
+RERUN = "needs a rerun: offcourse diff of two studies"
+NOT_HERE = "no table here that it could move"
+NOTHING = "no number of Tables 1 to 3 moves"
+NO_BIAS = "no number moves: no model here has a bias in its attention output"
+BOS = "a comparison between models, not a rerun of the same ones (which function_vectors.controls: [read_position] is)"
+ALIKE = "the same, by construction: the tokenizer adds no BOS"
+NOT_DEFINED = "few-shot accuracy is 0, so that there is no recovery"
+OF_BIAS = ("cie_output_bias", "fv_output_bias")
+# Cells of other units are beside the paper's own: other tie rules, shares of ties, p-values.
+UNITS = (PERCENT, SHARE, PERCENT_OF)
+COLUMNS = ["switch", "change", "table", "row", "column", "before", "after", "claims", "note"]
+# before, after: in the table's unit; missing where the switch was not turned. claims: what changes its verdict.
+SENSITIVITY = pa.DataFrameSchema(
+    {
+        "switch": pa.Column(str, pa.Check.isin(list(Protocol.model_fields))),
+        "change": pa.Column(str),
+        "table": pa.Column(str),
+        "row": pa.Column(str),
+        "column": pa.Column(str),
+        "before": pa.Column(float, nullable=True),
+        "after": pa.Column(float, nullable=True),
+        "claims": pa.Column(str),
+        "note": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+Tables = Mapping[int, pd.DataFrame]
+# Gives tables (`CELLS`) by number, of those asked for that it has, under a protocol; without some models.
+Make = Callable[[Protocol, Collection[int], Collection[str]], Tables]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What results allow. turned: tables by switch that can be turned.
+
+    cannot: why a table cannot be had under the other value, by switch and table. without: models that cannot, by
+    switch; they are left out on both sides. output_bias: whether a model has a bias in its attention output.
+    """
+
+    turned: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: TURNED)
+    cannot: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    without: Mapping[str, Collection[str]] = field(default_factory=dict)
+    output_bias: bool = True
+
+
+def sensitivity(make: Make, protocol: Protocol, limits: Limits) -> pd.DataFrame:
+    """A row for every cell that a switch moves, and one for every switch that moves none or cannot be turned.
+
+    protocol: that of the results.
+    """
+    whole, rows = make(protocol, (1, 2, 3), ()), []
+    for switch, field_ in Protocol.model_fields.items():
+        now = getattr(protocol, switch)
+        other = next(value for value in get_args(field_.annotation) if value != now)
+        change = f"{now} → {other}"
+        if switch not in limits.turned:
+            moot = switch in OF_BIAS and not limits.output_bias
+            rows.append(_said(switch, change, NO_BIAS if moot else NOTES.get(switch, RERUN)))
+            continue
+        cannot, without = limits.cannot.get(switch, {}), limits.without.get(switch, ())
+        wanted = [number for number in limits.turned[switch] if number not in cannot]
+        before = make(protocol, wanted, without) if without else whole
+        after = make(protocol.model_copy(update={switch: other}), wanted, without)
+        note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
+        moved = []
+        for number, table in after.items():
+            verdicts = "; ".join(_verdicts(number, before[number], table))
+            moved += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
+        if after and not moved:
+            moved.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
+        rows += moved + [_said(switch, change, why, f"table{number}") for number, why in cannot.items()]
+        if not after and not cannot:
+            rows.append(_said(switch, change, NOT_HERE))
+    return _frame(rows)
+
+
+def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collection[float]) -> pd.DataFrame:
+    """Function vectors of models whose tokenizer adds a BOS (`before`) and of the others (`after`), as in Table 3.
+
+    The first ones' mean activations are read at the second-to-last token as published, the others' at the last
+    (switch `head_read_position`). pairs: those of Table 3, with `search`, `default`, `few_shot`.
+    """
+    group = pairs["model"].map(adds_bos).astype(bool)
+    counts = [pairs.loc[mine, "model"].nunique() for mine in (group, ~group)]
+    change = f"models that add BOS: {counts[0]}; others: {counts[1]}"
+    rows = []
+    for row, column in (("FV default", "default"), ("FV search", "search")):
+        for quantile in quantiles:
+            sides = [_share(pairs[mine & pairs[column].notna()], column, quantile) for mine in (group, ~group)]
+            rows.append(("head_read_position", change, "table3", row, f"{quantile:.2f}", *sides, "", BOS))
+    return _frame(rows)
+
+
+def by_read_position(
+    pairs: pd.DataFrame, other: pd.DataFrame, adds_bos: Mapping[str, bool], change: str
+) -> pd.DataFrame:
+    """Mean peak recovery (Eq. 7) of every model at both read positions, over the tasks where it is defined.
+
+    pairs, other: as in `by_bos`, read as the study does and at the other position.
+    """
+    rows = []
+    for model, mine in pairs.groupby("model", sort=False):
+        known = mine["few_shot"] > 0
+        theirs = other[other["model"] == model].set_index("task").loc[mine["task"]]
+        sides = [(side["search"].to_numpy() / mine["few_shot"])[known].mean() for side in (mine, theirs)]
+        column = f"peak recovery, mean of {known.sum()} task{'' if known.sum() == 1 else 's'}"
+        note = "; ".join(filter(None, ("" if known.any() else NOT_DEFINED, "" if adds_bos[model] else ALIKE)))
+        rows.append(("head_read_position", change, "", model, column, *sides, "", note))
+    return _frame(rows)
+
+
+def _share(pairs: pd.DataFrame, column: str, quantile: float) -> float | None:
+    if pairs.empty:
+        return None
+    reached = [recovery.reaches(getattr(pair, column), quantile, pair.few_shot) for pair in pairs.itertuples()]
+    return 100 * sum(reached) / len(reached)
+
+
+def _said(switch: str, change: str, why: str, table: str = "") -> tuple:
+    """A row without numbers."""
+    return switch, change, table, "", "", None, None, "", why
+
+
+def _moved(number: int, before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple]:
+    """The paper's cells that differ, with both values."""
+    sides = [_cells(frame) for frame in (before, after)]
+    both = pd.concat(sides, axis=1, keys=("before", "after"))
+    for (row, column), cell in both.iterrows():
+        if not np.isclose(cell["before"], cell["after"], rtol=0, atol=SAME, equal_nan=True):
+            yield f"table{number}", row, column, cell["before"], cell["after"]
+
+
+def _cells(frame: pd.DataFrame) -> pd.Series:
+    return frame[frame["unit"].isin(UNITS)].set_index(["row", "column"])["value"]
+
+
+def _verdicts(number: int, before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """Claims about a table whose verdict differs, each with both."""
+    rest = [claim for claim in claims.read_claims() if claim.options.get("table") == str(number)]
+    sides = (("before", before), ("after", after))
+    sources = {name: claims.study_numbers({number: table}, {}) for name, table in sides}
+    decided = [(row["claim"].name, *(row[side]["verdict"] for side in sources)) for row in claims.decide(rest, sources)]
+    return [f"{name}: {one} → {other}" for name, one, other in decided if one != other]
+
+
+def _frame(rows: list[tuple]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"before": float, "after": float})
+    return SENSITIVITY.validate(frame)

@@ -1,0 +1,135 @@
+"""The paper's claims, each with the cells or figure it rests on and the rule that decides it (resources/claims.tsv).
+
+A rule (`claims.rules`) makes one number with its 95 % interval out of them; a claim holds where the number is
+on the claimed side of a limit. So one claim is decided alike from what the paper prints, from the authors' release, and
+from a study of other models: verdicts are computed, never typed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.claims.rules import RULES, Found, NoDataError, Numbers
+from offcourse.data.names import RESOURCES
+from offcourse.data.printed import read_printed
+from offcourse.data.tsv import FILLED, one_of, read_checked, schema, text_column
+
+HOLDS, NOT_CLEAR, FAILS, NO_DATA = "holds", "not clear", "does not hold", "no data"
+NOT_PRINTED = "drawn in a figure, no number printed"
+NO_RELEASE = "release not fetched: make published"
+NO_FIGURE = "the release has no such numbers, or they are not computed from it"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim. shown: id of the table or figure it rests on. arguments: those of the rule, `key=value` with ";".
+
+    holds: on which side of `limit` the number must be: above, below, or differs (either).
+    """
+
+    name: str
+    section: str
+    claim: str
+    shown: str
+    rule: str
+    arguments: str
+    holds: str
+    limit: str
+    unit: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The arguments of the rule by name."""
+        pairs = (part.split("=", 1) for part in self.arguments.split(";") if part.strip())
+        return {key.strip(): value.strip() for key, value in pairs}
+
+
+def read_claims(resources: Path = RESOURCES) -> list[Claim]:
+    """The claims, in the paper's order. Raises `OffcourseError` naming the line that is wrong."""
+    path = Path(resources) / "claims.tsv"
+    number = text_column(pa.Check.str_matches(r"^-?\d+(\.\d+)?$", error="a number"))
+    cells = {"rule": one_of(*RULES), "holds": one_of("above", "below", "differs"), "limit": number}
+    cells |= dict.fromkeys(("section", "claim", "shown", "unit"), FILLED)
+    typed = read_checked(path, schema(Claim, cells))
+    return [Claim(**row) for row in typed.to_dict("records")]
+
+
+def verdict(claim: Claim, found: Found | None) -> str:
+    """Whether a claim holds for a number: not clear where the number agrees, but its interval spans the limit.
+
+    A number without an interval (as printed, or a difference) is taken as it is.
+    """
+    if found is None:
+        return NO_DATA
+    limit = float(claim.limit)
+    agrees = {"above": found.value > limit, "below": found.value < limit, "differs": found.value != limit}
+    # At the limit itself "no less than" would be a matter of one item.
+    if not np.isnan(found.low) and found.low <= limit <= found.high:
+        return NOT_CLEAR
+    return HOLDS if agrees[claim.holds] else FAILS
+
+
+def decide(claims: list[Claim], sources: Mapping[str, Numbers]) -> list[dict]:
+    """For each claim and source: `found` (None where there is no data), `verdict` and `why` (there is no data)."""
+    decided = []
+    for claim in claims:
+        row: dict = {"claim": claim}
+        for name, numbers in sources.items():
+            try:
+                found, why = RULES[claim.rule](numbers, **claim.options), ""
+            except NoDataError as missing:
+                found, why = None, str(missing)
+            row[name] = {"found": found, "verdict": verdict(claim, found), "why": why}
+        decided.append(row)
+    return decided
+
+
+def printed_numbers(resources: Path = RESOURCES) -> Numbers:
+    """What the paper prints."""
+
+    def table(number: int) -> pd.DataFrame:
+        frame = read_printed(number, resources)[["row", "column", "value"]]
+        return frame.assign(ci_low=np.nan, ci_high=np.nan, n=np.nan)
+
+    return Numbers(table, _nothing(NOT_PRINTED))
+
+
+def study_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.DataFrame]) -> Numbers:
+    """What a study found: its tables (`CELLS`) by number, and the numbers of its figures by id."""
+
+    def table(number: int) -> pd.DataFrame:
+        if number not in tables:
+            raise NoDataError(f"there is no Table {number} here")
+        return tables[number]
+
+    def figure(name: str) -> pd.DataFrame:
+        if name not in figures:
+            raise NoDataError(f"there is no {name.replace('figure', 'Figure ')} here")
+        return figures[name]
+
+    return Numbers(table, figure)
+
+
+def released_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.DataFrame] | None = None) -> Numbers:
+    """What the authors' release gives again: tables and figures as of a study; no table: it was not fetched."""
+    if not tables:
+        return Numbers(_nothing(NO_RELEASE), _nothing(NO_RELEASE))
+    found = study_numbers(tables, figures or {})
+
+    def figure(name: str) -> pd.DataFrame:
+        if name not in (figures or {}):
+            raise NoDataError(NO_FIGURE)
+        return found.figure(name)
+
+    return Numbers(found.table, figure)
+
+
+def _nothing(why: str) -> Callable:
+    def refuse(which: object) -> pd.DataFrame:
+        raise NoDataError(why)
+
+    return refuse

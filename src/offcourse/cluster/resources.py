@@ -1,0 +1,104 @@
+"""What a job asks a cluster for: cards, CPUs, memory and time, from the registry and the study alone.
+
+Generic numbers: names of partitions and accounts are in the site's profile (workflow/profiles/slurm). What the nodes of
+the site are is in the study's `resources` (`plan/compute_site.py`).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
+from offcourse.models import shapes
+from offcourse.plan.compute_site import site_of
+from offcourse.plan.jobs import DTYPE_BYTES, Job, plan
+from offcourse.study.config import Study
+
+# MB of a job beside its model: three processes of Snakemake, torch, and the tables of one task.
+BASE_MB = 4000
+# Host memory by weights: what the loader holds on the way to a card; without one, the pages of the file and their copy.
+ON_THE_WAY, ON_THE_HOST = 1.1, 2.2
+# Minutes for start-up and a slow file system; how much longer than planned a job may take before it is ended.
+START_MINUTES, SLACK = 10, 4
+# A node without cards is slower than one card by at least this much.
+HOST_SLOWER = 100
+# Each further attempt asks for so much more than the first: jobs that end early mostly ran out of one of the two.
+MORE_MEMORY, MORE_TIME = 0.75, 1.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one job. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
+
+    problem: why the site cannot have the job ("" if it can); the numbers are then those of a small one.
+    """
+
+    gpu: int
+    cpus: int
+    mem_mb: int
+    runtime: int
+    problem: str = ""
+
+    def at(self, attempt: int) -> "Needs":
+        """The same for a later attempt; the first is 1."""
+        memory, time = (1 + more * (attempt - 1) for more in (MORE_MEMORY, MORE_TIME))
+        return replace(self, mem_mb=math.ceil(self.mem_mb * memory), runtime=math.ceil(self.runtime * time))
+
+
+class Sizes:
+    """`Needs` of the jobs of a study. Raises `OffcourseError` for a key of `resources` that is unknown or no number."""
+
+    def __init__(self, study: Study, registry: Registry):
+        self.study, self.registry, self.site = study, registry, site_of(study)
+        self._known: dict[str, Mapping[str, Needs]] = {}
+
+    def needs(self, rule: str, model: str) -> Needs:
+        """What the job of a rule on a model asks for at its first attempt; without passes it asks for no card."""
+        if model not in self._known:
+            self._known[model] = self._of_model(model)
+        return self._known[model].get(rule) or Needs(0, 1, BASE_MB + self._projections(model), START_MINUTES)
+
+    def problems(self) -> list[str]:
+        """Why models of the study fit no node of the site, one message per model."""
+        return [found for model in self.study.models if (found := self.needs("check_model", model).problem)]
+
+    def _of_model(self, name: str) -> Mapping[str, Needs]:
+        one = self.study.model_copy(update={"models": [name]})
+        steps: dict[str, Step] = {"check_model": checked_by(one, name)}
+        for step in steps_of(one, name).values():
+            if step.runs_model:
+                steps.setdefault(step.rule, step)
+        if not self.site["gpus_per_node"]:
+            # Its node's memory is what Slurm says; planned as if one card had any amount.
+            one = one.model_copy(update={"resources": self.study.resources | {"gpu_memory": 1e6, "gpus_per_node": 1}})
+        try:
+            return {
+                job.name: self._asked(job, steps[job.name]) for job in plan(one, self.registry) if job.name in steps
+            }
+        except OffcourseError as error:
+            # Told before a run on a cluster begins; a run on this machine asks nobody.
+            cards = min(1, int(self.site["gpus_per_node"]))
+            small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, START_MINUTES, str(error))
+            return dict.fromkeys(steps, small)
+
+    def _asked(self, job: Job, step: Step) -> Needs:
+        row = self.registry.model(job.model)
+        weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
+        on_cards = bool(self.site["gpus_per_node"])
+        memory = weights * ON_THE_WAY if on_cards else weights * ON_THE_HOST + job.memory - weights / job.cards
+        seconds = (job.seconds + job.load_seconds) * (1 if on_cards else HOST_SLOWER)
+        return Needs(
+            gpu=job.cards if on_cards else 0,
+            cpus=int(self.site["cpus_per_gpu"]) * job.cards,
+            mem_mb=BASE_MB + math.ceil(memory / 1e6),
+            runtime=START_MINUTES + math.ceil(SLACK * seconds / 60),
+        )
+
+    def _projections(self, name: str) -> int:
+        """MB of the attention's output projections, which the step `function_vectors` reads."""
+        row = self.registry.model(name)
+        if None in (row.layers, row.heads, row.head_dim, row.width):
+            return 0
+        return math.ceil(4 * row.layers * row.heads * row.head_dim * row.width / 1e6)

@@ -1,0 +1,17 @@
+"""Names that the whole project shares: where its tables are, methods, steering methods, forms of questions."""
+
+import os
+from pathlib import Path
+
+RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[3] / "resources"))
+
+FORMS = ("primer", "continuation", "letters")
+
+# Steering methods beyond the paper's, each a module of `offcourse.steering` (docs/extending.md).
+STEERING = tuple(
+    sorted(path.stem for path in (Path(__file__).parents[1] / "steering").glob("[a-z]*.py") if path.stem != "contract")
+)
+
+METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens", *STEERING)
+
+ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository

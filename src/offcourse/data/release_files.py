@@ -1,0 +1,118 @@
+"""Files of the authors' repository: from the folder OFFCOURSE_MIRROR or the network, each checked before use."""
+
+import hashlib
+import lzma
+import os
+import tarfile
+from functools import lru_cache
+from pathlib import Path
+
+import pooch
+import requests
+
+from offcourse.data.names import ARCHIVE, RESOURCES
+from offcourse.data.registry import Registry
+from offcourse.data.rows import Source
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256, write_whole
+
+RAW_URL = "https://raw.githubusercontent.com/patqdasilva/steering-off-course"
+
+
+@lru_cache
+def _sources(resources: Path) -> dict[str, Source]:
+    return {source.spec: source for source in Registry.load(resources).sources.values()}
+
+
+def release_source(spec: str, resources: Path = RESOURCES) -> Source:
+    """The row of sources.tsv for a file of the authors' repository; `spec` is its path there."""
+    return _sources(Path(resources))[spec]
+
+
+def release_path(spec: str, downloads: Path = Path("downloads")) -> Path:
+    """Where that file is kept once it was fetched."""
+    return Path(downloads) / "release" / spec
+
+
+def release_file(spec: str, resources: Path = RESOURCES, downloads: Path = Path("downloads")) -> Path:
+    """Path of a file of the authors' repository, fetched when needed, its sha256 verified.
+
+    Raises `OffcourseError` when it cannot be had, or is not what sources.tsv says.
+    """
+    source = release_source(spec, resources)
+    sources = _sources(Path(resources))
+    commit = next(row.file.removeprefix(f"{ARCHIVE}-") for row in sources.values() if row.name == ARCHIVE)
+    path = release_path(spec, downloads)
+    if not path.exists():
+        files = [row for row in sources.values() if row.kind == "release"]
+        if not _from_mirror(source, files, commit, path):
+            _from_network(source, f"{RAW_URL}/{commit}/{source.spec}", path)
+    if sha256(path) != source.sha256:
+        raise OffcourseError(
+            f"{path} has the sha256 {sha256(path)}, expected {source.sha256}: it was changed or damaged. Delete it and "
+            "run again to fetch it anew."
+        )
+    return path
+
+
+def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -> bool:
+    """Copy a list from OFFCOURSE_MIRROR, the extracted repository or its archive; False when it is not there.
+
+    The archive can only be read from its beginning, so one pass keeps every list of sources.tsv.
+    """
+    if not os.environ.get("OFFCOURSE_MIRROR"):
+        return False
+    mirror = Path(os.environ["OFFCOURSE_MIRROR"])
+    if not mirror.is_dir():
+        raise OffcourseError(f"OFFCOURSE_MIRROR is {mirror}, which is not a folder; set it to a folder, or unset it")
+    folder, archive = f"{ARCHIVE}-{commit}", mirror / f"{ARCHIVE}-{commit[:7]}.tar.xz"
+    if (mirror / folder / source.spec).is_file():
+        _keep((mirror / folder / source.spec).read_bytes(), source, path, mirror / folder / source.spec)
+        return True
+    if not archive.is_file():
+        return False
+    wanted = {f"{folder}/{row.spec}": row for row in lists}
+    downloads = path.parents[len(Path(source.spec).parts) - 1]
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                if member.name in wanted:
+                    row = wanted.pop(member.name)
+                    _keep(members.extractfile(member).read(), row, downloads / row.spec, f"{archive}: {member.name}")
+                if not wanted:
+                    break
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise OffcourseError(f"{archive} is damaged ({error}); replace it, or unset OFFCOURSE_MIRROR") from error
+    return path.exists()
+
+
+def _keep(content: bytes, source: Source, path: Path, origin: object) -> None:
+    """Write a mirrored file to its place, if it is what sources.tsv says."""
+    got = hashlib.sha256(content).hexdigest()
+    if got != source.sha256:
+        raise OffcourseError(
+            f"{origin} has the sha256 {got}, expected {source.sha256} (sources.tsv, {source.name}). Replace it, or "
+            "unset OFFCOURSE_MIRROR to download the file. Nothing was written."
+        )
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _from_network(source: Source, url: str, path: Path) -> None:
+    """Download a list; pooch writes to a temporary file and moves it only if the sha256 is right."""
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        downloader = pooch.HTTPDownloader(timeout=30)
+        pooch.retrieve(url, f"sha256:{source.sha256}", fname=path.name, path=path.parent, downloader=downloader)
+    except requests.RequestException as error:
+        raise OffcourseError(
+            f"cannot download {url} ({type(error).__name__}). Check the network, or set OFFCOURSE_MIRROR to a folder "
+            "with a copy of the authors' repository, or use data: embedded."
+        ) from error
+    except ValueError as error:
+        raise OffcourseError(
+            f"{url} does not have the sha256 {source.sha256} that sources.tsv expects, so it was not kept. Something "
+            "between here and there changes files; try again on another network, or set OFFCOURSE_MIRROR."
+        ) from error
+    except OSError as error:
+        raise OffcourseError(f"cannot write {path}: {error.strerror or error}. Make room or permit writing.") from error

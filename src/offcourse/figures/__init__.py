@@ -1,0 +1,1 @@
+"""Figures: drawn from results, with the numbers they draw."""

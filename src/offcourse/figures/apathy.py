@@ -1,0 +1,117 @@
+"""Apathy and the top token's probability by layer, a panel per model (Figure 8)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.analysis.results import apathy_path, is_drawn, lens_path, read_apathy, read_lens
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import by_model, style
+
+LINES = {
+    "mha": ("attention", style.BLUE),
+    "mlp": ("feed-forward", style.ORANGE),
+    "top": ("top probability", style.GREY),
+}
+# Means over questions, scaled to 0..1 as in the paper's figure; `mean` is missing where only that is known.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "questions": pa.Column(str),
+        "layer": pa.Column(int),
+        "line": pa.Column(str, pa.Check.isin(list(LINES))),
+        "mean": pa.Column(float, nullable=True),
+        "scaled": pa.Column(float, pa.Check.in_range(0, 1)),
+        "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFrame:
+    """Means by model, layer and line, see `NUMBERS`.
+
+    Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
+    and largest value over all questions and layers, the model's output (layer n) included, before averaging. Of the
+    release only the scaled means are known.
+    """
+    parts = []
+    for model in models:
+        if is_drawn(results, apathy_path(model, questions)):
+            parts.append(_released(results, model, questions))
+            continue
+        apathy = read_apathy(results, model, questions).astype({"mha": float, "mlp": float})
+        means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean()
+        lens = read_lens(results, model, questions).astype({"top": float})
+        top = lens.groupby("layer", sort=True)["top"].mean()
+        count, path = apathy["question"].nunique(), {"mha": apathy_path, "mlp": apathy_path, "top": lens_path}
+        ends = {"mha": _ends_of_means(means, count, path["mha"](model, questions))}
+        ends |= {"mlp": ends["mha"], "top": _ends_of_rows(lens, path["top"](model, questions))}
+        for line, series in (("mha", means["mha"]), ("mlp", means["mlp"]), ("top", top)):
+            (start, least), (end, most) = ends[line]
+            scaled = ((series - start) / (end - start)).clip(0, 1) if end > start else series * 0
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "model": model,
+                        "questions": questions,
+                        "layer": series.index,
+                        "line": line,
+                        "mean": series.to_numpy(),
+                        "scaled": scaled.to_numpy(),
+                        "n": count,
+                        "sources": [
+                            listed(
+                                source("mean", path[line](model, questions), {"layer": layer}, count, line), least, most
+                            )
+                            for layer in series.index
+                        ],
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _released(results: Path, model: str, questions: str) -> pd.DataFrame:
+    means = read_apathy(results, model, questions)
+    path = apathy_path(model, questions)
+    sources = [
+        listed(source("scaled", path, {"layer": row.layer, "line": row.line}, row.n, "scaled"))
+        for row in means.itertuples()
+    ]
+    known = {"model": model, "questions": questions, "mean": float("nan"), "sources": sources}
+    return means.assign(**known, scaled=means["scaled"].clip(0, 1))[list(NUMBERS.columns)]
+
+
+def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[float, dict]]:
+    """The smallest and the largest mean, each with what it is the mean of."""
+    stacked = means.stack()
+    found = []
+    for role, (layer, line) in (("low", stacked.idxmin()), ("high", stacked.idxmax())):
+        found.append((float(stacked.loc[layer, line]), source(role, path, {"layer": int(layer)}, count, line)))
+    return found
+
+
+def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
+    """The smallest and the largest single value."""
+    found = []
+    for role, at in (("low", lens["top"].idxmin()), ("high", lens["top"].idxmax())):
+        row = lens.loc[at]
+        where = {"layer": int(row["layer"]), "question": int(row["question"])}
+        found.append((float(row["top"]), source(role, path, where, 1, "top")))
+    return found
+
+
+def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
+    """Scaled lines against layer."""
+    axes = "layer\nmean", "apathy, scaled per model"
+    return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "scaled", axes)
+
+
+def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, questions), stem)

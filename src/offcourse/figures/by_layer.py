@@ -1,0 +1,121 @@
+"""What figures of accuracy against layer share: the numbers of a line, and a page with a panel per task."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import MaxNLocator
+
+from offcourse.analysis.results import items_by_shots
+from offcourse.analysis.sources import source
+from offcourse.figures import style
+from offcourse.study.labels import task_label
+
+COLUMNS = 3
+
+
+def schema(**own: pa.Column) -> pa.DataFrameSchema:
+    """The numbers of such a figure, a row per vertex of its lines; `own` are the columns in front.
+
+    `accuracy` is over `n` items. `few_shot` is the accuracy without a vector with `shots` examples, `zero_shot` without
+    any; both are horizontal lines.
+    """
+    share = pa.Check.in_range(0, 1)
+    columns = own | {
+        "layer": pa.Column(int),
+        "accuracy": pa.Column(float, share),
+        "n": pa.Column(int, pa.Check.gt(0)),
+        "zero_shot": pa.Column(float, share),
+        "few_shot": pa.Column(float, share),
+        "shots": pa.Column(int),
+        "sources": pa.Column(str),
+    }
+    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def without_vector(
+    results: Path, path: str, shots: pd.Series, count: int
+) -> tuple[dict[str, float | int], list[dict[str, Any]]]:
+    """The columns `zero_shot`, `few_shot` and `shots` of one pair, and what they are computed from.
+
+    shots: accuracy by number of shots. count: the number that `few_shot` is at. path: of the baselines.
+    """
+    items = items_by_shots(results, path)
+    columns = {"zero_shot": float(shots.loc[0]), "few_shot": float(shots.loc[count]), "shots": count}
+    entries = [source(role, path, {"shots": k}, items.loc[k]) for role, k in (("zero_shot", 0), ("few_shot", count))]
+    return columns, entries
+
+
+def panel(axes: Axes, drawn: pd.DataFrame) -> None:
+    """The horizontal lines of one panel, its axes and their ticks."""
+    axes.axhline(drawn["few_shot"].iloc[0], **style.FEW_SHOT)
+    axes.axhline(drawn["zero_shot"].iloc[0], **style.ZERO_SHOT)
+    last = drawn["layer"].max()
+    axes.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
+    axes.set_yticklabels(["0", "0.5", "1"])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+
+
+def names_without_vector(numbers: pd.DataFrame) -> list[str]:
+    """What the legend calls the two horizontal lines, in the order of `style.FEW_SHOT`, `style.ZERO_SHOT`.
+
+    With their numbers of items where those are not the ones of `accuracy`, which the axis names.
+    """
+    known = pd.DataFrame([entry for entries in numbers["sources"].unique() for entry in json.loads(entries)])
+    counts = known.groupby("role")["n"].agg(set)
+    names = []
+    for role, shots in (("few_shot", numbers["shots"].max()), ("zero_shot", 0)):
+        other = counts[role] != set(numbers["n"])
+        names.append(f"no vector, {shots}-shot" + (f" ({_either(counts[role])} items)" if other else ""))
+    return names
+
+
+def _either(counts: Iterable[int]) -> str:
+    return " or ".join(map(str, sorted(counts)))
+
+
+def page(
+    numbers: pd.DataFrame,
+    numbers_schema: pa.DataFrameSchema,
+    tasks: Sequence[str],
+    title: str,
+    axis: str,
+    lines: Mapping[str, Mapping[str, Any]],
+    put: Callable[[Axes, pd.DataFrame], None],
+) -> style.Page:
+    """A panel per task. axis: label of the layers. lines: looks by name in the legend. put: draws them in a panel."""
+    # As square as it goes: four tasks are two rows of two, the paper's nine three of three.
+    columns = min(COLUMNS, math.isqrt(len(tasks) - 1) + 1)
+    rows = -(-len(tasks) // columns)
+
+    def compose(canvas: FigureBase) -> None:
+        panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes, task in zip(panels.flat, tasks, strict=False):
+            mine = numbers[numbers["task"] == task]
+            panel(axes, mine)
+            put(axes, mine)
+            axes.set_title(task_label(task))
+        for axes in list(panels.flat)[len(tasks) :]:
+            axes.set_visible(False)
+        canvas.suptitle(title)
+        # Labels of panels keep clear of a legend below them, a label of the figure does not.
+        for axes in panels.flat[max(0, len(tasks) - columns) : len(tasks)]:
+            axes.set_xlabel(axis)
+            axes.tick_params(labelbottom=True)
+        canvas.supylabel(f"accuracy (share of {_either(set(numbers['n']))} items)")
+        looks = [*lines.values(), style.FEW_SHOT, style.ZERO_SHOT]
+        handles = [panels[0, 0].plot([], [], **look)[0] for look in looks]
+        canvas.legend(handles, names, loc="outside lower center", ncols=across, handlelength=2.2)
+
+    names = [*lines, *names_without_vector(numbers)]
+    width = max(4.8, 2.3 * columns + 0.5)
+    # Beside its line, a name has about 14 letters to an inch.
+    across = 3 if 3 * max(map(len, names)) <= 14 * width else 2
+    height = 1.7 * rows + 0.85 + 0.17 * -(-len(names) // across)
+    return style.Page((width, height), numbers, numbers_schema, compose)

@@ -1,0 +1,52 @@
+"""A page with a panel per model and lines against layer: what the logit lens and apathy share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import MaxNLocator
+
+from offcourse.analysis.results import read_labels
+from offcourse.figures import style
+
+
+def page(
+    results: Path,
+    models: Sequence[str],
+    numbers: pd.DataFrame,
+    schema: pa.DataFrameSchema,
+    lines: Mapping[str, tuple[str, str]],
+    height: str,
+    axes: tuple[str, str],
+) -> style.Page:
+    """Two panels beside each other. lines: name in the legend and colour, by value of the column `line`.
+
+    height: the column that is drawn, between `ci_low` and `ci_high` where there are such columns. axes: their labels;
+    that of the layers is completed with the number of questions and their set.
+    """
+    columns = min(2, len(models))
+    rows = -(-len(models) // columns)
+    labels = read_labels(results, models)
+
+    def compose(canvas: FigureBase) -> None:
+        panels = canvas.subplots(rows, columns, squeeze=False, sharey=True)
+        for panel, model, label in zip(panels.flat, models, labels, strict=False):
+            mine = numbers[numbers["model"] == model]
+            for line, (name, colour) in lines.items():
+                points = mine[mine["line"] == line].sort_values("layer")
+                if "ci_low" in points:
+                    band = points["layer"], points["ci_low"], points["ci_high"]
+                    panel.fill_between(*band, color=colour, alpha=0.2, lw=0)
+                panel.plot(points["layer"], points[height], color=colour, label=name)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            panel.set(title=label, ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
+        for panel in list(panels.flat)[len(models) :]:
+            panel.set_visible(False)
+        canvas.supxlabel(f"{axes[0]} over {numbers['n'].max()} questions of {numbers['questions'].iloc[0]}")
+        canvas.supylabel(axes[1])
+        handles, names = panels[0, 0].get_legend_handles_labels()
+        canvas.legend(handles, names, loc="outside upper center", ncols=len(lines))
+
+    return style.Page((max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 1.05), numbers, schema, compose)

@@ -1,0 +1,113 @@
+"""Causal indirect effect of every attention head, one panel per task (Figures 9 and 10)."""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+from offcourse.analysis.results import cie_path, read_model
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import style
+from offcourse.schemas.function_vectors import CIE
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.released import CIE_SHADES
+from offcourse.study.labels import task_label
+
+# `effect` is the mean over `trials` of the difference in probability of the right first token. `shade` is only in the
+# release, whose effects are null but for one task: the effect's place between the task's smallest (0) and largest (1).
+_COLUMNS = {
+    "task": pa.Column(str),
+    "layer": pa.Column(int),
+    "head": pa.Column(int),
+    "effect": pa.Column(float, pa.Check.in_range(-1, 1), nullable=True),
+    "trials": pa.Column(int, pa.Check.gt(0)),
+    "sources": pa.Column(str),
+}
+NUMBERS = pa.DataFrameSchema(_COLUMNS, strict=True, ordered=True)
+SHADES = pa.DataFrameSchema({**_COLUMNS, "shade": pa.Column(float, pa.Check.in_range(0, 1))}, strict=True, ordered=True)
+
+
+def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
+    """Mean effect of each head, see `NUMBERS`; of the release see `SHADES`."""
+    frames = []
+    for task in tasks:
+        effects = read_parquet(Path(results) / cie_path(model, task), CIE, CIE_SHADES).astype({"effect": float})
+        measure = "shade" if "shade" in effects else "effect"
+        mean = effects
+        if measure == "effect":
+            grouped = effects.groupby(["layer", "head"], sort=True)["effect"]
+            mean = grouped.agg(effect="mean", trials="size").reset_index()
+        mean.insert(0, "task", task)
+        mean["sources"] = [
+            listed(source(measure, cie_path(model, task), {"layer": row.layer, "head": row.head}, row.trials, measure))
+            for row in mean.itertuples()
+        ]
+        frames.append(mean)
+    found = pd.concat(frames, ignore_index=True)
+    return found[list((SHADES if "shade" in found else NUMBERS).columns)]
+
+
+def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
+    """Layers from left to right, heads from bottom to top; every panel has a colour bar of its own, white at 0.
+
+    Of the release, whose panels have no zero, one bar for all: from each task's smallest effect to its largest.
+    """
+    drawn = numbers(results, model, tasks)
+    shaded = "shade" in drawn
+    label = read_model(results, model)["label"]
+    layers, heads = drawn["layer"].max() + 1, drawn["head"].max() + 1
+    columns = min(len(tasks), 3 if layers < 2 * heads else 2)
+    rows = -(-len(tasks) // columns)
+    with style.applied():
+        width = 7.6 / columns if columns > 1 else 5.2
+        height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
+        figure = Figure(figsize=(width * columns, 0.95 + height * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for panel, task in zip(axes, tasks, strict=False):
+            mine = drawn[drawn["task"] == task]
+            cells = mine.pivot(index="head", columns="layer", values="shade" if shaded else "effect")
+            image = _panel(panel, cells, task_label(task), shaded)
+            if not shaded:
+                _bar(figure, image, panel)
+            elif mine["effect"].notna().all():
+                ends = f"{mine['effect'].min():.3f} to {mine['effect'].max():.3f}".replace("-", "\N{MINUS SIGN}")
+                panel.set_title(f"{task_label(task)} ({ends})")
+        for panel in axes[len(tasks) :]:
+            panel.remove()
+        for panel in axes[max(0, len(tasks) - columns) : len(tasks)]:
+            panel.tick_params(labelbottom=True)
+        if shaded:
+            bar = figure.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
+            bar.set_ticks([0, 1], labels=["least\nof the task", "most\nof the task"])
+            bar.outline.set_linewidth(0.4)
+        figure.suptitle(
+            f"{label}: causal indirect effect\n(change in probability, mean over {drawn['trials'].max()} prompts)"
+        )
+        figure.supxlabel("layer")
+        figure.supylabel("attention head")
+        style.save(figure, drawn, SHADES if shaded else NUMBERS, stem)
+
+
+def _panel(panel: Axes, cells: pd.DataFrame, title: str, shaded: bool) -> AxesImage:
+    if shaded:
+        colours = {"cmap": style.SHADES, "vmin": 0, "vmax": 1}
+    else:
+        # A panel without any effect is white all over, on an arbitrary scale.
+        limit = cells.abs().max().max() or 1.0
+        colours = {"cmap": style.DIVERGING, "vmin": -limit, "vmax": limit}
+    image = panel.imshow(cells, origin="lower", aspect="auto", interpolation="nearest", **colours)
+    panel.set_title(title)
+    panel.grid(False)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return image
+
+
+def _bar(figure: Figure, image: AxesImage, panel: Axes) -> None:
+    bar = figure.colorbar(image, ax=panel, pad=0.02, aspect=14)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
+    bar.outline.set_linewidth(0.4)

@@ -1,0 +1,191 @@
+"""Peak recovery by the number of heads in a function vector, and what post-training changes of it (Figure 5)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import NullLocator
+
+from offcourse.analysis import recovery
+from offcourse.analysis.inference import student_interval
+from offcourse.analysis.results import icl_path, items_by_shots, read_accuracy, read_shots, sweep_path
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import style
+
+# The paper's three groups of tasks, with their looks; `CHANGE` is the right panel.
+GROUPS = {
+    "linguistic and factual": (style.BLUE, "o"),
+    "to English": (style.ORANGE, "s"),
+    "from English": (style.GREEN, "D"),
+}
+CHANGE = "post-trained minus base"
+# `recovery` is the mean over `n` model-task pairs of the largest accuracy with that many heads, over strengths and
+# layers, as a fraction of few-shot accuracy; in the rows of `CHANGE`, the mean over `n` pairs of models of the change
+# of its mean over tasks (of those that each of the two has, as in the paper). `ci_low` to `ci_high` is Student's 95%
+# interval, missing with one pair.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "group": pa.Column(str, pa.Check.isin([*GROUPS, CHANGE])),
+        "n_heads": pa.Column(int),
+        "recovery": pa.Column(float),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
+        "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+class Peak(NamedTuple):
+    """Peak recovery of a model and task with one number of heads; tried, few_shot: what it is computed from."""
+
+    recovery: float
+    tried: dict[str, Any]
+    few_shot: dict[str, Any]
+
+
+def group_of(task: str, groups: Mapping[str, str]) -> str:
+    """One of `GROUPS`. groups: group by task (tasks.tsv)."""
+    known = {"to-english": "to English", "from-english": "from English"}
+    return known.get(groups[task], "linguistic and factual")
+
+
+def peaks(results: Path, model: str, tasks: Sequence[str]) -> dict[tuple[str, int], Peak]:
+    """By task and number of heads. Pairs whose few-shot accuracy is 0 have no recovery and are left out."""
+    found = {}
+    for task in tasks:
+        shots, few_shot = recovery.baseline(read_shots(results, model, task))
+        items = items_by_shots(results, icl_path(model, task)).loc[shots]
+        for n_heads, tried in read_accuracy(results, model, task).groupby("n_heads"):
+            value = recovery.peak_recovery(tried, few_shot)
+            if np.isnan(value):
+                continue
+            where, count = {"n_heads": int(n_heads)}, int(tried["n"].sum())
+            found[task, int(n_heads)] = Peak(
+                value,
+                source("tried", sweep_path(model, task), where, count, "peak_recovery", f"{model} {task}"),
+                source("few_shot", icl_path(model, task), {"shots": shots}, items, group=f"{model} {task}"),
+            )
+    return found
+
+
+def numbers(
+    results: Path,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    groups: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
+) -> pd.DataFrame:
+    """What is drawn, see `NUMBERS`. pairs: (base, post-trained) models among `models`."""
+    by_model = {model: peaks(results, model, tasks) for model in models}
+    heads = sorted({n_heads for found in by_model.values() for _, n_heads in found})
+    rows = []
+    for group in GROUPS:
+        mine = [task for task in tasks if group_of(task, groups) == group]
+        for n_heads in heads:
+            found = [peaks[task, n_heads] for peaks in by_model.values() for task in mine if (task, n_heads) in peaks]
+            entries = [entry for peak in found for entry in (peak.tried, peak.few_shot)]
+            rows += _row(group, n_heads, [peak.recovery for peak in found], entries)
+    for n_heads in heads:
+        changes, entries = [], []
+        for base, post in pairs:
+            sides = {
+                role: [(t, by_model[m][t, n_heads]) for t in tasks if (t, n_heads) in by_model[m]]
+                for role, m in (("base_", base), ("", post))
+            }
+            if all(sides.values()):
+                before, after = (np.mean([peak.recovery for _, peak in side]) for side in sides.values())
+                changes.append(float(after - before))
+                entries += _sides(f"{base} {post}", sides)
+        rows += _row(CHANGE, n_heads, changes, entries)
+    frame = pd.DataFrame(rows, columns=list(NUMBERS.columns))
+    numeric = {"n_heads": int, "recovery": float, "ci_low": float, "ci_high": float, "n": int}
+    return frame.astype(numeric | {"group": str, "sources": str})
+
+
+def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[dict]) -> list[tuple]:
+    if not values:
+        return []
+    low, high = student_interval(np.array(values))
+    low = low if group == CHANGE else np.maximum(low, 0)
+    return [(group, n_heads, float(np.mean(values)), low, high, len(values), listed(*entries))]
+
+
+def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[dict[str, Any]]:
+    """What a change is computed from. sides: peaks by task, by the prefix of their roles."""
+    return [
+        entry | {"role": f"{prefix}{entry['role']}", "group": task, "pair": pair}
+        for prefix, side in sides.items()
+        for task, peak in side
+        for entry in (peak.tried, peak.few_shot)
+    ]
+
+
+def page(
+    results: Path,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    groups: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
+) -> style.Page:
+    """Recovery by group of tasks on the left; on the right, where there are pairs of models, its change."""
+    drawn = numbers(results, models, tasks, groups, pairs)
+    shown = [group for group in GROUPS if group in set(drawn["group"])]
+    change = drawn[drawn["group"] == CHANGE]
+    columns = 2 if len(change) else 1
+
+    def compose(canvas: FigureBase) -> None:
+        panels = canvas.subplots(1, columns, squeeze=False)[0]
+        for group in shown:
+            colour, marker = GROUPS[group]
+            _line(panels[0], drawn[drawn["group"] == group], colour, marker, group)
+        panels[0].set(title="Peak recovery", ylabel="share of few-shot accuracy")
+        # The interval of two or three pairs may be wider than all that is of interest; the numbers have it whole.
+        panels[0].set_ylim(0, max(1.05, 1.15 * drawn.loc[drawn["group"] != CHANGE, "recovery"].max()))
+        _heads(panels[0], drawn.loc[drawn["group"] != CHANGE], "model-task pairs")
+        if len(change):
+            panels[1].axhline(0, color=style.GREY, linewidth=0.8)
+            _line(panels[1], change, style.GREY, "o", None)
+            panels[1].set(title="Peak recovery, post-trained minus base", ylabel="change")
+            _heads(panels[1], change, "pairs of models")
+        if not shown:
+            panels[0].text(0.5, 0.5, "few-shot accuracy is 0", transform=panels[0].transAxes, ha="center", va="center")
+            return
+        canvas.legend(loc="outside lower center", ncols=3, handlelength=2.2)
+
+    return style.Page((3.6 * columns + 0.9 * (columns == 1), 3.2), drawn, NUMBERS, compose, common="xy")
+
+
+def _line(axes: Axes, points: pd.DataFrame, colour: str, marker: str, label: str | None) -> None:
+    axes.fill_between(points["n_heads"], points["ci_low"], points["ci_high"], color=colour, alpha=0.15, lw=0)
+    axes.plot(points["n_heads"], points["recovery"], color=colour, marker=marker, markersize=3.5, label=label)
+
+
+def _heads(axes: Axes, drawn: pd.DataFrame, what: str) -> None:
+    heads = sorted(drawn["n_heads"].unique())
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(heads, map(str, heads))
+    axes.xaxis.set_minor_locator(NullLocator())
+    counts = sorted(set(drawn["n"]))
+    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "no"
+    one = f"number of heads\n(1 {what.replace('pairs', 'pair')})"
+    axes.set_xlabel(one if counts == [1] else f"number of heads (mean and\n95% interval over {span} {what})")
+
+
+def draw(
+    results: Path,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    groups: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
+    stem: Path,
+) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, tasks, groups, pairs), stem)

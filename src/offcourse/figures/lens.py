@@ -1,0 +1,52 @@
+"""The logit lens by layer, a panel per model (Figures 2, 6 and 7)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.analysis.results import read_lens_means
+from offcourse.figures import by_model, style
+
+LINES = {
+    "top": ("most likely token", style.GREY),
+    "correct": ("right letter", style.BLUE),
+    "incorrect": ("likeliest wrong letter", style.ORANGE),
+}
+# Mean over questions, and its 95% interval.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "questions": pa.Column(str),
+        "layer": pa.Column(int),
+        "line": pa.Column(str, pa.Check.isin(list(LINES))),
+        "mean": pa.Column(float, pa.Check.in_range(-1e-5, 1.0001)),
+        "ci_low": pa.Column(float),
+        "ci_high": pa.Column(float),
+        "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFrame:
+    """Mean probability by model, layer and line, see `NUMBERS`."""
+    parts = []
+    for model in models:
+        means = read_lens_means(results, model, questions)
+        parts.append(means.assign(model=model, questions=questions))
+    return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
+
+
+def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
+    """Lines of probability against layer; the last layer is the model's own output."""
+    axes = "layer (the last is the output)\nmean and 95% interval", "probability"
+    return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "mean", axes)
+
+
+def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, questions), stem)

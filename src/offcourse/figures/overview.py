@@ -1,0 +1,238 @@
+"""Each method at work on models that differ: logit lens, function vectors, task vectors by layer (Figure 1)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import MaxNLocator
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import (
+    icl_path,
+    items_by_shots,
+    read_accuracy,
+    read_labels,
+    read_lens_means,
+    read_shots,
+    read_tv_items,
+    read_tv_shots,
+    read_tv_sweep,
+    sweep_path,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import style
+from offcourse.study.labels import task_label
+
+# The models of the paper's figure, and of function vectors their number of heads and strength: from left to right, two
+# that it calls unreliable and one of prior work.
+PAPER: dict[str, dict[str, tuple[int, float] | None]] = {
+    "logit_lens": {"olmo-7b-0724": None, "qwen2-72b": None, "llama-7b": None},
+    "function_vectors": {
+        "mistral-7b-v0.3": (16, 2.0),
+        "llama-3.1-70b-instruct": (64, 1.0),
+        "llama-2-7b": (2, 16.0),
+    },
+    "task_vectors": {"pythia-6.9b": None, "qwen2.5-7b": None, "gpt-j-6b": None},
+}
+TASK = "present-past"
+MOST = 3
+LENS = {
+    "top": ("likeliest token", {"color": style.GREY}),
+    "correct": ("right letter", {"color": style.BLUE}),
+    "incorrect": ("likeliest wrong letter", {"color": style.ORANGE}),
+}
+VECTORS = {
+    "steered": ("with the vector, 0-shot", {"color": style.BLUE}),
+    "few_shot": ("no vector, few-shot", style.FEW_SHOT),
+    "zero_shot": ("no vector, 0-shot", style.ZERO_SHOT),
+}
+TITLES = {"logit_lens": "logit lens", "function_vectors": "function vectors", "task_vectors": "task vectors"}
+# A row per vertex of the lines. `mean`: of a probability over questions, or of hits over items; `on` is the question
+# set or the task, `setting` the number of heads and the strength of a function vector.
+NUMBERS = pa.DataFrameSchema(
+    {
+        "method": pa.Column(str, pa.Check.isin(list(TITLES))),
+        "model": pa.Column(str),
+        "on": pa.Column(str),
+        "setting": pa.Column(str),
+        "line": pa.Column(str, pa.Check.isin([*LENS, *VECTORS])),
+        "layer": pa.Column(int),
+        "mean": pa.Column(float, pa.Check.in_range(-1e-5, 1.0001)),
+        "n": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+class Row(NamedTuple):
+    """One method: its models, and the question set or the tasks it was run on."""
+
+    models: Sequence[str]
+    on: Sequence[str]
+
+
+def task_of(tasks: Sequence[str]) -> str:
+    """The paper's task, or the first of a study without it."""
+    return TASK if TASK in tasks else tasks[0]
+
+
+def shown(results: Path, method: str, row: Row) -> list[str]:
+    """The models in the panels: the paper's where all are there, else all of up to three, else three that differ most.
+
+    Those are the ones with the least, the middle and the largest peak recovery; of the logit lens, those whose top
+    probability rises latest, in the middle and earliest.
+    """
+    if set(PAPER[method]) <= set(row.models):
+        return list(PAPER[method])
+    if len(row.models) <= MOST:
+        return list(row.models)
+    ranked = sorted(row.models, key=lambda model: (_reliability(results, method, model, row.on), model))
+    return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+
+
+def _reliability(results: Path, method: str, model: str, on: Sequence[str]) -> float:
+    if method == "logit_lens":
+        means = read_lens_means(results, model, on[0])
+        top = means[means["line"] == "top"].set_index("layer")["mean"].sort_index()
+        return -float(top.diff().idxmax() / top.index.max())
+    task = task_of(on)
+    if method == "function_vectors":
+        _, few_shot = recovery.baseline(read_shots(results, model, task))
+        best = read_accuracy(results, model, task)["accuracy"].max()
+    else:
+        few_shot = float(read_tv_shots(results, model, task).iloc[-1])
+        best = read_tv_sweep(results, model, task)["dev"].max()
+    return float(best) / few_shot if few_shot > 0 else 0.0
+
+
+def _lens(results: Path, model: str, questions: str) -> list[tuple]:
+    means = read_lens_means(results, model, questions)
+    return [
+        ("logit_lens", model, questions, "", row.line, row.layer, row.mean, row.n, row.sources)
+        for line in LENS
+        for row in means[means["line"] == line].itertuples()
+    ]
+
+
+def _function_vectors(results: Path, model: str, task: str) -> list[tuple]:
+    """At the paper's setting of that model, or where the sweep lacks it, at the one with the largest accuracy."""
+    accuracy = read_accuracy(results, model, task)
+    n_heads, strength = PAPER["function_vectors"].get(model) or (0, 0.0)
+    mine = accuracy[(accuracy["n_heads"] == n_heads) & (accuracy["strength"] == strength)]
+    if mine.empty:
+        best = accuracy.loc[accuracy["accuracy"].idxmax()]
+        n_heads, strength = int(best["n_heads"]), float(best["strength"])
+        mine = accuracy[(accuracy["n_heads"] == n_heads) & (accuracy["strength"] == strength)]
+    setting, where = f"{n_heads} heads, strength {strength:g}", {"n_heads": n_heads, "strength": strength}
+    shots = read_shots(results, model, task)
+    steered = [(row.layer, row.accuracy, row.n) for row in mine.itertuples()]
+    few_shot = recovery.baseline(shots)[0]
+    return _vector(
+        results,
+        ("function_vectors", model, task, setting),
+        (sweep_path(model, task), where, steered),
+        (icl_path(model, task), shots, few_shot),
+    )
+
+
+def _task_vectors(results: Path, model: str, task: str) -> list[tuple]:
+    shots, tried = read_tv_shots(results, model, task), read_tv_items(results, model, task, "dev")
+    steered = [(layer, value, tried) for layer, value in read_tv_sweep(results, model, task)["dev"].items()]
+    return _vector(
+        results,
+        ("task_vectors", model, task, ""),
+        (tv_sweep_path(model, task), {"split": "dev"}, steered),
+        (tv_icl_path(model, task), shots, int(shots.index.max())),
+    )
+
+
+def _vector(results: Path, key: tuple, swept: tuple, baseline: tuple) -> list[tuple]:
+    """Rows of the steered line and of the two horizontal ones, which have a vertex at either end."""
+    path, where, steered = swept
+    rows = [
+        (*key, "steered", layer, value, n, listed(source("mean", path, {**where, "layer": layer}, n)))
+        for layer, value, n in steered
+    ]
+    path, shots, few_shot = baseline
+    items = items_by_shots(results, path)
+    for line, count in (("few_shot", few_shot), ("zero_shot", 0)):
+        entry = listed(source("mean", path, {"shots": count}, items.loc[count]))
+        for layer in (steered[0][0], steered[-1][0]):
+            rows.append((*key, line, layer, float(shots.loc[count]), int(items.loc[count]), entry))
+    return rows
+
+
+def numbers(results: Path, rows: Mapping[str, Row]) -> pd.DataFrame:
+    """What is drawn, see `NUMBERS`. rows: by method, in the order from top to bottom."""
+    read = {"logit_lens": _lens, "function_vectors": _function_vectors, "task_vectors": _task_vectors}
+    found = []
+    for method, row in rows.items():
+        on = row.on[0] if method == "logit_lens" else task_of(row.on)
+        for model in shown(results, method, row):
+            found += read[method](results, model, on)
+    return pd.DataFrame(found, columns=list(NUMBERS.columns)).astype({"mean": float, "layer": int, "n": int})
+
+
+def page(results: Path, rows: Mapping[str, Row]) -> style.Page:
+    """A row of panels per method, a panel per model."""
+    drawn = numbers(results, rows)
+    panels = {method: list(dict.fromkeys(mine["model"])) for method, mine in drawn.groupby("method", sort=False)}
+    columns = max(map(len, panels.values()))
+    labels = {model: label for models in panels.values() for model, label in _labels(results, models)}
+
+    def compose(canvas: FigureBase) -> None:
+        axes = canvas.subplots(len(panels), columns, squeeze=False)
+        for row, (method, models) in zip(axes, panels.items(), strict=True):
+            mine = drawn[drawn["method"] == method]
+            for place, model in zip(row, models, strict=False):
+                _panel(place, mine[mine["model"] == model], labels[model])
+            for place in row[len(models) :]:
+                place.set_visible(False)
+            row[0].set_ylabel(f"{TITLES[method]}\n{_on(method, mine)}")
+        for column in axes.T:
+            [place for place in column if place.get_visible()][-1].set_xlabel("layer")
+        looks = {**(LENS if "logit_lens" in panels else {}), **(VECTORS if set(panels) - {"logit_lens"} else {})}
+        handles = [axes[0, 0].plot([], [], **look)[0] for _, look in looks.values()]
+        canvas.legend(handles, [name for name, _ in looks.values()], loc="outside lower center", ncols=min(columns, 3))
+
+    width = max(4.6, 2.35 * columns + 0.5)
+    return style.Page((width, 1.75 * len(panels) + 0.8), drawn, NUMBERS, compose)
+
+
+def _labels(results: Path, models: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(models, read_labels(results, models), strict=True))
+
+
+def _on(method: str, mine: pd.DataFrame) -> str:
+    """What the lines of one method are over; the line without examples may be over other items than the rest."""
+    on = mine["on"].iloc[0]
+    counts = {line: " or ".join(map(str, sorted(set(points)))) for line, points in mine.groupby("line")["n"]}
+    if method == "logit_lens":
+        return f"probability\n({on},\n{counts['top']} questions)"
+    bare = f", 0-shot {counts['zero_shot']}" if counts["zero_shot"] != counts["steered"] else ""
+    return f"accuracy\n({task_label(on)},\n{counts['steered']} items{bare})"
+
+
+def _panel(axes: Axes, mine: pd.DataFrame, label: str) -> None:
+    for line, points in mine.groupby("line", sort=False):
+        _, look = (LENS | VECTORS)[line]
+        axes.plot(points["layer"], points["mean"], **look)
+    setting = mine["setting"].iloc[0]
+    axes.set_title(f"{label}\n{setting}" if setting else label)
+    last = mine["layer"].max()
+    axes.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
+    axes.set_yticklabels(["0", "0.5", "1"])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+
+
+def draw(results: Path, rows: Mapping[str, Row], stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, rows), stem)

@@ -1,0 +1,109 @@
+"""Peak recovery by task vectors, post-trained minus base, by task group (Figure 16)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import FigureBase
+
+from offcourse.analysis.inference import student_interval
+from offcourse.analysis.results import items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
+from offcourse.analysis.sources import listed, source
+from offcourse.analysis.task_vectors import Peak, by_group
+from offcourse.figures import style
+from offcourse.study.labels import task_label
+
+# Mean over `pairs` of models, and its Student 95% interval (missing with a single pair).
+NUMBERS = pa.DataFrameSchema(
+    {
+        "group": pa.Column(str),
+        "change": pa.Column(float, nullable=True),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
+        "pairs": pa.Column(int, pa.Check.ge(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+) -> pd.DataFrame:
+    """Mean change by task group, see `NUMBERS`. A pair whose recovery is undefined is left out and not counted."""
+    changes: dict[str, list[float]] = {}
+    sources: dict[str, list[dict]] = {}
+    for base, post in pairs:
+        before, after = (by_group(results, model, tasks, groups, tv_direction) for model in (base, post))
+        for group in before:
+            change = after[group].recovery - before[group].recovery
+            changes.setdefault(group, []).append(change)
+            sources.setdefault(group, [])
+            if not np.isnan(change):
+                for role, model, peak in (("base", base, before[group]), ("post", post, after[group])):
+                    sources[group] += _sources(results, role, model, peak, f"{base} {post}")
+    rows = []
+    for group, values in changes.items():
+        known = np.array([value for value in values if not np.isnan(value)])
+        mean = known.mean() if len(known) else float("nan")
+        low, high = student_interval(known)
+        rows.append((group, mean, low, high, len(known), listed(*sources[group])))
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype(
+        {"change": float, "ci_low": float, "ci_high": float}
+    )
+
+
+def _sources(results: Path, role: str, model: str, peak: Peak, pair: str) -> list[dict]:
+    """What one side of a change was computed from."""
+    entries = []
+    for task, shots in peak.shots.items():
+        where, path = {"split": "dev", "layer": peak.layer}, tv_icl_path(model, task)
+        tried, items = read_tv_items(results, model, task, "dev"), items_by_shots(results, path)
+        entries.append(source(f"{role}_best", tv_sweep_path(model, task), where, tried, group=pair))
+        entries.append(source(f"{role}_few_shot", path, {"shots": shots}, items.loc[shots], group=pair))
+    return entries
+
+
+def page(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+) -> style.Page:
+    """A dot per task group, from top to bottom."""
+    drawn = numbers(results, pairs, tasks, groups, tv_direction)
+    count = len(pairs)
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
+        y = np.arange(len(drawn))
+        panel.axvline(0, color=style.GREY, linewidth=0.8)
+        panel.hlines(y, drawn["ci_low"], drawn["ci_high"], color=style.BLUE, linewidth=1.4, alpha=0.6)
+        panel.plot(drawn["change"], y, "o", color=style.BLUE, markersize=4.5)
+        panel.set_yticks(y, [task_label(group) for group in drawn["group"]])
+        panel.set_ylim(len(drawn) - 0.5, -0.5)
+        panel.grid(axis="y", visible=False)
+        spread = f"mean and 95% interval over {count} pairs of models" if count > 1 else "1 pair of models"
+        panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({spread})")
+
+    return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")
+
+
+def draw(
+    results: Path,
+    pairs: Sequence[tuple[str, str]],
+    tasks: list[str],
+    groups: Mapping[str, str],
+    tv_direction: str,
+    stem: Path,
+) -> None:
+    """Write `page`."""
+    style.draw(page(results, pairs, tasks, groups, tv_direction), stem)

@@ -1,0 +1,94 @@
+"""In-context accuracy at 0, 5 and 10 shots, mean over tasks (Figure 11)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.figure import FigureBase
+
+from offcourse.analysis.inference import student_interval
+from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
+from offcourse.analysis.sources import listed, source
+from offcourse.errors import OffcourseError
+from offcourse.figures import style
+
+SHOTS = (0, 5, 10)
+LOOKS = {0: (style.GREY, "o"), 5: (style.BLUE, "s"), 10: (style.ORANGE, "D")}
+OTHER = (style.GREEN, "^")
+
+# `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task).
+NUMBERS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "shots": pa.Column(int),
+        "accuracy": pa.Column(float, pa.Check.in_range(0, 1)),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
+        "tasks": pa.Column(int, pa.Check.gt(0)),
+        "sources": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
+    """Mean accuracy by model and shots, see `NUMBERS`.
+
+    The interval is Student's over tasks, cut to 0 and 1. A study whose prompts stop before 10 shots is shown with the
+    largest number that all its pairs have.
+    """
+    by_pair = {(model, task): read_shots(results, model, task) for model in models for task in tasks}
+    common = sorted(set.intersection(*(set(shots.index) for shots in by_pair.values())))
+    if not common:
+        raise OffcourseError("the in-context results of this study's tasks share no number of shots; run them again.")
+    largest = max((shots for shots in common if shots <= SHOTS[-1]), default=common[0])
+    shown = sorted({shots for shots in SHOTS if shots in common} | {largest})
+    rows = []
+    for model in models:
+        items = {task: items_by_shots(results, icl_path(model, task)) for task in tasks}
+        for shots in shown:
+            values = np.array([by_pair[model, task].loc[shots] for task in tasks])
+            low, high = np.clip(student_interval(values), 0, 1)
+            entries = [
+                source("accuracy", icl_path(model, task), {"shots": int(shots)}, items[task].loc[shots], group=task)
+                for task in tasks
+            ]
+            rows.append((model, int(shots), values.mean(), low, high, len(tasks), listed(*entries)))
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns))
+
+
+def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
+    """A line per model from top to bottom, a dot per number of shots."""
+    drawn = numbers(results, models, tasks)
+    labels = read_labels(results, models)
+    shown = sorted(drawn["shots"].unique())
+    # The parts around the panel take 1.4 inches; rows of few models are higher.
+    size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
+        for step, shots in enumerate(shown):
+            colour, marker = LOOKS.get(shots, OTHER)
+            points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
+            y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
+            panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
+            panel.plot(points["accuracy"], y, marker, color=colour, markersize=4.5, label=f"{shots}-shot")
+        panel.set(xlim=(-0.02, 1.02), ylim=(len(models) - 0.5, -0.5))
+        panel.set_yticks(range(len(models)), labels, fontsize=8)
+        panel.grid(axis="y", visible=False)
+        for edge in range(1, len(models)):
+            panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
+        spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
+        fewer = "" if max(shown) == SHOTS[-1] else f"; at most {max(shown)} shots here"
+        panel.set_xlabel(f"accuracy without steering\n({spread}{fewer})")
+        canvas.suptitle("In-context accuracy by number of shots")
+        canvas.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
+
+    return style.Page(size, drawn, NUMBERS, compose)
+
+
+def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, models, tasks), stem)

@@ -1,0 +1,48 @@
+"""Accuracy of a steering method against layer, a page per model, a panel per task and a line per strength."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import icl_path, read_model, read_shots, read_steering, steering_path
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import by_layer, style
+
+NUMBERS = by_layer.schema(task=pa.Column(str), strength=pa.Column(float))
+
+
+def numbers(results: Path, method: str, model: str, tasks: Sequence[str]) -> pd.DataFrame:
+    """What the page of one model draws, see `NUMBERS`."""
+    parts = []
+    for task in tasks:
+        shots = read_shots(results, model, task)
+        found = read_steering(results, method, model, task).groupby(["strength", "layer"])["hit"]
+        frame, swept = found.agg(accuracy="mean", n="size").reset_index(), steering_path(method, model, task)
+        lines, entries = by_layer.without_vector(results, icl_path(model, task), shots, recovery.baseline(shots)[0])
+        sources = [
+            listed(source("accuracy", swept, {"strength": row.strength, "layer": row.layer}, row.n), *entries)
+            for row in frame.itertuples()
+        ]
+        parts.append(frame.assign(task=task, **lines, sources=sources))
+    return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
+
+
+def draw(results: Path, method: str, label: str, model: str, tasks: Sequence[str], stem: Path) -> None:
+    """A panel per task, each with the accuracies without a vector as horizontal lines. label: of the method."""
+    drawn = numbers(results, method, model, tasks)
+    strengths = sorted(drawn["strength"].unique())
+    shades = [colormaps["Blues"](0.4 + 0.6 * (i + 1) / len(strengths)) for i in range(len(strengths))]
+    looks = {strength: {"color": shade} for strength, shade in zip(strengths, shades, strict=True)}
+
+    def put(axes: Axes, mine: pd.DataFrame) -> None:
+        for strength, setting in mine.groupby("strength"):
+            axes.plot(setting["layer"], setting["accuracy"], **looks[strength])
+
+    lines = {f"strength {strength:g}": look for strength, look in looks.items()}
+    title = f"{read_model(results, model)['label']}: {label}"
+    style.draw(by_layer.page(drawn, NUMBERS, tasks, title, "steered layer", lines, put), stem)

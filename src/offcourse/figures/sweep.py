@@ -1,0 +1,140 @@
+"""Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
+
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+
+from offcourse.analysis import recovery
+from offcourse.analysis.results import (
+    controls_path,
+    icl_path,
+    read_accuracy,
+    read_control_accuracy,
+    read_model,
+    read_shots,
+    sweep_path,
+)
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import by_layer, style
+from offcourse.schemas.function_vectors import NULL_CONTROLS, READ_POSITION
+from offcourse.study.labels import task_label
+
+AXES = ("n_heads", "strength", "layer")
+# `control` is "" for the function vector, else that of `methods.fv_controls`, of which `draw` numbers the random ones.
+NUMBERS = by_layer.schema(
+    control=pa.Column(str), draw=pa.Column(int), n_heads=pa.Column(int), strength=pa.Column(float)
+)
+
+
+def numbers(results: Path, model: str, task: str, controls: bool = False) -> pd.DataFrame:
+    """What the page of one model and task draws, see `NUMBERS`. controls: whether the study has them."""
+    shots = read_shots(results, model, task)
+    lines, entries = by_layer.without_vector(results, icl_path(model, task), shots, recovery.baseline(shots)[0])
+    frame = read_accuracy(results, model, task).assign(control="", draw=0)
+    if controls:
+        frame = pd.concat([frame, read_control_accuracy(results, model, task)], ignore_index=True)
+    sources = [listed(source("accuracy", *_swept(model, task, row), row.n), *entries) for row in frame.itertuples()]
+    return frame.assign(**lines, sources=sources)[list(NUMBERS.columns)]
+
+
+def _swept(model: str, task: str, row) -> tuple[str, dict]:
+    """The artefact that a vertex is of, and what selects its rows there."""
+    where = {axis: getattr(row, axis) for axis in AXES}
+    if not row.control:
+        return sweep_path(model, task), where
+    return controls_path(model, task), {"control": row.control, "draw": row.draw, **where}
+
+
+def best(drawn: pd.DataFrame) -> str:
+    """The largest accuracy of the whole grid, of the function vector and of each control: a sentence.
+
+    Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
+    """
+    largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
+    names = [f"{NAMES.get(control, control.replace('_', ' '))} {value:.2f}" for control, value in largest.items()]
+    return f"best of the grid: {', '.join(names)}"
+
+
+def page(results: Path, model: str, task: str, controls: bool = False) -> style.Page:
+    """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
+
+    With `controls` each panel has vectors that should do nothing as thin grey lines and the function vector read at the
+    other position as a dashed one, and the page says what the best of the grid is for each.
+    """
+    drawn = numbers(results, model, task, controls)
+    label = read_model(results, model)["label"]
+    heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
+    items, seen = int(drawn["n"].max()), set(drawn["control"]) - {""}
+    size, margins, said = _margins(len(strengths), len(heads), best(drawn) if seen else "")
+
+    def compose(canvas: FigureBase) -> None:
+        width, height = size
+        canvas.subplots_adjust(**margins, wspace=0.1, hspace=0.12)
+        axes = canvas.subplots(len(strengths), len(heads), sharex=True, sharey=True, squeeze=False)
+        panels = dict(list(drawn.groupby(["strength", "n_heads"])))
+        for row, strength in zip(axes, strengths, strict=True):
+            for panel, n_heads in zip(row, heads, strict=True):
+                _panel(panel, drawn, panels.get((strength, n_heads)))
+            row[-1].set_ylabel(f"strength {strength:g}", rotation=270, labelpad=11)
+            row[-1].yaxis.set_label_position("right")
+        for panel, n_heads in zip(axes[0], heads, strict=True):
+            panel.set_title(f"{n_heads} heads")
+        canvas.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
+        canvas.supxlabel("layer that the function vector is added at", y=0.05 / height)
+        canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
+        lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
+        names = ["function vector, 0-shot", *by_layer.names_without_vector(drawn)]
+        for shown, line, name in (
+            (seen & set(NULL_CONTROLS), CONTROL, "controls"),
+            (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
+        ):
+            lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
+        if said:
+            canvas.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
+        handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
+        canvas.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
+
+    return style.Page(size, drawn, NUMBERS, compose, tight=False)
+
+
+def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
+    """Write `page`."""
+    style.draw(page(results, model, task, controls), stem)
+
+
+FV = {"color": style.BLUE}
+CONTROL = {"color": "#8C8C8C", "linewidth": 0.7}
+OTHER = {"color": "#56B4E9", "linewidth": 1.1, "linestyle": (0, (3, 1.5))}
+NAMES = {"": "function vector", READ_POSITION: "other read position"}
+
+
+def _margins(rows: int, columns: int, said: str) -> tuple[tuple[float, float], dict[str, float], str]:
+    """Size of a page of equal panels, and its margins: automatic layout takes seconds for 56 panels.
+
+    said: text below the legend, which is returned with as many lines as it needs.
+    """
+    # Controls need room for more entries of the legend.
+    width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
+    height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
+    # About 17 letters of its size to an inch.
+    said = textwrap.fill(said, int(17 * (left + width + right)))
+    top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
+    size = left + width + right, bottom + height + top
+    edges = {"left": left / size[0], "right": 1 - right / size[0], "bottom": bottom / size[1]}
+    return size, edges | {"top": 1 - top / size[1]}, said
+
+
+def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> None:
+    by_layer.panel(panel, drawn)
+    if setting is None:
+        panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
+        return
+    for (control, _), line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+        panel.plot(line["layer"], line["accuracy"], **(OTHER if control == READ_POSITION else CONTROL))
+    own = setting[setting["control"] == ""]
+    panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)

@@ -1,0 +1,55 @@
+"""Accuracy of task vectors against layer, a page per model and a panel per task (Figures 18 and 19)."""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.analysis.results import (
+    read_model,
+    read_tv_items,
+    read_tv_shots,
+    read_tv_sweep,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.analysis.sources import listed, source
+from offcourse.figures import by_layer, style
+
+# Accuracy on the development prompts, see `by_layer.schema`.
+NUMBERS = by_layer.schema(task=pa.Column(str))
+
+
+def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
+    """What the page of one model draws, see `NUMBERS`."""
+    parts = []
+    for task in tasks:
+        shots = read_tv_shots(results, model, task)
+        accuracy = read_tv_sweep(results, model, task)["dev"].rename("accuracy").reset_index()
+        sweep, tried = tv_sweep_path(model, task), read_tv_items(results, model, task, "dev")
+        lines, entries = by_layer.without_vector(results, tv_icl_path(model, task), shots, int(shots.index.max()))
+        sources = [
+            listed(source("accuracy", sweep, {"split": "dev", "layer": layer}, tried), *entries)
+            for layer in accuracy["layer"]
+        ]
+        parts.append(accuracy.assign(task=task, n=tried, **lines, sources=sources))
+    return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
+
+
+def page(results: Path, model: str, tasks: list[str]) -> style.Page:
+    """A panel per task, each with the accuracies without a vector as horizontal lines."""
+    line = {"color": style.BLUE}
+    return by_layer.page(
+        numbers(results, model, tasks),
+        NUMBERS,
+        tasks,
+        read_model(results, model)["label"],
+        "replaced layer",
+        {"task vector, 0-shot": line},
+        lambda axes, mine: axes.plot(mine["layer"], mine["accuracy"], **line),
+    )
+
+
+def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
+    """Write `page`."""
+    style.draw(page(results, model, tasks), stem)

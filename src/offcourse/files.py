@@ -1,0 +1,87 @@
+"""Files of any kind: written whole or not at all, hashed, and refused in one message."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from offcourse.errors import OffcourseError
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# What the system answers when a disk is full, over its quota or read-only, or a folder is not the user's.
+_REFUSALS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM")}
+
+
+def refusal(error: Exception) -> str | None:
+    """Why the disk took no file (full, read-only, not permitted), or None if `error` is about something else.
+
+    safetensors, tokenizers and the hub's client write in Rust; their own errors tell it in their text.
+    """
+    if isinstance(error, OffcourseError):
+        return None
+    number = getattr(error, "errno", None)
+    if number is None and (said := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(said[1])
+    return os.strerror(number) if number in _REFUSALS else None
+
+
+@contextlib.contextmanager
+def writing(where: str) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into one `OffcourseError`; `where` follows "cannot write"."""
+    try:
+        yield
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None and isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        if reason is None:
+            raise
+        raise OffcourseError(
+            f"cannot write {where}: {reason}. Nothing was changed; make room or permit writing, then run the same "
+            "command again."
+        ) from error
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: readers see the old file or the new one.
+
+    Raises `OffcourseError` when the disk refuses (full, read-only); nothing is left behind then.
+    """
+    path = Path(path)
+    with writing(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes the file private; results are as readable as anything else the user writes.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

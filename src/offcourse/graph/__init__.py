@@ -1,0 +1,1 @@
+"""What the workflow computes and shows: steps and products, and what each depends on."""

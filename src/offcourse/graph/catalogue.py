@@ -1,0 +1,275 @@
+"""What a study's tables and figures are: their ids, titles, one-line explanations and paths, decided here only.
+
+Imports nothing heavy: the workflow asks this module for file names each time it starts. Paths are relative to the
+study's folder; each figure's SVG has a PNG and a parquet of the same stem beside it.
+"""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from offcourse.study.labels import task_label
+
+# What the report is written from beside Python.
+TEMPLATES = ("report.html.j2", "report.css", "report.js")
+
+
+class Table(TypedDict):
+    """One table."""
+
+    id: str
+    title: str
+    explanation: str
+    parquet: str
+
+
+class Figure(TypedDict):
+    """One picture. Pictures of the same `figure` (say, a page per model) share its `title` and `explanation`."""
+
+    id: str
+    figure: str
+    title: str
+    explanation: str
+    alt: str
+    svg: str
+    model: str | None
+    task: str | None
+
+
+PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}
+TABLE_METHODS = Table(
+    id="table_methods",
+    title="Steering methods compared",
+    explanation="Mean accuracy without a vector (0-shot), with one at the best layer and setting (steered) and with "
+    "examples (few-shot); then the share of model-task pairs whose best accuracy reaches the given fraction of "
+    "few-shot accuracy.",
+    parquet="tables/table_methods.parquet",
+)
+DOLA_TABLES = {
+    1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
+    2: ("FACTOR accuracy of DoLa", "How often, in %, the faithful continuation scores highest, without and with DoLa."),
+    4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
+    5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
+    6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
+    7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
+    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha; in %."),
+    9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; in %."),
+}
+FACT_TABLES = {
+    11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),
+    12: ("Training of the models", "Tokens and learning rate of pretraining, and whether post-training followed it."),
+}
+
+
+def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
+    """The tables of a study with these methods, in the report's order."""
+    titles = {}
+    if {"function_vectors", "task_vectors"} & set(methods):
+        titles[3] = (
+            "How often steering vectors recover in-context learning",
+            "Share of model-task pairs, with their count, whose best zero-shot accuracy with a function vector (FV) or "
+            "a task vector (TV) reaches the given fraction of few-shot accuracy. Below each, its 95% interval.",
+        )
+    if "dola" in methods:
+        titles |= DOLA_TABLES
+    titles |= FACT_TABLES
+    numbered = [
+        Table(
+            id=f"table{number}",
+            title=f"Table {number}. {title}",
+            explanation=explanation,
+            parquet=f"tables/table{number}.parquet",
+        )
+        for number, (title, explanation) in sorted(titles.items())
+    ]
+    return numbered + [TABLE_METHODS] * bool(set(methods) - PAPER_METHODS)
+
+
+def figures(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    methods: Sequence[str] = ("function_vectors",),
+    lens_questions: Sequence[str] = (),
+    post_training: Sequence[tuple[str, str]] = (),
+    task_vector_models: Sequence[str] | None = None,
+    steering: Sequence[tuple[str, str, Sequence[str]]] = (),
+) -> list[Figure]:
+    """Every picture of a study with these methods, in the report's order.
+
+    models, tasks: those of function vectors. task_vector_models: those of task vectors, None where they are the same.
+    steering: name, label and models of each method of `offcourse.steering`.
+    post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
+    """
+    shown = [OVERVIEW] if {"function_vectors", "task_vectors", "logit_lens"} & set(methods) else []
+    if {"function_vectors", "task_vectors"} & set(methods):
+        shown.append(RECOVERY)
+    if "function_vectors" in methods:
+        shown += _function_vectors(models, tasks)
+    if "task_vectors" in methods:
+        shown += [_task_vectors(model) for model in (models if task_vector_models is None else task_vector_models)]
+        if post_training:
+            shown.append(POST_TRAINING)
+    if "logit_lens" in methods:
+        for name in lens_questions:
+            shown += [_lens(name)]
+        shown += [_apathy(name) for name in lens_questions]
+    shown += [_steering(name, label, model) for name, label, its_models in steering for model in its_models]
+    return shown
+
+
+def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figure]:
+    return [
+        HEADS,
+        *(_sweep(model, task) for model in models for task in tasks),
+        *(_cie(model) for model in models),
+        _single(
+            "figure11",
+            "Figure 11. In-context accuracy by number of shots",
+            "Accuracy without steering, from prompts with 0, 5 and 10 worked examples: mean over tasks with its 95% "
+            "interval. It is what function vectors try to recover.",
+            "Dots with intervals: mean accuracy over tasks for each model and number of shots.",
+        ),
+        _choice("figure13", "Figure 13. Best number of heads", "number of heads in the function vector"),
+        _choice("figure14", "Figure 14. Best strength", "strength of the function vector"),
+        _choice("figure15", "Figure 15. Best layer", "layer to add the function vector at, in % of the model's depth,"),
+    ]
+
+
+def _task_vectors(model: str) -> Figure:
+    return _figure(
+        f"figure18/{model}",
+        "figure18",
+        "Figures 18 and 19. Accuracy of task vectors by layer",
+        "Zero-shot accuracy when the output of one layer is replaced by the task vector, on development prompts, "
+        "between the accuracies without a vector; a panel per task.",
+        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        model,
+    )
+
+
+def _steering(method: str, label: str, model: str) -> Figure:
+    return _figure(
+        f"figure_{method}/{model}",
+        f"figure_{method}",
+        f"{label}: accuracy by layer",
+        f"Zero-shot accuracy when the vector of {label} is applied at one layer, a line per strength, between the "
+        "accuracies without a vector; a panel per task.",
+        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        model,
+    )
+
+
+def _lens(questions: str) -> Figure:
+    return _figure(
+        f"figure2/{questions}",
+        "figure2",
+        "Figures 2, 6 and 7. Logit lens by layer",
+        "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
+        "letter and of the likeliest wrong one. The paper's three figures differ in their models only.",
+        f"Lines of probability against layer on {questions}, one panel per model.",
+    )
+
+
+def _apathy(questions: str) -> Figure:
+    return _figure(
+        f"figure8/{questions}",
+        "figure8",
+        "Figure 8. Apathy of attention and feed-forward by layer",
+        "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
+        "each scaled to its range.",
+        f"Lines of scaled apathy against layer on {questions}, one panel per model.",
+    )
+
+
+def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None) -> Figure:
+    return Figure(
+        id=identity,
+        figure=figure,
+        title=title,
+        explanation=explanation,
+        alt=alt,
+        svg=f"figures/{identity}.svg",
+        model=model,
+        task=task,
+    )
+
+
+def _single(figure: str, title: str, explanation: str, alt: str) -> Figure:
+    return _figure(figure, figure, title, explanation, alt)
+
+
+OVERVIEW = _single(
+    "figure1",
+    "Figure 1. The methods at work on models that differ",
+    "From top to bottom the logit lens, function vectors and task vectors, as far as they are here, layer by layer; "
+    "from left to right models: those of the paper's figure where they are all here, else all of up to three, else the "
+    "ones that a method steers least, middling and most. A function vector is in the setting that its title names: the "
+    "paper's, or the best of the grid.",
+    "Line panels against layer, one row per method and one column per model: probabilities of the logit lens, and "
+    "accuracies with a vector between those without one.",
+)
+RECOVERY = _single(
+    "figure3",
+    "Figures 3 and 12. Recovery by model and group of tasks",
+    "How much of few-shot accuracy a vector gives back: on average over layers (Eq. 8) and at the best layer (Eq. 7), "
+    "for function vectors (FV) in the default setting and in the best of the grid, and for task vectors (TV). "
+    "Translations are means by direction; colours end at 1; a dash was not run. With the protocol as published, the "
+    "average of task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study "
+    "has controls, theirs is the mean over vectors that should do nothing, each at the best of the same grid. The "
+    "paper's two figures differ in their models only.",
+    "Heat maps of models by groups of tasks with the recovered share of few-shot accuracy written in each cell, one "
+    "map per method and measure.",
+)
+HEADS = _single(
+    "figure5",
+    "Figure 5. Recovery by number of heads",
+    "Peak recovery with a given number of heads in the function vector, over strengths and layers: mean over "
+    "model-task pairs with its 95% interval, by group of tasks; and, where there are pairs of models, what "
+    "post-training changes.",
+    "Lines with intervals: mean peak recovery against the number of heads, one line per group of tasks.",
+)
+POST_TRAINING = _single(
+    "figure16",
+    "Figure 16. Task vectors after post-training",
+    "Change of peak recovery by task vectors from a base model to the model post-trained from it: mean over pairs of "
+    "models with its 95% interval.",
+    "Dots with intervals: change of peak recovery for each group of tasks.",
+)
+
+
+def _sweep(model: str, task: str) -> Figure:
+    return _figure(
+        f"figure17/{model}_{task}",
+        "figure17",
+        "Figures 4 and 17. Accuracy of function vectors by layer",
+        "Zero-shot accuracy when the function vector is added at one layer: a column per number of heads, a row per "
+        "strength, between the unsteered zero-shot and few-shot accuracies. Thin grey lines, where a study has them, "
+        "are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
+        "(protocol head_read_position).",
+        f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
+        "and strength.",
+        model,
+        task,
+    )
+
+
+def _cie(model: str) -> Figure:
+    return _figure(
+        f"figure9/{model}",
+        "figure9",
+        "Figures 9 and 10. Causal indirect effect of each attention head",
+        "Mean change in the probability of the right answer when a head's output is replaced by its mean on correct "
+        "prompts; the strongest heads make the function vector. Every panel has a scale of its own.",
+        f"Heat maps of causal indirect effect by layer and head for {model}, one panel per task.",
+        model,
+    )
+
+
+def _choice(figure: str, title: str, what: str) -> Figure:
+    return _single(
+        figure,
+        title,
+        f"The {what} that recovers most, for each model and task; blank (–) where even the best setting recovers "
+        "at most 20% of few-shot accuracy.",
+        f"Heat map of models by tasks with the {what} that recovers most written in each cell.",
+    )

@@ -1,0 +1,163 @@
+"""The steps of a study, and what each result of them is a function of: the key of its shard."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.data.names import RESOURCES, STEERING
+from offcourse.data.questions import questions_sha256
+from offcourse.data.registry import Registry
+from offcourse.data.release_files import release_path
+from offcourse.data.tasks import release_list, word_list_sha256
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256
+from offcourse.graph.step import Step
+from offcourse.graph.steps import STEPS
+from offcourse.layout import Layout
+from offcourse.models.fetch import weights_digest
+from offcourse.store.fingerprint import modules_behind, versions_behind
+from offcourse.study.config import Study
+
+
+def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
+    """The steps of the study's methods, in the order in which they can run; of one model if it is given."""
+    steps = {name: step for name, step in STEPS.items() if step.runs_in(study)}
+    return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
+
+
+def checked_by(study: Study, model: str) -> Step:
+    """The step whose precision a model is checked in: its first that makes forward passes."""
+    return next((step for step in steps_of(study, model).values() if step.runs_model), STEPS["icl"])
+
+
+def _lists(step: Step, study: Study, unit: str) -> list[str]:
+    """The methods whose word list of a task a step reads; steering methods read that of function vectors."""
+    named = [method for method in step.methods if unit in study.tasks_of(method)]
+    return ["function_vectors" if method in STEERING else method for method in named]
+
+
+def leaf_sha256(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> dict[str, str]:
+    """Digests, by method, of the words or questions that a step without upstream steps reads."""
+    if step.on_questions:
+        [method] = step.methods
+        limit = getattr(study, method).limit
+        shots = int(study.protocol.factor_shots) if "factor_shots" in step.switches else 0
+        return {method: questions_sha256(registry.question_set(unit), limit, shots, RESOURCES, downloads)}
+    return {
+        method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
+        for method in _lists(step, study, unit)
+    }
+
+
+def leaf_files(
+    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
+) -> list[Path]:
+    """The downloaded files among what `leaf_sha256` digests; tracked ones are known by the digest of their rows."""
+    if step.on_questions:
+        release = registry.question_set(unit).release
+        return [release_path(release, downloads)] if release else []
+    if study.data != "release":
+        return []
+    lists = {release_list(registry.task(unit), method) for method in _lists(step, study, unit)}
+    return [release_path(spec, downloads) for spec in sorted(lists)]
+
+
+def release_lists(study: Study, registry: Registry) -> list[str]:
+    """Paths, in the authors' repository, of the word lists that the study reads."""
+    if study.data != "release":
+        return []
+    named = {(name, method) for method in study.task_methods for name in study.tasks_of(method)}
+    return sorted({release_list(registry.task(name), method) for name, method in named})
+
+
+def release_questions(study: Study, registry: Registry) -> list[str]:
+    """Paths, in the authors' repository, of the question files that the study reads."""
+    names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
+    return sorted({registry.question_set(name).release for name in names} - {""})
+
+
+def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
+    """The dtype that the study asks for in a step's method, or the model's own when it says auto."""
+    asked = study.dtype_of(step.methods[0])
+    return registry.model(model).dtype if asked == "auto" else asked
+
+
+def key_parts(
+    step: Step,
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str,
+    task: str,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Everything that a shard is a function of, by name (plain JSON).
+
+    digests: of inputs, by step, that are taken at their word and not read.
+    Raises `OffcourseError` when an input is not there yet or cannot be read.
+    """
+    study, digests = study.sized(registry.model(model).parameters), digests or {}
+    inputs = {
+        name: digests.get(name) or _input_digest(layout.artefact(up, STEPS[up].suffix, model, unit), step.inputs[up])
+        for name, (up, unit) in step.upstream(study, task).items()
+    }
+    if not step.inputs:
+        leaf = leaf_sha256(step, study, registry, task, layout.downloads)
+        inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
+    parts = {
+        "step": step.name,
+        "task": task,
+        "code": modules_behind(*step.targets),
+        "packages": versions_behind(*step.targets),
+        "parameters": step.parameters(study),
+        "inputs": inputs,
+        "weights": weights_digest(layout.model_folder(model)),
+    }
+    if step.runs_model:
+        parts |= {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
+    return parts
+
+
+def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
+    """The same dependencies as far as they are known before anything ran, for a rule's `params`."""
+    sources = [
+        (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
+    ]
+    row = registry.model(model)
+    study = study.sized(row.parameters)
+    params = {
+        "code": _short({"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets)}),
+        "parameters": json.dumps(step.parameters(study), sort_keys=True),
+        "model": _short([row.source, row.repo, row.revision, row.architecture, sources]),
+    }
+    if not step.inputs:
+        digests = {unit: leaf_sha256(step, study, registry, unit) for unit in step.units(study)}
+        params["words"] = _short(digests)
+    if step.runs_model:
+        params["numerics"] = f"{dtype_of(study, registry, model, step)} {study.numerics.attention}"
+    return params
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
+    """sha256 of a file; of a prompts file only the rows of some kinds, so that other rows may change freely."""
+    if not path.exists():
+        raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
+    if not kinds:
+        return sha256(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow, which mends it.") from error
+    frame = frame[frame["kind"].isin(kinds)]
+    rows = frame.to_json(orient="records", force_ascii=False)
+    return hashlib.sha256(rows.encode()).hexdigest()

@@ -1,0 +1,127 @@
+"""What a step of the workflow is: what it computes, per model and task, from which settings and inputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandera.pandas as pa
+
+from offcourse.data.registry import Registry
+from offcourse.data.rows import QuestionSet, Task
+from offcourse.study.config import Study
+
+HANDED = {
+    "tokenizer": ("offcourse.models.tokenizer",),
+    "weights": (),
+    "model": ("offcourse.engine", "offcourse.models.load"),
+    "model and tokenizer": ("offcourse.engine", "offcourse.models.load", "offcourse.models.tokenizer"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One computing step.
+
+    target: "module:function" that computes one unit (a task or a question set); its import closure is the step's code.
+    inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
+    methods: what the step belongs to; it runs when the study has one of them. Units of `function_vectors` and
+        `task_vectors` are tasks, those of `dola` and `logit_lens` question sets.
+    settings, switches: keys of the configuration and switches of `protocol` that the step reads. The keys are those of
+        the section called like the method; a step of several methods writes `section.key`, and reads the sections of
+        the study's methods.
+    reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
+    job: the rule that runs the step, when it is not called like it. program: the script of that rule, likewise.
+    more_code: modules that `target` calls without importing them.
+    asked_by: a list in the method's section; the step runs when it is not empty.
+    borrows: upstream steps of which it reads the result of the next task as well, each with the entry of that list
+        that needs it.
+    """
+
+    name: str
+    target: str
+    suffix: str
+    schema: pa.DataFrameSchema | None
+    inputs: Mapping[str, tuple[str, ...]]
+    settings: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("function_vectors",)
+    reads: str = "model"
+    job: str = ""
+    program: str = ""
+    more_code: tuple[str, ...] = ()
+    asked_by: str = ""
+    borrows: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule that runs the step."""
+        return self.job or self.name
+
+    @property
+    def script(self) -> str:
+        """Name of the script of that rule."""
+        return self.program or self.rule
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the step makes forward passes."""
+        return self.reads.startswith("model")
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether it is part of the one job that a cluster is given of a model; what reads words alone is not."""
+        return self.reads != "tokenizer"
+
+    @property
+    def on_questions(self) -> bool:
+        """Whether its units are question sets."""
+        return self.methods[0] in ("dola", "logit_lens")
+
+    def units(self, study: Study) -> list[str]:
+        """Names of the tasks or question sets that the step computes, one file each; the same for all its models."""
+        if self.on_questions:
+            return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
+        # A method that is not run has rules all the same, and these have outputs.
+        return study.tasks_of(*self.methods) or study.tasks
+
+    def runs_in(self, study: Study) -> bool:
+        """Whether a study has the step."""
+        if not set(self.methods) & set(study.methods):
+            return False
+        return not self.asked_by or bool(getattr(getattr(study, self.methods[0]), self.asked_by))
+
+    def next_unit(self, study: Study, unit: str) -> str:
+        """The unit after one, in the study's order; the first after the last."""
+        units = self.units(study)
+        return units[(units.index(unit) + 1) % len(units)]
+
+    def upstream(self, study: Study, unit: str) -> dict[str, tuple[str, str]]:
+        """The (step, unit) of each result of other steps that one unit is computed from, by its name in the key."""
+        found = {name: (name, unit) for name in self.inputs}
+        for name, need in self.borrows.items():
+            if need in getattr(getattr(study, self.methods[0]), self.asked_by):
+                other = self.next_unit(study, unit)
+                found[f"{name} of {other}"] = (name, other)
+        return found
+
+    def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
+        """The registry's row of one unit."""
+        return registry.question_set(name) if self.on_questions else registry.task(name)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the step's code begins: its own module, and what a job hands to it (which it need not import)."""
+        return (self.target, *self.more_code, *HANDED[self.reads])
+
+    def parameters(self, study: Study) -> dict[str, Any]:
+        """The part of the configuration that this step reads, as plain JSON values."""
+        settings = {}
+        for key in self.settings:
+            section, _, name = key.rpartition(".")
+            if not section or section in study.methods:
+                settings[key] = getattr(getattr(study, section or self.methods[0]), name)
+        switches = study.protocol.model_dump(include=set(self.switches))
+        # A switch may be called like a setting (`length_bias`).
+        return settings | {
+            f"{name} (protocol)" if name in settings else name: value for name, value in switches.items()
+        }

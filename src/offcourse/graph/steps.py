@@ -1,0 +1,205 @@
+"""The steps of the workflow that compute per model and task, in an order in which they can run."""
+
+from collections.abc import Iterator
+
+from offcourse.data.names import STEERING
+from offcourse.errors import OffcourseError
+from offcourse.graph.step import Step
+from offcourse.schemas.function_vectors import CIE, FV_CONTROLS, FV_SWEEP, ICL, STEERING_SWEEP
+from offcourse.schemas.prompts import PROMPTS
+from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
+from offcourse.schemas.task_vectors import TV_SWEEP
+from offcourse.steering import steering
+from offcourse.steering.contract import Settings
+
+_PAPER = {
+    step.name: step
+    for step in (
+        Step(
+            "prompts",
+            "offcourse.methods.prompts:compute",
+            ".parquet",
+            PROMPTS,
+            inputs={},
+            methods=("function_vectors", "task_vectors"),
+            settings=(
+                "function_vectors.shots",
+                "function_vectors.trials",
+                "function_vectors.test_items",
+                "task_vectors.shots",
+                "task_vectors.dummy_queries",
+                "task_vectors.dev_items",
+                "task_vectors.test_items",
+                "task_vectors.baseline_items",
+            ),
+            switches=("splits", "sampling", "head_read_position"),
+            reads="tokenizer",
+        ),
+        Step(
+            "icl",
+            "offcourse.methods.icl:compute",
+            ".parquet",
+            ICL,
+            inputs={"prompts": ("icl",)},
+        ),
+        Step(
+            "head_means",
+            "offcourse.methods.head_means:compute",
+            ".safetensors",
+            None,
+            inputs={"prompts": ("head_mean",)},
+        ),
+        Step(
+            "cie",
+            "offcourse.methods.cie:compute",
+            ".parquet",
+            CIE,
+            inputs={"prompts": ("cie",), "head_means": ()},
+            switches=("cie_output_bias",),
+        ),
+        Step(
+            "function_vectors",
+            "offcourse.methods.function_vectors:compute",
+            ".safetensors",
+            None,
+            inputs={"head_means": (), "cie": ()},
+            settings=("n_heads",),
+            switches=("fv_output_bias",),
+            reads="weights",
+        ),
+        Step(
+            "fv_sweep",
+            "offcourse.methods.fv_sweep:compute",
+            ".parquet",
+            FV_SWEEP,
+            inputs={"prompts": ("query",), "function_vectors": ()},
+            settings=("strengths",),
+        ),
+        Step(
+            "fv_controls",
+            "offcourse.methods.fv_controls:compute",
+            ".parquet",
+            FV_CONTROLS,
+            inputs={"prompts": ("head_mean", "cie", "query"), "head_means": (), "cie": (), "function_vectors": ()},
+            settings=("strengths", "controls", "control_draws"),
+            switches=("cie_output_bias", "fv_output_bias"),
+            reads="model and tokenizer",
+            asked_by="controls",
+            borrows={"function_vectors": "other_task"},
+        ),
+        Step(
+            "tv_icl",
+            "offcourse.methods.tv_icl:compute",
+            ".parquet",
+            ICL,
+            inputs={"prompts": ("tv_baseline", "tv_icl")},
+            methods=("task_vectors",),
+            settings=("synonyms",),
+            reads="model and tokenizer",
+            job="task_vectors",
+        ),
+        Step(
+            "task_vectors",
+            "offcourse.methods.task_vectors:compute",
+            ".safetensors",
+            None,
+            inputs={"prompts": ("tv_test_dummy", "tv_dev_dummy")},
+            methods=("task_vectors",),
+        ),
+        Step(
+            "tv_sweep",
+            "offcourse.methods.tv_sweep:compute",
+            ".parquet",
+            TV_SWEEP,
+            inputs={"prompts": ("tv_test_query", "tv_dev_query"), "task_vectors": ()},
+            methods=("task_vectors",),
+            settings=("synonyms",),
+            reads="model and tokenizer",
+            job="task_vectors",
+        ),
+        Step(
+            "dola",
+            "offcourse.methods.dola:compute",
+            ".parquet",
+            DOLA,
+            inputs={},
+            methods=("dola",),
+            settings=("limit", "alphas", "buckets", "length_bias"),
+            switches=(
+                "dola_divergence",
+                "dola_premature_norm",
+                "dola_mask",
+                "score_dtype",
+                "length_bias",
+                "factor_shots",
+            ),
+            reads="model and tokenizer",
+        ),
+        Step(
+            "logit_lens",
+            "offcourse.methods.logit_lens:compute",
+            ".parquet",
+            LOGIT_LENS,
+            inputs={},
+            methods=("logit_lens",),
+            settings=("limit",),
+            reads="model and tokenizer",
+            job="readings",
+        ),
+        Step(
+            "apathy",
+            "offcourse.methods.apathy:compute",
+            ".parquet",
+            APATHY,
+            inputs={},
+            methods=("logit_lens",),
+            settings=("limit",),
+            reads="model and tokenizer",
+            job="readings",
+        ),
+    )
+}
+
+
+def _steering_steps(name: str) -> Iterator[Step]:
+    """The two steps of a method of `offcourse.steering`: its vectors (called like it), and their sweep."""
+    method = steering(name)
+    # What the sweep alone reads, and which models and tasks the method has, changes no vector.
+    settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
+    shared = {"methods": (name,), "program": "steering_method", "more_code": (f"offcourse.steering.{name}",)}
+    yield Step(
+        name,
+        "offcourse.methods.steering:vectors",
+        ".safetensors",
+        None,
+        inputs={"prompts": method.kinds} if method.kinds else {},
+        settings=settings,
+        switches=("splits",),
+        reads="model and tokenizer",
+        **shared,
+    )
+    yield Step(
+        f"{name}_sweep",
+        "offcourse.methods.steering:sweep",
+        ".parquet",
+        STEERING_SWEEP,
+        inputs={"prompts": ("query",), name: ()},
+        settings=("strengths", *settings),
+        reads="model and tokenizer",
+        **shared,
+    )
+
+
+def _all_steps() -> dict[str, Step]:
+    """Raises `OffcourseError` for a steering method that would be called like another step."""
+    found = dict(_PAPER)
+    for step in (step for name in STEERING for step in _steering_steps(name)):
+        if step.name in found:
+            raise OffcourseError(
+                f"src/offcourse/steering/{step.methods[0]}.py: there is a step {step.name} already; rename the file."
+            )
+        found[step.name] = step
+    return found
+
+
+STEPS = _all_steps()

@@ -1,1 +1,0 @@
-"""Running steps: what each depends on, computing what is missing, and saying what is stale."""

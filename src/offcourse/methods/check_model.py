@@ -1,0 +1,123 @@
+"""`model.json`: a model's facts, and whether it does what the table of classes says of it."""
+
+from pathlib import Path
+from typing import Any
+
+from offcourse.data.names import METHODS, STEERING
+from offcourse.data.rows import Model
+from offcourse.errors import OffcourseError
+from offcourse.files import write_json
+from offcourse.models.fetch import verify, weights_digest
+
+PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
+
+# Columns of the registry that the loaded model must confirm, where they are filled in.
+CONFIRMED = ("layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
+# Columns that only the registry knows: the words of Table 11, and Table 12.
+DESCRIBED = (
+    "family",
+    "source",
+    "repo",
+    "revision",
+    "norm",
+    "position_embedding",
+    "activation",
+    "attention",
+    "tokens",
+    "learning_rate",
+    "staged_pretraining",
+    "post_trained",
+    "base",
+    "licence",
+    "gated",
+)
+# The methods that a self-check speaks for; one that is not here speaks for all of them.
+SPEAKS_FOR = {
+    "head slices sum to the attention output": ("function_vectors",),
+    "sub-layers sum to the block output": ("logit_lens",),
+    "an edit by zero changes nothing": ("function_vectors", "task_vectors", *STEERING),
+    "an edit changes the logits": ("function_vectors", "task_vectors", *STEERING),
+}
+
+
+def write_facts(job, out: Path) -> None:
+    """Hash the prepared folder, load the model, run its self-checks and write `model.json`.
+
+    Raises `OffcourseError` naming every failed check that speaks for a method of the study and every registry column
+    that the model contradicts. What other methods it cannot run is in its record (`capabilities`).
+    """
+    from transformers import AutoTokenizer
+
+    from offcourse.engine.attention import uninstalled
+    from offcourse.engine.checks import engine_agrees
+    from offcourse.models.checks import run_checks
+
+    verify(job.folder)
+    row, model = job.registry.model(job.model), job.engine.model
+    plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
+    loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
+    _confirm(row, loaded)
+    methods = job.study.methods_of(job.model)
+    if "function_vectors" in methods:
+        job.study.check_heads(row.name, model.layers, model.heads)
+    with uninstalled(model):
+        checks = run_checks(model, job.tokenizer, plain, PROMPT)
+    checks["the engine equals the plain model"] = engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
+    can = capabilities(checks)
+    against = {name for method in methods for name in can[method]["why_not"]}
+    if against:
+        failed = [f"{name} (error {check['error']:.2g})" for name, check in checks.items() if name in against]
+        raise OffcourseError(
+            f"{job.model}: self-checks failed: {'; '.join(failed)}. Its row in src/offcourse/data/architectures.py "
+            "does not fit this model, or its weights are damaged; no result is made from it."
+        )
+    facts: dict[str, Any] = {
+        "name": row.name,
+        "label": row.label,
+        "class": row.architecture,
+        **loaded,
+        "context": model.context,
+        **{column: getattr(row, column) for column in DESCRIBED},
+        "configuration": configuration(model),
+        "adds_bos": job.tokenizer.adds_bos,
+        "parameters": model.parameters,
+        "dtype": str(model.module.dtype).removeprefix("torch."),
+        "weights_digest": weights_digest(job.folder),
+        "checks": checks,
+        "capabilities": can,
+    }
+    write_json(out, facts)
+
+
+def configuration(model) -> dict[str, Any]:
+    """What the loaded `LanguageModel` says of its parts, in its own words (the registry's are the paper's)."""
+    config = model.module.config
+    activations = (getattr(config, name, None) for name in ("hidden_activation", "hidden_act", "activation_function"))
+    return {
+        "norm": type(model.norm).__name__,
+        "activation": next(filter(None, activations), None),
+        "parallel_blocks": model.architecture.is_parallel(config),
+        "post_norms": list(model.architecture.post_norms),
+        "attention_output_bias": any(projection.bias is not None for projection in model.projections),
+        "sliding_window": getattr(config, "sliding_window", None),
+        "attention_softcap": getattr(config, "attn_logit_softcapping", None),
+        "final_softcap": model.final_softcap,
+        "tied_embeddings": bool(config.tie_word_embeddings),
+    }
+
+
+def capabilities(checks: dict[str, dict]) -> dict[str, dict[str, Any]]:
+    """Per method whether the model `runs` it, and the failed self-checks that speak against it (`why_not`)."""
+    failed = [name for name, check in checks.items() if not check["passed"]]
+    against = {method: [name for name in failed if method in SPEAKS_FOR.get(name, METHODS)] for method in METHODS}
+    return {method: {"runs": not why, "why_not": why} for method, why in against.items()}
+
+
+def _confirm(row: Model, loaded: dict[str, int]) -> None:
+    wrong = [
+        f"{name} is {value}, the registry says {getattr(row, name)}"
+        for name, value in loaded.items()
+        if getattr(row, name) not in (None, value)
+    ]
+    if wrong:
+        raise OffcourseError(f"{row.name}: {'; '.join(wrong)}. Correct resources/models.tsv or choose another model.")

@@ -1,0 +1,51 @@
+"""Sizes of a model from its row of the registry alone: what can be planned before anything is downloaded.
+
+Counted as `transformers` builds each class; a row whose facts contradict each other gives a number of parameters that
+is not the published one.
+"""
+
+from offcourse.data.architectures import FINAL_NORM, NORMS
+from offcourse.data.rows import Model
+
+GATED = ("SwiGLU", "GeGLU")  # activations of feed-forward networks with three matrices
+
+
+def attention_weights(model: Model) -> int:
+    """Entries of the four attention matrices of one block."""
+    return 2 * model.width * model.head_dim * (model.heads + model.kv_heads)
+
+
+def mlp_weights(model: Model) -> int:
+    """Entries of the feed-forward matrices of one block."""
+    return (3 if model.activation in GATED else 2) * model.width * model.mlp_width
+
+
+def unembedding_weights(model: Model) -> int:
+    """Entries of the unembedding."""
+    return model.vocabulary * model.width
+
+
+def parameters(model: Model) -> int:
+    """Number of parameters, tied embeddings counted once; the published `parameters` must agree."""
+    block = attention_weights(model) + mlp_weights(model) + _biases(model) + _norms(model)
+    embeddings = unembedding_weights(model) * (1 if model.tied_embeddings else 2)
+    final = FINAL_NORM.get(model.architecture, 1) * model.width
+    head_bias = model.vocabulary if model.architecture == "GPTJ" else 0
+    return model.layers * block + embeddings + final + head_bias
+
+
+def _biases(model: Model) -> int:
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    of_queries_keys_values = queries + 2 * keys
+    of_mlp = model.mlp_width + model.width
+    return {
+        "GPTJ": of_mlp,
+        "GPTNeoX": of_queries_keys_values + model.width + of_mlp,
+        "Qwen2": of_queries_keys_values,
+    }.get(model.architecture, 0)
+
+
+def _norms(model: Model) -> int:
+    of_width, of_queries, of_keys, of_head = NORMS[model.architecture]
+    of_heads = of_queries * model.heads + of_keys * model.kv_heads + of_head
+    return of_width * model.width + of_heads * model.head_dim

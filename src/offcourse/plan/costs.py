@@ -1,0 +1,304 @@
+"""What each step asks of a model, counted from the registry and the configuration: nothing is loaded.
+
+Counted are operations of matrix products, the times that weights are read for them, bytes and exponentials of
+elementwise work, and calls of torch. Lengths of prompts are estimates; docs/plan.md gives formulae and sources.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from offcourse.data.names import RESOURCES, STEERING
+from offcourse.data.questions import evaluated, lettered, primer
+from offcourse.data.rows import Model, QuestionSet, is_large
+from offcourse.models import shapes
+from offcourse.plan.rates import Rates
+from offcourse.schemas.function_vectors import READ_POSITION
+from offcourse.steering import steering
+from offcourse.study.config import Study
+from offcourse.study.dola_buckets import candidate_layers
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Tokens of a demonstration and of the query, "Q: word\nA: answer\n\n" and "example:word->answer\n": means over the
+# default study's tasks and both of its tokenizers. So are the characters of a token of prose, and of marked-up lines.
+FV_DEMONSTRATION, FV_QUERY, TV_DEMONSTRATION, TV_QUERY = 9, 7, 7, 5
+PROSE, MARKUP = 4.6, 3.8  # characters per token
+# Share of a question's answer tokens that another answer does not begin with as well.
+DISTINCT = {"primer": 0.9, "continuation": 0.72}
+# Released question sets, which may not be there yet: questions, characters of one, answers of one, characters of one.
+RELEASED = {
+    "truthfulqa": (817, 59.2, 6209 / 817, 50.2),
+    "factor-news": (1036, 1213.2, 4, 180.4),
+    "truthfulqa-mc": (817, 346.2, 0, 0),
+}
+# The engine's: words and states of a slice of the unembedding, bytes of the logits and of a slice in a contrast.
+WORDS, STATES, HIT_STATES, LOGITS, SLICE = 1024, 512, 2048, 512 << 20, 1 << 20
+# When only hits are asked for: share of rows that are one, and slices that the others see before they leave.
+HITS, SLICES_SEEN = 0.05, 1.3
+# Calls of torch in a block, hooks included, and in a slice of the unembedding.
+BLOCK_CALLS, SLICE_CALLS = 80, 12
+# Numbers read or written for each number of elementwise work. Of a block: two norms and two sums of the stream;
+# rotation and copies of queries, keys and values; activation and gate. Of attention's weights: scale, mask, softmax. Of
+# a logit: a maximum, and with a softmax its difference, exponential and sum. In a contrast: `engine/contrast.py`.
+STREAM, HEADS, GATE, SCORES = 24, 10, 5, 8
+MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 41, 4
+# The logits of a contrast are more than caches hold: written, read, normalised in place, read.
+CONTRAST_MEMORY = 5
+# Forwards of a model's check (its self-checks, and the engine against the plain model), and tokens and rows of one.
+CHECKS, CHECKED = 11, 29
+# Calls of torch that reading one word of a tokenizer takes as long as.
+WORD_CALLS = 1.5
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step asks of a model, for one unit or the sum of several.
+
+    token_blocks: tokens times the blocks that they go through. scores: of attention, per head (tokens times the tokens
+    that each is held against, times blocks). unembedded: states that are multiplied with the whole unembedding.
+    block_passes: times that a block's weights are read. head_passes: times that the unembedding is read, in `slices`.
+    numbers: read or written over the vocabulary. exponentials: over the vocabulary. again: numbers other than
+    weights that come from memory: states, read again with every slice, and logits that no cache holds.
+    """
+
+    token_blocks: float = 0
+    scores: float = 0
+    unembedded: float = 0
+    block_passes: float = 0
+    head_passes: float = 0
+    slices: float = 0
+    numbers: float = 0
+    exponentials: float = 0
+    again: float = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def flops(self, model: Model) -> float:
+        """Floating-point operations of products: two per weight and token, and the two products of attention."""
+        of_block = 2 * (shapes.attention_weights(model) + shapes.mlp_weights(model))
+        of_scores = 4 * model.heads * model.head_dim * self.scores
+        return self.token_blocks * of_block + of_scores + self.unembedded * 2 * shapes.unembedding_weights(model)
+
+    def weight_bytes(self, model: Model, size: int) -> float:
+        """Bytes that are read for products. size: bytes of a number."""
+        of_block = shapes.attention_weights(model) + shapes.mlp_weights(model)
+        read = self.block_passes * of_block + self.head_passes * shapes.unembedding_weights(model) + self.again
+        return size * read
+
+    def elementwise_bytes(self, model: Model, size: int) -> float:
+        """Bytes of elementwise work; over the vocabulary it is done in float32."""
+        heads = model.head_dim * (model.heads + 2 * model.kv_heads)
+        of_token = STREAM * model.width + HEADS * heads + GATE * model.mlp_width
+        return size * self.token_blocks * of_token + 4 * (SCORES * model.heads * self.scores + self.numbers)
+
+    def all_exponentials(self, model: Model) -> float:
+        """Of activations, of attention's softmax and over the vocabulary."""
+        return self.exponentials + model.heads * self.scores + model.mlp_width * self.token_blocks
+
+    def calls(self) -> float:
+        """Operations of torch that are started."""
+        return BLOCK_CALLS * self.block_passes + SLICE_CALLS * self.slices
+
+    def seconds(self, model: Model, dtype: str, rates: Rates) -> float:
+        """The sum of all parts. On a GPU some of them overlap, so it errs on the safe side there."""
+        size = DTYPE_BYTES[dtype]
+        return (
+            self.flops(model) / rates.products(dtype)
+            + self.weight_bytes(model, size) / rates.memory
+            + self.elementwise_bytes(model, size) / rates.elementwise
+            + self.all_exponentials(model) / rates.exponentials
+            + self.calls() * rates.call
+        )
+
+
+def checking(model: Model) -> Work:
+    """Of the self-checks at load, on one short prompt."""
+    passes = CHECKS * model.layers
+    states = CHECKED * CHECKS
+    return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
+
+
+def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: int | None = None) -> Work:
+    """What a step asks for one task or question set; `study` has the grid of this model's size.
+
+    budget: rows of a pass. of_tokens: tokens of a forest of prompts, the same if None.
+    """
+    of_tokens = of_tokens or budget
+    vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
+    prompt = vectors.shots * FV_DEMONSTRATION + FV_QUERY
+    behind = tasks.shots * TV_DEMONSTRATION
+    if step == "icl":
+        # The prompts of one item are nested: each is a beginning of the longest, and a query.
+        tokens, states = prompt + vectors.shots * FV_QUERY, vectors.test_items * (vectors.shots + 1)
+        return forest(vectors.test_items, tokens, model, of_tokens) + unembedding(states, 1, model, SOFTMAX)
+    if step == "head_means":
+        return forest(vectors.trials, prompt, model, of_tokens)
+    if step == "cie":
+        # A row begins in the block of its head and goes through that one and those above.
+        if model.architecture == "GPTNeoX" and study.protocol.cie_output_bias == "dropped":
+            # Without its bias a layer changes the whole prompt, so every layer takes passes of its own.
+            passes, per_pass = vectors.trials * layers, model.heads
+        else:
+            passes, per_pass = vectors.trials, layers * model.heads
+        run = rows(passes, prompt, per_pass, (layers + 1) / 2, model, budget)
+        return run + unembedding(per_pass + 1, passes, model, SOFTMAX)
+    if step in ("fv_sweep", "fv_controls"):
+        counts = [k for k in vectors.n_heads if k <= layers * model.heads]
+        # The prompts that most controls are read from are few beside the sweep.
+        edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
+        run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
+        run += hits(layers * edits + 1, vectors.test_items, model)
+        if step == "fv_controls" and READ_POSITION in vectors.controls:
+            # Whether a tokenizer adds a BOS is not known before its download; where it does not, there is less to do.
+            run += work("head_means", study, model, unit, budget, of_tokens) + work("cie", study, model, unit, budget)
+        return run
+    if step in STEERING:
+        count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
+        return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
+    if (method := step.removesuffix("_sweep")) in STEERING:
+        edits = layers * len(getattr(study, method).strengths)
+        run = rows(vectors.test_items, FV_QUERY, edits, (layers - 1) / 2, model, budget)
+        return run + hits(edits + 1, vectors.test_items, model)
+    if step == "tv_icl":
+        items = tasks.baseline_items + tasks.test_items
+        tokens = TV_QUERY + tasks.test_items * behind / items
+        return forest(items, tokens, model, of_tokens) + unembedding(items, 1, model, MAXIMUM)
+    if step == "task_vectors":
+        # The dummy queries of one dataset stand behind the same demonstrations.
+        return forest(tasks.dev_items + tasks.test_items, behind + tasks.dummy_queries * TV_QUERY, model, of_tokens)
+    if step == "tv_sweep":
+        items = tasks.dev_items + tasks.test_items
+        run = rows(items, TV_QUERY, layers, (layers - 1) / 2, model, budget)
+        return run + unembedding(layers + 1, items, model, MAXIMUM)
+    if step == "dola":
+        return _dola(study, model, unit, of_tokens)
+    if step == "logit_lens":
+        number, characters, _, _ = sizes(unit, study.logit_lens.limit)
+        run = forest(number, characters / MARKUP, model, of_tokens)
+        read = number * (layers + 2)
+        numbers = read * model.vocabulary
+        whole = Work(
+            unembedded=read,
+            head_passes=math.ceil(run.block_passes / layers) * (layers + 2),
+            numbers=SOFTMAX * numbers,
+            exponentials=numbers,
+        )
+        return run + whole
+    return Work()  # apathy is measured in the passes of the logit lens
+
+
+def forest(items: float, tokens: float, model: Model, budget: int) -> Work:
+    """Read-outs of so many items, each of so many new tokens, without the unembedding.
+
+    Passes are filled with whole items up to the budget; attention computes the products of all tokens of a pass and
+    masks the others'.
+    """
+    together = min(items, max(1, budget // tokens))
+    through = items * tokens * model.layers
+    return Work(through, through * together * tokens, block_passes=math.ceil(items / together) * model.layers)
+
+
+def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budget: int) -> Work:
+    """A prompt and its rows of edits, an item at a time: the first pass carries both, later ones rows alone."""
+    passes = items * max(1, math.ceil(count / budget))
+    through = items * (prompt * model.layers + count * blocks)
+    return Work(through, through * prompt, block_passes=passes * model.layers)
+
+
+def unembedding(states: float, times: float, model: Model, numbers: int) -> Work:
+    """So many states unembedded slice by slice, so many times. numbers: `MAXIMUM` or `SOFTMAX`."""
+    passes = times * math.ceil(states / STATES)
+    all_logits = times * states * model.vocabulary
+    return Work(
+        unembedded=times * states,
+        head_passes=passes,
+        slices=passes * math.ceil(model.vocabulary / WORDS),
+        numbers=numbers * all_logits,
+        exponentials=all_logits if numbers == SOFTMAX else 0,
+    )
+
+
+def hits(states: float, times: float, model: Model) -> Work:
+    """The same where a row leaves as soon as a word beats the target."""
+    share = min(1, HITS + SLICES_SEEN * WORDS / model.vocabulary)
+    passes = times * math.ceil(states / HIT_STATES)
+    return Work(
+        unembedded=times * states * share,
+        head_passes=passes,
+        slices=passes * math.ceil(model.vocabulary / WORDS),
+        numbers=times * states * share * model.vocabulary * MAXIMUM,
+    )
+
+
+def _dola(study: Study, model: Model, unit: QuestionSet, budget: int) -> Work:
+    number, question, answers, answer = sizes(unit, study.dola.limit)
+    beginning = len(primer(RESOURCES)) / MARKUP if unit.form == "primer" else 0
+    buckets = candidate_layers(study.dola.buckets, model.layers, is_large(model.parameters or 0))
+    layers = 1 + len({layer for members in buckets.values() for layer in members})
+    lengths = beginning, question / PROSE, answers, answer / PROSE
+    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), layers, model, budget)
+
+
+def contrasts(
+    number: int,
+    beginning: float,
+    question: float,
+    answers: float,
+    answer: float,
+    distinct: float,
+    layers: int,
+    model: Model,
+    budget: int,
+) -> Work:
+    """So many questions behind a shared beginning, a question at a time, all its answers in one forest.
+
+    beginning, question, answer: tokens. distinct: share of the answers' tokens that is not shared. layers: candidate
+    layers and the mature one, whose distributions are all computed for every state.
+    """
+    tokens = question + answers * answer * distinct
+    # One state stands before all answers of a question; their first tokens are predicted there.
+    states = 1 + answers * max(0, answer - 1) * distinct
+    together = max(1, LOGITS // (4 * layers * model.vocabulary))
+    passes = number * math.ceil(states / together)
+    stacked = min(states, together) * layers
+    slices = math.ceil(model.vocabulary / max(64, SLICE // (4 * stacked)))
+    read = number * states * layers
+    logits = read * model.vocabulary
+    through = number * tokens * model.layers
+    before = beginning * model.layers
+    return Work(
+        token_blocks=before + through,
+        scores=before * beginning + through * (beginning + min(tokens, budget)),
+        unembedded=read,
+        block_passes=(number * math.ceil(tokens / budget) + math.ceil(beginning / budget)) * model.layers,
+        head_passes=passes,
+        slices=3 * passes * slices,
+        numbers=CONTRAST * logits,
+        exponentials=CONTRAST_EXPONENTIALS * logits,
+        again=passes * slices * stacked * model.width + CONTRAST_MEMORY * logits,
+    )
+
+
+@cache
+def sizes(unit: QuestionSet, limit: int | None) -> tuple[float, float, float, float]:
+    """Questions, characters of one, answers of one, characters of an answer (means)."""
+    if unit.release:
+        number, *rest = RELEASED[unit.name]
+        return min(number, limit or number), *rest
+    questions, _ = evaluated(unit, limit, 0, RESOURCES, Path())
+    if unit.form == "letters":
+        return len(questions), _mean([len(prompt.text) for prompt in lettered(questions)]), 0, 0
+    answers = [answer for question in questions for _, answer in question.answers]
+    return (
+        len(questions),
+        _mean([len(question.text) for question in questions]),
+        len(answers) / len(questions),
+        _mean([len(answer) + 1 for answer in answers]),
+    )
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,156 @@
+"""The plan as a document: jobs and which are done, time on so many cards, disk, energy, and the paper's budget."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from offcourse.audit.status import status
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.graph.keys import STEPS, steps_of
+from offcourse.graph.products import drawings_of
+from offcourse.layout import Layout
+from offcourse.plan.compute_site import ENERGY, site_of
+from offcourse.plan.jobs import CHECK, Job, disk, downloads, plan
+from offcourse.plan.probe import job_threads
+from offcourse.plan.rates import A100, Rates
+from offcourse.plan.schedule import Submission, submissions, wall_time
+from offcourse.study.config import Study
+
+# Of the paper, for function vectors; and what this project wants to stay below, for everything, loads included.
+PAPER_GPU_HOURS, GOAL_GPU_HOURS = 1050.0, 60.0
+
+
+def forecast(
+    study: Study, registry: Registry, layout: Layout, rates: Rates, cards: int | None = None
+) -> dict[str, Any]:
+    """Everything that `offcourse plan` tells, as plain JSON.
+
+    cards: of the wall time (None: those of one node, or the places of the machine). Raises `OffcourseError` as `plan`
+    and `wall_time` do, and for a number of `resources` that is none.
+    """
+    jobs = plan(study, registry, rates)
+    done = done_jobs(study, registry, layout)
+    left = [job for job in jobs if (job.name, job.model) not in done]
+    places = cards or int(site_of(study)["gpus_per_node"] if rates.device == "gpu" else rates.places)
+    drawings = drawings_of(study, registry)
+    drawings.pop(CHECK)
+    drawn = [(drawing.rule, model) for drawing in drawings.values() for model in drawing.instances(study)]
+    return {
+        "study": study.study,
+        "rates": asdict(rates),
+        "notes": _notes(study, rates),
+        "jobs": [_job(job, (job.name, job.model) in done) for job in jobs],
+        "steps": _summed(jobs, done, "name"),
+        "models": _summed(jobs, done, "model"),
+        "cluster": _cluster(submissions(jobs)),
+        "cluster_left": _cluster(submissions(left)),
+        "other_jobs": {
+            "tables, figures, report and crate": len(drawn),
+            "of them done": sum((rule, model or "") in done for rule, model in drawn),
+            "models prepared": len(study.models),
+        },
+        "gpu_hours": sum(job.gpu_hours for job in jobs),
+        "gpu_hours_left": sum(job.gpu_hours for job in left),
+        "hours": sum(job.wall for job in jobs) / 3600,
+        "hours_left": sum(job.wall for job in left) / 3600,
+        "wall": {
+            "cards" if rates.device == "gpu" else "places": places,
+            "hours": wall_time(jobs, places) / 3600,
+            "hours_left": wall_time(left, places) / 3600,
+        },
+        "downloads": downloads(study, registry),
+        "disk": disk(study, registry),
+        "energy": energy(study, jobs, rates),
+        "energy_left": energy(study, left, rates),
+        "budget": budget(study, registry, jobs if rates is A100 else None),
+    }
+
+
+def done_jobs(study: Study, registry: Registry, layout: Layout) -> set[tuple[str, str]]:
+    """(rule, model) of every job that the next run leaves out: `offcourse status` has no result of it to be made."""
+    jobs: dict[tuple[str, str], bool] = {}
+    for state in status(study, registry, layout):
+        rule = STEPS[state.step].rule if state.step in STEPS else state.step
+        key = rule, state.model
+        jobs[key] = jobs.get(key, True) and not state.job
+    return {key for key, done in jobs.items() if done}
+
+
+def energy(study: Study, jobs: Iterable[Job], rates: Rates) -> dict[str, float]:
+    """kWh and kg CO2 of jobs, with the numbers behind them: hours x W x share x PUE, times the grid's intensity."""
+    of = {key: value for key, value in site_of(study).items() if key in ENERGY}
+    jobs = list(jobs)
+    if rates.device == "gpu":
+        watts = sum(job.gpu_hours for job in jobs) * of["gpu_power"] * of["gpu_utilisation"]
+        of.pop("cpu_power")
+    else:
+        watts = sum(job.wall for job in jobs) / 3600 * rates.threads * of["cpu_power"]
+        of = {key: value for key, value in of.items() if not key.startswith("gpu")}
+    kwh = watts / 1000 * of["pue"]
+    return {"kwh": kwh, "kg_co2": kwh * of["grid_intensity"] / 1000, **of}
+
+
+def budget(study: Study, registry: Registry, jobs: Sequence[Job] | None = None) -> dict[str, Any]:
+    """GPU-hours of the study on A100 cards beside the paper's. jobs: its plan there, when it is known."""
+    if jobs is None:
+        try:
+            jobs = plan(study, registry, A100)
+        except OffcourseError as error:
+            return {"rates": A100.name, "paper_function_vectors": PAPER_GPU_HOURS, "refused": str(error)}
+    rules = {step.rule for step in steps_of(study).values() if "function_vectors" in step.methods}
+    return {
+        "rates": A100.name,
+        "paper_function_vectors": PAPER_GPU_HOURS,
+        "function_vectors": sum(job.gpu_hours for job in jobs if job.name in rules),
+        "total": sum(job.gpu_hours for job in jobs),
+        "goal": GOAL_GPU_HOURS,
+    }
+
+
+def _notes(study: Study, rates: Rates) -> list[str]:
+    """Where the rates do not fit the study."""
+    threads = job_threads(study, rates.threads * rates.places)
+    if rates.device == "gpu" or threads == rates.threads:
+        return []
+    again = "measure them again with --calibrate and this --configfile"
+    return [f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]
+
+
+def _job(job: Job, done: bool) -> dict[str, Any]:
+    return asdict(job) | {"gpu_hours": job.gpu_hours, "wall_seconds": job.wall, "done": done}
+
+
+def _cluster(given: Sequence[Submission]) -> dict[str, Any]:
+    """What a cluster is given: jobs with cards, their hours, and models whose job loads for longer than it computes."""
+    held = [each for each in given if each.cards]
+    hours = [each.wall / 3600 for each in held]
+    return {
+        "jobs": len(held),
+        "without_cards": len(given) - len(held),
+        "shortest_hours": min(hours, default=0),
+        "longest_hours": max(hours, default=0),
+        "short": [each.model for each in held if each.work < each.loads],
+    }
+
+
+def _summed(jobs: Sequence[Job], done: set, key: str) -> list[dict[str, Any]]:
+    """Sums of the jobs of each step, or of each model."""
+    found = []
+    for name in dict.fromkeys(getattr(job, key) for job in jobs):
+        mine = [job for job in jobs if getattr(job, key) == name]
+        found.append(
+            {
+                key: name,
+                "jobs": len(mine),
+                "cluster_jobs": len({each.model for each in mine if each.held}),
+                "done": sum((job.name, job.model) in done for job in mine),
+                "flops": sum(job.flops for job in mine),
+                "gpu_hours": sum(job.gpu_hours for job in mine),
+                "hours": sum(job.wall for job in mine) / 3600,
+                "hours_loading": sum(job.load_seconds + job.start_seconds for job in mine) / 3600,
+                "cards": max(job.held for job in mine),
+                "memory": max(job.memory for job in mine),
+            }
+        )
+    return found

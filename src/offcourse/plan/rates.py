@@ -1,0 +1,107 @@
+"""How fast a machine is, in the few numbers that the plan divides by: an A100 as estimated, this one as measured."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offcourse.errors import OffcourseError
+from offcourse.files import write_json
+from offcourse.models.budgets import GPU_ROWS, GPU_TOKENS
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one job gets while as many run side by side as the machine has room for.
+
+    name: where the numbers are from. device: "gpu" (jobs are spread over cards) or "cpu" (over cores).
+    flops, flops_half: products in float32 and in half precision (FLOP/s). memory: reading weights for a product
+    (bytes/s). elementwise: reading and writing in elementwise work (bytes/s). exponentials: exponentials and logarithms
+    (per second). call: one operation of torch, whatever its size (s). load: reading a model (bytes/s). start, imports:
+    importing the engine, or torch alone (s). launch: a job's Python before that (s).
+    rows, tokens: the engine's budgets, of rows and of a forest's tokens. threads: CPU threads of a job. places: cards,
+    or jobs that run side by side.
+    machine_memory: bytes of the machine, where jobs run on its processors.
+    """
+
+    name: str
+    device: str
+    flops: float
+    flops_half: float
+    memory: float
+    elementwise: float
+    exponentials: float
+    call: float
+    load: float
+    start: float
+    imports: float
+    launch: float
+    rows: int
+    tokens: int
+    threads: int
+    places: int
+    machine_memory: float | None = None
+
+    def products(self, dtype: str) -> float:
+        """FLOP/s of products in a dtype."""
+        return self.flops if dtype == "float32" else self.flops_half
+
+
+# Peaks from NVIDIA's data sheet of the 80 GB SXM card: 312e12 FLOP/s in half precision, 19.5e12 in float32 (no TF32),
+# 2.04e12 bytes/s. The shares of them (40 %, 75 %, 70 %), and the lower half of the list, are estimates.
+A100 = Rates(
+    name="A100, estimated",
+    device="gpu",
+    flops=15e12,
+    flops_half=125e12,
+    memory=1.4e12,
+    elementwise=1.4e12,
+    exponentials=5e11,
+    call=5e-6,
+    load=1.5e9,
+    start=20.0,
+    imports=8.0,
+    launch=5.0,
+    rows=GPU_ROWS,
+    tokens=GPU_TOKENS,
+    threads=1,
+    places=8,
+)
+
+
+def rates_path(directory: Path) -> Path:
+    """Where `offcourse plan --calibrate` leaves what it measured, shared by all studies of a directory."""
+    return Path(directory) / "results" / "rates.json"
+
+
+def write_rates(path: Path, rates: Rates, notes: dict[str, Any]) -> None:
+    """Write rates with notes on when and where they were measured, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**dataclasses.asdict(rates), "measured": notes})
+
+
+def read_rates(path: Path) -> Rates:
+    """Rates that were written. Raises `OffcourseError` when the file is not there or is none of rates."""
+    again = "Measure them with `offcourse plan --calibrate`"
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise OffcourseError(f"there are no rates in {path}. {again}, or name a100.") from error
+    except (OSError, ValueError) as error:
+        raise OffcourseError(f"{path} cannot be read as rates ({error}). {again} again.") from error
+    fields = {field.name for field in dataclasses.fields(Rates)}
+    if not isinstance(found, dict) or not fields <= found.keys():
+        missing = sorted(fields - found.keys()) if isinstance(found, dict) else ["everything"]
+        raise OffcourseError(f"{path} is no file of rates: it lacks {', '.join(missing)}. {again} again.")
+    return Rates(**{name: found[name] for name in fields})
+
+
+def rates_of(choice: str | None, directory: Path) -> Rates:
+    """The rates that a plan uses: "a100", a file, or (None) this directory's measured ones if there are any."""
+    if choice == "a100":
+        return A100
+    if choice is not None:
+        return read_rates(Path(choice))
+    path = rates_path(directory)
+    return read_rates(path) if path.exists() else A100

@@ -1,0 +1,55 @@
+"""Audit of the authors' released results (`results/published`): from their tables and figures down to the manifest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from offcourse.audit.audit import Audit
+from offcourse.graph.release_rules import NAME, ON_DEMAND, PAGES, STORE
+from offcourse.layout import Layout, picture_files
+from offcourse.published.files import outputs
+from offcourse.published.release import Release
+
+# Pages of the sweep that were asked for one by one; the other rules make what `outputs` says.
+ONE_BY_ONE = "published_sweep_page"
+
+
+class ReleaseAudit(Audit):
+    """The same of the release, which has no study."""
+
+    def __init__(self, base: Path = Path()):
+        self.release = Release(Layout(NAME, base))
+        super().__init__(None, self.release.registry, self.release.layout, weights=False)
+
+    def _pages(self) -> Iterator[tuple[Path, list[Path]]]:
+        """Record and files of every job that makes tables, figures or facts."""
+        for rule in PAGES:
+            if rule not in (*ON_DEMAND, ONE_BY_ONE):
+                yield self.layout.rule_record(rule), outputs(self.release, rule)
+        for record in (self.layout.results / "provenance").glob(f"*/{ONE_BY_ONE}.json"):
+            yield record, picture_files(self.layout.results / "figures" / "figure17" / record.parent.name)
+
+    def rules(self) -> dict[str, dict[str, Path]]:
+        """The files of each rule with their records, in an order in which they can be made."""
+        layout = self.layout
+        found: dict[str, dict[str, Path]] = {}
+        for group in STORE:
+            found[f"published_{group}"] = {
+                self.path(layout.artefact(step, ".parquet", model, unit)): layout.record(step, model, unit)
+                for step, model, unit in self.release.contents(group)
+            }
+        listed = "published_function_vectors"
+        found[listed][self.path(self.release.listed)] = layout.rule_record(listed)
+        for record, files in self._pages():
+            found.setdefault(record.stem, {}).update({self.path(file): record for file in files})
+        return found
+
+    def _expected(self) -> dict[str, tuple[Path, list[str]]]:
+        return {path: (record, []) for files in self.rules().values() for path, record in files.items()}
+
+    def _drawn(self) -> Iterator[str]:
+        for _, files in self._pages():
+            yield from (file.relative_to(self.layout.results).as_posix() for file in files)
+
+    def summary(self, name: str) -> dict[str, str]:
+        """A table or figure for the reader of the release's report."""
+        return super().summary(name) | {"command": f"offcourse audit {name} --published"}

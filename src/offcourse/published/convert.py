@@ -1,0 +1,195 @@
+"""The authors' released results as artefacts below `results/published/`, with a record each: how they are made.
+
+The models of a group are converted side by side. What there is of them is in `published.release`.
+"""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.archive import cie_pages, dola, lens_pages, paths, sweep, task_vectors
+from offcourse.data.names import ARCHIVE
+from offcourse.data.questions import load_questions
+from offcourse.data.release_files import release_path
+from offcourse.files import write_json
+from offcourse.graph.release_rules import NAME, STORE
+from offcourse.layout import Layout
+from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.published.release import APATHY_MODELS, CIE_TASKS, Release
+from offcourse.schemas.io import write_parquet
+from offcourse.schemas.released import (
+    APATHY_MEANS,
+    CIE_SHADES,
+    LENS_MEANS,
+    PREMATURE_LAYERS,
+    PUBLISHED_DOLA,
+    PUBLISHED_FV_SWEEP,
+    PUBLISHED_ICL,
+    PUBLISHED_TV_SWEEP,
+)
+from offcourse.store.fingerprint import script_digest, settle
+
+SCHEMAS: dict[str, pa.DataFrameSchema] = {
+    "fv_sweep": PUBLISHED_FV_SWEEP,
+    "icl": PUBLISHED_ICL,
+    "tv_sweep": PUBLISHED_TV_SWEEP,
+    "tv_icl": PUBLISHED_ICL,
+    "dola": PUBLISHED_DOLA,
+    "premature_layers": PREMATURE_LAYERS,
+    "logit_lens": LENS_MEANS,
+    "apathy": APATHY_MEANS,
+    "cie": CIE_SHADES,
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """One table. files: the released ones that it was made from. notes: what the record says beside them."""
+
+    step: str
+    unit: str
+    frame: pd.DataFrame
+    files: tuple[str, ...]
+    notes: dict[str, Any]
+
+
+def _function_vectors(release: Release, name: str) -> Iterator[Made]:
+    tasks = release.sweep_tasks(name)
+    found = sweep.read_sweeps(release.read, name, tasks, release.model(name))
+    for task in tasks:
+        each = found[task.name]
+        files = (paths.page_path(name, task.name), task.release)
+        files += (paths.MEANS,) if each.calibration == "means" else ()
+        notes = {
+            "calibration": each.calibration,
+            "candidates": [list(pair) for pair in each.candidates],
+            "missing": [list(setting) for setting in each.missing],
+        }
+        yield Made("fv_sweep", task.name, each.sweep, files, notes)
+        yield Made("icl", task.name, each.shots, files, notes)
+
+
+def _task_vectors(release: Release, name: str) -> Iterator[Made]:
+    files = {kind: path for kind, path in paths.vector_paths(name).items() if path in release.manifest}
+    row, tasks = release.known(name), release.vector_tasks()
+    found = task_vectors.read_task_vectors(release.read, name, tasks, row.layers, "pickle" in files)
+    for task, tables in found.items():
+        for step, frame in zip(("tv_sweep", "tv_icl"), tables, strict=True):
+            yield Made(step, task, frame, tuple(files.values()), {"pickle": "pickle" in files})
+
+
+def _dola(release: Release, name: str) -> Iterator[Made]:
+    row = release.known(name)
+    for kind in sorted({run.questions for run in release.runs if run.model == name}):
+        runs = [run for run in release.runs if (run.model, run.questions) == (name, kind)]
+        asked = release.question_set(kind)
+        questions = load_questions(asked, None, release.resources, release.layout.downloads)
+        scores, layers, unused = dola.read_dola(release.read, runs, row, questions, release.manifest)
+        counted = tuple(run.layers_path for run in runs if run.layers_path in release.manifest)
+        files = (*(run.path for run in runs if run.path not in unused), *counted, asked.release)
+        notes = {"unused": unused, "texts": int(scores["question"].nunique()), "of": len(questions)}
+        yield Made("dola", asked.name, scores, files, notes)
+        if kind == "tfqa":
+            yield Made("premature_layers", asked.name, layers, files, notes)
+
+
+def _readings(release: Release, name: str) -> Iterator[Made]:
+    """The logit lens of a model from its own page, and its panel of the page of apathy."""
+    row, asked = release.known(name), release.question_set("lens")
+    count = len(load_questions(asked, None, release.resources, release.layout.downloads))
+    path = paths.lens_path(name)
+    lens = lens_pages.read_lens_page(release.read(path), row.layers, count, path)
+    yield Made("logit_lens", asked.name, lens, (path, asked.release), {"calibration": "ticks"})
+    if row.label not in APATHY_MODELS:
+        return
+    page = paths.APATHY_PAGE
+    layers = {each.label: each.layers for each in release.registry.models.values() if each.label in APATHY_MODELS}
+    apathy = lens_pages.read_apathy_page(release.read(page), layers, count, page)[row.label]
+    lens_pages.check_top(apathy, lens, f"{page}, {row.label}")
+    notes = {"calibration": apathy["calibration"].iloc[0]}
+    yield Made("apathy", asked.name, apathy, (page, path, asked.release), notes)
+
+
+def _cie(release: Release, name: str) -> Iterator[Made]:
+    row, path = release.known(name), paths.cie_path(name)
+    found = cie_pages.read_cie_page(release.read(path), row.layers, row.heads, CIE_TASKS, path)
+    for task, frame in found.items():
+        yield Made("cie", task, frame, (path,), {"scale": bool(frame["effect"].notna().all())})
+
+
+_CONVERT = {
+    "function_vectors": _function_vectors,
+    "task_vectors": _task_vectors,
+    "dola": _dola,
+    "readings": _readings,
+    "cie": _cie,
+}
+
+
+def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
+    """Write the tables of one model and their records; returns what is said of each page."""
+    release, watch, said = Release(layout), Stopwatch(), []
+    code, script = code_behind(STORE[group]), script_digest(rule)
+    settle(code["modules"])
+    folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
+    for made in _CONVERT[group](release, name):
+        target = layout.artefact(made.step, ".parquet", folder, made.unit)
+        write_parquet(target, made.frame, SCHEMAS[made.step])
+        record = {
+            "rule": rule,
+            "wildcards": {"model": folder},
+            "study": NAME,
+            "step": made.step,
+            "model": folder,
+            "task": made.unit,
+            "inputs": hashes([release_path(spec, layout.downloads) for spec in made.files], layout.base),
+            "outputs": hashes([target], layout.base),
+            "parameters": {"release": commit, "name": name, **made.notes},
+            "code": code,
+            "script": script,
+            "made": watch.made(),
+        }
+        write_record(layout.record(made.step, folder, made.unit), record)
+        if made.step == "fv_sweep":
+            said.append({"model": folder, "task": made.unit, **made.notes})
+    return said
+
+
+def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
+    """Write every table of a group and its record, `threads` models at a time.
+
+    Raises `OffcourseError` for a released file that is missing, altered, or of another shape.
+    """
+    release, pages, watch = Release(layout), [], Stopwatch()
+    names = release.names(group)
+    with ProcessPoolExecutor(max_workers=threads) as pool:
+        for name, said in zip(names, pool.map(partial(_convert, group, layout, rule), names), strict=True):
+            print(f"{group} {name}", file=sys.stderr, flush=True)
+            pages += said
+    if group == "function_vectors":
+        write_json(release.listed, pages)
+        _record_list(release, rule, pages, watch)
+
+
+def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch) -> None:
+    """The record of the list of pages: it is made from what all of them gave."""
+    layout = release.layout
+    tables = [layout.artefact("fv_sweep", ".parquet", page["model"], page["task"]) for page in pages]
+    record = {
+        "rule": rule,
+        "wildcards": {},
+        "study": NAME,
+        "inputs": hashes(tables, layout.base),
+        "outputs": hashes([release.listed], layout.base),
+        "parameters": {},
+        "code": code_behind(STORE["function_vectors"]),
+        "script": script_digest(rule),
+        "made": watch.made(),
+    }
+    write_record(layout.rule_record(rule), record)

@@ -1,0 +1,73 @@
+"""Which figures the authors' release can give, and where they go. Drawn in `published.drawings`.
+
+Imports nothing that draws: the workflow asks for these names each time it starts.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from offcourse.graph import catalogue
+from offcourse.layout import picture_files
+from offcourse.published.release import Release, models_of, tasks_of
+
+# Pages of the sweep that the paper shows: Figures 4 and 17.
+SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
+# The models of the paper's figures of the logit lens, and of its heat maps of causal effects (Figures 9 and 10).
+LENS_FIGURES = {
+    "figure2": ("llama-7b", "pythia-6.9b", "llama-3-8b", "mistral-7b-v0.1"),
+    "figure6": ("olmo-7b-0724-20b", "olmo-7b-0724-100b", "olmo-7b-0724-2700b", "olmo-7b-0724"),
+    "figure7": ("llama-2-70b", "qwen2-7b", "gemma-2-9b"),
+}
+CIE_FIGURES = ("gpt-j-6b", "llama-3.1-8b")
+NO_SCALE = "Here its means were read back from drawings; that of Llama-3 70B, in Figure 7, has no scale."
+ONLY_SHADES = (
+    "The release has shades of a drawing only: the place of each head between the least and the largest effect of the "
+    "task, without a zero; the task with numbers in its title has a scale."
+)
+
+
+def names(release: Release) -> list[str]:
+    """Every figure of the release, as its path below figures/ without a suffix."""
+    asked, vectors = release.question_set("lens").name, models_of(release, "task_vectors")
+    return [
+        *("figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15", "figure16"),
+        *(f"{name}/{asked}" for name in (*LENS_FIGURES, "figure8")),
+        *(f"figure9/{model}" for model in CIE_FIGURES),
+        *(f"figure17/{'_'.join(page)}" for page in SWEEP_PAGES),
+        *(f"figure18/{model}" for model in vectors),
+    ]
+
+
+def figure_files(release: Release) -> list[Path]:
+    """The files that they are, and the list of what cannot be drawn."""
+    folder = release.layout.results / "figures"
+    drawn = [path for name in names(release) for path in picture_files(folder / name)]
+    return [*drawn, not_released(release)]
+
+
+def not_released(release: Release) -> Path:
+    """Where it is said which parts of figures the release cannot give, and why."""
+    return release.layout.results / "figures" / "not_released.json"
+
+
+def pages_of(release: Release) -> list[catalogue.Figure]:
+    """The pictures among them that a study has as well, for the report."""
+    models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
+    vectors, asked = models_of(release, "task_vectors"), release.question_set("lens").name
+    methods = ("function_vectors", "task_vectors", "logit_lens")
+    pages = catalogue.figures(models, tasks, methods, (asked,), release.registry.post_training(vectors), vectors)
+    drawn = set(names(release))
+    return [each for page in pages for each in _as_released(page) if each["id"] in drawn]
+
+
+def _as_released(page: catalogue.Figure) -> Iterator[catalogue.Figure]:
+    """A page of a study as the release has it: the lens in three, and of heat maps only the shades."""
+    if page["figure"] == "figure2":
+        for name in LENS_FIGURES:
+            stem = page["id"].replace("figure2", name)
+            said = f"{page['explanation']} {NO_SCALE}"
+            yield catalogue.Figure({**page, "id": stem, "svg": f"figures/{stem}.svg", "explanation": said})
+    elif page["figure"] == "figure9":
+        yield catalogue.Figure({**page, "explanation": f"{page['explanation']} {ONLY_SHADES}"})
+    else:
+        yield page

@@ -1,0 +1,174 @@
+"""The authors' released results as artefacts below `results/published/`: what there is. A group is a method.
+
+Imports nothing that reads a page or draws: the workflow asks for these names each time it starts. Made in
+`published.convert`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from offcourse.archive import paths
+from offcourse.archive.manifest import Released, read_manifest, read_released
+from offcourse.data.names import RESOURCES
+from offcourse.data.registry import Registry
+from offcourse.data.rows import Model, QuestionSet
+from offcourse.errors import OffcourseError
+from offcourse.files import write_json
+from offcourse.graph.release_rules import STORE
+from offcourse.layout import Layout
+
+# The question set of each kind of file of scores, by the folder that the set itself is in.
+QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/", "lens": "function_vectors/logit_lens/"}
+# Panels of Figure 8, by the labels of models.tsv.
+APATHY_MODELS = ("Pythia 6.9B", "Llama-3.1 8B", "Llama 7B", "Mistral-v0.1 7B", "Llama-2 7B", "Qwen-2 7B")
+APATHY_MODELS += ("Llama-2 70B", "Qwen-2 72B", "Llama-3 8B", "OLMo 7B")
+# Panels of a page of causal effects: the tasks of function vectors but the two that are not of words and translations.
+CIE_TASKS = ("antonym", "english-french", "english-german", "english-spanish")
+CIE_TASKS += ("french-english", "german-english", "spanish-english")
+
+
+@dataclass(frozen=True)
+class Release:
+    """The released files and what the project calls them."""
+
+    layout: Layout
+    resources: Path = RESOURCES
+
+    @cached_property
+    def manifest(self) -> dict[str, Released]:
+        """The released files by path."""
+        return dict(read_manifest(self.resources))
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The project's tables."""
+        return Registry.load(self.resources)
+
+    @cached_property
+    def runs(self) -> list[paths.Run]:
+        """The files of scores."""
+        return [run for run in map(paths.run_of, self.manifest) if run]
+
+    def read(self, spec: str) -> bytes:
+        """The content of a released file, checked."""
+        return read_released(spec, self.manifest, self.layout.downloads)
+
+    def model(self, name: str) -> Model | None:
+        """The row of a model that the authors call `name`, in short or as on the hub; None if there is none."""
+        rows = self.registry.models.values()
+        found = [row for row in rows if row.release_name == name or ("dola" in row.methods and row.repo == name)]
+        return found[0] if found else None
+
+    def known(self, name: str) -> Model:
+        """The same. Raises `OffcourseError` when the registry does not have it."""
+        if row := self.model(name):
+            return row
+        raise OffcourseError(f"models.tsv has no model that the release calls {name}; add its release_name")
+
+    def question_set(self, kind: str) -> QuestionSet:
+        """The question set of a kind of file of scores (see `QUESTION_FOLDERS`)."""
+        rows = self.registry.questions.values()
+        return next(row for row in rows if row.release.startswith(QUESTION_FOLDERS[kind]))
+
+    @property
+    def listed(self) -> Path:
+        """The list of pages: calibration, the (0-shot, 5-shot) counts that a page alone allows, settings not drawn."""
+        return self.layout.results / "digitised.json"
+
+    def sweep_tasks(self, name: str) -> list:
+        """The tasks that there are pages of for a model."""
+        tasks = self.registry.tasks.values()
+        return [task for task in tasks if paths.page_path(name, task.name) in self.manifest]
+
+    def vector_tasks(self) -> list:
+        """The tasks of task vectors."""
+        return [task for task in self.registry.tasks.values() if task.task_vector_release]
+
+    def names(self, group: str) -> list[str]:
+        """What the authors call the models of a group."""
+        if group == "dola":
+            return sorted({run.model for run in self.runs})
+        if group == "function_vectors":
+            folder = f"{paths.PAGES}/"
+            pages = [spec.removeprefix(folder) for spec in self.manifest if spec.startswith(folder)]
+            return sorted({page.split("/")[0] for page in pages})
+        rows = [row for row in self.registry.models.values() if row.release_name]
+        names = [row.release_name for row in rows]
+        if group == "readings":
+            return sorted(name for name in names if paths.lens_path(name) in self.manifest)
+        if group == "cie":
+            # Pages of checkpoints, which have no function vectors, are empty axes.
+            names = [row.release_name for row in rows if "function_vectors" in row.methods]
+            return sorted(name for name in names if paths.cie_path(name) in self.manifest)
+        return sorted(name for name in names if paths.vector_paths(name)["layers"] in self.manifest)
+
+    def folder(self, name: str) -> str:
+        """The name below results/published: the registry's, or the release's where the registry has none."""
+        row = self.model(name)
+        return row.name if row else name
+
+    def contents(self, group: str) -> Iterator[tuple[str, str, str]]:
+        """(step, model, unit) of every table of a group."""
+        for name in self.names(group):
+            folder = self.folder(name)
+            if group == "dola":
+                for kind in sorted({run.questions for run in self.runs if run.model == name}):
+                    yield "dola", folder, self.question_set(kind).name
+                    if kind == "tfqa":
+                        yield "premature_layers", folder, self.question_set(kind).name
+                continue
+            if group == "readings":
+                yield "logit_lens", folder, self.question_set("lens").name
+                if self.known(name).label in APATHY_MODELS:
+                    yield "apathy", folder, self.question_set("lens").name
+                continue
+            if group == "cie":
+                yield from (("cie", folder, task) for task in CIE_TASKS)
+                continue
+            tasks = self.sweep_tasks(name) if group == "function_vectors" else self.vector_tasks()
+            steps = ("fv_sweep", "icl") if group == "function_vectors" else ("tv_sweep", "tv_icl")
+            for task in tasks:
+                for step in steps:
+                    yield step, folder, task.name
+
+    def outputs(self, group: str) -> list[Path]:
+        """The files of a group: a table and its record each, and of the pages a list of how each was read."""
+        listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
+        return listed + [
+            path
+            for step, model, unit in self.contents(group)
+            for path in (self.layout.artefact(step, ".parquet", model, unit), self.layout.record(step, model, unit))
+        ]
+
+
+def models_of(release: Release, group: str) -> list[str]:
+    """The models of a group that the registry has, in the order of its table, which is the paper's."""
+    named = {row.name for row in map(release.model, release.names(group)) if row}
+    return [name for name in release.registry.models if name in named]
+
+
+def all_models(release: Release) -> list[str]:
+    """Those of all groups."""
+    named = {name for group in STORE for name in models_of(release, group)}
+    return [name for name in release.registry.models if name in named]
+
+
+def apathy_models(release: Release) -> list[str]:
+    """The models of the page of apathy, in the order of the registry."""
+    return [row.name for row in release.registry.models.values() if row.label in APATHY_MODELS]
+
+
+def tasks_of(release: Release, method: str) -> list[str]:
+    """The tasks of function vectors or of task vectors."""
+    return [task.name for task in release.registry.tasks.values() if task.releases[method]]
+
+
+def write_models(release: Release) -> None:
+    """`model.json` of every released model: what models.tsv says of it. No weights were read."""
+    for name in all_models(release):
+        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(release.registry.model(name))))
+        write_json(release.layout.results / name / "model.json", facts)

@@ -1,0 +1,101 @@
+"""Which rules of the authors' released results are fresh, and for a stale one, what is missing or changed.
+
+Hashes what was made and none of the 901 released files, which is for an audit: a record says which sha256 of them it
+read, and the manifest which it has now.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from offcourse.audit.release_changes import changes
+from offcourse.data.release_files import release_path
+from offcourse.files import sha256
+from offcourse.provenance.records import fingerprint_of
+from offcourse.published.audit import ReleaseAudit
+
+
+@dataclass(frozen=True)
+class RuleState:
+    """State of what one rule makes. there: how many of its `files` are. why: in words, empty when all is fresh."""
+
+    rule: str
+    files: int
+    there: int
+    why: tuple[str, ...] = ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether all of it is there and as this version makes it."""
+        return not self.why
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "fresh": self.fresh}
+
+
+def status(base: Path = Path()) -> list[RuleState]:
+    """The state of each rule of `make published` below `base`, in an order in which they can be made."""
+    audit = ReleaseAudit(base)
+    rules = audit.rules()
+    makers = {path: rule for rule, files in rules.items() for path in files}
+    digests = _digests(audit, makers)
+    found: dict[str, RuleState] = {}
+    for rule, files in rules.items():
+        there = [path for path in files if path in digests]
+        if not there:
+            found[rule] = RuleState(rule, len(files), 0, ("not made yet",))
+            continue
+        records = [audit.records[record] for record in dict.fromkeys(files.values()) if record in audit.records]
+        read = {path: digest for record in records for path, digest in record["inputs"].items()}
+        before = dict.fromkeys(makers[path] for path in read if makers.get(path, rule) != rule)
+        why = [*_some([path for path in files if path not in digests], "missing"), *_wrong(audit, files, digests)]
+        if follows := [f"follows {name}" for name in before if not found[name].fresh]:
+            why += follows
+        else:
+            other = [path for path, digest in read.items() if digest != _digest(audit, path, digests)]
+            why += _some(other, "not what it was made from")
+        found[rule] = RuleState(rule, len(files), len(there), (*why, *_changes(records)))
+    return list(found.values())
+
+
+def _digests(audit: ReleaseAudit, made: Iterable[str]) -> dict[str, str]:
+    """sha256 of what was made and is there, and of the released files as the manifest has it."""
+    base, downloads = audit.layout.base, audit.layout.downloads
+    there = {path: sha256(base / path) for path in made if (base / path).exists()}
+    released = audit.release.manifest.items()
+    return there | {audit.path(release_path(spec, downloads)): row.sha256 for spec, row in released}
+
+
+def _digest(audit: ReleaseAudit, path: str, digests: Mapping[str, str]) -> str | None:
+    """sha256 of an input, None when it is not there. Beside those that are known it is a tracked table."""
+    file = audit.layout.base / path
+    return digests.get(path) or (sha256(file) if file.exists() else None)
+
+
+def _wrong(audit: ReleaseAudit, files: Mapping[str, Path], digests: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with files that are there, and with their records."""
+    there = [path for path in files if path in digests]
+    yield from _some(
+        [path for path in there if files[path] in audit.broken], "with a record that was changed or is old"
+    )
+    known = audit.records.keys() | audit.broken.keys()
+    yield from _some([path for path in there if files[path] not in known], "without a record")
+    kept = [path for path in there if files[path] in audit.records]
+    edited = [path for path in kept if audit.records[files[path]]["outputs"].get(path) != digests[path]]
+    yield from _some(edited, "damaged or edited (delete what is to be made again)")
+
+
+def _changes(records: list[dict[str, Any]]) -> list[str]:
+    """What changed in code and packages since any of the records of a rule; those of one run are alike."""
+    alike = {(fingerprint_of(record["code"]), record.get("script")): record for record in records}
+    return list(dict.fromkeys(reason for record in alike.values() for reason in changes(record)))
+
+
+def _some(paths: Sequence[str], what: str) -> Iterator[str]:
+    """One phrase for files of which the same is to be said; none for no file."""
+    if len(paths) == 1:
+        yield f"{paths[0]} is {what}"
+    elif paths:
+        yield f"{len(paths)} files are {what}, such as {paths[0]}"

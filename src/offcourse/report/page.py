@@ -1,0 +1,236 @@
+"""The reader's report: one HTML file that needs no network."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from offcourse.analysis import steering as judged
+from offcourse.analysis.results import read_model
+from offcourse.claims.sensitivity import SENSITIVITY
+from offcourse.data.names import STEERING
+from offcourse.files import write_whole
+from offcourse.report import claims as report_claims
+from offcourse.report import methods as report_methods
+from offcourse.report import pictures
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import CELLS, FACT_CELLS
+from offcourse.steering import steering
+from offcourse.study.labels import task_label
+from offcourse.tables import dola, writing
+from offcourse.tables import facts as table_facts
+from offcourse.tables import methods as table_methods
+from offcourse.tables import table3 as table_forms
+
+# What a reader is told that each method asks.
+QUESTIONS = {
+    "function_vectors": "How much of what a model learns from examples in its prompt does a function vector give back "
+    "without them?",
+    "task_vectors": "How much does a task vector?",
+    "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
+    "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
+    **{name: steering(name).question for name in STEERING},
+}
+METHODS = tuple(QUESTIONS)
+# Results by model and unit, with the methods that a study must have one of.
+FILES = (
+    ("prompts/{task}", "every prompt, as text and token ids", ("function_vectors", "task_vectors")),
+    ("icl/{task}", "hit or miss by number of shots and item", ("function_vectors",)),
+    ("cie/{task}", "causal indirect effect by trial, layer and head", ("function_vectors",)),
+    ("fv_sweep/{task}", "hit or miss by number of heads, strength, layer and item", ("function_vectors",)),
+    ("fv_controls/{task}", "the same of vectors that should do nothing, where asked for", ("function_vectors",)),
+    ("tv_icl/{task}", "hit or miss without a task vector by number of shots and item", ("task_vectors",)),
+    ("tv_sweep/{task}", "hit or miss with one by split, layer and item", ("task_vectors",)),
+    ("dola/{questions}", "score of every answer by bucket, alpha and variant", ("dola",)),
+    ("logit_lens/{questions}", "probabilities by question and layer", ("logit_lens",)),
+    ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),
+    *((f"{name}_sweep/{{task}}", "hit or miss by strength, layer and item", (name,)) for name in STEERING),
+)
+# Settings that a study may leave to others; only those that it makes are shown.
+OPTIONAL = ("models", "tasks", "dtype", "large")
+
+
+def write(
+    results: Path,
+    study: Mapping[str, Any] | None,
+    figures: Sequence[Mapping[str, Any]],
+    tables: Sequence[Mapping[str, Any]],
+    models: Sequence[str],
+    out: Path,
+    audits: Mapping[str, Mapping[str, str]] | None = None,
+    comparison: pd.DataFrame | None = None,
+    released: Path | None = None,
+    made: Sequence[Mapping[str, Any]] = (),
+    budget: int = pictures.BUDGET,
+) -> None:
+    """Write the report of a study to `out`; of the authors' release alone where `study` is None.
+
+    `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
+    report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
+    are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
+    fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
+    of the study (`report_claims.COMPARED`). released: folder of the release's results. Both are None where the release
+    was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
+    """
+    results, out, audits = Path(results), Path(out), audits or {}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["groupby_run"] = lambda rows, key: [
+        (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
+    ]
+    environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
+    steered = _steered(results)
+    columns, compared = report_claims.comparison_rows(comparison, study is not None)
+    claims = report_claims.claim_rows(results, tables, figures, released, audits, study is not None)
+    page = environment.get_template("report.html.j2").render(
+        study=study,
+        questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
+        settings=settings(study) if study else [],
+        methods=report_methods.paragraphs(study) if study else [],
+        versions=report_methods.versions(made),
+        models=[_model(results, model) for model in models],
+        claims=claims,
+        claims_summary=report_claims.summary(claims),
+        compared_by=columns,
+        compared=compared,
+        steered=steered,
+        certainty=_certainty(results),
+        switches=_switches(results),
+        summaries=_summaries(steered),
+        tables=[_table(results, table, out) for table in tables],
+        figures=pictures.figures(results, figures, out, budget),
+        task_label=task_label,
+        audits=audits,
+        files=files(study) if study else [],
+    )
+    write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What there is of each model beside tables and figures: paths, and what they hold."""
+    own = set(study.get("methods", METHODS))
+    return [(f"{{model}}/{path}.parquet", text) for path, text, methods in FILES if own & set(methods)]
+
+
+def _steered(results: Path) -> list[dict[str, Any]]:
+    """The rows of tables/steering.parquet, if the study has it, with recovery: steered over few-shot accuracy."""
+    path = results / "tables/steering.parquet"
+    if not path.exists():
+        return []
+    rows = read_parquet(path, judged.STEERING).to_dict("records")
+    return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
+
+
+def _certainty(results: Path) -> dict[str, Any] | None:
+    """`columns`, `rows` and `notes` of tables/certainty as it is printed, if there is one."""
+    path = results / "tables/certainty.csv"
+    if not path.exists():
+        return None
+    form = pd.read_csv(path, dtype=str, keep_default_na=False)
+    lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    return {"columns": list(form.columns), "rows": form.to_numpy().tolist(), "notes": notes}
+
+
+def _switches(results: Path) -> list[dict[str, Any]]:
+    """The rows of tables/sensitivity.parquet, if there is one."""
+    path = results / "tables/sensitivity.parquet"
+    return read_parquet(path, SENSITIVITY).to_dict("records") if path.exists() else []
+
+
+def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """By model and method: of how many tasks, which ones it works on, and the layers there as shares of the depth."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in steered:
+        key = row["model"], row["method"]
+        new = {"model": key[0], "method": key[1], "of": 0, "works": [], "harms": [], "depths": []}
+        one = found.setdefault(key, new)
+        one["of"] += 1
+        if row["verdict"] in (judged.WORKS, judged.HARMS):
+            one[row["verdict"]].append(row["on"])
+        if row["verdict"] == judged.WORKS and not math.isnan(row["layer"]):
+            one["depths"].append(round(100 * row["layer"] / row["layers"]))
+    order = list(dict.fromkeys(row["model"] for row in steered))
+    return sorted(found.values(), key=lambda one: order.index(one["model"]))
+
+
+def settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The study's keys and values as text, nested keys joined by a dot.
+
+    What a site sets (`resources`) and the settings of methods that are not run stay out.
+    """
+    hidden = {"resources", *METHODS} - set(study.get("methods", METHODS))
+    lines = []
+    for key, value in study.items():
+        if key in hidden:
+            continue
+        if isinstance(value, Mapping):
+            said = {inner: item for inner, item in value.items() if item is not None or inner not in OPTIONAL}
+            lines += [(f"{key}.{inner}", _text(item)) for inner, item in said.items()]
+        else:
+            lines.append((key, _text(value)))
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    return "not set" if value is None else str(value)
+
+
+def _model(results: Path, model: str) -> dict[str, Any]:
+    """The model's facts, with the names of the self-checks that it passed and failed."""
+    facts = read_model(results, model)
+    checks = facts["checks"].items()
+    return {
+        **facts,
+        "passed": [name for name, check in checks if check["passed"]],
+        "failed": [name for name, check in checks if not check["passed"]],
+    }
+
+
+def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    path = results / table["parquet"]
+    cells = read_parquet(path, CELLS, FACT_CELLS)
+    own = table["id"] == "table3"
+    if own:
+        form = table_forms.paper_form(cells)
+    elif table["id"] == table_methods.NAME:
+        form = table_methods.paper_form(cells)
+    elif "text" in cells:
+        form = table_facts.paper_form(cells)
+    else:
+        form = dola.printed(int(table["id"].removeprefix("table")), cells)
+    known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
+    known = known.set_index(["row", "column"])
+    rows = [
+        (row, [(form.loc[row, column], _interval(known, row, column)) for column in form.columns]) for row in form.index
+    ]
+    lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    return {
+        **table,
+        "columns": [f"≥ {column}" if own else column for column in form.columns],
+        "rows": rows,
+        "notes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
+        "links": {suffix: pictures.link(path.with_suffix(f".{suffix}"), out) for suffix in writing.SUFFIXES},
+    }
+
+
+def _interval(cells: pd.DataFrame, row: str, column: str) -> str:
+    """The 95% interval of a cell as text, empty where there is none."""
+    if (row, column) not in cells.index:
+        return ""
+    cell = cells.loc[(row, column)]
+    ends = "{:.0f}–{:.0f}%" if cell["unit"].startswith("%") else "{:.3f}–{:.3f}"
+    return "" if pd.isna(cell["ci_low"]) else ends.format(cell["ci_low"], cell["ci_high"])

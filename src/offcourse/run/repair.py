@@ -1,0 +1,88 @@
+"""Damaged results: what the store can give back is given back, the rest is made again."""
+
+import os
+import sys
+from pathlib import Path
+
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256
+from offcourse.graph.keys import Step, steps_of
+from offcourse.graph.products import drawings_of
+from offcourse.layout import Layout
+from offcourse.provenance.records import read_record, relative
+from offcourse.store.shards import Store, copy_whole
+from offcourse.study.config import Study
+
+
+def mend(study: Study, registry: Registry, layout: Layout, change: bool) -> list[Path]:
+    """Find results that differ from their records, and shards that are damaged or gone.
+
+    A result whose shard is intact is copied from it, a shard whose result is intact is put back; both with a message,
+    and only if `change` (in a dry run the message says what would be done). Returns the files that only a new run of
+    their rule can make: results of steps whose shard is damaged as well, and files of tables and figures.
+    """
+    again = []
+    for model in study.models:
+        for step in steps_of(study, model).values():
+            for unit in step.units(study):
+                if not _mend_result(step, layout, model, unit, change):
+                    again.append(layout.artefact(step.name, step.suffix, model, unit))
+    for drawing in drawings_of(study, registry).values():
+        for model in drawing.instances(study):
+            outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
+            again += _changed(outputs, layout.rule_record(drawing.rule, model), layout)
+    return again
+
+
+def _mend_result(step: Step, layout: Layout, model: str, unit: str, change: bool) -> bool:
+    """Whether one result and its shard are as they should be, or can be had without computing."""
+    artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
+    if not artefact.exists() or not record.exists():
+        return True  # Snakemake sees what is missing.
+    try:
+        known = read_record(record)
+    except OffcourseError as error:
+        _say(f"{error} {artefact} is made again.")
+        return False
+    store = Store(layout.store)
+    damage = store.damage(known["key"], step.suffix)
+    if sha256(artefact) != known["outputs"].get(relative(artefact, layout.base)):
+        if damage:
+            _say(f"{artefact} differs from its record, and so does its shard ({damage}). It is made again.")
+            return False
+        _say(f"{artefact} differs from its record: it {_tense(change)} copied from its shard.")
+        if change:
+            copy_whole(store.find(known["key"], step.suffix), artefact)
+        # As old as it was, so that nothing that was made from it counts as older; in a dry run as well, which would
+        # announce jobs that the run then does not have.
+        times = record.stat()
+        os.utime(artefact, ns=(times.st_mtime_ns, times.st_mtime_ns))
+    elif damage:
+        _say(f"{damage}: the shard {_tense(change)} put back from {artefact}, which is intact.")
+        if change:
+            store.put(known["parts"], step.suffix, lambda path: path.write_bytes(artefact.read_bytes()), known["made"])
+    return True
+
+
+def _changed(outputs: list[Path], record: Path, layout: Layout) -> list[Path]:
+    """Files that are there and are not what their record says."""
+    if not record.exists():
+        return []
+    try:
+        written = read_record(record)["outputs"]
+    except OffcourseError as error:
+        _say(f"{error} What it is about is made again.")
+        return outputs
+    changed = [path for path in outputs if path.exists() and sha256(path) != written.get(relative(path, layout.base))]
+    for path in changed:
+        _say(f"{path} differs from its record: it is made again.")
+    return changed
+
+
+def _tense(change: bool) -> str:
+    return "is" if change else "would be"
+
+
+def _say(text: str) -> None:
+    print(f"offcourse: {text}", file=sys.stderr, flush=True)

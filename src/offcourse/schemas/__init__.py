@@ -1,0 +1,1 @@
+"""Schemas of every table that the workflow writes."""

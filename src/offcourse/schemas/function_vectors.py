@@ -1,0 +1,47 @@
+"""Schemas of results of function vectors and other steering methods: accuracies, effects, sweeps, controls."""
+
+import pandera.pandas as pa
+
+from offcourse.schemas.io import columns
+
+ICL = columns(
+    shots=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+
+CIE = columns(
+    trial=pa.Column(int, pa.Check.ge(0)),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    head=pa.Column(int, pa.Check.ge(0)),
+    effect=pa.Column("float32", pa.Check.in_range(-1.0, 1.0)),
+)
+
+FV_SWEEP = columns(
+    n_heads=pa.Column(int, pa.Check.gt(0)),
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+
+# Of any steering method of `offcourse.steering`.
+STEERING_SWEEP = columns(
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    item=pa.Column(int, pa.Check.ge(0)),
+    hit=pa.Column(bool),
+)
+
+# Vectors that should do nothing, and the function vector read at the other position, see `methods.fv_controls`.
+NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
+
+READ_POSITION = "read_position"
+
+CONTROLS = (*NULL_CONTROLS, READ_POSITION)
+
+FV_CONTROLS = columns(
+    control=pa.Column(str, pa.Check.isin(CONTROLS)),
+    draw=pa.Column(int, pa.Check.ge(0)),
+    **FV_SWEEP.columns,
+)

@@ -1,0 +1,42 @@
+"""Reading and writing tables: checked against a schema, whole or not at all."""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.errors import OffcourseError
+from offcourse.files import write_whole
+
+
+def columns(**columns: pa.Column) -> pa.DataFrameSchema:
+    """A schema of exactly these columns, in this order."""
+    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> None:
+    """Check `frame` against `schema` and write it, whole or not at all."""
+    checked = schema.validate(frame.reset_index(drop=True))
+    write_whole(path, lambda temporary: checked.to_parquet(temporary, index=False, compression="zstd"))
+
+
+def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
+    """Read a parquet file of ours and check it: against the first of `schemas` that has its columns and types, else
+    against the first.
+    """
+    try:
+        frame = pd.read_parquet(path)
+        schema = next((each for each in schemas if _has_columns(each, frame)), schemas[0])
+        return schema.validate(frame)
+    except (pa.errors.SchemaError, OSError, ValueError) as error:
+        raise OffcourseError(
+            f"{path} is not the table that was expected ({str(error).splitlines()[0]}). "
+            "Delete it and run the workflow again."
+        ) from error
+
+
+def _has_columns(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> bool:
+    """Whether a table has the columns of a schema, with nullable numbers exactly where the schema has them."""
+    return list(schema.columns) == list(frame.columns) and all(
+        (str(column.dtype) == "Int64") == (str(frame[name].dtype) == "Int64") for name, column in schema.columns.items()
+    )

@@ -1,0 +1,1 @@
+"""Tables: computed from results, written as parquet, csv, md and tex."""

@@ -1,0 +1,239 @@
+"""How sure the best of each grid is: as published, chosen on other items, and by luck. What the paper's tables lack.
+
+A row per method, model and task (or question set), then rows over all model-task pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from offcourse.analysis import inference, recovery, selection, truthfulness
+from offcourse.analysis.results import (
+    read_control_accuracy,
+    read_dola,
+    read_items,
+    read_model,
+    read_premature_layers,
+    read_shots,
+    read_steering,
+    read_tv_shots,
+    tv_icl_path,
+    tv_sweep_path,
+)
+from offcourse.analysis.steering import paired_hits
+from offcourse.data.rows import is_large
+from offcourse.schemas.function_vectors import NULL_CONTROLS
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import CERTAINTY
+from offcourse.schemas.task_vectors import TV_SWEEP
+from offcourse.tables import writing
+from offcourse.tables.dola_runs import METRICS, Run, measure
+from offcourse.tables.methods import hits as of_sweep
+from offcourse.tables.table3 import QUANTILES
+
+PAIRS = "all pairs"
+NULLS = {name: name.replace("_", " ") for name in NULL_CONTROLS}
+TITLE = "How sure the best of a grid is"
+CAPTION = (
+    "The best number of each grid, chosen on the items that it is reported on (best) and on the other half of them "
+    "(held out), with 95 % intervals, beside what the best of the same grid gives by luck."
+)
+NOTES = (
+    "best: as published, with Wilson's interval. held out: chosen on one half of the items and reported on the other, "
+    f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items, no narrower than Wilson's; "
+    "of task vectors the test accuracy at the layer that is best on the development prompts.",
+    "gain: best above without steering. by luck: the largest gain of the same grid if steering did nothing, mean and "
+    "95 % quantile, and p, how probable one as large as the gain is. Of function vectors and DoLa by swapping each "
+    "item's hits with and without steering (what the settings have in common is kept); of task vectors, whose prompts "
+    "without a vector are others, from binomial counts of as many independent layers, which is more than layers that "
+    "agree give, at an accuracy of (hits + 1/2) / (items + 1), so that none of few is not taken for never. p (Holm) is "
+    "corrected for all rows of its method.",
+    "random direction, random heads, shuffled labels, other task: the best of the same grid with vectors that should "
+    "do nothing, if the study has them; the mean over draws, each of which has a grid of its own.",
+    "Rows of all pairs: share of model-task pairs that reach a fraction of few-shot accuracy (Table 3), with an "
+    "interval from resampling models and tasks that is no narrower than Wilson's; by luck: the expected share if every "
+    "setting had zero-shot accuracy (estimated in the same way), independently of the others.",
+)
+
+
+def write(
+    out: Path,
+    results: Path,
+    function_vectors: tuple[Sequence[str], Sequence[str]] | None,
+    task_vectors: tuple[Sequence[str], Sequence[str]] | None,
+    dola: tuple[Sequence[str], Sequence[tuple[str, str]]] | None,
+    switches: Mapping[str, str],
+    controls: bool = False,
+    methods: Mapping[str, tuple[str, Sequence[str], Sequence[str]]] = MappingProxyType({}),
+) -> None:
+    """Write `certainty.parquet`, `.csv` and `.md` into `out`.
+
+    function_vectors, task_vectors: models and tasks of each, None when the study does not have the method. dola:
+    models and question sets with their form. switches: the protocol's `dola_mask`, `ties`, `score_dtype`. controls:
+    whether the study swept vectors that should do nothing. methods: by name the label, models and tasks of each method
+    of `offcourse.steering`.
+    """
+    rows: list[dict] = []
+    if function_vectors:
+        models, tasks = function_vectors
+        pairs = [_function_vector(results, model, task, controls) for model in models for task in tasks]
+        rows += pairs + _over_pairs("function vector", pairs)
+    for name, (label, models, tasks) in methods.items():
+        pairs = [_on_queries(results, label, model, task, name) for model in models for task in tasks]
+        rows += pairs + _over_pairs(label, pairs)
+    if task_vectors:
+        models, tasks = task_vectors
+        pairs = [_task_vector(results, model, task) for model in models for task in tasks]
+        rows += pairs + _over_pairs("task vector", pairs)
+    if dola:
+        rows += [_dola(results, model, *questions, switches) for model in dola[0] for questions in dola[1]]
+    types = {name: column.dtype.type for name, column in CERTAINTY.columns.items()}
+    table = corrected(pd.DataFrame(rows, columns=list(types)).astype(types))
+    writing.write_plain(out, "certainty", TITLE, CAPTION, table, CERTAINTY, printed(table), NOTES)
+
+
+def corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `p_holm`: Holm's correction within each method."""
+    known = table["p"].notna()
+    corrected = table[known].groupby("method")["p"].transform(lambda p: inference.holm(list(p)))
+    return table.assign(p_holm=corrected.reindex(table.index))
+
+
+def _row(method: str, model: str, on: str, hits: np.ndarray, without: float, few_shot: float) -> dict:
+    """What all rows have; `hits` is [settings, items]."""
+    best = hits[hits.sum(1).argmax()]
+    low, high = truthfulness.wilson(best)
+    found = {"method": method, "model": model, "on": on, "items": hits.shape[1], "settings": len(hits)}
+    found |= {"without": without, "few_shot": few_shot, "best": float(best.mean()), "best_low": low, "best_high": high}
+    return found
+
+
+def _held_out(hits: np.ndarray, unit: str) -> dict:
+    """Chosen on one half and reported on the other; nothing where there are no two items."""
+    if hits.shape[1] < 2:
+        return {}
+    repeated = selection.repetitions("halves", unit, hits.shape[1])
+    values = selection.reported(repeated, lambda on: hits[:, on].sum(1).argmax(), hits.__getitem__).mean(0)
+    # A bootstrap of items that are all alike has no width.
+    (low, high), alone = inference.over_items(values, unit), truthfulness.wilson(values)
+    low, high = min(low, alone[0]), max(high, alone[1])
+    return {"held_out": float(values.mean()), "held_out_low": low, "held_out_high": high}
+
+
+def _by_swapping(base: np.ndarray, hits: np.ndarray, unit: str) -> dict:
+    luck = inference.largest_by_swapping(base, hits, unit)
+    return {"by_luck": luck.mean, "by_luck_high": luck.high, "p": luck.p}
+
+
+def _null(accuracy: float, items: int) -> float:
+    """An accuracy for the binomial null: from no hit in a few items one cannot tell that there never is one."""
+    return (accuracy * items + 0.5) / (items + 1)
+
+
+def _on_queries(results: Path, label: str, model: str, task: str, name: str = "") -> dict:
+    """Of a method on the queries of function vectors: `name` of `offcourse.steering`, "" for these themselves."""
+    swept = of_sweep(read_steering(results, name, model, task)) if name else None
+    base, sweep = paired_hits(Path(results), model, task, swept)
+    hits = sweep.to_numpy(float)
+    few_shot = recovery.baseline(read_shots(results, model, task))[1]
+    found = _row(label, model, task, hits, float(base.mean()), few_shot)
+    found |= _held_out(hits, task) | _by_swapping(base, hits, task)
+    found["null"] = _null(found["without"], len(base))
+    return found
+
+
+def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
+    found = _on_queries(results, "function vector", model, task)
+    if controls:
+        largest = read_control_accuracy(results, model, task).groupby(["control", "draw"])["accuracy"].max()
+        means = largest.groupby("control").mean()
+        found |= {name: float(means[name]) for name in NULL_CONTROLS if name in means}
+    return found
+
+
+def _task_vector(results: Path, model: str, task: str) -> dict:
+    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
+    dev, test = (
+        sweep[sweep["split"] == split].pivot(index="layer", columns="item", values="hit").to_numpy(float)
+        for split in ("dev", "test")
+    )
+    shots = read_tv_shots(results, model, task)
+    without, few_shot = float(shots.loc[0]), float(shots.iloc[-1])
+    found = _row("task vector", model, task, dev, without, few_shot)
+    reported = test[dev.sum(1).argmax()]
+    low, high = truthfulness.wilson(reported)
+    found |= {"held_out": float(reported.mean()), "held_out_low": low, "held_out_high": high}
+    null = _null(without, read_items(results, tv_icl_path(model, task), 0))
+    luck = inference.largest_of_independent(null, dev.shape[1], len(dev), found["best"])
+    return found | {"by_luck": luck.mean - null, "by_luck_high": luck.high - null, "p": luck.p, "null": null}
+
+
+def _dola(results: Path, model: str, questions: str, form: str, switches: Mapping[str, str]) -> dict:
+    """The whole grid of buckets and alphas by MC1, or by accuracy."""
+    removed, exact = switches["dola_mask"] == "removed", switches["score_dtype"] == "float64"
+    metrics = truthfulness.per_question(read_dola(results, model, questions), removed, exact)
+    lead = measure(METRICS[form][0], switches["ties"] == "shared")
+    large = is_large(read_model(results, model)["parameters"])
+    premature = read_premature_layers(results, model, questions)
+    run = Run(model, questions, metrics, large, premature, lead, "same_items", removed, exact)
+    grid = [(bucket, alpha, "softmax") for bucket in run.buckets for alpha in run.alphas]
+    hits = np.stack([run.at(*setting)[lead].to_numpy(float) for setting in grid])
+    base = run.at("", 0.0, "base")[lead].to_numpy(float)
+    found = _row("DoLa", model, questions, hits, float(base.mean()), float("nan"))
+    return found | _held_out(hits, questions) | _by_swapping(base, hits, questions)
+
+
+def _over_pairs(method: str, pairs: Sequence[Mapping]) -> list[dict]:
+    """Share of pairs that reach each fraction of few-shot accuracy, by `best`, by `held_out` and by each control."""
+    frame = pd.DataFrame(pairs)
+    luck = frame[["null", "few_shot", "items", "settings"]].rename(columns={"null": "zero_shot"})
+    rows = []
+    for quantile in QUANTILES:
+        row = {"method": f"{method}, pairs", "model": PAIRS, "on": f"at least {quantile:.2f} of few-shot"}
+        row |= {"items": len(frame), "settings": int(frame["settings"].max())}
+        for name in ("best", "held_out", *NULL_CONTROLS):
+            if name not in frame or frame[name].isna().any():
+                continue
+            compared = zip(frame[name], frame["few_shot"], strict=True)
+            reached = [float(recovery.reaches(value, quantile, few)) for value, few in compared]
+            row[name] = float(np.mean(reached))
+            if name in NULL_CONTROLS:
+                continue
+            wide = frame.assign(reached=reached).pivot(index="model", columns="on", values="reached")
+            row[f"{name}_low"], row[f"{name}_high"] = inference.share_of_pairs(wide, "pairs")
+        rows.append(row | {"by_luck": inference.pairs_by_luck(luck, quantile) / len(frame)})
+    return rows
+
+
+def printed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text: three digits, intervals in brackets, nothing where there is no number."""
+
+    def number(value: float) -> str:
+        return "" if pd.isna(value) else f"{value:.3f}"
+
+    def interval(row, name: str) -> str:
+        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return "" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+    return pd.DataFrame(
+        {
+            "model": [row.model for row in table.itertuples()],
+            "on": [row.on for row in table.itertuples()],
+            "n": [str(row.items) for row in table.itertuples()],
+            "without": table["without"].map(number),
+            "few-shot": table["few_shot"].map(number),
+            "best": [interval(row, "best") for row in table.itertuples()],
+            "gain": (table["best"] - table["without"]).map(number),
+            "held out": [interval(row, "held_out") for row in table.itertuples()],
+            "by luck (95 %)": [
+                number(row.by_luck) + (f" ({row.by_luck_high:.3f})" if pd.notna(row.by_luck_high) else "")
+                for row in table.itertuples()
+            ],
+            "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
+            # A study without controls needs no columns for them.
+            **{NULLS[name]: table[name].map(number) for name in NULL_CONTROLS if table[name].notna().any()},
+        },
+    ).set_index(table["method"].rename("method"))

@@ -1,0 +1,270 @@
+"""Tables 1, 2 and 4 to 10: the base model and DoLa on TruthfulQA (MC1 to MC3) and on FACTOR (accuracy)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from offcourse.analysis import inference, selection, truthfulness
+from offcourse.analysis.results import read_dola
+from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed
+from offcourse.data.rows import LARGE_ABOVE
+from offcourse.schemas.results import as_cells
+from offcourse.tables import writing
+from offcourse.tables.dola_runs import METRICS, Choice, Run, measure, run_of
+
+NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
+CAPTIONS = {
+    1: "Truthfulness of the base model and of DoLa in its best setting by MC1.",
+    2: "FACTOR accuracy, in percent, of the base model and of DoLa in its best setting.",
+    4: "Truthfulness by bucket of premature layers, smaller models.",
+    5: "Truthfulness by bucket of premature layers, larger models.",
+    6: "Truthfulness by alpha, at the best bucket.",
+    7: "Truthfulness of the base model, DoLa, DoLa without the softmax, and the base model with a length bias.",
+    8: "FACTOR accuracy by bucket of premature layers, smaller models.",
+    9: "FACTOR accuracy by bucket of premature layers, larger models.",
+    10: "FACTOR accuracy by alpha, at the best bucket.",
+}
+FORM_OF = {number: "continuation" if number in (2, 8, 9, 10) else "primer" for number in CAPTIONS}
+BY_BUCKET = (4, 5, 8, 9)
+COMPARED = (1, 2)
+# Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
+MCNEMAR = "McNemar p"
+QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
+OTHER_TIES = "questions, other tie rule"
+
+
+def write(
+    results: Path,
+    models: Sequence[str],
+    sets: Sequence[tuple[str, str]],
+    removed: bool,
+    shared_ties: bool,
+    out: Path,
+    exact: bool = False,
+    selected: str = "same_items",
+) -> None:
+    """Write every table into `out`.
+
+    sets: (name, form) of the study's question sets. removed: the protocol's `dola_mask`. shared_ties: its `ties`.
+    exact: its `score_dtype`, see `truthfulness.mc2`. selected: its `selection`.
+    """
+    runs = {form: [] for form in METRICS}
+    for name, form in sets:
+        for model in models:
+            metrics = truthfulness.per_question(read_dola(results, model, name), removed, exact)
+            runs[form].append(run_of(results, model, name, form, metrics, shared_ties, selected, removed, exact))
+    for number in CAPTIONS:
+        shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
+        table = cells(number, shown, shared_ties)
+        lines = notes(number, shown, shared_ties)
+        writing.write(out, number, CAPTIONS[number], table, printed(number, table), lines)
+
+
+def _belongs(number: int, run: Run) -> bool:
+    """Tables of buckets are one for smaller and one for larger models."""
+    return number not in BY_BUCKET or run.large == (number in (5, 9))
+
+
+def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
+    """The cells of one table, under `CELLS`; rows are models, columns "<metric> <setting>".
+
+    `printed` leaves out the other tie rule's numbers ("<column>, ties shared" or "<column>, ties as coded") and, but in
+    Tables 1 and 2, the shares of ties and of masked best answers of every column.
+    """
+    rows = []
+    for run in runs:
+        for metric in METRICS[FORM_OF[number]]:
+            rows += _metric(number, run, metric, shared_ties)
+        rows += _best(number, run)
+        rows += _comparison(number, run)
+        rows += _beside(number, run)
+    return as_cells(rows)
+
+
+def settings(number: int, run: Run) -> list[tuple[str, Choice]]:
+    """The columns of a table for one model."""
+
+    def fixed(*setting) -> Choice:
+        return lambda questions: setting
+
+    base = ("base", fixed("", 0.0, "base"))
+    if number in COMPARED:
+        return [base, ("DoLa", run.best)]
+    if number in BY_BUCKET:
+        return [(f"{name}%", fixed(name, run.bucket_alpha, "softmax")) for name in run.buckets]
+    if number in (6, 10):
+        by_alpha = [
+            (f"alpha {value:g}", lambda questions, value=value: (run.best_bucket(questions), value, "softmax"))
+            for value in run.alphas
+        ]
+        return ([base] if number == 10 else []) + by_alpha
+    return [
+        base,
+        ("DoLa", run.best),
+        ("DoLa w/o softmax", run.without_softmax),
+        ("base + length bias", fixed("", 0.0, "length_bias")),
+    ]
+
+
+def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple]:
+    """A metric in every setting, and the same under the other tie rule."""
+    rows = []
+    for column, choice in settings(number, run):
+        name = f"{NAMES[metric]} {column}"
+        rows.append(_cell(number, run, name, choice, measure(metric, shared_ties), metric, QUESTIONS))
+        if metric != "mc2":
+            other = measure(metric, not shared_ties)
+            rule = "as coded" if shared_ties else "shared"
+            rows.append(_cell(number, run, f"{name}, ties {rule}", choice, other, metric, OTHER_TIES))
+    return rows
+
+
+def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
+    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `Run.metrics`.
+
+    The cell is empty where the results do not say it, as the release does not of masked answers.
+    """
+    values = run.values(choice, column)
+    mean, scale = values.mean(0), 100 if number == 2 else 1
+    low, high = _interval(mean, metric, run.questions)
+    unit = f"{'%' if number == 2 else 'share'} of {what}"
+    return _row(run), name, scale * mean.mean(), len(mean), scale * low, scale * high, unit, run.sources(choice, column)
+
+
+def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, float]:
+    """The 95 % interval of the mean of one number per question; NaN where the results do not say it."""
+    if np.isnan(values).any():
+        return np.nan, np.nan
+    if metric in ("mc2", "mc3"):
+        return inference.over_items(values, questions) if len(values) > 1 else (np.nan, np.nan)
+    return truthfulness.wilson(values)
+
+
+def _best(number: int, run: Run) -> list[tuple]:
+    """The chosen alpha and bucket, as two percentages of depth; the usual ones where they are chosen many times."""
+    if number not in (6, 7, 10):
+        return []
+    (bucket, alpha, variant), _ = run.usual(run.best)
+    if number in (6, 10):
+        bucket, _ = run.usual(run.best_bucket)
+        alpha = run.bucket_alpha
+    low, high = map(float, bucket.split("-"))
+    found = [("best alpha", alpha, ALPHA)] if number == 7 else []
+    found += [("best bucket from", low, DEPTH), ("best bucket to", high, DEPTH)]
+    count = run.metrics["question"].nunique()
+    sources = listed(run.entry("chosen", (bucket, alpha, variant), run.lead))
+    return [(_row(run), name, value, count, None, None, unit, sources) for name, value, unit in found]
+
+
+def _comparison(number: int, run: Run) -> list[tuple]:
+    """McNemar's p of base and DoLa; of several repetitions twice the median, which is valid however they depend."""
+    if number not in COMPARED:
+        return []
+    base, dola = (run.values(choice, run.lead) for _, choice in settings(number, run))
+    tests = [truthfulness.mcnemar(*pair) for pair in zip(base, dola, strict=True)]
+    p = tests[0] if len(tests) == 1 else min(1.0, 2 * float(np.median(tests)))
+    sources = run.paired_sources(settings(number, run))
+    return [(_row(run), MCNEMAR, p, base.shape[1], None, None, P_VALUE, sources)]
+
+
+def _beside(number: int, run: Run) -> list[tuple]:
+    """The shares of ties and of masked best answers, of every column."""
+    columns = settings(number, run)
+    ties = [_cell(number, run, f"ties {name}", choice, "tied", "", TIED) for name, choice in columns]
+    return ties + [
+        _cell(number, run, f"masked best answers {name}", choice, "best_masked", "", MASKED)
+        for name, choice in columns
+        if not name.startswith("base")
+    ]
+
+
+def _row(run: Run) -> str:
+    return f"{run.model} ({run.questions})"
+
+
+def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
+    """Models by columns, with the paper's digits."""
+    form = table.assign(text=[_text(number, cell) for cell in table.itertuples()])
+    form = form[form["text"].notna()]
+    high = form[form["column"] == "best bucket to"].set_index("row")["text"]
+    bucket = form["column"] == "best bucket from"
+    form.loc[bucket, "text"] = [f"{cell.text}-{high[cell.row]}%" for cell in form[bucket].itertuples()]
+    form = form[form["column"] != "best bucket to"].replace({"column": {"best bucket from": "best bucket"}})
+    columns = list(dict.fromkeys(form["column"]))
+    wide = form.pivot(index="row", columns="column", values="text").fillna("")
+    wide = wide.reindex(index=table["row"].unique(), columns=columns)
+    if number in COMPARED and len(wide):
+        tests = table[table["unit"] == P_VALUE].set_index("row")["value"].reindex(wide.index)
+        corrected = [f"{p:.4f}" for p in inference.holm(tests.tolist())]
+        wide.insert(columns.index(MCNEMAR) + 1, f"{MCNEMAR} (Holm)", corrected)
+    return wide.rename_axis(index="Model", columns=None)
+
+
+def _text(number: int, cell) -> str | None:
+    """A cell as printed, None when it is not."""
+    kind = cell.unit.removeprefix("% of ").removeprefix("share of ")
+    if kind == OTHER_TIES or (kind in (TIED, MASKED) and number not in COMPARED):
+        return None
+    if cell.unit == DEPTH or (kind == QUESTIONS and number == 2):
+        return f"{cell.value:.0f}"
+    if cell.unit == ALPHA:
+        return f"{cell.value:g}"
+    if kind == QUESTIONS and number == 1:
+        return f"{cell.value:.2f}"
+    if pd.isna(cell.value):
+        return "n/a"
+    return f"{cell.value:.1f}" if cell.unit.startswith("%") else f"{cell.value:.4f}"
+
+
+def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
+    """What a reader must know."""
+    if not runs:
+        size = {4: "up to", 5: "above", 8: "up to", 9: "above"}.get(number)
+        which = f" {size} {LARGE_ABOVE}B parameters" if size else ""
+        kind = {"primer": "questions", "continuation": "texts to be continued"}[FORM_OF[number]]
+        return [f"Empty: this study has no model{which} with a set of {kind}."]
+    lines = [_choices(run) for run in runs]
+    if number in BY_BUCKET:
+        lines += [_premature(run) for run in runs if len(run.premature)]
+    else:
+        lines.append(selection.note(runs[0].selected, "Best settings and buckets"))
+    if number in COMPARED:
+        same = runs[0].selected == "same_items"
+        rest = (
+            "It does not correct for the choice of settings" if same else "Its p is twice the median over the halvings"
+        )
+        lines.append(
+            f"McNemar's test is exact and paired over questions. {rest}. Holm's correction is over the table's rows."
+        )
+    lines.append("95% intervals are Wilson's, and of MC2 and MC3 by bootstrap over questions.")
+    if any(run.metrics["best_masked"].isna().any() for run in runs):
+        lines.append("The share of masked best answers is n/a: the released scores do not say which tokens are masked.")
+    coded = "right" if FORM_OF[number] == "continuation" else "wrong"
+    rule = "is split between the tied answers" if shared_ties else f"counts as {coded}"
+    lines.append(
+        f"A tie of the best answer with a false one {rule} (protocol ties). Both rules, and the shares of ties and of "
+        f"masked best answers in every column, are in table{number}.parquet."
+    )
+    return lines
+
+
+def _choices(run: Run) -> str:
+    """Which settings were best."""
+    bucket, often = run.usual(run.best_bucket)
+    (best, alpha, _), share = run.usual(run.best)
+    chosen = ["", ""] if run.selected == "same_items" else [f" ({part:.0%} of the choices)" for part in (often, share)]
+    return (
+        f"{_row(run)}: {run.metrics['question'].nunique()} questions; best bucket {bucket} % at alpha "
+        f"{run.bucket_alpha:g}{chosen[0]}, best setting {best} % with alpha {alpha:g}{chosen[1]}."
+    )
+
+
+def _premature(run: Run) -> str:
+    """Which layer DoLa took most often in each bucket."""
+    parts = []
+    for bucket in run.buckets:
+        counts = run.premature[run.premature["bucket"] == bucket].set_index("layer")["tokens"]
+        parts.append(f"{bucket} % layer {counts.idxmax()} ({counts.max() / counts.sum():.0%} of tokens)")
+    return f"{_row(run)}, premature layer chosen most often: {'; '.join(parts)}."

@@ -1,0 +1,167 @@
+"""DoLa on one model and question set: its metrics in every setting, and which settings are chosen for the tables."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from offcourse.analysis import selection, truthfulness
+from offcourse.analysis.results import dola_path, read_model, read_premature_layers
+from offcourse.analysis.sources import listed, source
+from offcourse.data.rows import is_large
+
+# Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
+BUCKET_ALPHA = 0.1
+METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
+
+Setting = tuple[str, float, str]
+# What a column shows: the setting, given the mask of the questions to choose it on.
+Choice = Callable[[np.ndarray], Setting]
+
+
+@dataclass
+class Run:
+    """One model on one question set.
+
+    metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
+    lead: the column of `metrics` by which settings are chosen. selected: on which questions, see `analysis.selection`.
+    removed, exact: how the metrics were computed.
+    """
+
+    model: str
+    questions: str
+    metrics: pd.DataFrame
+    large: bool
+    premature: pd.DataFrame
+    lead: str
+    selected: str
+    removed: bool = False
+    exact: bool = False
+
+    @cached_property
+    def _frames(self) -> dict[Setting, pd.DataFrame]:
+        grouped = self.metrics.sort_values("question").groupby(truthfulness.SETTING)
+        return {key: frame.reset_index(drop=True) for key, frame in grouped}
+
+    @cached_property
+    def repeated(self) -> list[list[selection.Direction]]:
+        """On which questions settings are chosen, and on which they are reported."""
+        return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
+
+    def at(self, bucket: str, alpha: float, variant: str) -> pd.DataFrame:
+        """The questions of one setting, in order."""
+        return self._frames[bucket, alpha, variant]
+
+    def values(self, choice: Choice, column: str) -> np.ndarray:
+        """One column of `metrics`, per repetition and question, in the settings that are chosen."""
+        return selection.reported(self.repeated, choice, lambda setting: self.at(*setting)[column].to_numpy(float))
+
+    def entry(self, role: str, setting: Setting, column: str, where: dict | None = None, **more) -> dict:
+        """One entry of `sources`."""
+        how = {"removed": self.removed, "exact": self.exact}
+        selected = dict(zip(truthfulness.SETTING, setting, strict=True)) | (where or {})
+        n = len(where["question"]) if where else len(self.at(*setting))
+        return source(role, dola_path(self.model, self.questions), selected, n, column, **how, **more)
+
+    def sources(self, choice: Choice, column: str) -> str:
+        """What `values` are read from, see `analysis.sources`."""
+        counts = selection.weights(self.repeated, choice)
+        return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
+
+    def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
+        """The same of a paired test of base and DoLa: the questions of each repetition one after another."""
+        entries = []
+        for repetition, directions in enumerate(self.repeated):
+            for chosen_on, reported_on in directions:
+                for role, choice in choices:
+                    setting = choice(chosen_on)
+                    questions = self.at(*setting)["question"].to_numpy()[reported_on].tolist()
+                    entries.append(self.entry(role, setting, self.lead, {"question": questions}, repetition=repetition))
+        return listed(*entries)
+
+    def usual(self, choice: Choice) -> tuple[Setting, float]:
+        """The setting that is chosen most often, and how often: a share, which is 1 on the same items."""
+        settings = Counter(selection.chosen(self.repeated, choice))
+        [(setting, count)] = settings.most_common(1)
+        return setting, count / settings.total()
+
+    @cached_property
+    def buckets(self) -> list[str]:
+        """Buckets in the paper's order: by upper bound, of equal ones the narrowest first."""
+        found = set(self.metrics["bucket"]) - {""}
+        ends = {bucket: [int(end) for end in bucket.split("-")] for bucket in found}
+        return sorted(found, key=lambda bucket: (ends[bucket][1], -ends[bucket][0]))
+
+    @cached_property
+    def alphas(self) -> list[float]:
+        """Alphas of the grid."""
+        return sorted(set(self.metrics.loc[self.metrics["bucket"] != "", "alpha"]))
+
+    @cached_property
+    def bucket_alpha(self) -> float:
+        """The alpha at which buckets are compared: 0.1, or the nearest that the study has."""
+        return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
+
+    def _mean(self, setting: Setting, questions: np.ndarray) -> float:
+        return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
+
+    def best_bucket(self, questions: np.ndarray) -> str:
+        """The bucket with the largest MC1 (FACTOR: accuracy) on some questions.
+
+        The last of equals, as in all five ties of the paper's Tables 4 and 8 (whose choices Tables 6 and 10 name).
+        """
+        return max(
+            reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
+        )
+
+    def best(self, questions: np.ndarray) -> Setting:
+        """The setting of DoLa with the largest MC1 of all that the study ran: the best bucket, and there every alpha.
+
+        The first of equal alphas. The release has all alphas at one bucket only, and another may be the best under
+        another rule than the paper's.
+        """
+        bucket = self.best_bucket(questions)
+        tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
+        run = [setting for setting in tried if setting in self._frames]
+        return max(run, key=lambda setting: self._mean(setting, questions))
+
+    def without_softmax(self, questions: np.ndarray) -> Setting:
+        """The best bucket without the softmax, and without a mask if the study has that.
+
+        The release has one setting without the softmax, which is often not at the best bucket: that one then.
+        """
+        bucket, alpha, _ = self.best(questions)
+        wanted = bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
+        return wanted if wanted in self._frames else self.only("no_softmax")
+
+    def only(self, variant: str) -> Setting:
+        """The one setting that a variant was run in."""
+        [setting] = [setting for setting in self._frames if setting[2] == variant]
+        return setting
+
+
+def run_of(
+    results: Path,
+    model: str,
+    name: str,
+    form: str,
+    metrics: pd.DataFrame,
+    shared_ties: bool,
+    selected: str,
+    removed: bool,
+    exact: bool,
+) -> Run:
+    """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
+    large = is_large(read_model(results, model)["parameters"])
+    premature = read_premature_layers(results, model, name)
+    lead = measure(METRICS[form][0], shared_ties)
+    return Run(model, name, metrics, large, premature, lead, selected, removed, exact)
+
+
+def measure(metric: str, shared_ties: bool) -> str:
+    """The column of `truthfulness.per_question` for a metric; MC2 knows no ties."""
+    return f"{metric}_shared" if shared_ties and metric != "mc2" else metric

@@ -1,0 +1,39 @@
+"""The table of what steers each model (`analysis.steering`), written as parquet, csv and md."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from offcourse.analysis.steering import STEERING, steering
+from offcourse.tables import writing
+
+NAME = "steering"
+CAPTION = (
+    "What steers each model, at which setting, and how sure that is. p-values are corrected by Holm's procedure over "
+    "the rows of a method."
+)
+
+
+def write(
+    results: Path,
+    out: Path,
+    function_vectors: tuple[Sequence[str], Sequence[str]],
+    task_vectors: tuple[Sequence[str], Sequence[str]],
+    dola: Sequence[int],
+) -> None:
+    """Write `steering.parquet`, `.csv` and `.md` into `out`; for the arguments see `analysis.steering.steering`."""
+    frame = steering(Path(results), function_vectors, task_vectors, dola)
+    writing.write_plain(out, NAME, "Steering", CAPTION, frame, STEERING, texts(frame))
+
+
+def texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as text."""
+    shares = ("unsteered", "steered", "few_shot")
+    places = zip(frame["layer"], frame["layers"], strict=True)
+    form = frame.assign(
+        layer=["" if pd.isna(layer) else f"{layer:.0f} of {count}" for layer, count in places],
+        **{name: ["" if pd.isna(share) else f"{100 * share:.0f}%" for share in frame[name]] for name in shares},
+        **{name: [f"{p:.2g}" for p in frame[name]] for name in ("p", "p_holm")},
+    )
+    return form.drop(columns="layers").set_index("model")

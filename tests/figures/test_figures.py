@@ -1,0 +1,226 @@
+"""What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from pictures import assert_tidy, texts
+from scipy import stats
+
+from offcourse.analysis import choices
+from offcourse.analysis.cells import recompute_point
+from offcourse.figures import choices as figure_choices
+from offcourse.figures import cie, style
+from offcourse.figures import shots as figure_shots
+from offcourse.figures import sweep as figure_sweep
+from offcourse.schemas.function_vectors import CONTROLS, FV_CONTROLS
+from offcourse.schemas.io import write_parquet
+
+MODELS = ["tiny-0.1b", "middle-27b"]
+TASKS = ["antonym", "country-capital"]
+DRAW = {
+    "sweep": lambda results, stem: figure_sweep.draw(results, "tiny-0.1b", "country-capital", stem),
+    "cie": lambda results, stem: cie.draw(results, "tiny-0.1b", TASKS, stem),
+    "shots": lambda results, stem: figure_shots.draw(results, MODELS, TASKS, stem),
+    "n_heads": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "n_heads", stem),
+    "strength": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "strength", stem),
+    "layer": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "layer", stem),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
+    """A dot in the model's name survives, and nothing in the picture covers anything else."""
+    for run in ("a", "b"):
+        DRAW[name](study, tmp_path / run / "tiny-0.1b_x")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["tiny-0.1b_x.parquet", "tiny-0.1b_x.png", "tiny-0.1b_x.svg"]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert_tidy(drawn[0])
+
+
+def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
+    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    path = "tiny-0.1b/fv_sweep/country-capital.parquet"
+    assert len(numbers) == 3 * 3 * 6
+    for row in numbers.itertuples():
+        assert row.accuracy == share(study, path, n_heads=row.n_heads, strength=row.strength, layer=row.layer)
+    assert set(numbers["n"]) == {42}
+    assert set(numbers["few_shot"]) == {share(study, "tiny-0.1b/icl/country-capital.parquet", shots=5)}
+    assert set(numbers["zero_shot"]) == {share(study, "tiny-0.1b/icl/country-capital.parquet", shots=0)}
+    panels = drawn[0].axes
+    for panel, (_, setting) in zip(panels, numbers.groupby(["strength", "n_heads"]), strict=True):
+        few, zero, line = panel.lines[:3]
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist()
+        assert (few.get_ydata()[0], zero.get_ydata()[0]) == (setting["few_shot"].iloc[0], setting["zero_shot"].iloc[0])
+    assert {"Tiny 0.1b: Country → Capital", "accuracy (share of 42 items)", "no vector, 5-shot"} <= texts(drawn[0])
+
+
+@pytest.fixture
+def controlled(make_study):
+    """A study with one control that is drawn twice and one that is not."""
+    results = make_study(models={"m": (5, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
+    random, parts = np.random.default_rng(5), []
+    sweep = pd.read_parquet(results / "m" / "fv_sweep" / "antonym.parquet")
+    for control, draw, skill in (("random_heads", 0, 0.1), ("random_heads", 1, 0.2), ("other_task", 0, 0.05)):
+        parts.append(sweep.assign(control=control, draw=draw, hit=random.random(len(sweep)) < skill))
+    frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
+    write_parquet(results / "m" / "fv_controls" / "antonym.parquet", frame, FV_CONTROLS)
+    return results
+
+
+def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_path, drawn):
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    hits = pd.read_parquet(controlled / "m" / "fv_controls" / "antonym.parquet").to_dict("records")
+    seen = {}
+    for row in hits:
+        key = tuple(row[name] for name in ("control", "draw", "n_heads", "strength", "layer"))
+        seen.setdefault(key, []).append(row["hit"])
+    of_controls = numbers[numbers["control"] != ""]
+    assert len(of_controls) == len(seen) == 3 * 2 * 2 * 5
+    largest = {}
+    for row in of_controls.itertuples():
+        own = seen[row.control, row.draw, row.n_heads, row.strength, row.layer]
+        assert row.accuracy == sum(own) / len(own) == recompute_point(controlled, row._asdict(), "accuracy")
+        largest[row.control, row.draw] = max(largest.get((row.control, row.draw), 0), row.accuracy)
+    of_random = (largest["random_heads", 0] + largest["random_heads", 1]) / 2
+    of_vector = numbers.loc[numbers["control"] == "", "accuracy"].max()
+    assert (
+        f"best of the grid: function vector {of_vector:.2f}, random heads {of_random:.2f}, "
+        f"other task {largest['other_task', 0]:.2f}"
+    ) in texts(drawn[0])
+    assert "controls" in texts(drawn[0])
+    for panel, (_, setting) in zip(drawn[0].axes, numbers.groupby(["strength", "n_heads"]), strict=True):
+        lines = [line.get_ydata().tolist() for line in panel.lines if len(line.get_xdata()) == 5]
+        by_vector = setting.groupby(["control", "draw"], sort=False)["accuracy"].apply(list)
+        assert lines == [*by_vector.iloc[1:], by_vector.iloc[0]], "the vector's line is on top"
+    assert_tidy(drawn[0])
+
+
+def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    frame = pd.read_parquet(path)
+    frame = frame[frame["control"] == "other_task"].assign(control="read_position")
+    write_parquet(path, frame, FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    other = numbers[numbers["control"] == "read_position"]
+    said = texts(drawn[0])
+    assert "other read position" in said and "controls" not in said
+    assert any(text.endswith(f"other read position {other['accuracy'].max():.2f}") for text in said)
+    for panel, (_, setting) in zip(drawn[0].axes, other.groupby(["strength", "n_heads"]), strict=True):
+        same = [line for line in panel.lines if line.get_color() == figure_sweep.OTHER["color"]]
+        [line] = [line for line in same if len(line.get_xdata())]  # the legend's have no points
+        assert line.get_ydata().tolist() == setting["accuracy"].tolist() and line.get_linestyle() == "--"
+    assert_tidy(drawn[0])
+
+
+def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    one = pd.read_parquet(path).query("control == 'other_task'")
+    write_parquet(path, pd.concat([one.assign(control=name) for name in CONTROLS]), FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    [said] = [text for text in texts(drawn[0]) if text.startswith("best of the grid")]
+    assert all(name.replace("_", " ") in said.replace("\n", " ") for name in CONTROLS[:4])
+    assert_tidy(drawn[0])
+
+
+def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
+    path = controlled / "m" / "fv_controls" / "antonym.parquet"
+    write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
+    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not texts(drawn[0]) & {"controls", "other read position"}
+
+
+def test_a_page_without_controls_has_none(study, tmp_path, drawn):
+    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
+    assert not [text for text in texts(drawn[0]) if text.startswith("best of the grid") or text == "controls"]
+
+
+def test_a_setting_that_was_not_run_says_so(make_study, tmp_path, drawn):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
+    path = results / "m" / "fv_sweep" / "antonym.parquet"
+    sweep = pd.read_parquet(path)
+    sweep[(sweep["n_heads"] == 2) | (sweep["strength"] == 1)].to_parquet(path)
+    figure_sweep.draw(results, "m", "antonym", tmp_path / "x")
+    assert [len(panel.texts) for panel in drawn[0].axes] == [0, 0, 0, 1]
+
+
+def test_cie_panels_are_the_means_on_scales_of_their_own(study, tmp_path, drawn):
+    cie.draw(study, "middle-27b", TASKS, tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    images = [panel.images[0] for panel in drawn[0].axes if panel.images]
+    for task, image in zip(TASKS, images, strict=True):
+        effects = pd.read_parquet(study / "middle-27b" / "cie" / f"{task}.parquet").to_dict("records")
+        array = image.get_array()
+        assert array.shape == (3, 8)
+        for head, layer in np.ndindex(array.shape):
+            trials = [float(row["effect"]) for row in effects if (row["layer"], row["head"]) == (layer, head)]
+            assert array[head, layer] == pytest.approx(sum(trials) / 5, abs=1e-9)
+        of_task = numbers[numbers["task"] == task].pivot(index="head", columns="layer", values="effect")
+        assert (of_task.to_numpy() == array).all()
+        limit = abs(array).max()
+        assert image.get_clim() == (-limit, limit)
+    assert set(numbers["trials"]) == {5}
+
+
+def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, drawn):
+    tasks = ["antonym", "country-capital", "english-french"]
+    figure_shots.draw(study, MODELS, tasks, tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert numbers[["model", "shots"]].apply(tuple, axis=1).tolist() == [(m, k) for m in MODELS for k in (0, 5, 10)]
+    for row in numbers.itertuples():
+        values = [share(study, f"{row.model}/icl/{task}.parquet", shots=row.shots) for task in tasks]
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+        assert row.accuracy == pytest.approx(np.mean(values))
+        assert (row.ci_low, row.ci_high) == pytest.approx((max(0, low), min(1, high)))
+    lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
+    for shots, line in zip((0, 5, 10), lines, strict=True):
+        assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
+    assert "accuracy without steering\n(mean and 95% interval over 3 tasks)" in texts(drawn[0])
+
+
+def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
+    results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], shots=7)
+    figure_shots.draw(results, ["m"], ["antonym"], tmp_path / "x")
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert numbers["shots"].tolist() == [0, 5, 7]
+    assert numbers["ci_low"].isna().all()
+    assert "accuracy without steering\n(one task; at most 7 shots here)" in texts(drawn[0])
+
+
+@pytest.mark.parametrize(
+    ("what", "column", "form"),
+    [("n_heads", "n_heads", "g"), ("strength", "strength", "g"), ("layer", "layer_percent", ".0f")],
+)
+def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, column, form):
+    models = {"m-0.1b": (4, 4, 1e8), "n": (5, 4, 1e8)}
+    results = make_study(models=models, tasks=TASKS, unlearnt=[("n", "antonym")])
+    figure_choices.draw(results, list(models), TASKS, what, tmp_path / "x")
+    best = choices.best(results, list(models), TASKS)
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    pd.testing.assert_series_equal(numbers["value"], best[column], check_names=False)
+    written = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert written == ["–" if np.isnan(value) else format(value, form) for value in best[column]]
+    assert written[2] == "–"
+    assert any("at most 20% recovered" in text for text in texts(drawn[0]))
+
+
+def test_ink_stands_out():
+    assert (style.ink_on((1, 1, 0.9)), style.ink_on((0.03, 0.11, 0.35))) == ("black", "white")
+    for share in np.linspace(0, 1, 101):
+        colour = style.SHADES(share)
+        assert style.contrast(colour, to_rgb(style.ink_on(colour))) >= 4.5
+
+
+def test_lines_stand_out_from_the_paper():
+    """3 to 1 is what WCAG 2.1 asks of graphics."""
+    looks = (figure_sweep.CONTROL, style.FEW_SHOT, style.ZERO_SHOT)
+    for colour in (style.BLUE, style.ORANGE, style.GREEN, style.GREY, *(look["color"] for look in looks)):
+        assert style.contrast(to_rgb(colour), (1, 1, 1)) >= 3
+    assert style.contrast((1, 1, 1), (0, 0, 0)) == pytest.approx(21)

@@ -1,0 +1,136 @@
+"""A method's steps run for its own models and tasks, with the grid and the precision that these have."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from offcourse.audit.audit import Audit
+from offcourse.audit.status import status
+from offcourse.data.registry import Registry
+from offcourse.graph.keys import STEPS, dtype_of, leaf_files, release_lists, rule_params, steps_of
+from offcourse.graph.products import DRAWINGS, records_of
+from offcourse.layout import Layout
+from offcourse.study.config import load_study
+
+STUDY = load_study(
+    {
+        "study": "mine",
+        "models": ["smollm2-135m-instruct", "gemma-3-270m", "tiny-llama"],
+        "tasks": ["antonym", "english-german", "english-italian"],
+        "data": "release",
+        "methods": ["function_vectors", "task_vectors", "dola"],
+        "function_vectors": {
+            "models": ["smollm2-135m-instruct", "gemma-3-270m"],
+            "tasks": ["antonym", "english-german"],
+            "n_heads": [2, 16],
+            "large": {"n_heads": [64], "strengths": [1]},
+        },
+        "task_vectors": {"models": ["gemma-3-270m"], "tasks": ["antonym", "english-italian"], "dtype": "float16"},
+        "dola": {"models": ["tiny-llama"]},
+    }
+)
+FV_STEPS = {"icl", "head_means", "cie", "function_vectors", "fv_sweep"}
+TV_STEPS = {"tv_icl", "task_vectors", "tv_sweep"}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    """The registry, with one of the small models said to be large."""
+    registry = Registry.load()
+    model = registry.model("gemma-3-270m")
+    return replace(registry, models=dict(registry.models) | {model.name: replace(model, parameters=70_000_000_000)})
+
+
+@pytest.mark.parametrize(
+    ("model", "steps"),
+    [
+        ("smollm2-135m-instruct", {"prompts"} | FV_STEPS),
+        ("gemma-3-270m", {"prompts"} | FV_STEPS | TV_STEPS),
+        ("tiny-llama", {"dola"}),
+    ],
+)
+def test_a_model_has_the_steps_of_its_methods(model, steps):
+    assert set(steps_of(STUDY, model)) == steps
+
+
+def test_a_step_has_the_tasks_of_its_methods():
+    assert STEPS["icl"].units(STUDY) == ["antonym", "english-german"]
+    assert STEPS["tv_sweep"].units(STUDY) == ["antonym", "english-italian"]
+    assert STEPS["prompts"].units(STUDY) == STUDY.tasks
+
+
+def test_the_rules_of_a_method_that_is_not_run_have_outputs():
+    study = STUDY.model_copy(update={"methods": ["dola"]})
+    assert STEPS["tv_sweep"].units(study) == study.tasks and "tv_sweep" not in steps_of(study)
+
+
+def test_only_the_lists_of_a_method_s_tasks_are_fetched(registry):
+    assert [Path(path).parts[0] + " " + Path(path).stem for path in release_lists(STUDY, registry)] == [
+        "function_vectors antonym",
+        "function_vectors english-german",
+        "icl_task_vectors antonyms",
+        "icl_task_vectors en_it",
+    ]
+
+
+def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
+    found = [(s.step, s.model, s.task) for s in status(STUDY, registry, Layout("mine", tmp_path))]
+    states = [state for state in found if state[0] in STEPS]
+    assert len(states) == len(set(states)) == (3 + 5 * 2) + (3 + 5 * 2 + 3 * 2) + 2
+    assert ("tv_sweep", "gemma-3-270m", "english-italian") in states
+    assert not [state for state in states if state[:2] == ("tv_sweep", "smollm2-135m-instruct")]
+
+
+def test_tables_and_figures_show_the_models_and_tasks_of_their_methods(registry):
+    pages, vectors = DRAWINGS["figure_task_vectors"], DRAWINGS["figure_sweep"]
+    assert pages.instances(STUDY) == ["gemma-3-270m"] and vectors.instances(STUDY) == STUDY.models[:2]
+    swept = {path for model in STUDY.models[:2] for path in vectors.outputs(STUDY, registry, model)}
+    assert len(swept) == 2 * 2 * 3 and not any("italian" in path for path in swept)
+    read = DRAWINGS["table3"].upstream(STUDY, None)
+    assert Counter((step, model) for step, model, _ in read) == {
+        **{(step, model): 2 for step in ("icl", "fv_sweep") for model in STUDY.models[:2]},
+        **{(step, "gemma-3-270m"): 2 for step in ("tv_icl", "tv_sweep")},
+    }
+    assert DRAWINGS["tables_dola"].models(STUDY) == ["tiny-llama"]
+
+
+def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path):
+    layout = Layout("mine", tmp_path)
+    states = [s for s in status(STUDY, registry, layout) if s.step != "ro_crate"]
+    expected = {
+        layout.record(s.step, s.model, s.task) if s.step in STEPS else layout.rule_record(s.step, s.model or None)
+        for s in states
+    }
+    assert set(records_of(STUDY, registry, layout)) == expected
+    audited = {record for record, _ in Audit(STUDY, registry, layout).expected.values()}
+    assert audited - {layout.rule_record("ro_crate")} == expected
+
+
+def test_a_model_is_checked_for_its_own_methods_in_their_precision(registry):
+    facts = DRAWINGS["check_model"]
+    assert facts.parameters(STUDY, registry, "tiny-llama")["methods"] == ["dola"]
+    study = STUDY.model_copy(update={"dola": STUDY.dola.model_copy(update={"dtype": "float16"})})
+    dtypes = [facts.parameters(study, registry, model)["dtype"] for model in study.models]
+    assert dtypes == ["float32", "float32", "float16"]
+
+
+def test_the_files_of_a_prompt_s_words_are_those_of_the_methods_that_have_the_task(registry):
+    files = {unit: leaf_files(STEPS["prompts"], STUDY, registry, unit) for unit in STUDY.tasks}
+    assert {unit: len(paths) for unit, paths in files.items()} == {
+        "antonym": 2,
+        "english-german": 1,
+        "english-italian": 1,
+    }
+
+
+def test_a_large_model_has_the_large_grid(registry):
+    step = STEPS["function_vectors"]
+    grids = {model: rule_params(step, STUDY, registry, model)["parameters"] for model in STUDY.models[:2]}
+    assert '"n_heads": [2, 16]' in grids["smollm2-135m-instruct"] and '"n_heads": [64]' in grids["gemma-3-270m"]
+
+
+def test_a_method_has_its_own_precision(registry):
+    assert dtype_of(STUDY, registry, "gemma-3-270m", STEPS["tv_sweep"]) == "float16"
+    assert dtype_of(STUDY, registry, "gemma-3-270m", STEPS["fv_sweep"]) == "float32"

@@ -1,0 +1,102 @@
+"""`model.json`: what the registry and the loaded model know, and which methods the model can run."""
+
+import dataclasses
+import json
+
+import pytest
+
+from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.names import METHODS
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.graph.keys import STEPS
+from offcourse.layout import Layout
+from offcourse.methods.check_model import DESCRIBED, write_facts
+from offcourse.models.fetch import prepare, weights_digest
+from offcourse.run.job import Job
+from offcourse.study.config import load_study
+
+
+@pytest.fixture
+def facts(tmp_path):
+    """`facts("Gemma2", ["dola"], layers=None)`: of a random model of one class, in a study of some methods."""
+
+    def make(name="Llama", methods=METHODS, n_heads=(2,), **columns):
+        row = Registry.load().model("tiny-llama")
+        row = dataclasses.replace(row, name="tiny", repo=name, architecture=name, **columns)
+        registry, layout = dataclasses.replace(Registry.load(), models={"tiny": row}), Layout("one", tmp_path)
+        grid = {"n_heads": list(n_heads)}
+        study = load_study(
+            {
+                "study": "one",
+                "models": ["tiny"],
+                "tasks": ["antonym"],
+                "methods": list(methods),
+                "function_vectors": grid,
+            }
+        )
+        prepare(row, registry, layout.model_folder("tiny"), layout.downloads)
+        out = tmp_path / "model.json"
+        write_facts(Job(STEPS["icl"], study, registry, layout, "tiny", threads=1), out)
+        return json.loads(out.read_text()), row, layout.model_folder("tiny")
+
+    return make
+
+
+def test_the_facts_of_the_papers_tables_are_there(facts):
+    found, row, folder = facts(tokens="2T", learning_rate="3e-4", licence="MIT", base="")
+    for column in (*DESCRIBED, "label", "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary"):
+        assert found[column] == getattr(row, column)
+    assert {"norm", "activation", "position_embedding", "attention", "tokens", "learning_rate"} <= found.keys()
+    assert (found["context"], found["parameters"], found["adds_bos"]) == (row.context, row.parameters, True)
+    assert found["weights_digest"] == weights_digest(folder)
+
+
+def test_the_loaded_model_tells_its_own_configuration(facts):
+    found = facts("Gemma2", kv_heads=None, head_dim=None)[0]["configuration"]
+    assert found == {
+        "norm": "Gemma2RMSNorm",
+        "activation": "gelu_pytorch_tanh",
+        "parallel_blocks": False,
+        "post_norms": ["post_attention_layernorm", "post_feedforward_layernorm"],
+        "attention_output_bias": False,
+        "sliding_window": 16,
+        "attention_softcap": 5.0,
+        "final_softcap": 30.0,
+        "tied_embeddings": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["GPTJ", "GPTNeoX"])
+def test_parallel_blocks_and_biases_are_told(facts, name):
+    found = facts(name, kv_heads=None, mlp_width=None)[0]
+    assert found["configuration"]["parallel_blocks"]
+    assert found["configuration"]["attention_output_bias"] == (name == "GPTNeoX")
+    assert found["configuration"]["activation"].startswith("gelu")
+
+
+def test_a_column_that_the_model_contradicts_is_named_and_an_empty_one_is_filled(facts):
+    assert facts(layers=None, heads=None)[0]["layers"] == 4
+    with pytest.raises(OffcourseError, match=r"tiny: layers is 4, the registry says 5; mlp_width is 64, the registry"):
+        facts(layers=5, mlp_width=65)
+
+
+def test_a_grid_above_the_models_heads_is_refused_when_only_the_loaded_model_knows_them(facts):
+    with pytest.raises(OffcourseError, match=r"n_heads: tiny has 16 heads"):
+        facts(layers=None, heads=None, n_heads=[17])
+
+
+def test_a_model_that_passes_every_check_runs_every_method(facts):
+    assert facts()[0]["capabilities"] == {method: {"runs": True, "why_not": []} for method in METHODS}
+
+
+def test_a_failed_check_stops_the_methods_that_it_speaks_for_and_is_recorded_for_others(facts, monkeypatch):
+    """A class whose row forgets its post-norms: the sub-layers, which apathy reads, are not what is added."""
+    monkeypatch.setitem(ARCHITECTURES, "Gemma2", dataclasses.replace(ARCHITECTURES["Gemma2"], post_norms=()))
+    found = facts("Gemma2", ["function_vectors", "dola"])[0]
+    check = "sub-layers sum to the block output"
+    assert found["capabilities"]["logit_lens"] == {"runs": False, "why_not": [check]}
+    assert {method for method, can in found["capabilities"].items() if can["runs"]} == set(METHODS) - {"logit_lens"}
+    assert not found["checks"][check]["passed"]
+    with pytest.raises(OffcourseError, match=f"tiny: self-checks failed: {check}"):
+        facts("Gemma2", ["dola", "logit_lens"])

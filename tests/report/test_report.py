@@ -1,0 +1,249 @@
+import csv
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import grimp
+import pandas as pd
+import pytest
+from made_report import MODELS, STUDY, TASKS
+
+from offcourse.claims import verdicts as claims
+from offcourse.errors import OffcourseError
+from offcourse.figures import sweep
+from offcourse.graph import catalogue
+from offcourse.graph.products import DRAWINGS
+from offcourse.report import claims as report_claims
+from offcourse.report import methods, pictures
+from offcourse.report import page as report
+from offcourse.schemas.io import write_parquet
+from offcourse.schemas.results import CELLS, as_cells
+
+
+def test_it_needs_no_network_and_its_links_lead_somewhere(page):
+    out, html = page
+    assert "http:" not in html
+    assert "https:" not in html
+    links = re.findall(r'(?:href|src)="([^"]+)"', html)
+    assert len(links) > 20
+    for link in links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in html
+        elif not link.startswith("data:image/"):
+            assert (out.parent / link).is_file()
+
+
+def test_every_picture_has_a_text(page):
+    images = re.findall(r"<img [^>]*>", page[1])
+    assert len(images) == 2 * 2 + 1
+    assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+
+
+def test_the_best_and_the_worst_task_of_each_model_are_shown(page, study, share):
+    for model, layers in (("tiny-0.1b", 6), ("middle-27b", 8)):
+        peak = {}
+        for task in TASKS:
+            rows = report.read_parquet(study / f"figures/figure17/{model}_{task}.parquet", sweep.NUMBERS)
+            assert len(rows) == 9 * layers
+            peak[task] = rows["accuracy"].max() / share(study, f"{model}/icl/{task}.parquet", shots=5)
+        best, worst = max(peak, key=peak.get), min(peak, key=peak.get)
+        assert f"{model}, best recovered task: {report.task_label(best)}" in page[1]
+        assert f"{model}, worst recovered task: {report.task_label(worst)}" in page[1]
+        (other,) = set(TASKS) - {best, worst}
+        assert f"{model}: {report.task_label(other)}</a> {100 * peak[other]:.0f}%" in page[1]
+
+
+def test_table_models_and_settings_are_there(page, study):
+    html = page[1]
+    for line in (study / "tables" / "table3.csv").read_text().splitlines()[1:]:
+        assert all(f">{cell}<" in html for cell in line.split(","))
+    assert "Tiny 0.1b" in html
+    assert "2 of 2 passed" in html
+    assert "made &lt;up&gt;" in html
+    assert "<td>2, 16, 64</td>" in html
+
+
+def test_files_are_those_of_the_studys_methods(page):
+    assert "{model}/fv_sweep/{task}.parquet" in page[1] and "tv_sweep" not in page[1]
+    found = dict(report.files({"methods": ["task_vectors", "dola", "caa"]}))
+    assert {
+        "{model}/tv_sweep/{task}.parquet",
+        "{model}/dola/{questions}.parquet",
+        "{model}/caa_sweep/{task}.parquet",
+    } < set(found)
+    assert "{model}/fv_sweep/{task}.parquet" not in found
+
+
+def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
+    audits = {"table3": {"command": "offcourse audit table3", "code": "0123", "state": "intact"}}
+    for name, flag in (("default", False), ("other", True)):
+        report.write(study, {**STUDY, "study": name}, [], catalogue.tables(), MODELS, study / "audited.html", audits)
+        html = (study / "audited.html").read_text()
+        assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
+        resting = [claim for claim in claims.read_claims() if claim.shown == "table3"]
+        assert html.count("<code>offcourse audit table3</code>") == 1 + len(resting), (
+            "once below the table, and at its claims"
+        )
+
+
+def test_settings_leave_out_the_site_and_methods_that_are_not_run():
+    keys = dict(report.settings(STUDY))
+    assert keys["function_vectors.n_heads"] == "2, 16, 64"
+    assert not [key for key in keys if key.startswith(("resources", "dola", "logit_lens"))]
+
+
+def test_a_missing_picture_is_named(study):
+    figures = [{**catalogue.figures(MODELS, TASKS)[-1], "svg": "figures/none.svg"}]
+    with pytest.raises(OffcourseError, match=r"figures/none\.svg"):
+        report.write(study, STUDY, figures, [], MODELS, study / "other.html")
+    assert not (study / "other.html").exists()
+
+
+def test_contents_list_every_file_once():
+    figures = catalogue.figures(MODELS, TASKS)
+    paths = [figure["svg"] for figure in figures]
+    assert len(paths) == len(set(paths)) == 3 + 6 + 2 + 4
+    assert "figures/figure17/tiny-0.1b_present-past.svg" in paths
+    assert "figures/figure9/middle-27b.svg" in paths
+    assert paths[:3] == [f"figures/figure{number}.svg" for number in (1, 3, 5)]
+    assert paths[-4:] == [f"figures/figure{number}.svg" for number in (11, 13, 14, 15)]
+
+
+def test_contents_import_nothing_heavy():
+    code = (
+        "import sys, offcourse.graph.catalogue; "
+        "print([name for name in ('pandas', 'numpy', 'matplotlib', 'pandera') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_figure_module_imports_another():
+    """Editing one figure redraws that one only."""
+    graph = grimp.build_graph("offcourse", cache_dir=None)
+    modules = {target.partition(":")[0] for target in (each.target for each in DRAWINGS.values())}
+    modules = {module for module in modules if module.startswith("offcourse.figures.")}
+    assert len(modules) == 12
+    for module in modules:
+        behind = {name for name in graph.find_upstream_modules(module) if name.startswith("offcourse.")}
+        assert not behind & modules
+        assert not {name for name in behind if name.split(".")[1] in ("tables", "report", "graph")}
+
+
+def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
+    html = page[1]
+    assert html.index('<section id="claims">') < html.index('<section id="steering">') < html.index('id="table3"')
+    rows = re.findall(r'<tr id="claim-([a-z-]+)">(.*?)</tr>', html, re.DOTALL)
+    assert [name for name, _ in rows] == [claim.name for claim in claims.read_claims()]
+    for name, row in rows:
+        assert re.search(r'class="verdict [a-z]+">(holds|not clear|does not hold|no data)<', row)
+        assert claims.NO_RELEASE in row
+        assert (">no data<" in row) == (not name.startswith("fv"))
+        assert (re.search("there is no|Table 3 has no TV", row) is None) == name.startswith("fv")
+
+
+def test_the_best_of_each_grid_stands_beside_held_out_and_luck(page):
+    html = page[1]
+    section = html.split('<section id="certainty">')[1].split("</section>")[0]
+    with open(page[0].parent / "tables" / "certainty.csv", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert re.findall(r'<th scope="col"[^>]*>([^<]*)<', section) == head
+    assert {"best", "held out", "by luck (95 %)"} < set(head)
+    assert section.count("<tr>") == 1 + len(rows) and rows[0][5] in section
+
+
+def test_the_verdict_follows_the_table(study, tmp_path):
+    """The same claim about other numbers gets another verdict."""
+    (tmp_path / "tables").mkdir()
+    frame = report.read_parquet(study / "tables" / "table3.parquet", report.CELLS)
+    verdicts = []
+    for value, low, high in ((10.0, 5.0, 20.0), (40.0, 30.0, 60.0), (80.0, 70.0, 90.0)):
+        frame[["value", "ci_low", "ci_high"]] = value, low, high
+        frame.to_parquet(tmp_path / "tables" / "table3.parquet")
+        rows = report_claims.claim_rows(tmp_path, catalogue.tables(), [], None, {}, True)
+        verdicts.append(rows[0]["verdict"])
+    assert verdicts == [claims.HOLDS, claims.NOT_CLEAR, claims.FAILS]
+
+
+def test_a_report_of_the_release_alone(tmp_path):
+    rows = [
+        ("table3", "FV search", "1.00", "28%", 28.0, 28.4, None, "equal at the printed precision", ""),
+        ("table3", "TV", "0.90", "35%", 35.0, 61.0, None, "different", "stale <denominator>"),
+    ]
+    comparison = pd.DataFrame(rows, columns=report_claims.COMPARED)
+    table = [
+        ("FV search", "0.90", 51.5, 324, 46.1, 56.9, "% of model-task pairs", "[]"),
+        ("TV", "0.90", 61.0, 261, 55.0, 66.8, "% of model-task pairs", "[]"),
+    ]
+    write_parquet(tmp_path / "tables/table3.parquet", as_cells(table), CELLS)
+    out = tmp_path / "report.html"
+    audits = {"table3": {"command": "offcourse audit table3 --published", "code": "0123", "state": "intact"}}
+    report.write(tmp_path, None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
+    html = out.read_text()
+    found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
+    assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
+    # What the release does not give is judged as printed, and what is not printed either has no verdict.
+    assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
+    assert "stale &lt;denominator&gt;" in html
+    assert "Ours" not in html and "study" not in html.lower()
+    on_table3 = [claim for claim in claims.read_claims() if claim.shown == "table3"]
+    assert "down to the released files" in html
+    assert html.count("<code>offcourse audit table3 --published</code>") == len(on_table3) > 3
+    counted = Counter(found.values())
+    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
+    said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."
+    assert said.format(len(found), *(counted[verdict] for verdict in known)) in html
+    # Percentages are whole and have their unit.
+    assert "<span>52\N{NO-BREAK SPACE}%</span>" in html and "46\N{NO-BREAK SPACE}% to 57\N{NO-BREAK SPACE}%" in html
+    for link in re.findall(r'href="#([^"]+)"', html):
+        assert f'id="{link}"' in html
+
+
+def test_claims_rest_on_figures_of_the_release_as_well(tmp_path):
+    """Its lens is in files of three figures; what it lacks is named."""
+    write_parquet(tmp_path / "tables/table3.parquet", as_cells([]), CELLS)
+    for figure, change in (("figure2", 0.1), ("figure7", 0.2)):
+        path = tmp_path / "figures" / figure / "asked.parquet"
+        path.parent.mkdir(parents=True)
+        lines = [(figure, "asked", layer, line, value, layer) for line in ("correct", "incorrect", "top")
+                 for layer, value in enumerate([0.0, 0.0, change, 0.9])]  # fmt: skip
+        pd.DataFrame(lines, columns=["model", "questions", "layer", "line", "mean", "n"]).to_parquet(path)
+    rows = {row["name"]: row for row in report_claims.claim_rows(tmp_path, [], [], tmp_path, {}, False)}
+    assert rows["late-spiking"]["cells"]["release"]["text"] == "100\N{NO-BREAK SPACE}%"
+    assert "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}2" in rows["late-spiking"]["cells"]["release"]["note"]
+    assert rows["localisation-heads"]["cells"]["release"]["note"] == claims.NO_FIGURE
+
+
+def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):
+    pages = [figure for figure in catalogue.figures(MODELS, TASKS) if figure["figure"] in ("figure17", "figure11")]
+    full = pictures.figures(study, pages, tmp_path / "report.html")
+    sizes = {figure["id"]: [len(each["picture"]) for each in figure["shown"]] for figure in full}
+    assert [len(sizes[name]) for name in ("figure17", "figure11")] == [4, 1]
+    budget = sum(sizes["figure11"]) + sum(sizes["figure17"][:2])
+    some = {one["id"]: one for one in pictures.figures(study, pages, tmp_path / "report.html", budget)}
+    used = sum(len(each["picture"]) for figure in some.values() for each in figure["shown"])
+    assert 0 < used <= budget
+    for figure in full:
+        mine = some[figure["id"]]
+        assert len(mine["shown"]) + len(mine["linked"]) == len(figure["shown"]) + len(figure["linked"])
+    assert len(some["figure17"]["shown"]) < 4
+    out = study / "small.html"
+    report.write(study, STUDY, pages, catalogue.tables(), MODELS, out, budget=0)
+    html = out.read_text()
+    assert "<img " not in html
+    assert all(f"figures/figure17/{model}_{task}.svg" in html for model in MODELS for task in TASKS)
+
+
+def test_methods_have_the_runs_own_parameters_and_versions(page, study):
+    assert "2, 16 or 64 heads" in page[1]
+    assert "1 or 4" in page[1]
+    made = [
+        {"git": {"commit": "0123456789abcdef", "dirty": False}, "python": "3.11.7", "packages": {"torch": torch}}
+        for torch in ("2.13.0", "2.14.0")
+    ]
+    assert dict(methods.versions(made)) == {
+        "Offcourse commit": "0123456789ab",
+        "Python": "3.11.7",
+        "torch": "2.13.0, 2.14.0",
+    }

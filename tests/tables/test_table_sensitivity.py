@@ -1,0 +1,81 @@
+import pandas as pd
+import pytest
+
+from offcourse.claims import sensitivity
+from offcourse.claims.sensitivity import SENSITIVITY, Limits
+from offcourse.schemas.function_vectors import FV_CONTROLS
+from offcourse.schemas.io import read_parquet, write_parquet
+from offcourse.study.protocol import Protocol
+from offcourse.tables import table3
+from offcourse.tables.sensitivity import Results, write
+
+MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
+
+
+def test_numbers_are_those_of_table_3_under_either_value(study, tmp_path):
+    protocol = Protocol()
+    write(
+        Results(study, (MODELS, TASKS), ((), ()), {}, ((), ())),
+        protocol,
+        {"tiny-0.1b": False, "middle-27b": True},
+        tmp_path,
+    )
+    frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
+    assert set(frame["switch"]) == set(Protocol.model_fields)
+    for switch, changed in (("default_heads", "single"), ("selection", "halves")):
+        values = []
+        for other in (protocol, protocol.model_copy(update={switch: changed})):
+            out = tmp_path / other.default_heads / other.selection
+            table3.table3(study, MODELS, TASKS, other.default_heads, out, selection=other.selection)
+            cells = pd.read_parquet(out / "table3.parquet")
+            cells = cells[cells["unit"] == table3.PERCENT]
+            values.append(cells.set_index(["row", "column"])["value"])
+        mine = frame[(frame["switch"] == switch) & frame["before"].notna()].set_index(["row", "column"])
+        moved = values[0][(values[0] - values[1]).abs() > 1e-9].index
+        assert set(moved) == set(mine.index)
+        for cell in moved:
+            assert mine.loc[cell, ["before", "after"]].tolist() == [values[0][cell], values[1][cell]]
+    assert len(moved)
+    bos = frame[frame["switch"] == "head_read_position"]
+    assert set(bos["change"]) == {"models that add BOS: 1; others: 1"} and len(bos) == 2 * 4
+    assert frame[frame["switch"] == "cie_output_bias"]["note"].tolist() == [sensitivity.RERUN]
+    lines = (tmp_path / "sensitivity.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(frame)
+
+
+def test_the_read_position_is_turned_with_the_control_of_the_study(make_study, tmp_path, share):
+    """One model adds a BOS; of it everything is hit when read at the other position."""
+    models = {"with-bos": (3, 4, 1e8), "without": (3, 4, 1e8)}
+    results = make_study(models=models, tasks=TASKS, n_heads=(2, 16), strengths=(1.0, 4.0))
+    for model in models:
+        for task in TASKS:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            other = sweep.assign(control="read_position", draw=0, hit=True)[list(FV_CONTROLS.columns)]
+            frame = other if model == "with-bos" else other[:0]
+            write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
+    adds_bos = {"with-bos": True, "without": False}
+    asked = Results(results, (list(models), TASKS), ((), ()), {}, ((), ()), other_position="last")
+    write(asked, Protocol(), adds_bos, tmp_path, Limits(output_bias=False))
+    frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
+    assert frame[frame["switch"] == "fv_output_bias"]["note"].tolist() == [sensitivity.NO_BIAS]
+    mine = frame[frame["switch"] == "head_read_position"]
+    assert set(mine["change"]) == {"models that add BOS: 1; others: 1", "as_coded → last"}
+    by_model = mine[mine["row"].isin(models)].set_index("row")
+    for model in models:
+        best, few = [], []
+        for task in TASKS:
+            sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+            best.append(sweep.groupby(["n_heads", "strength", "layer"])["hit"].mean().max())
+            few.append(share(results, f"{model}/icl/{task}.parquet", shots=5))
+        own = sum(one / other for one, other in zip(best, few, strict=True)) / len(TASKS)
+        turned = sum(1 / other for other in few) / len(TASKS) if adds_bos[model] else own
+        assert by_model.loc[model, ["before", "after"]].tolist() == pytest.approx([own, turned])
+    assert by_model["note"].to_dict() == {"with-bos": "", "without": sensitivity.ALIKE}
+    # Table 3 under the other value: all three pairs of the first model, and what the second has anyway.
+    cells = mine[(mine["table"] == "table3") & (mine["change"] == "as_coded → last")].set_index(["row", "column"])
+    before = pd.DataFrame([(cells.loc[cell, "before"], cells.loc[cell, "after"]) for cell in cells.index])
+    assert len(cells) and (before[1] > before[0]).all()
+    table = asked.tables(Protocol(head_read_position="last"), (3,))[3].set_index(["row", "column"])["value"]
+    for cell in cells.index:
+        assert cells.loc[cell, "after"] == table[cell]
+    assert table["FV search (count)", "1.00"] >= 3
