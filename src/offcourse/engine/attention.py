@@ -16,13 +16,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from offcourse.models.footprint import BYTES_PER_SCORE, SCORE_BYTES
 from offcourse.models.load import LanguageModel
 
 NAME = "offcourse"
-# Bytes of the scores that are held at once, and bytes that one score takes on the way to a weight: in the model's
-# precision, in float32 before and after the softmax, and as a weight. So a pass never needs more, however long it is.
-SCORE_BYTES = 512 << 20
-BYTES_PER_SCORE = 16
 
 
 @dataclass

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from offcourse.engine.exponentials import exp_, log_sum_exp_
+from offcourse.engine.unembed import product
+from offcourse.models.footprint import LOGIT_BYTES
 
-# Bytes of the logits of all layers: as many states are compared together as fit, which bounds memory.
-LOGITS = 512 << 20
 # Bytes of one slice of the vocabulary in the elementwise work, which then stays in a core's cache.
 SLICE = 1 << 20
 
@@ -59,7 +59,7 @@ def contrast(
     alphas: thresholds for `normaliser`; a token passes when its mature probability is at least alpha times the largest.
     """
     parts, targets = [], []
-    together = max(1, LOGITS // (4 * (1 + len(hidden)) * head.weight.shape[0]))
+    together = max(1, LOGIT_BYTES // (4 * (1 + len(hidden)) * head.weight.shape[0]))
     for start in range(0, len(final), together):
         mine = ((state >= start) & (state < start + together)).nonzero()[:, 0]
         rows = slice(start, start + together)
@@ -107,11 +107,9 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
         for part in slices:
             words = slice(start, start + part.shape[1])
             if weight.dtype == torch.float32:
-                torch.mm(states, weight[words].T, out=part)
+                product(head, states, words, out=part)
             else:
-                part.copy_(states @ weight[words].T)
-            if head.bias is not None:
-                part += head.bias[words]
+                part.copy_(product(head, states, words))
             start = words.stop
     if softcap is not None:
         for part in slices:

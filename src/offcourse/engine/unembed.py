@@ -62,10 +62,7 @@ def predict(head: torch.nn.Module, states: Tensor) -> Tensor:
     largest = torch.full((len(states),), float("-inf"), device=weight.device)
     token = torch.zeros(len(states), dtype=torch.long, device=weight.device)
     for start in range(0, len(weight), WORDS):
-        logits = states @ weight[start : start + WORDS].T
-        if head.bias is not None:
-            logits += head.bias[start : start + WORDS]
-        value, place = logits.float().max(-1)
+        value, place = product(head, states, slice(start, start + WORDS)).float().max(-1)
         better = value > largest
         largest, token = torch.where(better, value, largest), torch.where(better, place + start, token)
     return token.cpu()
@@ -80,9 +77,7 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
     buffer = states.new_empty(len(states), WORDS)
     for start in range(0, len(weight), WORDS):
         words = weight[start : start + WORDS]
-        logits = torch.mm(states, words.T, out=buffer[:, : len(words)] if len(words) == WORDS else None)
-        if head.bias is not None:
-            logits += head.bias[start : start + WORDS]
+        logits = product(head, states, slice(start, start + WORDS), buffer if len(words) == WORDS else None)
         here = (targets >= start) & (targets < start + len(words))
         if here.any():
             # Taken from this very product, so that the comparison with the maximum is exact.
@@ -113,9 +108,7 @@ def _read_hits(head, states, target: int) -> Readout:
     for start in (first, *(begin for begin in range(0, len(weight), WORDS) if begin != first)):
         words = weight[start : start + WORDS]
         logits = buffer[: len(states) * len(words)].view(len(states), len(words))
-        torch.mm(states, words.T, out=logits)
-        if head.bias is not None:
-            logits += head.bias[start : start + WORDS]
+        product(head, states, slice(start, start + WORDS), logits)
         if at_target is None:
             at_target = logits[:, target - start].clone()
         ahead = at_target >= logits.amax(-1)
@@ -133,6 +126,14 @@ def _read_whole(head, states, targets, softcap) -> Readout:
     targets = targets.to(logits.device)
     at_target = logits.gather(1, targets[:, None])[:, 0]
     return Readout(torch.exp(at_target - logits.logsumexp(-1)), at_target >= logits.amax(-1))
+
+
+def product(head, states: Tensor, words: slice, out: Tensor | None = None) -> Tensor:
+    """[states, words]. A bias is added within the product, as the module does: half precision rounds the sum once."""
+    weight = head.weight[words]
+    if head.bias is None:
+        return torch.mm(states, weight.T, out=out)
+    return torch.addmm(head.bias[words], states, weight.T, out=out)
 
 
 def _cap(logits: Tensor, softcap: float | None) -> Tensor:
