@@ -95,8 +95,8 @@ def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
     if all(check["error"] == float("inf") for check in named.values()):
         precision = str(dtype).removeprefix("torch.")
         return (
-            f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 overflows "
-            "in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
+            f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 "
+            "overflows in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
         )
     return (
         f"self-checks failed: {failed}. Its row in src/offcourse/data/architectures.py does not fit this model, or its "
