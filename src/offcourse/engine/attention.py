@@ -133,8 +133,8 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
 def fused_takes_groups(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> bool:
     """Whether a fused kernel of this GPU takes keys that several query heads share, by torch's own word.
 
-    Otherwise torch falls back to plain products, whose scores of all tokens fill the card: 10 GB for 4,096 tokens and 64
-    heads in float32, against 0.4 GB with the keys repeated for every head.
+    Otherwise torch falls back to plain products, whose scores fill the card: 10 GB for 4,096 tokens and 64 heads in
+    float32, against 0.4 GB with the keys repeated for every head.
     """
     asked = torch.backends.cuda.SDPAParams(query, key, value, mask, 0.0, causal, True)
     return (
