@@ -117,7 +117,7 @@ rule published_sweep_page:
 
 rule published_sensitivity:
     input:
-        released(*STORE),
+        released(*CONVERTED),
         of_release("published_models"),
     output:
         of_release("published_sensitivity"),

@@ -2,12 +2,12 @@
 from offcourse.published import files as published_files
 from offcourse.published.release import Release
 from offcourse.published.figures import SWEEP_PAGES
-from offcourse.graph.release_rules import NAME, STORE
+from offcourse.graph.release_rules import NAME, CONVERTED
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
 
 RELEASE = Release(Layout(NAME))
-PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
 def released(*groups):

@@ -50,7 +50,7 @@ def status(
     published: Published = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print step x model x task, or each rule of the release (--published): fresh or stale, and what is missing or
+    """Print step x model x unit, or each rule of the release (--published): fresh or stale, and what is missing or
     changed. Exit code 0 when all is fresh, else 1.
     """
     if published:
@@ -288,9 +288,9 @@ def _release(directory: Path) -> Audit:
 
 
 def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
-    from offcourse.audit.chain import chain_of
+    from offcourse.audit.lineage import lineage_of
 
-    chain = chain_of(checker, name, row, column)
+    chain = lineage_of(checker, name, row, column)
     wrong = [finding for finding in checker.behind(chain["table"]) if finding.state != INTACT]
     if as_json:
         _print_json({**chain, "intact": not wrong, "wrong": [finding.as_dict() for finding in wrong]})
@@ -318,10 +318,10 @@ def _print_cells(frame: Any) -> None:
 
 
 def _print_states(found: Sequence[states.State]) -> None:
-    table = Table("step", "model", "task", "state", box=None)
+    table = Table("step", "model", "unit", "state", box=None)
     for state in found:
         words = _state(state.fresh, "stale" if state.job else "damaged", state.why)
-        table.add_row(state.step, state.model, state.task, words)
+        table.add_row(state.step, state.model, state.unit, words)
     _print_table(table, found)
 
 

@@ -13,7 +13,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.jobs import DTYPE_BYTES, Job, plan
+from offcourse.plan.jobs import DTYPE_BYTES, PlannedJob, plan
 from offcourse.study.config import Study
 
 # MB of a job beside its model: three processes of Snakemake, torch, and the tables of one task.
@@ -83,7 +83,7 @@ class Sizes:
             small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, START_MINUTES, str(error))
             return dict.fromkeys(steps, small)
 
-    def _asked(self, job: Job, step: Step) -> Needs:
+    def _asked(self, job: PlannedJob, step: Step) -> Needs:
         row = self.registry.model(job.model)
         weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
         on_cards = bool(self.site["gpus_per_node"])

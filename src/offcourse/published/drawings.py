@@ -32,19 +32,19 @@ TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15"
 
 def drawings(release: Release) -> list[dict[str, partial]]:
     """Every figure of the release by name (see `published_figures.names`), as a call; those of one dict in one go."""
-    results, store, asked = release.layout.results, of_release(release), release.question_set("lens").name
-    of_store = {name: page for name, page in pages(store).items() if name not in ("figure2", "figure8")}
-    of_store |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
-    of_store[f"figure8/{asked}"] = partial(apathy.page, results, apathy_models(release), asked)
+    results, view, asked = release.layout.results, of_release(release), release.question_set("lens").name
+    of_view = {name: page for name, page in pages(view).items() if name not in ("figure2", "figure8")}
+    of_view |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
+    of_view[f"figure8/{asked}"] = partial(apathy.page, results, apathy_models(release), asked)
     # Causal effects are a page of their own making: shades have no scale to share.
     calls = {
         f"figure9/{model}": partial(cie.draw, results, model, CIE_TASKS, results / "figures" / "figure9" / model)
         for model in CIE_FIGURES
     }
     calls |= {
-        name: partial(_draw_page, of_store[name], results / "figures" / name)
+        name: partial(_draw_page, of_view[name], results / "figures" / name)
         for name in names(release)
-        if name in of_store
+        if name in of_view
     }
     alone = [{name: call} for name, call in calls.items() if name not in TOGETHER]
     return [{name: calls[name] for name in TOGETHER}, *alone]

@@ -18,7 +18,7 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, QuestionSet
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
-from offcourse.graph.release_rules import STORE
+from offcourse.graph.release_rules import CONVERTED
 from offcourse.layout import Layout
 
 # The question set of each kind of file of scores, by the folder that the set itself is in.
@@ -49,7 +49,7 @@ class Release:
         return Registry.load(self.resources)
 
     @cached_property
-    def runs(self) -> list[paths.Run]:
+    def runs(self) -> list[paths.ReleasedRun]:
         """The files of scores."""
         return [run for run in map(paths.run_of, self.manifest) if run]
 
@@ -153,7 +153,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 def all_models(release: Release) -> list[str]:
     """Those of all groups."""
-    named = {name for group in STORE for name in models_of(release, group)}
+    named = {name for group in CONVERTED for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
 

@@ -78,16 +78,16 @@ def modules_behind(*targets: str) -> dict[str, str]:
 
 
 # Modules that were imported and digested before anyone changed them.
-_SETTLED: set[str] = set()
+_FROZEN: set[str] = set()
 
 
-def settle(modules: Iterable[str]) -> None:
+def freeze_imports(modules: Iterable[str]) -> None:
     """Import `modules` now, so that an edit made from now on has no part in what this process computes.
 
     Raises `OffcourseError` naming a module whose file was changed after this process began: what was imported may then
     not be what `module_digest` read.
     """
-    modules = sorted(set(modules) - _SETTLED)
+    modules = sorted(set(modules) - _FROZEN)
     for module in modules:
         importlib.import_module(module)
         module_digest(module)
@@ -97,7 +97,7 @@ def settle(modules: Iterable[str]) -> None:
             f"{', '.join(edited)} changed while this job was starting, so it is not clear which code would run. "
             "Nothing was computed; run the same command again."
         )
-    _SETTLED.update(modules)
+    _FROZEN.update(modules)
 
 
 def _changed(path: Path) -> float:

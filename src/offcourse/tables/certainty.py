@@ -23,14 +23,14 @@ from offcourse.analysis.results import (
     tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.analysis.steering import paired_hits
+from offcourse.analysis.steering_summary import paired_hits
 from offcourse.data.rows import is_large
 from offcourse.schemas.function_vectors import NULL_CONTROLS
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.tables import writing
-from offcourse.tables.dola_runs import METRICS, Run, measure
+from offcourse.tables.dola_runs import METRICS, DolaRun, measure
 from offcourse.tables.methods import hits as of_sweep
 from offcourse.tables.table3 import QUANTILES
 
@@ -178,7 +178,7 @@ def _dola(results: Path, model: str, questions: str, form: str, switches: Mappin
     lead = measure(METRICS[form][0], switches["ties"] == "shared")
     large = is_large(read_model(results, model)["parameters"])
     premature = read_premature_layers(results, model, questions)
-    run = Run(model, questions, metrics, large, premature, lead, "same_items", removed, exact)
+    run = DolaRun(model, questions, metrics, large, premature, lead, "same_items", removed, exact)
     grid = [(bucket, alpha, "softmax") for bucket in run.buckets for alpha in run.alphas]
     hits = np.stack([run.at(*setting)[lead].to_numpy(float) for setting in grid])
     base = run.at("", 0.0, "base")[lead].to_numpy(float)

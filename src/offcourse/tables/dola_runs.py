@@ -24,7 +24,7 @@ Choice = Callable[[np.ndarray], Setting]
 
 
 @dataclass
-class Run:
+class DolaRun:
     """One model on one question set.
 
     metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
@@ -154,12 +154,12 @@ def run_of(
     selected: str,
     removed: bool,
     exact: bool,
-) -> Run:
+) -> DolaRun:
     """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
     large = is_large(read_model(results, model)["parameters"])
     premature = read_premature_layers(results, model, name)
     lead = measure(METRICS[form][0], shared_ties)
-    return Run(model, name, metrics, large, premature, lead, selected, removed, exact)
+    return DolaRun(model, name, metrics, large, premature, lead, selected, removed, exact)
 
 
 def measure(metric: str, shared_ties: bool) -> str:

@@ -76,7 +76,7 @@ class Results:
             parts.append(table3.task_vector_cells(read))
         return pd.concat(parts, ignore_index=True)
 
-    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.Run:
+    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.DolaRun:
         how = protocol.dola_mask == "removed", protocol.score_dtype == "float64"
         key = model, name, *how
         if key not in self._metrics:
