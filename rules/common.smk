@@ -42,7 +42,7 @@ def shards(step, model="{model}", reader=None):
 
 
 def records(step):
-    """The records beside them."""
+    """The records of a step's results, one file per task or question set."""
     return [LAYOUT.record(step, "{model}", unit) for unit in STEPS[step].units(STUDY)]
 
 
@@ -57,7 +57,10 @@ def record(rule, model=None):
 
 
 def code(rule):
-    """Digest of the script of a job and of every module behind it, as a `params` function: only of jobs that are there."""
+    """Digest of the rule's script and of every module behind it, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
     return lambda wildcards: f"{fingerprint(PRODUCTS[rule].target)} {script_digest(PRODUCTS[rule].script)}"
 
 
@@ -95,7 +98,7 @@ def waited_for(wildcards):
 
 
 def results_of_study(wildcards):
-    """Every result. Of those that were damaged, what the store cannot give back is made again."""
+    """Every result. A damaged result is copied from the store, or made again where the store's copy is damaged too."""
     if workflow.is_main_process and workflow.executor_plugin is not None:
         # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
@@ -126,7 +129,7 @@ REPORTED = (".svg", ".csv", ".html")
 
 
 def shown(rule, model=None):
-    """The same with a caption and a category for `snakemake --report`."""
+    """The files of a table or figure, with a caption and a category for `snakemake --report`."""
     return [reported(rule, path) if path.suffix in REPORTED else path for path in drawn(rule, model)]
 
 
@@ -158,7 +161,7 @@ def settings(rule):
     return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
-# What is not shown in the report.
+# Products that `snakemake --report` does not show.
 UNSHOWN = ("check_model", "report", "ro_crate")
 
 

@@ -21,5 +21,8 @@ def of_release(rule):
 
 
 def code_of_release(rule):
-    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
+    """Digest of the code behind a rule of the release, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
     return lambda wildcards: published_files.code_of(rule)

@@ -67,7 +67,8 @@ def verdict(claim: Claim, found: Found | None) -> str:
         return NO_DATA
     limit = float(claim.limit)
     agrees = {"above": found.value > limit, "below": found.value < limit, "differs": found.value != limit}
-    # At the limit itself "no less than" would be a matter of one item.
+    # An interval that touches the limit counts as "not clear": exactly at the limit, one item more or less would flip
+    # the verdict.
     if not np.isnan(found.low) and found.low <= limit <= found.high:
         return NOT_CLEAR
     return HOLDS if agrees[claim.holds] else FAILS

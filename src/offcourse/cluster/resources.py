@@ -30,9 +30,9 @@ MORE_MEMORY, MORE_TIME = 0.75, 1.0
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one job. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
+    """What one job asks for. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
 
-    problem: why the site cannot have the job ("" if it can); the numbers are then those of a small one.
+    problem: why no node can run this job ("" if one can). If set, the other fields are small placeholder values.
     """
 
     gpu: int
@@ -42,7 +42,7 @@ class Needs:
     problem: str = ""
 
     def at(self, attempt: int) -> "Needs":
-        """The same for a later attempt; the first is 1."""
+        """What the job asks for at a later attempt: more memory and more time. The first attempt is 1."""
         memory, time = (1 + more * (attempt - 1) for more in (MORE_MEMORY, MORE_TIME))
         return replace(self, mem_mb=math.ceil(self.mem_mb * memory), runtime=math.ceil(self.runtime * time))
 

@@ -1,4 +1,7 @@
-"""The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
+"""Products: what the workflow makes of the steps' results, and what each product reads.
+
+A product is a table, a figure, model.json (a model's facts and self-checks), the report or the RO-Crate.
+"""
 
 import json
 from collections.abc import Mapping
@@ -20,16 +23,16 @@ from offcourse.study.protocol import Protocol
 
 @dataclass(frozen=True)
 class Product:
-    """One such rule.
+    """A rule that is not a computing step: it makes a table, a figure, model.json, the report or the RO-Crate.
 
-    target: "module:function" where its code begins.
-    methods: it runs when the study has one of them (empty: always), and shows their models and tasks.
-    inputs: steps that it reads. tables_read: tables that it reads, where the study has them.
-    switches: those of `protocol` that it reads. settings: those of its first method that it reads.
-    tables, figures: what it writes. files: other files that it writes.
-    per_model: whether there is a job for each model.
-    program: its script, when that is not called like it.
-    labels: of methods of `offcourse.steering`, as it shows them.
+    target: "module:function" where the rule's code begins.
+    methods: the rule runs when the study has one of these methods (empty: always), and shows their models and tasks.
+    inputs: steps whose results the rule reads. tables_read: tables that it reads, where the study has them.
+    switches: switches of `protocol` that the rule reads. settings: keys of its first method's section that it reads.
+    tables, figures: numbers of the tables and names of the figures that the rule writes. files: its other files.
+    per_model: whether the rule has one job per model, or one for the study.
+    program: file name in workflow/scripts without .py; default: the rule's name.
+    labels: {method of `offcourse.steering`: the name that readers see}.
     """
 
     rule: str

@@ -178,7 +178,7 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
 
 
 def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch) -> None:
-    """The record of the list of pages: it is made from what all of them gave."""
+    """Write the record of digitised.json, whose inputs are the converted tables of all pages."""
     layout = release.layout
     tables = [layout.artefact("fv_sweep", ".parquet", page["model"], page["task"]) for page in pages]
     record = {

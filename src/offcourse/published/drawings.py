@@ -26,12 +26,15 @@ NOT_RELEASED = {
 }
 
 
-# They read the same results, which one process then reads once.
+# These figures read the same results: one process draws them all and reads the results once.
 TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
 
 def drawings(release: Release) -> list[dict[str, partial]]:
-    """Every figure of the release by name (see `published_figures.names`), as a call; those of one dict in one go."""
+    """Zero-argument functions that draw the release's figures, by figure name (`published.figures.names`).
+
+    The figures in one dict are drawn in the same worker process, because they read the same results.
+    """
     results, view, asked = release.layout.results, of_release(release), release.question_set("lens").name
     of_view = {name: page for name, page in pages(view).items() if name not in ("figure2", "figure8")}
     of_view |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
@@ -55,7 +58,7 @@ def _draw_page(page: Callable[[], style.Page], stem: Path) -> None:
 
 
 def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw them, `threads` dicts at a time, and list what cannot be drawn with the reason."""
+    """Draw the release's figures in `threads` processes, and write which figures cannot be drawn and why."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
         list(pool.map(_draw, drawings(release)))
     write_json(not_released(release), NOT_RELEASED)
@@ -67,7 +70,10 @@ def _draw(job: dict[str, partial]) -> None:
 
 
 def sweep_page(results: Path, page: str) -> partial:
-    """The drawing of a page of the sweep, called {model}_{task}. Raises `OffcourseError` for one that is none."""
+    """A function that draws one page of the sweep; `page` is {model}_{task}.
+
+    Raises `OffcourseError` for a page that the release does not have.
+    """
     model, _, task = page.partition("_")
     if not task or not (results / model / "fv_sweep" / f"{task}.parquet").exists():
         raise OffcourseError(f"the release has no sweep {page!r}; expected {{model}}_{{task}}, as gpt-j-6b_antonym")

@@ -64,7 +64,7 @@ class Release:
         return found[0] if found else None
 
     def known(self, name: str) -> Model:
-        """The same. Raises `OffcourseError` when the registry does not have it."""
+        """The row of a model that the authors call `name`. Raises `OffcourseError` when the registry has none."""
         if row := self.model(name):
             return row
         raise OffcourseError(f"models.tsv has no model that the release calls {name}; add its release_name")
@@ -76,7 +76,11 @@ class Release:
 
     @property
     def listed(self) -> Path:
-        """The list of pages: calibration, the (0-shot, 5-shot) counts that a page alone allows, settings not drawn."""
+        """Path of digitised.json, one entry per PDF page of the sweep.
+
+        An entry says how the page's axis scale was recovered, which (0-shot, 5-shot) counts are consistent with the
+        drawing, and which settings of the grid the page lacks.
+        """
         return self.layout.results / "digitised.json"
 
     def sweep_tasks(self, name: str) -> list:

@@ -20,7 +20,7 @@ from offcourse.study.config import Study
 
 @dataclass
 class StepContext:
-    """What the code of a step is given: the model (loaded when first asked for), and where its inputs are.
+    """What the code of a step is given: the settings, the model (loaded when first asked for) and the input files.
 
     threads: CPU threads for torch; None leaves its default.
     """
@@ -53,7 +53,10 @@ class StepContext:
         }
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` returns; made when first asked for, the same for every step that this job computes."""
+        """Per-job cache: return the value stored under `key`, calling `make()` the first time.
+
+        All steps of this job share the cache.
+        """
         if key not in self.known:
             self.known[key] = make()
         return self.known[key]
@@ -95,7 +98,10 @@ class StepContext:
         return self.registry.task(self.step.next_unit(self.study, task.name))
 
     def tensors(self, step: str, task: Task) -> dict:
-        """The torch tensors of that file, by name. Raises `OffcourseError` when it is damaged."""
+        """The torch tensors in the file that an upstream step made, by name.
+
+        Raises `OffcourseError` for a damaged file.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""Damaged results: what the store can give back is given back, the rest is made again."""
+"""Repair of damaged results: copy them from the store where it can, list them for a new run where it cannot."""
 
 import os
 import sys
@@ -54,8 +54,8 @@ def _repair_result(step: Step, layout: Layout, model: str, unit: str, change: bo
         _say(f"{artefact} differs from its record: it {_tense(change)} copied from its shard.")
         if change:
             copy_whole(store.find(known["key"], step.suffix), artefact)
-        # As old as it was, so that nothing that was made from it counts as older; in a dry run as well, which would
-        # announce jobs that the run then does not have.
+        # Restore the old mtime, so that downstream files do not look outdated. Do it in a dry run too, or
+        # `snakemake -n` would list jobs that the real run does not need.
         times = record.stat()
         os.utime(artefact, ns=(times.st_mtime_ns, times.st_mtime_ns))
     elif damage:

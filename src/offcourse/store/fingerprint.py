@@ -77,15 +77,15 @@ def modules_behind(*targets: str) -> dict[str, str]:
     return {name: module_digest(name) for name in _reached(targets)}
 
 
-# Modules that were imported and digested before anyone changed them.
+# Modules that this process has imported and digested, unchanged since the process began.
 _FROZEN: set[str] = set()
 
 
 def freeze_imports(modules: Iterable[str]) -> None:
-    """Import `modules` now, so that an edit made from now on has no part in what this process computes.
+    """Import and digest `modules` now, so that this process computes with the code that its record names.
 
-    Raises `OffcourseError` naming a module whose file was changed after this process began: what was imported may then
-    not be what `module_digest` read.
+    An edit made later changes neither the imported code nor the digest. Raises `OffcourseError` naming a module whose
+    file changed after this process began: the code that was imported may differ from the code that was digested.
     """
     modules = sorted(set(modules) - _FROZEN)
     for module in modules:
