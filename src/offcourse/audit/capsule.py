@@ -32,7 +32,7 @@ NEEDS = "\nrecompute.py needs numpy, pandas, scipy and statsmodels for this cell
 
 
 def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) -> dict[str, Any]:
-    """Write the capsule of one cell into a new `folder`; returns its chain (see `chain.lineage_of`).
+    """Write the capsule of one cell into a new `folder`; returns its chain (see `audit.lineage.lineage_of`).
 
     Raises `OffcourseError` when the folder has files already, and for what is no cell of a table.
     """

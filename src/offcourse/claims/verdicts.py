@@ -89,11 +89,11 @@ def decide(claims: list[Claim], sources: Mapping[str, Numbers]) -> list[dict]:
     return decided
 
 
-def printed_numbers(resources: Path = RESOURCES) -> Numbers:
+def printed_numbers() -> Numbers:
     """What the paper prints."""
 
     def table(number: int) -> pd.DataFrame:
-        frame = read_printed(number, resources)[["row", "column", "value"]]
+        frame = read_printed(number)[["row", "column", "value"]]
         return frame.assign(ci_low=np.nan, ci_high=np.nan, n=np.nan)
 
     return Numbers(table, _nothing(NOT_PRINTED))
@@ -130,7 +130,7 @@ def released_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, p
 
 
 def _nothing(why: str) -> Callable:
-    def refuse(which: object) -> pd.DataFrame:
+    def refuse(_: object) -> pd.DataFrame:
         raise NoDataError(why)
 
     return refuse

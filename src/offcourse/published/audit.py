@@ -35,7 +35,7 @@ class ReleaseAudit(Audit):
         for group in CONVERTED:
             found[f"published_{group}"] = {
                 self.path(layout.artefact(step, ".parquet", model, unit)): layout.record(step, model, unit)
-                for step, model, unit in self.release.contents(group)
+                for step, model, unit in self.release.results_of(group)
             }
         listed = "published_function_vectors"
         found[listed][self.path(self.release.listed)] = layout.rule_record(listed)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from offcourse.analysis import comparison
 from offcourse.claims.sensitivity import Limits
-from offcourse.data.names import RESOURCES
 from offcourse.files import write_whole
 from offcourse.graph import catalogue
 from offcourse.graph.release_rules import NAME, parameters_of
@@ -168,9 +167,9 @@ def write_report(release: Release) -> None:
     )
 
 
-def write_comparison(published: Path, study: Path | None, resources: Path = RESOURCES) -> None:
+def write_comparison(published: Path, study: Path | None) -> None:
     """The comparison as parquet and csv, see `analysis.comparison`."""
-    frame = comparison.comparison(published, study, resources)
+    frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)
     write_whole(csv, lambda path: frame.to_csv(path, index=False, encoding="utf-8"))

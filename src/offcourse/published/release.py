@@ -115,7 +115,7 @@ class Release:
         row = self.model(name)
         return row.name if row else name
 
-    def contents(self, group: str) -> Iterator[tuple[str, str, str]]:
+    def results_of(self, group: str) -> Iterator[tuple[str, str, str]]:
         """(step, model, unit) of every table of a group."""
         for name in self.names(group):
             folder = self.folder(name)
@@ -144,7 +144,7 @@ class Release:
         listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
         return listed + [
             path
-            for step, model, unit in self.contents(group)
+            for step, model, unit in self.results_of(group)
             for path in (self.layout.artefact(step, ".parquet", model, unit), self.layout.record(step, model, unit))
         ]
 

@@ -69,11 +69,11 @@ def write(
 ) -> None:
     """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
-    `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
+    `figures` and `tables` are those of `graph.catalogue`; their paths are relative to `results`, as are the links that the
     report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
-    of the study (`report_claims.COMPARED`). released: folder of the release's results. Both are None where the release
+    of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
     was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
     """
     results, out, audits = Path(results), Path(out), audits or {}

@@ -113,8 +113,8 @@ class DolaRun:
     def best_bucket(self, questions: np.ndarray) -> str:
         """The bucket with the largest MC1 (FACTOR: accuracy) on the questions of the mask.
 
-        Of equal buckets the last is taken, as in all five ties of the paper's Tables 4 and 8, whose choices Tables 6 and
-        10 name.
+        Of equal buckets the last is taken, as in all five ties of the paper's Tables 4 and 8, whose choices Tables 6
+        and 10 name.
         """
         return max(
             reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
