@@ -185,6 +185,6 @@ def released_tables():
     return paths if all(path.exists() for path in paths) else []
 
 
-def facts():
+def model_files():
     """`model.json` of every model."""
     return [RESULTS / model / "model.json" for model in STUDY.models]

@@ -108,7 +108,7 @@ rule tables_facts:
 rule report:
     input:
         presented(),
-        facts(),
+        model_files(),
         released=released_tables(),
     output:
         shown("report"),

@@ -69,8 +69,8 @@ def write(
 ) -> None:
     """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
-    `figures` and `tables` are those of `graph.catalogue`; their paths are relative to `results`, as are the links that the
-    report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
+    figures, tables: as `graph.catalogue` lists them. Their paths are relative to `results`, the report's links to them
+    relative to `out`. Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
     of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
