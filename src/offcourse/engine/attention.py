@@ -26,14 +26,13 @@ NAME = "offcourse"
 class PassState:
     """What attention needs to know about the pass that is running.
 
-    lead: number of prompt tokens on the sequence axis, before the rows; 0 when only rows are left.
+    lead: number of prompt tokens that come first on the sequence axis, before the rows. 0 in a pass of rows alone.
     ancestors: [lead, lead] bool, True where a token may attend; None for one prompt (causal).
     depth: [lead] position of each token in its prompt, the context included; None counts from the context's end.
     explicit: compute scores as plain products instead of the fused kernel.
-    keep: number of first lead tokens whose keys and values go into `kept`, per layer: each [kv_heads, keep, head_dim];
-        None keeps nothing.
-    kept: what an earlier pass kept. Rows without lead tokens attend to it.
-    context: the same of tokens that come before every lead token, and which all of them attend to.
+    keep: how many of the first lead tokens leave their keys and values in `kept`. None keeps nothing.
+    kept: {layer: (keys, values)}, each [kv_heads, keep, head_dim]. In a pass of rows alone the rows attend to `kept`.
+    context: {layer: (keys, values)} of tokens that precede every lead token. All lead tokens attend to the context.
     """
 
     lead: int
