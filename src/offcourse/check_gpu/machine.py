@@ -43,8 +43,8 @@ def device() -> str:
             f"{str(error).splitlines()[0]} Install a torch built for this driver, or a newer driver."
         ) from error
     raise OffcourseError(
-        "this machine has an NVIDIA driver, but torch sees no GPU: CUDA_VISIBLE_DEVICES or the job's allocation may hide "
-        "the GPU. Ask for one (Slurm: --gres=gpu:1) and run the check again."
+        "this machine has an NVIDIA driver, but torch sees no GPU: CUDA_VISIBLE_DEVICES or the job's allocation may "
+        "hide the GPU. Ask for one (Slurm: --gres=gpu:1) and run the check again."
     )
 
 
