@@ -125,7 +125,7 @@ def step_changes(
     known: Mapping[str, Any],
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """What the key of a result would have otherwise now than its record says."""
+    """The parts of a result's key that differ now from what its record says."""
     model, unit = known["model"], known["task"]
     inputs = known["parts"]["inputs"]
     digests = {
@@ -148,7 +148,7 @@ def product_reasons(
     model: str | None,
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """The same for the files of a job that makes facts, tables or figures."""
+    """Why the files of a product are not what the workflow would make now; empty when they are."""
     outputs = [layout.results / path for path in product.outputs(study, registry, model)]
     known = _intact(outputs, layout.rule_record(product.rule, model), layout)
     if isinstance(known, list):
