@@ -1,4 +1,4 @@
-"""Where and with what a job ran."""
+"""Where a job ran, and with what: machine, commit, packages, memory and energy."""
 
 import importlib.metadata
 import os

@@ -39,7 +39,7 @@ def names(release: Release) -> list[str]:
 
 
 def figure_files(release: Release) -> list[Path]:
-    """The files that they are, and the list of what cannot be drawn."""
+    """The files of every figure of the release, and the list of figures that cannot be drawn."""
     folder = release.layout.results / "figures"
     drawn = [path for name in names(release) for path in picture_files(folder / name)]
     return [*drawn, not_released(release)]
@@ -51,7 +51,7 @@ def not_released(release: Release) -> Path:
 
 
 def pages_of(release: Release) -> list[catalogue.Figure]:
-    """The pictures among them that a study has as well, for the report."""
+    """The pages of the report: the release's pictures that a study has as well."""
     models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
     vectors, asked = models_of(release, "task_vectors"), release.question_set("lens").name
     methods = ("function_vectors", "task_vectors", "logit_lens")

@@ -88,7 +88,7 @@ def recorded(
 
 
 def write_table3(release: Release) -> None:
-    """Table 3."""
+    """Write Table 3 of the release."""
     protocol = Protocol()
     results, groups = release.layout.results, {task.name: task.group for task in release.registry.tasks.values()}
     table3.table3(
@@ -105,14 +105,14 @@ def write_table3(release: Release) -> None:
 
 
 def write_tables_dola(release: Release) -> None:
-    """Tables 1, 2 and 4 to 10."""
+    """Write Tables 1, 2 and 4 to 10 of the release."""
     sets = [(row.name, row.form) for row in (release.question_set(kind) for kind in ("tfqa", "factor"))]
     results = release.layout.results
     dola.write(results, models_of(release, "dola"), sets, False, False, results / "tables")
 
 
 def write_tables_facts(release: Release) -> None:
-    """Tables 11 and 12."""
+    """Write Tables 11 and 12 of the release."""
     results = release.layout.results
     model_facts.write(results, all_models(release), results / "tables", loaded=False)
 
@@ -124,7 +124,7 @@ def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
 
 
 def write_sensitivity(release: Release) -> None:
-    """What each protocol switch moves, of those that released numbers allow to turn."""
+    """Write what each protocol switch moves; only switches that can be turned on released numbers."""
     scopes = {
         method: (models_of(release, method), tasks_of(release, method))
         for method in ("function_vectors", "task_vectors")
@@ -148,7 +148,7 @@ def write_sensitivity(release: Release) -> None:
 
 
 def write_report(release: Release) -> None:
-    """The report of the release alone."""
+    """Write the report of the release alone."""
     from offcourse.published.audit import ReleaseAudit
 
     results, audit = release.layout.results, ReleaseAudit(release.layout.base)
@@ -168,7 +168,7 @@ def write_report(release: Release) -> None:
 
 
 def write_comparison(published: Path, study: Path | None) -> None:
-    """The comparison as parquet and csv, see `analysis.comparison`."""
+    """Write the comparison as parquet and csv, see `analysis.comparison`."""
     frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)

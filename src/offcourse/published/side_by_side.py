@@ -19,7 +19,7 @@ STEPS = ("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "logit_lens", "
 
 
 def of_study(study: Study, registry: Registry, layout: Layout) -> ResultsView:
-    """A study's."""
+    """The view of a study's results."""
     on = {"logit_lens": study.lens_questions} | {name: study.tasks_of(name) for name in VECTORS}
     scopes = {name: (study.models_of(name), on[name]) for name in on if name in study.methods}
     if "logit_lens" in scopes:
@@ -28,7 +28,7 @@ def of_study(study: Study, registry: Registry, layout: Layout) -> ResultsView:
 
 
 def of_release(release: Release) -> ResultsView:
-    """The authors'."""
+    """The view of the authors' released results."""
     scopes = {name: (models_of(release, name), tasks_of(release, name)) for name in VECTORS}
     asked = [release.question_set("lens").name]
     scopes["logit_lens"] = models_of(release, "readings"), asked
@@ -37,7 +37,7 @@ def of_release(release: Release) -> ResultsView:
 
 
 def names_of(view: ResultsView) -> list[str]:
-    """Every figure of a store whose numbers mean the same in the release's.
+    """Names of the figures of a view whose numbers can be put beside the other view's.
 
     Of the logit lens and apathy the first question set, whatever it is called. The release has causal effects as shades
     only, which are no numbers to put beside a study's.

@@ -20,7 +20,7 @@ from offcourse.figures import (
 
 
 def pages(view: ResultsView) -> dict[str, Callable[[], style.Page]]:
-    """Each of `side_by_side.names_of`, in that order."""
+    """{name: a function that makes the figure's page}, for the figures of `side_by_side.names_of`, in that order."""
     results, registry, scopes = view.results, view.registry, view.scopes
     groups = {name: registry.task(name).group for method in VECTORS for name in scopes.get(method, ((), ()))[1]}
     found: dict[str, Callable[[], style.Page]] = {}

@@ -12,7 +12,7 @@ _HELD = {}
 
 
 def hold(path: Path) -> None:
-    """Take the lock `path` until this process ends, however it ends; unlike Snakemake's, it does not outlive a kill.
+    """Hold the lock file `path` until this process ends. A killed process leaves no lock; Snakemake's own would stay.
 
     Raises `OffcourseError` when another process has it.
     """

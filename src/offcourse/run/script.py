@@ -40,12 +40,12 @@ class ScriptRun:
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks of its methods."""
+        """The tasks of the product's methods."""
         return self.study.tasks_of(*PRODUCTS[self.rule].methods)
 
     @property
     def stem(self) -> Path:
-        """The first output without its suffix."""
+        """Path of the job's first output without its suffix."""
         return self.output[0].with_suffix("")
 
     def compute(self, *steps: str) -> None:
