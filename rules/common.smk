@@ -17,8 +17,12 @@ from offcourse.data.registry import Registry
 from offcourse.data.release_files import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
+from offcourse.study.yaml_file import read_yaml
 
 try:
+    # Snakemake takes the last of two equal keys without a word.
+    for path in workflow.configfiles:
+        read_yaml(path)
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
     REGISTRY = Registry.load()
     STUDY.check(REGISTRY)
