@@ -51,7 +51,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):
-    """One section of the configuration: unknown keys are refused, and values are not coerced, since YAML has types of its own."""
+    """One section of the configuration: unknown keys are refused. Values are not coerced, since YAML has types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
