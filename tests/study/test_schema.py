@@ -6,9 +6,9 @@ import json
 import jsonschema
 import pytest
 import yaml
+from offcourse.registry import METHODS, RESOURCES
 
 from offcourse.errors import OffcourseError
-from offcourse.registry import METHODS, RESOURCES
 from offcourse.study.config import load_study
 
 ROOT = RESOURCES.parent
