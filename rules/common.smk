@@ -92,6 +92,11 @@ def job_log(step):
     return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
 
 
+def job_benchmark(step):
+    """Time and memory of one step of one model, as Snakemake measures them."""
+    return f"results/{STUDY.study}/benchmarks/{step}/{{model}}.tsv"
+
+
 def study_log(rule):
     """Log of a job of the whole study."""
     return f"results/{STUDY.study}/logs/{rule}.log"
