@@ -6,8 +6,8 @@ import json
 import jsonschema
 import pytest
 import yaml
-from offcourse.registry import METHODS, RESOURCES
 
+from offcourse.data.names import METHODS, RESOURCES
 from offcourse.errors import OffcourseError
 from offcourse.study.config import load_study
 
