@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
 import yaml
+from pydantic import Field, create_model
 
 from offcourse.data.names import METHODS, RESOURCES
 from offcourse.errors import OffcourseError
 from offcourse.study.config import load_study
+from offcourse.study.schema import in_words
 
 ROOT = RESOURCES.parent
 EXPORT = ROOT / "workflow" / "schemas" / "export.py"
@@ -106,3 +109,20 @@ def test_keys_are_described_in_the_words_of_the_default_study(validator):
     assert validator.schema["properties"]["caa"]["description"].startswith("Contrastive activation addition")
     for key in ("study", "models", "tasks", "data", "protocol", "methods", "resources"):
         assert validator.schema["properties"][key]["description"], key
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (bool, "true or false"),
+        (int, "a whole number"),
+        (Annotated[int, Field(gt=2)], "a whole number above 2"),
+        (Annotated[float, Field(ge=0, lt=1)], "a number from 0, below 1"),
+        (Literal["auto"] | int | None, "null or auto or a whole number"),
+        (list[str], "a list"),
+        (Any, "another value"),
+    ],
+)
+def test_a_type_that_someone_s_steering_method_may_have_is_put_in_words(kind, words):
+    schema = create_model("Settings", value=(kind, ...)).model_json_schema()
+    assert in_words(schema["properties"]["value"]) == words

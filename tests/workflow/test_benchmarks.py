@@ -11,7 +11,7 @@ from offcourse.study.config import read_study
 def test_every_rule_that_runs_a_model_has_a_benchmark_and_nothing_depends_on_it(lab):
     folder = lab.results / "benchmarks"
     study = read_study(lab.configfile)
-    rules = {step.rule for step in STEPS.values() if step.reads_weights and set(step.methods) & set(study.methods)}
+    rules = {step.rule for step in STEPS.values() if step.runs_model and set(step.methods) & set(study.methods)}
     expected = {(rule, f"{model}.tsv") for rule in rules | {"check_model"} for model in study.models}
     assert {(path.parent.name, path.name) for path in folder.rglob("*.tsv")} == expected
     for path in folder.rglob("*.tsv"):

@@ -67,19 +67,20 @@ def in_words(schema: Schema) -> str:
         return str(schema["const"])
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
-    kind = schema["type"]
+    kind = schema.get("type")
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _range(schema)
     if kind == "array":
-        each = schema["items"].get("description")
+        each = schema.get("items", {}).get("description")
         return f"a list, each entry {each}" if each else "a list"
-    return {"string": "a name", "object": "a mapping of keys", "null": "null"}[kind]
+    words = {"string": "a name", "object": "a mapping of keys", "null": "null", "boolean": "true or false"}
+    return words.get(kind, "another value")
 
 
 def _range(schema: Schema) -> str:
-    """The bounds of a number, as in " from 1 to 1000" or " above 0 and up to 65504"."""
-    if "exclusiveMinimum" in schema:
-        return f" above {schema['exclusiveMinimum']}, up to {schema['maximum']}"
-    if "exclusiveMaximum" in schema:
-        return f" from {schema['minimum']} to below {schema['exclusiveMaximum']}"
-    return f" from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
+    """The bounds of a number, as in " from 1 to 1000" or " above 0, up to 65504"."""
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {schema['minimum']} to {schema['maximum']}"
+    words = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}", "exclusiveMaximum": "below {}"}
+    bounds = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    return f" {', '.join(bounds)}" if bounds else ""
