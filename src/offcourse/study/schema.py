@@ -81,6 +81,6 @@ def _range(schema: Schema) -> str:
     """The bounds of a number, as in " from 1 to 1000" or " above 0, up to 65504"."""
     if "minimum" in schema and "maximum" in schema:
         return f" from {schema['minimum']} to {schema['maximum']}"
-    words = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}", "exclusiveMaximum": "below {}"}
-    bounds = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
+    bounds = [f"{word} {schema[key]}" for key, word in words.items() if key in schema]
     return f" {', '.join(bounds)}" if bounds else ""
