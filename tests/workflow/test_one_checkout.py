@@ -65,3 +65,14 @@ def test_a_folder_that_is_in_no_checkout_is_anyones(other, tmp_path):
     assert checkout_of(tmp_path) is None and checkout_of(other / "rules") == other.resolve()
     with pytest.raises(OffcourseError, match=f"{other} is a checkout"):
         require_own(other / "rules")
+
+
+def test_a_job_refuses_the_package_of_another_checkout(other, tmp_path):
+    """Snakemake itself has the right package here; its jobs start anew, and PYTHONPATH gives them another."""
+    start = f"import runpy, sys; sys.path.insert(0, {str(other / 'src')!r}); "
+    start += "runpy.run_module('snakemake', run_name='__main__')"
+    lab = Mixed(tmp_path / "run", checkout=other)
+    command = [sys.executable, "-c", start, *lab.command("resources/downloads/models/tiny-llama/manifest.json")[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=other, env=lab.environment)
+    assert done.returncode == 1 and f"offcourse: {other} is a checkout, but {sys.executable} imports" in done.stderr
+    assert not (lab.folder / "resources/downloads/models/tiny-llama/manifest.json").exists()
