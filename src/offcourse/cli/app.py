@@ -20,9 +20,7 @@ def _own(folder: Path) -> Path:
 
 
 Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
-Directory = Annotated[
-    Path, typer.Option("--directory", callback=_own, help="Where the study runs (as for snakemake).")
-]
+Directory = Annotated[Path, typer.Option("--directory", callback=_own, help="Where the study runs (as for snakemake).")]
 Published = Annotated[
     bool, typer.Option("--published", help="The authors' released results instead of a study (make published).")
 ]
