@@ -44,6 +44,8 @@ rule icl:
         records=records("icl"),
     log:
         job_log("icl"),
+    benchmark:
+        job_benchmark("icl")
     group:
         GROUP
     conda:
@@ -68,6 +70,8 @@ rule head_means:
         records=records("head_means"),
     log:
         job_log("head_means"),
+    benchmark:
+        job_benchmark("head_means")
     priority: 20
     group:
         GROUP
@@ -94,6 +98,8 @@ rule cie:
         records=records("cie"),
     log:
         job_log("cie"),
+    benchmark:
+        job_benchmark("cie")
     priority: 20
     group:
         GROUP
@@ -145,6 +151,8 @@ rule fv_sweep:
         records=records("fv_sweep"),
     log:
         job_log("fv_sweep"),
+    benchmark:
+        job_benchmark("fv_sweep")
     priority: 20
     group:
         GROUP
@@ -175,6 +183,8 @@ rule fv_controls:
         records=records("fv_controls"),
     log:
         job_log("fv_controls"),
+    benchmark:
+        job_benchmark("fv_controls")
     priority: 20
     group:
         GROUP

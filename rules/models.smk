@@ -25,6 +25,8 @@ rule check_model:
         record=record("check_model", "{model}"),
     log:
         job_log("check_model"),
+    benchmark:
+        job_benchmark("check_model")
     group:
         GROUP
     conda:

@@ -22,6 +22,8 @@ rule dola:
         records=records("dola"),
     log:
         job_log("dola"),
+    benchmark:
+        job_benchmark("dola")
     priority: 10
     group:
         GROUP
@@ -52,6 +54,8 @@ rule readings:
         apathy_records=records("apathy"),
     log:
         job_log("readings"),
+    benchmark:
+        job_benchmark("readings")
     group:
         GROUP
     conda:

@@ -15,6 +15,8 @@ for method in STEERING:
             records=records(method),
         log:
             job_log(method),
+        benchmark:
+            job_benchmark(method)
         group:
             GROUP
         conda:
@@ -43,6 +45,8 @@ for method in STEERING:
             records=records(f"{method}_sweep"),
         log:
             job_log(f"{method}_sweep"),
+        benchmark:
+            job_benchmark(f"{method}_sweep")
         group:
             GROUP
         conda:

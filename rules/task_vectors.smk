@@ -14,6 +14,8 @@ rule task_vectors:
         sweep_records=records("tv_sweep"),
     log:
         job_log("task_vectors"),
+    benchmark:
+        job_benchmark("task_vectors")
     priority: 5
     group:
         GROUP

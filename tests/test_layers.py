@@ -14,7 +14,7 @@ SOURCE = Path(offcourse.__file__).parent
 # Lowest first. Packages of one layer do not import one another.
 LAYERS = [
     ["errors"],
-    ["layout", "files", "settings"],
+    ["layout", "files", "settings", "checkout"],
     ["schemas", "store"],
     ["provenance", "data"],
     ["steering"],

@@ -93,7 +93,7 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
     source = edited.checkout / "src" / "offcourse"
     cases = {
         # one figure
-        "present/figure_cie.py": of_model("figure_cie") | of_study(*REPORT),
+        "figures/cie.py": of_model("figure_cie") | of_study(*REPORT),
         # the script of one figure
         "../../workflow/scripts/figure_shots.py": of_study("figure_shots", *REPORT),
         # the engine: all but the prompts, which need a tokenizer only

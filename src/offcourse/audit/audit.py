@@ -27,7 +27,7 @@ from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
 # Folders of a study that hold no result.
-OTHER = ("logs", "provenance")
+OTHER = ("logs", "benchmarks", "provenance")
 
 
 @dataclass(frozen=True)
