@@ -14,14 +14,26 @@ from offcourse.errors import OffcourseError
 class Tokenizer:
     """Text to token ids, with whatever the tokenizer adds by itself (a BOS, for some families)."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, where: str = ""):
+        """Read `tokenizer.json`; where: how messages name the folder.
+
+        Raises `OffcourseError` when it is not there or cannot be read.
+        """
         path = Path(folder) / "tokenizer.json"
-        if not path.exists():
+        if not path.is_file():
             raise OffcourseError(
-                f"{folder} has no tokenizer.json. Open the model with AutoTokenizer in transformers and "
+                f"{where or folder} has no tokenizer.json. Open the model with AutoTokenizer in transformers and "
                 "save_pretrained it into a folder, then use that folder as a model of source `local`."
             )
-        self._tokenizer = FastTokenizer.from_file(str(path))
+        try:
+            self._tokenizer = FastTokenizer.from_file(str(path))
+        # The library raises nothing narrower, whatever is wrong with the file.
+        except Exception as error:
+            raise OffcourseError(
+                f"{where or folder}: tokenizer.json is not a tokenizer ({str(error).splitlines()[0]}); it may be cut. "
+                "Use an undamaged copy of the model; a copy that Offcourse prepared is made again when its folder is "
+                "deleted."
+            ) from error
         self._config = Path(folder) / "tokenizer_config.json"
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
