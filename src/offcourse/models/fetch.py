@@ -21,10 +21,12 @@ from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, write_json, writing
 from offcourse.models.folder import check_folder
+from offcourse.models.headers import weight_files
 from offcourse.models.hub import asking
 from offcourse.models.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
+UNDAMAGED = "Use an undamaged copy of the model."
 
 
 def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
@@ -43,7 +45,7 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
         try:
             SOURCES[model.source](model, registry, scratch, downloads)
             where = f"{model.name} ({model.repo})"
-            check_folder(scratch, ARCHITECTURES[model.architecture], where, "Use an undamaged copy of the model.")
+            check_folder(scratch, ARCHITECTURES[model.architecture], where, UNDAMAGED)
             Tokenizer(scratch, where)
             files = {
                 str(path.relative_to(scratch)): sha256(path)
@@ -162,6 +164,8 @@ def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path)
     origin = Path(model.repo).expanduser()
     ggufs = list(origin.glob("*.gguf")) if origin.is_dir() else [origin] if origin.suffix == ".gguf" else []
     if origin.is_dir() and (origin / "config.json").exists():
+        # Of the folder itself: weights in another format are not linked, and would be taken for none.
+        weight_files(origin, f"{model.name} ({model.repo})", UNDAMAGED)
         for path in sorted(origin.iterdir()):
             if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"} and path.name != MANIFEST:
                 os.symlink(_file_behind(path, model.name), folder / path.name)
