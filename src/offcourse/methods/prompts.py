@@ -1,5 +1,7 @@
 """Step `prompts`: every prompt of a task as text and token ids, so that later steps need no tokenizer."""
 
+from functools import partial
+
 import pandas as pd
 
 from offcourse.data.names import RESOURCES
@@ -18,13 +20,14 @@ def compute(context, task: Task) -> pd.DataFrame:
             continue
         pairs = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads, method)
         settings = {"task": task.name, **context.parameters}
+        encode = partial(tokenizer.encode, name=f"a prompt of task {task.name} ({method.replace('_', ' ')})")
         settings |= {key.removeprefix(f"{method}."): value for key, value in context.parameters.items()}
         if method == "function_vectors":
             require_enough(task, pairs, settings["shots"])
-            parts.append(build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos))
+            parts.append(build_prompts(pairs, settings, encode, tokenizer.adds_bos))
         else:
             match = task.task_vector_match
-            parts.append(build_task_vector_prompts(pairs, settings, match, tokenizer.encode, tokenizer.encode_bare))
+            parts.append(build_task_vector_prompts(pairs, settings, match, encode, tokenizer.encode_bare))
     prompts = pd.concat(parts, ignore_index=True)
     unknown = prompts[prompts["target_id"] == tokenizer.unknown]
     if len(unknown):

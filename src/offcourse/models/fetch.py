@@ -20,13 +20,12 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, write_json, writing
-from offcourse.models.folder import check_folder
+from offcourse.models.folder import UNDAMAGED, check_folder
 from offcourse.models.headers import weight_files
 from offcourse.models.hub import asking
 from offcourse.models.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
-UNDAMAGED = "Use an undamaged copy of the model."
 
 
 def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:

@@ -13,6 +13,9 @@ from offcourse.data.architectures import Architecture
 from offcourse.errors import OffcourseError
 from offcourse.models.headers import SINGLE, Tensor, headers
 
+UNDAMAGED = (
+    "Use an undamaged copy of the model; a copy that Offcourse prepared is made again when its folder is deleted."
+)
 # JSON files that transformers reads beside the weights, when they are there.
 READ_AS_WELL = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json")
 # Marks of weights that stand for other numbers than they hold.
@@ -90,7 +93,7 @@ def check_configuration(folder: Path, row: Architecture, where: str, repair: str
             f"{where} holds {', '.join(named)}, but resources/models.tsv says {row.name}. Correct the `architecture` "
             "column; the known ones are in src/offcourse/data/architectures.py."
         )
-    return _sizes(config, where)
+    return sizes_in(config, where)
 
 
 def _check_plain(folder: Path, config: Mapping[str, Any], where: str) -> None:
@@ -111,7 +114,16 @@ def _check_plain(folder: Path, config: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _sizes(config: Mapping[str, Any], where: str) -> dict[str, int | None]:
+def sizes(folder: Path, where: str, repair: str) -> dict[str, int | None]:
+    """`sizes_in` of a folder's config.json."""
+    return sizes_in(read_json(folder / "config.json", where, repair), where)
+
+
+def sizes_in(config: Mapping[str, Any], where: str) -> dict[str, int | None]:
+    """The sizes of `SIZES` that a configuration states; None where it leaves one to its class.
+
+    Raises `OffcourseError` for a size that is no whole number above 0, and for heads that cannot share their keys.
+    """
     found: dict[str, int | None] = {}
     for size, names in SIZES.items():
         stated = {name: config[name] for name in names if name in config}

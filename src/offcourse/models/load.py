@@ -12,7 +12,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from offcourse.data.architectures import ARCHITECTURES, Architecture
 from offcourse.errors import OffcourseError
-from offcourse.models.folder import check_folder
+from offcourse.models.folder import UNDAMAGED, check_folder
 from offcourse.models.loading_report import refuse_not_finite, refuse_unlike
 from offcourse.models.memory import keep_freed_memory
 
@@ -165,8 +165,8 @@ def _loaded(folder: Path, row: Architecture, dtype: str, device_map: str | None)
         reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
             f"{folder} cannot be loaded as {row.causal_lm} ({type(error).__name__}: {reason}). An entry of its "
-            "config.json or its weights are damaged, or this version of transformers does not know them. Use an "
-            "undamaged copy of the model; a copy that Offcourse prepared is made again when its folder is deleted."
+            "config.json or its weights are damaged, or this version of transformers does not know them. "
+            f"{UNDAMAGED}"
         ) from error
 
 
