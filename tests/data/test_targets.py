@@ -6,7 +6,7 @@ import pytest
 
 from offcourse.data.prompts import build_prompts
 from offcourse.data.questions import Question
-from offcourse.data.targets import prompt_and_answer
+from offcourse.data.targets import is_common, prompt_and_answer, spread
 from offcourse.data.task_vector_prompts import build_task_vector_prompts
 from offcourse.errors import OffcourseError
 from offcourse.methods.dola import tokenized
@@ -66,3 +66,15 @@ def test_an_answer_to_a_question_that_joins_its_prompt_is_refused():
     with refused():
         list(tokenized(joined, "A:", question, 0))
     assert next(tokenized(lambda text: list(map(ord, text)), "A:", question, 0)).targets == tuple(map(ord, " yes"))
+
+
+def test_the_spread_of_targets():
+    assert spread([7, 7, 8, 9], "m, task t", str) == {"items": 4, "distinct": 3, "commonest": 0.5, "token": "[7]"}
+    assert spread([7], "m, task t", str)["distinct"] == 1
+    with pytest.raises(OffcourseError, match=r"m, task t: the answers of all 3 evaluated items begin with one token"):
+        spread([7, 7, 7], "m, task t", str)
+
+
+@pytest.mark.parametrize(("share", "items", "common"), [(0.26, 50, True), (0.25, 50, False), (1 / 3, 3, False)])
+def test_a_common_target_deserves_a_warning(share, items, common):
+    assert is_common(share, items) is common
