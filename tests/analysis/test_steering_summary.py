@@ -92,7 +92,7 @@ def test_prompts_that_do_not_say_how_their_targets_differ_are_named(results):
     path = results / "m/prompts/strong.parquet"
     pd.read_parquet(path).pipe(lambda frame: pd.DataFrame(frame.to_dict("list"))).to_parquet(path)
     with pytest.raises(OffcourseError, match=r"prompts/strong\.parquet does not say how its targets differ"):
-        steering(results, (["m"], ["strong"]))
+        steering_summary(results, (["m"], ["strong"]))
 
 
 def test_a_gain_that_the_best_of_the_grid_has_by_luck_is_no_effect(results):
