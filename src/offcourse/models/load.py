@@ -158,8 +158,13 @@ def _loaded(folder: Path, row: Architecture, dtype: str, device_map: str | None)
             output_loading_info=True,
             **alone,
         )
-    except (OffcourseError, torch.OutOfMemoryError, MemoryError):
+    except OffcourseError:
         raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OffcourseError(
+            f"{folder} does not fit the memory of this machine in {dtype} ({type(error).__name__}). Use more or "
+            "larger GPUs (`resources` of the study), or a precision of fewer bytes (`numerics.dtype`)."
+        ) from error
     # What a wrong entry of config.json or a wrong tensor raises is whatever its first use happens to raise.
     except Exception as error:
         reason = (str(error) or "no reason given").splitlines()[0]
