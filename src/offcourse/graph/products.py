@@ -222,7 +222,7 @@ PRODUCTS = {
             "steering_summary",
             "offcourse.tables.steering_summary:write",
             ("function_vectors", "task_vectors", "dola"),
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+            inputs=("prompts", "icl", "fv_sweep", "tv_icl", "tv_sweep"),
             tables_read=(1, 2),
             files=("tables/steering_summary.parquet", "tables/steering_summary.csv", "tables/steering_summary.md"),
         ),
