@@ -5,7 +5,7 @@ from pathlib import Path
 
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
-from offcourse.graph.products import DRAWINGS, drawings_of, records_of
+from offcourse.graph.products import PRODUCTS, products_of, records_of
 from offcourse.run.repair import mend
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
@@ -35,20 +35,16 @@ wildcard_constraints:
     task="|".join(STUDY.tasks),
 
 
-def shards(step, model="{model}", reader=None):
-    """The results of a step, one file per task or question set; only those that the step `reader` reads, if given."""
-    units = STEPS[reader or step].units(STUDY)
-    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in units]
-
-
-def records(step):
-    """The records beside them."""
-    return [LAYOUT.record(step, "{model}", unit) for unit in STEPS[step].units(STUDY)]
+def each(step, path):
+    """A path below the study's results for every task or question set of a step, which `{task}` or `{questions}` names."""
+    unit = "{questions}" if STEPS[step].on_questions else "{task}"
+    return [RESULTS / path.replace(unit, name) for name in STEPS[step].units(STUDY)]
 
 
 def of_every_model(step):
     """The results of a step for every model that it runs on."""
-    return [path for model in STUDY.models_of(*STEPS[step].methods) for path in shards(step, model)]
+    units, models = STEPS[step].units(STUDY), STUDY.models_of(*STEPS[step].methods)
+    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for model in models for unit in units]
 
 
 def record(rule, model=None):
@@ -58,23 +54,13 @@ def record(rule, model=None):
 
 def code(rule):
     """Digest of the script of a job and of every module behind it, as a `params` function: only of jobs that are there."""
-    return lambda wildcards: f"{fingerprint(DRAWINGS[rule].target)} {script_digest(DRAWINGS[rule].script)}"
+    return lambda wildcards: f"{fingerprint(PRODUCTS[rule].target)} {script_digest(PRODUCTS[rule].script)}"
 
 
 def reads(step, key):
     """One entry of what a step depends on, as a `params` function of the model."""
     script = f" {script_digest(STEPS[step].script)}" if key == "code" else ""
     return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
-
-
-def job_log(step):
-    """Log of one step of one model."""
-    return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
-
-
-def study_log(rule):
-    """Log of a job of the whole study."""
-    return f"results/{STUDY.study}/logs/{rule}.log"
 
 
 def waited_for(wildcards):
@@ -118,7 +104,7 @@ def release_questions():
 
 def drawn(rule, model=None):
     """The files of a table or figure; with `{model}` the model stays a wildcard."""
-    return [RESULTS / path for path in DRAWINGS[rule].outputs(STUDY, REGISTRY, model)]
+    return [RESULTS / path for path in PRODUCTS[rule].outputs(STUDY, REGISTRY, model)]
 
 
 # What `snakemake --report` shows of a table or figure; the rest of its files hold the same numbers.
@@ -136,7 +122,7 @@ def reported(rule, path):
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
         path,
-        caption=f"../workflow/report/{DRAWINGS[rule].script}.rst",
+        caption=f"../workflow/report/{PRODUCTS[rule].caption or rule}.rst",
         category=category,
         labels={"name": name, "page": " ".join(page[:-1]) or "all"},
     )
@@ -146,26 +132,26 @@ def read_by(rule, model=None):
     """What a table or figure is drawn from."""
     results = [
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
-        for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
+        for step, name, unit in PRODUCTS[rule].upstream(STUDY, model)
     ]
-    results += [RESULTS / f"tables/table{number}.parquet" for number in DRAWINGS[rule].numbers_read(STUDY)]
-    return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
+    results += [RESULTS / f"tables/table{number}.parquet" for number in PRODUCTS[rule].numbers_read(STUDY)]
+    return results + [RESULTS / name / "model.json" for name in PRODUCTS[rule].models(STUDY, model)]
 
 
 def settings(rule):
     """The configuration that a table or figure reads, as a `params` function."""
-    drawing = DRAWINGS[rule]
-    return lambda wildcards: json.dumps(drawing.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
+    product = PRODUCTS[rule]
+    return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
-# What is not shown in the report.
+# Products that are neither table nor figure.
 UNSHOWN = ("check_model", "report", "ro_crate")
 
 
 def presented():
     """Every table and figure."""
-    drawings = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
-    return [path for each in drawings for model in each.instances(STUDY) for path in drawn(each.rule, model)]
+    products = [product for name, product in products_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
+    return [path for product in products for model in product.instances(STUDY) for path in drawn(product.rule, model)]
 
 
 def everything():

@@ -1,12 +1,15 @@
 # The authors' released results: which files each rule makes of them. No rule.
-from offcourse.published import files as published_files
-from offcourse.published.release import Release
-from offcourse.published.figures import SWEEP_PAGES
-from offcourse.graph.release_rules import NAME, STORE
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
+from offcourse.graph.products import results_of
+from offcourse.graph.release import Release
+from offcourse.graph.release_rules import NAME, STORE, TABLES, groups_of
+from offcourse.published import files as published_files
+from offcourse.published import side_by_side as pages_of_both
+from offcourse.published.figures import SWEEP_PAGES
 
 RELEASE = Release(Layout(NAME))
+PUBLISHED = RELEASE.layout.results
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
 
 
@@ -23,3 +26,8 @@ def of_release(rule):
 def code_of_release(rule):
     """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
     return lambda wildcards: published_files.code_of(rule)
+
+
+def read_of_release(rule):
+    """What such a rule reads beside results and code, likewise."""
+    return lambda wildcards: published_files.read_by(rule, RELEASE)

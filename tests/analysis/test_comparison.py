@@ -17,7 +17,7 @@ from offcourse.figures import heads
 from offcourse.files import write_whole
 from offcourse.published.convert import _CONVERT
 from offcourse.published.pages import write_comparison, write_table3
-from offcourse.published.release import models_of, tasks_of, write_models
+from offcourse.graph.release import models_of, tasks_of, write_models
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
 

@@ -4,7 +4,7 @@ from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.published.drawings import drawings
 from offcourse.published.figures import figure_files, names, pages_of
-from offcourse.published.release import Release
+from offcourse.graph.release import Release
 
 
 def test_the_names_are_those_of_the_drawings(tmp_path):

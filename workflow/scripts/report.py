@@ -3,7 +3,7 @@
 from offcourse.analysis.comparison import comparison
 from offcourse.audit.audit import Audit
 from offcourse.graph import catalogue
-from offcourse.graph.products import drawings_of, pages
+from offcourse.graph.products import PRODUCTS, pages, products_of, results_of
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.report import page as report
@@ -15,10 +15,10 @@ with script(snakemake) as job:
     audit = Audit(job.study, job.registry, job.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
     judged = ("steering", "certainty", "sensitivity")
-    shown |= {name: None for name in judged if name in drawings_of(job.study, job.registry)}
+    shown |= {name: None for name in judged if name in products_of(job.study, job.registry)}
     released = Layout(NAME, job.layout.base).results
     report.write(
-        job.results,
+        PRODUCTS["report"].view(results_of(job.study, job.registry, job.layout)),
         job.study.model_dump(mode="json", exclude={"resources"}),
         figures,
         tables,

@@ -10,7 +10,7 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, Step, key_parts, steps_of
-from offcourse.graph.products import Drawing, drawings_of
+from offcourse.graph.products import Product, products_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.store.fingerprint import script_digest
@@ -52,26 +52,26 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
             job, why = False, (*why, "the next run mends it without computing")
         states[step, model, task] = State(step, model, task, not why, why, job)
 
-    drawings = drawings_of(study, registry)
-    facts = drawings.pop("check_model")
+    products = products_of(study, registry)
+    facts = products.pop("check_model")
     for model in study.models:
-        note(facts.rule, model, "", [], partial(drawing_reasons, facts, study, registry, layout, model))
+        note(facts.rule, model, "", [], partial(product_reasons, facts, study, registry, layout, model))
         for name, step in steps_of(study, model).items():
             for task in step.units(study):
                 upstream = [(up, model, unit) for up, unit in step.upstream(study, task).values()]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
                 asked = (step, study, registry, layout, model, task, mended)
                 note(name, model, task, upstream, partial(step_reasons, *asked))
-    for name, drawing in drawings.items():
-        for model in drawing.instances(study):
-            upstream = drawing.upstream(study, model)
-            upstream += [(facts.rule, each, "") for each in drawing.models(study, model)]
-            read = set(drawing.numbers_read(study))
-            upstream += [(other.rule, "", "") for other in drawings.values() if read & set(other.tables)]
+    for name, product in products.items():
+        for model in product.instances(study):
+            upstream = product.upstream(study, model)
+            upstream += [(facts.rule, each, "") for each in product.models(study, model)]
+            read = set(product.numbers_read(study))
+            upstream += [(other.rule, "", "") for other in products.values() if read & set(other.tables)]
             if name in ("report", "ro_crate"):
-                upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
-            asked = (drawing, study, registry, layout, model, mended)
-            note(name, model or "", "", upstream, partial(drawing_reasons, *asked))
+                upstream += [key for key in states if key[0] in products or name == "ro_crate"]
+            asked = (product, study, registry, layout, model, mended)
+            note(name, model or "", "", upstream, partial(product_reasons, *asked))
     return list(states.values())
 
 
@@ -134,8 +134,8 @@ def step_changes(
     return differences(known["parts"], now)
 
 
-def drawing_reasons(
-    drawing: Drawing,
+def product_reasons(
+    product: Product,
     study: Study,
     registry: Registry,
     layout: Layout,
@@ -143,19 +143,19 @@ def drawing_reasons(
     mended: Collection[Path] = (),
 ) -> list[str]:
     """The same for the files of a job that makes facts, tables or figures."""
-    outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
-    known = _intact(outputs, layout.rule_record(drawing.rule, model), layout)
+    outputs = [layout.results / path for path in product.outputs(study, registry, model)]
+    known = _intact(outputs, layout.rule_record(product.rule, model), layout)
     if isinstance(known, list):
         return known
 
     def hashed(path: Path) -> str:
         return known["inputs"][relative(path, layout.base)] if path in mended else sha256(path)
 
-    return drawing_changes(drawing, study, registry, layout, model, known, hashed)
+    return product_changes(product, study, registry, layout, model, known, hashed)
 
 
-def drawing_changes(
-    drawing: Drawing,
+def product_changes(
+    product: Product,
     study: Study,
     registry: Registry,
     layout: Layout,
@@ -164,14 +164,14 @@ def drawing_changes(
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
     """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
-    code = code_behind(drawing.target)
+    code = code_behind(product.target)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}
-    now |= {"parameters": drawing.parameters(study, registry, model), "results": sorted(known["inputs"])}
-    now["script"] = script_digest(drawing.script)
-    if drawing.inputs:
-        read = {relative(path, layout.base) for path in inputs_of(drawing, study, layout, model)}
+    now |= {"parameters": product.parameters(study, registry, model), "results": sorted(known["inputs"])}
+    now["script"] = script_digest(product.script)
+    if product.inputs:
+        read = {relative(path, layout.base) for path in inputs_of(product, study, layout, model)}
         now["results"] = sorted(read)
     found = differences(before, now)
     return found or [
@@ -181,13 +181,13 @@ def drawing_changes(
     ]
 
 
-def inputs_of(drawing: Drawing, study: Study, layout: Layout, model: str | None) -> list[Path]:
+def inputs_of(product: Product, study: Study, layout: Layout, model: str | None) -> list[Path]:
     """The files that a table or figure is drawn from."""
     results = [
-        layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in drawing.upstream(study, model)
+        layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in product.upstream(study, model)
     ]
-    results += [layout.results / f"tables/table{number}.parquet" for number in drawing.numbers_read(study)]
-    return results + [layout.results / name / "model.json" for name in drawing.models(study, model)]
+    results += [layout.results / f"tables/table{number}.parquet" for number in product.numbers_read(study)]
+    return results + [layout.results / name / "model.json" for name in product.models(study, model)]
 
 
 def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:

@@ -98,7 +98,9 @@ def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
     vectors = torch.cat([random * stream.square().mean().sqrt(), torch.zeros(1, model.width)])
     for replace, cells in ((False, ((first, 0), (middle, 1), (last, 0), (middle, 2))), (True, ((middle, 0),))):
         rows = ResidualRows(vectors, model.layers, replace)
-        found = [some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, 3)) for some in _cut(engine, model.layers + 1)]
+        found = [
+            some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, 3)) for some in _cut(engine, model.layers + 1)
+        ]
         for layer, index in cells:
             edit = _after_block(model, layer, vectors[index], replace)
             yield Case(prompt, edit, [states[layer, index] for states in found])

@@ -33,6 +33,7 @@ class Figure(TypedDict):
     svg: str
     model: str | None
     task: str | None
+    questions: str | None
 
 
 PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}
@@ -120,7 +121,7 @@ def figures(
 def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figure]:
     return [
         HEADS,
-        *(_sweep(model, task) for model in models for task in tasks),
+        *(sweep_page(model, task) for model in models for task in tasks),
         *(_cie(model) for model in models),
         _single(
             "figure11",
@@ -167,6 +168,7 @@ def _lens(questions: str) -> Figure:
         "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
         "letter and of the likeliest wrong one. The paper's three figures differ in their models only.",
         f"Lines of probability against layer on {questions}, one panel per model.",
+        questions=questions,
     )
 
 
@@ -178,10 +180,13 @@ def _apathy(questions: str) -> Figure:
         "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
         "each scaled to its range.",
         f"Lines of scaled apathy against layer on {questions}, one panel per model.",
+        questions=questions,
     )
 
 
-def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None) -> Figure:
+def _figure(
+    identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None, questions=None
+) -> Figure:
     return Figure(
         id=identity,
         figure=figure,
@@ -191,6 +196,7 @@ def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, 
         svg=f"figures/{identity}.svg",
         model=model,
         task=task,
+        questions=questions,
     )
 
 
@@ -237,7 +243,8 @@ POST_TRAINING = _single(
 )
 
 
-def _sweep(model: str, task: str) -> Figure:
+def sweep_page(model: str, task: str) -> Figure:
+    """The page of one model and task (Figures 4 and 17)."""
     return _figure(
         f"figure17/{model}_{task}",
         "figure17",

@@ -31,6 +31,8 @@ DESCRIBED = (
     "licence",
     "gated",
 )
+# All columns that `write_facts` reads.
+READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
 # The methods that a self-check speaks for; one that is not here speaks for all of them.
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
@@ -73,7 +75,6 @@ def write_facts(job, out: Path) -> None:
         )
     facts: dict[str, Any] = {
         "name": row.name,
-        "label": row.label,
         "class": row.architecture,
         **loaded,
         "context": model.context,

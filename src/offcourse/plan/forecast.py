@@ -8,7 +8,7 @@ from offcourse.audit.status import status
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, steps_of
-from offcourse.graph.products import drawings_of
+from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.plan.compute_site import ENERGY, site_of
 from offcourse.plan.jobs import CHECK, Job, disk, downloads, plan
@@ -33,9 +33,9 @@ def forecast(
     done = done_jobs(study, registry, layout)
     left = [job for job in jobs if (job.name, job.model) not in done]
     places = cards or int(site_of(study)["gpus_per_node"] if rates.device == "gpu" else rates.places)
-    drawings = drawings_of(study, registry)
-    drawings.pop(CHECK)
-    drawn = [(drawing.rule, model) for drawing in drawings.values() for model in drawing.instances(study)]
+    products = products_of(study, registry)
+    products.pop(CHECK)
+    drawn = [(product.rule, model) for product in products.values() for model in product.instances(study)]
     return {
         "study": study.study,
         "rates": asdict(rates),

@@ -8,7 +8,7 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.graph.keys import Step, steps_of
-from offcourse.graph.products import drawings_of
+from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record, relative
 from offcourse.store.shards import Store, copy_whole
@@ -28,10 +28,10 @@ def mend(study: Study, registry: Registry, layout: Layout, change: bool) -> list
             for unit in step.units(study):
                 if not _mend_result(step, layout, model, unit, change):
                     again.append(layout.artefact(step.name, step.suffix, model, unit))
-    for drawing in drawings_of(study, registry).values():
-        for model in drawing.instances(study):
-            outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
-            again += _changed(outputs, layout.rule_record(drawing.rule, model), layout)
+    for product in products_of(study, registry).values():
+        for model in product.instances(study):
+            outputs = [layout.results / path for path in product.outputs(study, registry, model)]
+            again += _changed(outputs, layout.rule_record(product.rule, model), layout)
     return again
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.data.registry import Registry
-from offcourse.graph.products import DRAWINGS
+from offcourse.graph.products import PRODUCTS, results_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.run import products
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
 from offcourse.store.fingerprint import script_digest, settle
@@ -33,20 +34,11 @@ class Script:
         """Folder of the study."""
         return self.layout.results
 
-    @property
-    def models(self) -> list[str]:
-        """The models that the job's drawing shows."""
-        return DRAWINGS[self.rule].models(self.study, self.model)
-
-    @property
-    def tasks(self) -> list[str]:
-        """The tasks of its methods."""
-        return self.study.tasks_of(*DRAWINGS[self.rule].methods)
-
-    @property
-    def stem(self) -> Path:
-        """The first output without its suffix."""
-        return self.output[0].with_suffix("")
+    def make(self) -> None:
+        """Make the job's table or figure."""
+        product = PRODUCTS[self.rule]
+        results = results_of(self.study, self.registry, self.layout)
+        products.make(product, results, product.pages(self.study, self.registry, self.model))
 
     def run(self, *steps: str) -> None:
         """Run steps on the job's model."""
@@ -71,9 +63,9 @@ def script(snakemake: Any) -> Iterator[Script]:
         if not record:
             yield job
             return
-        drawing = DRAWINGS[snakemake.rule]
-        code = code_behind(drawing.target)
-        program = script_digest(drawing.script)
+        product = PRODUCTS[snakemake.rule]
+        code = code_behind(product.target)
+        program = script_digest(product.script)
         settle(code["modules"])
         yield job
         body = {
@@ -82,7 +74,7 @@ def script(snakemake: Any) -> Iterator[Script]:
             "study": study.study,
             "inputs": hashes(map(Path, snakemake.input), layout.base),
             "outputs": hashes(outputs, layout.base),
-            "parameters": drawing.parameters(study, job.registry, job.model),
+            "parameters": product.parameters(study, job.registry, job.model),
             "protocol": study.protocol.model_dump(),
             "code": code,
             "script": program,

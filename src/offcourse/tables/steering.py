@@ -1,11 +1,11 @@
 """The table of what steers each model (`analysis.steering`), written as parquet, csv and md."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from offcourse.analysis.steering import STEERING, steering
+from offcourse.analysis.view import ResultsView
 from offcourse.tables import writing
 
 NAME = "steering"
@@ -15,15 +15,9 @@ CAPTION = (
 )
 
 
-def write(
-    results: Path,
-    out: Path,
-    function_vectors: tuple[Sequence[str], Sequence[str]],
-    task_vectors: tuple[Sequence[str], Sequence[str]],
-    dola: Sequence[int],
-) -> None:
-    """Write `steering.parquet`, `.csv` and `.md` into `out`; for the arguments see `analysis.steering.steering`."""
-    frame = steering(Path(results), function_vectors, task_vectors, dola)
+def write(view: ResultsView, out: Path) -> None:
+    """Write `steering.parquet`, `.csv` and `.md` into `out`, see `analysis.steering.steering`."""
+    frame = steering(view, view.scope("function_vectors"), view.scope("task_vectors"), view.tables)
     writing.write_plain(out, NAME, "Steering", CAPTION, frame, STEERING, texts(frame))
 
 
