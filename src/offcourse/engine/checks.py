@@ -47,6 +47,12 @@ class Comparison:
         return {"passed": self.error <= self.limit, "error": self.error, "floor": self.floor, "limit": self.limit}
 
 
+ROWS_OF_STATES = "rows with an edited state equal one forward per edit"
+ROWS_OF_HEADS = "rows with a replaced head equal one forward per head"
+FORESTS = "prompts that share a beginning equal one forward each"
+CONTEXTS = "continuations of a kept context equal one forward each"
+
+
 @torch.inference_mode()
 def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
     """Every kind of pass that a study makes against plain forwards; per check whether it passed, error, floor, limit.
@@ -56,10 +62,10 @@ def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
     """
     prompt = list(prompt)
     kinds = {
-        "rows with an edited state equal one forward per edit": _residual_rows,
-        "rows with a replaced head equal one forward per head": _head_rows,
-        "prompts that share a beginning equal one forward each": _forest,
-        "continuations of a kept context equal one forward each": _context,
+        ROWS_OF_STATES: _residual_rows,
+        ROWS_OF_HEADS: _head_rows,
+        FORESTS: _forest,
+        CONTEXTS: _context,
     }
     cases = {name: list(of(engine, prompt)) for name, of in kinds.items()}
     return {name: found.report() for name, found in compare(engine.model, cases).items()}
@@ -99,7 +105,8 @@ def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
     for replace, cells in ((False, ((first, 0), (middle, 1), (last, 0), (middle, 2))), (True, ((middle, 0),))):
         rows = ResidualRows(vectors, model.layers, replace)
         found = [
-            some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, 3)) for some in _cut(engine, model.layers + 1)
+            some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, len(vectors)))
+            for some in _cut(engine, model.layers + 1)
         ]
         for layer, index in cells:
             edit = _after_block(model, layer, vectors[index], replace)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from offcourse.engine.exponentials import exp_, log_sum_exp_
+from offcourse.engine.unembed import product
+from offcourse.models.footprint import LOGIT_BYTES
 
-# Bytes of the logits of all layers: as many states are compared together as fit, which bounds memory.
-LOGITS = 512 << 20
-# Bytes of one slice of the vocabulary in the elementwise work, which then stays in a core's cache.
-SLICE = 1 << 20
+# Bytes of one slice of the vocabulary in the elementwise work. On a CPU it then stays in a core's cache; on a GPU
+# starting an operation takes as long as computing a small one.
+SLICE = {"cpu": 1 << 20, "cuda": 64 << 20}
 
 
 @dataclass
@@ -59,7 +60,7 @@ def contrast(
     alphas: thresholds for `normaliser`; a token passes when its mature probability is at least alpha times the largest.
     """
     parts, targets = [], []
-    together = max(1, LOGITS // (4 * (1 + len(hidden)) * head.weight.shape[0]))
+    together = max(1, LOGIT_BYTES // (4 * (1 + len(hidden)) * head.weight.shape[0]))
     for start in range(0, len(final), together):
         mine = ((state >= start) & (state < start + together)).nonzero()[:, 0]
         rows = slice(start, start + together)
@@ -102,16 +103,14 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
         weight = head.weight
         states = torch.cat([states.to(weight.device, weight.dtype) for states in layers])
         logits = torch.empty(len(states), len(weight), dtype=torch.float32, device=weight.device)
-        slices = logits.split(_words(len(states)), -1)
+        slices = logits.split(_words(logits), -1)
         start = 0
         for part in slices:
             words = slice(start, start + part.shape[1])
             if weight.dtype == torch.float32:
-                torch.mm(states, weight[words].T, out=part)
+                product(head, states, words, out=part)
             else:
-                part.copy_(states @ weight[words].T)
-            if head.bias is not None:
-                part += head.bias[words]
+                part.copy_(product(head, states, words))
             start = words.stop
     if softcap is not None:
         for part in slices:
@@ -120,15 +119,16 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
     return logits.sub_(total[:, None]).view(len(layers), -1, logits.shape[1])
 
 
-def _words(rows: int) -> int:
-    """Words in a slice of `rows` rows."""
-    return max(64, SLICE // (4 * rows))
+def _words(logits: Tensor) -> int:
+    """Words in a slice of logits [..., vocabulary]."""
+    rows = logits.numel() // logits.shape[-1]
+    return max(64, SLICE["cuda" if logits.is_cuda else "cpu"] // (4 * rows))
 
 
 def _apart(log_p, log_q, divergence) -> tuple[Tensor, Tensor]:
     """[layers, states] each: the divergence, and the log-sum-exp of `log_p - log_q`."""
     distance, ratios = 0.0, []
-    words = _words(log_q.shape[0] * log_q.shape[1])
+    words = _words(log_q)
     for mine, early in zip(log_p.split(words, -1), log_q.split(words, -1), strict=True):
         p, q = exp_(mine.clone()), exp_(early.clone())
         mixture = (p + q).div_(2)

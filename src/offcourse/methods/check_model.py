@@ -39,6 +39,9 @@ SPEAKS_FOR = {
     "sub-layers sum to the block output": ("logit_lens",),
     "an edit by zero changes nothing": ("function_vectors", "task_vectors", *STEERING),
     "an edit changes the logits": ("function_vectors", "task_vectors", *STEERING),
+    "rows with an edited state equal one forward per edit": ("function_vectors", "task_vectors", *STEERING),
+    "rows with a replaced head equal one forward per head": ("function_vectors",),
+    "continuations of a kept context equal one forward each": ("dola",),
 }
 
 
@@ -64,15 +67,11 @@ def write_facts(job, out: Path) -> None:
         job.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
         checks = run_checks(model, job.tokenizer, plain, PROMPT)
-    checks["the engine equals the plain model"] = engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
+    checks |= engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
     can = capabilities(checks)
     against = {name for method in methods for name in can[method]["why_not"]}
     if against:
-        failed = [f"{name} (error {check['error']:.2g})" for name, check in checks.items() if name in against]
-        raise OffcourseError(
-            f"{job.model}: self-checks failed: {'; '.join(failed)}. Its row in src/offcourse/data/architectures.py "
-            "does not fit this model, or its weights are damaged; no result is made from it."
-        )
+        raise OffcourseError(f"{job.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
         "name": row.name,
         "class": row.architecture,
@@ -88,6 +87,22 @@ def write_facts(job, out: Path) -> None:
         "capabilities": can,
     }
     write_json(out, facts)
+
+
+def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
+    """Why no result is made from the model, and what to do."""
+    named = {name: check for name, check in checks.items() if name in against}
+    failed = "; ".join(f"{name} (error {check['error']:.2g})" for name, check in named.items())
+    if all(check["error"] == float("inf") for check in named.values()):
+        precision = str(dtype).removeprefix("torch.")
+        return (
+            f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 "
+            "overflows in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
+        )
+    return (
+        f"self-checks failed: {failed}. Its row in src/offcourse/data/architectures.py does not fit this model, or its "
+        "weights are damaged. No result is made from the model."
+    )
 
 
 def configuration(model) -> dict[str, Any]:

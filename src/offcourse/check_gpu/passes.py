@@ -1,0 +1,198 @@
+"""The study's passes on one model: what they hold on the card, how long they take, and the naive loop beside them."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from offcourse.check_gpu.subjects import Subject, prompt
+from offcourse.data.rows import Model
+from offcourse.engine import Engine, HeadRows, ResidualRows
+from offcourse.engine.attention import uninstalled
+from offcourse.engine.contrast import contrast
+from offcourse.models import footprint, shapes
+from offcourse.models.load import LanguageModel
+
+# Tokens of a 10-shot prompt and of a query, and the paper's 7 head counts at 8 strengths.
+SHOTS, QUERY, EDITS = 97, 7, 56
+# Demonstrations of DoLa's question with its answers, and states that predict a token of an answer.
+ANSWERS, CANDIDATES = 60, 16
+SAMPLE, REPEATS = 6, 5
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One kind of pass. run: makes it. tokens, rows: what goes through at once, for the plan of its memory."""
+
+    name: str
+    run: Callable[[], object]
+    tokens: int
+    rows: int
+    contrasts: bool = False
+
+    def planned(self, row: Model, size: int) -> float:
+        """Bytes beside the weights. size: bytes of a number."""
+        passing = footprint.of_pass(row, size, self.tokens, self.rows)
+        return passing + footprint.of_contrast() if self.contrasts else passing
+
+
+def widest(engine: Engine, row: Model) -> list[Pass]:
+    """Passes that fill the engine's budgets, whatever the number of blocks."""
+    model, width = engine.model, row.width
+    ids = prompt(row, SHOTS)
+    edits = max(1, engine.max_rows // model.layers)
+    vectors = torch.randn(edits, width, generator=torch.Generator().manual_seed(1))
+    many = [prompt(row, SHOTS, seed) for seed in range(max(1, engine.max_tokens // SHOTS))]
+    states = torch.randn(ANSWERS, width, generator=torch.Generator().manual_seed(2))
+    states = states.to(model.head_device, model.module.dtype)
+    token = torch.arange(ANSWERS) % row.vocabulary
+    rows = ResidualRows(vectors, model.layers)
+
+    def compare():
+        hidden = {layer: states.roll(layer + 1, 0) for layer in range(CANDIDATES)}
+        return contrast(
+            model.head, model.final_softcap, states, hidden, torch.arange(ANSWERS), token, "mean_kl", (0.1,)
+        )
+
+    return [
+        Pass(
+            "rows of edits",
+            lambda: engine.read_rows(ids, 5, rows, probability=False),
+            SHOTS,
+            min(engine.max_rows, edits * model.layers),
+        ),
+        Pass("a forest of prompts", lambda: engine.read(many, [5] * len(many)), SHOTS * len(many), 0),
+        Pass("DoLa's layers", compare, ANSWERS, 0, contrasts=True),
+    ]
+
+
+def peak(run: Callable[[], object]) -> int | None:
+    """Bytes that the card holds at the peak of a call beside what it held before; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    run()
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def seconds(run: Callable[[], object], repeats: int = REPEATS) -> list[float]:
+    """Seconds of a call, several times, after one that warms up."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    run()
+    found = []
+    for _ in range(repeats):
+        wait()
+        begin = time.perf_counter()
+        run()
+        wait()
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def operations(row: Model, tokens: int, row_blocks: int, unembedded: int) -> float:
+    """Multiplications and additions of a pass's products with weights.
+
+    tokens: of the prompt, which go through every block. row_blocks: blocks that rows go through, over all rows.
+    unembedded: states that are multiplied with the whole vocabulary.
+    """
+    of_block = 2 * (shapes.attention_weights(row) + shapes.mlp_weights(row))
+    return (tokens * row.layers + row_blocks) * of_block + 2 * unembedded * shapes.unembedding_weights(row)
+
+
+@torch.inference_mode()
+def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
+    """Causal effects and a sweep on one prompt each, against the naive loop. rate: FLOP/s of products."""
+    engine = Engine(model)
+    means = torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(3))
+    edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
+    shots, query = prompt(subject.row, SHOTS), prompt(subject.row, QUERY)
+    cells = [(layer, head) for layer in range(model.layers) for head in range(model.heads)]
+    settings = [(layer, edit) for layer in range(model.layers) for edit in range(EDITS)]
+
+    def effects():
+        return engine.read_rows(shots, 5, HeadRows(means))
+
+    def sweep():
+        return engine.read_rows(query, 5, ResidualRows(edits, model.layers), probability=False)
+
+    def naive_effects():
+        with uninstalled(model, "sdpa"):
+            for layer, head in cells[:: len(cells) // SAMPLE][:SAMPLE]:
+                _patched(model, shots, layer, head, means[layer, head])
+
+    def naive_sweep():
+        with uninstalled(model, "sdpa"):
+            for layer, edit in settings[:: len(settings) // SAMPLE][:SAMPLE]:
+                _added(model, query, layer, edits[edit])
+
+    blocks = sum(model.layers - layer for layer, _ in cells)
+    of_effects = operations(subject.row, SHOTS, blocks, len(cells) + 1)
+    # Of a sweep's rows nearly all leave the unembedding early; what they take there is not counted.
+    of_sweep = operations(subject.row, QUERY, sum(model.layers - 1 - layer for layer, _ in settings), 0)
+    return [
+        _timed("causal effects of every head on a prompt", effects, naive_effects, len(cells), of_effects, rate),
+        _timed("a sweep of every layer and setting on a prompt", sweep, naive_sweep, len(settings), of_sweep, rate),
+    ]
+
+
+def _timed(name: str, run, naive, count: int, work: float, rate: float) -> dict:
+    quick = statistics.median(seconds(run))
+    slow = statistics.median(seconds(naive)) / SAMPLE * count
+    return {
+        "pass": name,
+        "edits": count,
+        "seconds": quick,
+        "naive_seconds": slow,
+        "times_faster": slow / quick,
+        "tflop": work / 1e12,
+        "share_of_rate": work / quick / rate,
+    }
+
+
+def _patched(model: LanguageModel, ids: list[int], layer: int, head: int, value) -> torch.Tensor:
+    part = slice(head * model.head_dim, (head + 1) * model.head_dim)
+
+    def patch(module, args):
+        heads = args[0].clone()
+        heads[0, -1, part] = value.to(heads)
+        return (heads, *args[1:])
+
+    return _last_logits(model, ids, lambda: model.projections[layer].register_forward_pre_hook(patch))
+
+
+def _added(model: LanguageModel, ids: list[int], layer: int, vector) -> torch.Tensor:
+    def add(module, args, out):
+        hidden = (out[0] if isinstance(out, tuple) else out).clone()
+        hidden[0, -1] += vector.to(hidden)
+        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+    return _last_logits(model, ids, lambda: model.blocks[layer].register_forward_hook(add))
+
+
+def _last_logits(model: LanguageModel, ids: list[int], edit) -> torch.Tensor:
+    handle = edit()
+    try:
+        tokens = torch.tensor([ids], device=model.input_device)
+        return model.module(tokens, use_cache=False).logits[0, -1].float().softmax(-1)
+    finally:
+        handle.remove()
+
+
+@torch.inference_mode()
+def same_hits(subject: Subject, model: LanguageModel, budgets: tuple[int, ...]) -> float:
+    """Share of a sweep's hits that differ between budgets of rows: shapes decide rounding in half precision."""
+    ids = prompt(subject.row, QUERY)
+    edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
+    target = int(Engine(model).predict([ids])[0])
+    found = [
+        Engine(model, budget).read_rows(ids, target, ResidualRows(edits, model.layers), probability=False)[1].hit
+        for budget in budgets
+    ]
+    return float(torch.stack([hits != found[0] for hits in found[1:]]).float().mean())
