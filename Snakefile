@@ -24,6 +24,7 @@ include: "rules/steering.smk"
 include: "rules/shown.smk"
 include: "rules/release.smk"
 include: "rules/published.smk"
+include: "rules/on_demand.smk"
 
 
 rule all:

@@ -1,5 +1,5 @@
 # The authors' released results, below results/published and shared by all studies: their conversion, their tables,
-# figures and report, and a study beside them. Not part of a study; `make published`.
+# figures and report. Not part of a study; `make published`.
 
 
 rule published_store:
@@ -10,7 +10,7 @@ rule published_store:
 rule published:
     input:
         of_release("published_comparison"),
-        of_release("published_tables_facts"),
+        [of_release(name) for name in TABLES],
         of_release("published_figures"),
         of_release("published_report"),
 
@@ -133,9 +133,8 @@ rule published_sweep_page:
 rule published_report:
     input:
         of_release("published_comparison"),
-        of_release("published_tables_facts"),
+        [of_release(name) for name in TABLES],
         of_release("published_figures"),
-        of_release("published_sensitivity"),
     output:
         of_release("published_report"),
         record=PUBLISHED / "provenance/published_report.json",
@@ -167,44 +166,3 @@ rule published_comparison:
         code=code_of_release("published_comparison"),
     script:
         "../workflow/scripts/published.py"
-
-
-rule comparison:
-    input:
-        of_release("published_table3"),
-        of_release("published_tables_dola"),
-        [path for path in presented() if path.match("tables/*.parquet")],
-        facts(),
-    output:
-        published_files.comparison_files(RESULTS),
-        record=record("comparison"),
-    log:
-        RESULTS / "logs/comparison.log",
-    localrule: True
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code_of_release("comparison"),
-    script:
-        "../workflow/scripts/comparison.py"
-
-
-# A study's figures with those of the release on the same page. On demand (`snakemake side_by_side`): it needs the release.
-rule side_by_side:
-    input:
-        released("function_vectors", "task_vectors", "readings"),
-        of_release("published_models"),
-        [path for step in pages_of_both.STEPS if step in steps_of(STUDY) for path in of_every_model(step)],
-        facts(),
-    output:
-        pages_of_both.outputs(results_of(STUDY, REGISTRY, LAYOUT), RELEASE),
-        record=record("side_by_side"),
-    log:
-        RESULTS / "logs/side_by_side.log",
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code_of_release("side_by_side"),
-        protocol=STUDY.protocol.model_dump_json(),
-    script:
-        "../workflow/scripts/side_by_side.py"

@@ -285,7 +285,7 @@ def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited, c
 
 
 def test_figure_5_after_a_change_of_a_group_is_the_figure_drawn_from_nothing(edited, tmp_path):
-    """A task's group is in no file of results. Status and the plan once said fresh, and Figure 5 drawn anew differed."""
+    """A task's group is in no file of results: status once said fresh where Figure 5 drawn anew differs."""
     before = (edited.results / "figures" / "figure5.parquet").read_bytes()
     column("antonym", "tasks.group", "from-english")(edited)
     stale = {state["step"]: " ".join(state["why"]) for state in edited.states() if not state["fresh"]}

@@ -7,6 +7,7 @@ study's folder; each figure's SVG has a PNG and a parquet of the same stem besid
 from collections.abc import Sequence
 from typing import TypedDict
 
+from offcourse.data.names import STEERING
 from offcourse.study.labels import task_label
 
 # What the report is written from beside Python.
@@ -36,7 +37,6 @@ class Figure(TypedDict):
     questions: str | None
 
 
-PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}
 TABLE_METHODS = Table(
     id="table_methods",
     title="Steering methods compared",
@@ -62,6 +62,12 @@ FACT_TABLES = {
 }
 
 
+# Tables that the paper does not have, each with the methods that a study must have one of.
+OTHER_TABLES = [
+    (TABLE_METHODS, set(STEERING)),
+]
+
+
 def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
     """The tables of a study with these methods, in the report's order."""
     titles = {}
@@ -83,7 +89,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
         for number, (title, explanation) in sorted(titles.items())
     ]
-    return numbered + [TABLE_METHODS] * bool(set(methods) - PAPER_METHODS)
+    return numbered + [table for table, needs in OTHER_TABLES if needs & set(methods)]
 
 
 def figures(
@@ -114,6 +120,7 @@ def figures(
         for name in lens_questions:
             shown += [_lens(name)]
         shown += [_apathy(name) for name in lens_questions]
+    shown += [figure for figure, needs in OTHER_FIGURES if needs & set(methods)]
     shown += [_steering(name, label, model) for name, label, its_models in steering for model in its_models]
     return shown
 
@@ -241,6 +248,12 @@ POST_TRAINING = _single(
     "models with its 95% interval.",
     "Dots with intervals: change of peak recovery for each group of tasks.",
 )
+
+
+# Single pictures that the paper does not have, each with the methods that a study must have one of.
+OTHER_FIGURES: list[tuple[Figure, set[str]]] = [
+    # (the picture, {"function_vectors"}),
+]
 
 
 def sweep_page(model: str, task: str) -> Figure:

@@ -33,7 +33,7 @@ class Product(Declaration):
     target: "module:function" where its code begins: `write(view, out)` of a table, `page(view, shown)` of a figure.
     tables: numbers or names of the tables that it writes. figures: those that it draws. files: other files.
     per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
-    released: whether the authors' release has it as well, by the rule `published_{rule}`.
+    released: whether the authors' release has it as well; a table by the rule `published_{rule}`.
     script: its file in workflow/scripts without .py. caption: its file in workflow/report, when not called like it.
     """
 

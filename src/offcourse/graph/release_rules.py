@@ -25,7 +25,9 @@ GROUPS = {
 # Rules that a study runs only when asked, from its results and the release's.
 ON_DEMAND = ("comparison", "side_by_side")
 # Tables of a study that the release has as well, each by the rule that makes it of the release.
-TABLES = {f"published_{name}": product for name, product in PRODUCTS.items() if product.released}
+TABLES = {
+    f"published_{name}": product for name, product in PRODUCTS.items() if product.released and not product.figures
+}
 # Rules of tables, figures and pages, see `published.files`, made in `published.pages`.
 PAGES = {
     "published_models": "offcourse.graph.release:write_models",

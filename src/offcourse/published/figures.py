@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offcourse.analysis.view import Results
 from offcourse.graph import catalogue
-from offcourse.graph.products import FV, LENS, pages_in
+from offcourse.graph.products import DRAWN_BY, FV, LENS, pages_in
 from offcourse.graph.release import CIE_TASKS, Release, apathy_models, models_of
 from offcourse.layout import picture_files
 
@@ -37,6 +37,7 @@ def names(release: Release) -> list[str]:
         *(f"figure9/{model}" for model in CIE_FIGURES),
         *(f"figure17/{'_'.join(page)}" for page in SWEEP_PAGES),
         *(f"figure18/{model}" for model in vectors),
+        *(figure["id"] for figure, _ in catalogue.OTHER_FIGURES if DRAWN_BY[figure["figure"]].released),
     ]
 
 

@@ -97,6 +97,7 @@ def write_report(release: Release) -> None:
     listed, pages = catalogue.tables(("function_vectors", "task_vectors", "dola")), pages_of(release, covered)
     files = [path.relative_to(results).as_posix() for rule in TABLES for path in outputs(release, rule)]
     files += [path.relative_to(results).as_posix() for path in figure_files(release)]
+    listed = [table for table in listed if table["parquet"] in files]
     names = dict.fromkeys([*(table["id"] for table in listed), *(page["figure"] for page in pages), "sensitivity"])
     report.write(
         PRODUCTS["report"].view(replace(covered, shown=lambda: files)),

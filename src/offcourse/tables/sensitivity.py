@@ -11,6 +11,7 @@ from offcourse.analysis.results import read_dola, read_model, read_other_positio
 from offcourse.analysis.view import ResultsView
 from offcourse.claims.sensitivity import SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
 from offcourse.claims.verdicts import read_claims
+from offcourse.data.architectures import BIASED
 from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.study.protocol import Protocol
 from offcourse.tables import dola as tables_dola
@@ -21,8 +22,6 @@ CAPTION = (
     "What each protocol switch moves: the numbers of Tables 1 to 3 and the claims that rest on them, with the other "
     "value of one switch at a time."
 )
-# The only class whose attention output has a bias.
-BIASED = "GPTNeoX"
 OTHER = {"as_coded": "last", "last": "as_coded"}
 
 
@@ -91,7 +90,7 @@ def write(view: ResultsView, out: Path) -> None:
     other = OTHER[protocol.head_read_position] if READ_POSITION in controls else ""
     results = Turned(view, other)
     vectors = view.scope("function_vectors")[0]
-    biased = any(view.cell("models", "architecture", name) == BIASED for name in vectors)
+    biased = any("attention output" in BIASED.get(view.cell("models", "architecture", name), ()) for name in vectors)
     limits = Limits(cannot=view.known("cannot"), without=view.known("without"), output_bias=biased)
     if other:
         limits = replace(limits, turned=limits.turned | {"head_read_position": (3,)})
