@@ -6,7 +6,7 @@ from pathlib import Path
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
 from offcourse.graph.products import PRODUCTS, products_of, records_of
-from offcourse.run.repair import mend
+from offcourse.run.repair import repair
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
 from offcourse.graph.keys import release_questions as question_files
@@ -53,7 +53,10 @@ def record(rule, model=None):
 
 
 def code(rule):
-    """Digest of the script of a job and of every module behind it, as a `params` function: only of jobs that are there."""
+    """Digest of the rule's script and of every module behind it, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
     return lambda wildcards: f"{fingerprint(PRODUCTS[rule].target)} {script_digest(PRODUCTS[rule].script)}"
 
 
@@ -81,12 +84,12 @@ def waited_for(wildcards):
 
 
 def results_of_study(wildcards):
-    """Every result. Of those that were damaged, what the store cannot give back is made again."""
+    """Every result. A damaged result is copied from the store, or made again where the store's copy is damaged too."""
     if workflow.is_main_process and workflow.executor_plugin is not None:
-        # Before anything is mended: what another run is about to write looks damaged.
+        # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
             lock()
-        damaged = mend(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
+        damaged = repair(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
         # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
         workflow.dag.forcefiles.update(map(str, damaged))
     return everything()
@@ -112,7 +115,7 @@ REPORTED = (".svg", ".csv", ".html")
 
 
 def shown(rule, model=None):
-    """The same with a caption and a category for `snakemake --report`."""
+    """The files of a table or figure, with a caption and a category for `snakemake --report`."""
     return [reported(rule, path) if path.suffix in REPORTED else path for path in drawn(rule, model)]
 
 
@@ -168,6 +171,6 @@ def released_tables():
     return paths if all(path.exists() for path in paths) else []
 
 
-def facts():
+def model_files():
     """`model.json` of every model."""
     return [RESULTS / model / "model.json" for model in STUDY.models]

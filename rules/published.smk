@@ -4,7 +4,7 @@
 
 rule published_store:
     input:
-        released(*STORE),
+        released(*CONVERTED),
 
 
 rule published:
@@ -31,7 +31,7 @@ rule fetch_release:
 
 # One rule for each group of released results: published_function_vectors, published_task_vectors, published_dola,
 # published_readings and published_cie.
-for group in STORE:
+for group in CONVERTED:
 
     rule:
         name:

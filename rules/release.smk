@@ -3,14 +3,14 @@ from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
 from offcourse.graph.products import results_of
 from offcourse.graph.release import Release
-from offcourse.graph.release_rules import NAME, STORE, TABLES, groups_of
+from offcourse.graph.release_rules import NAME, CONVERTED, TABLES, groups_of
 from offcourse.published import files as published_files
 from offcourse.published import side_by_side as pages_of_both
 from offcourse.published.figures import SWEEP_PAGES
 
 RELEASE = Release(Layout(NAME))
 PUBLISHED = RELEASE.layout.results
-PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
 def released(*groups):
@@ -24,7 +24,10 @@ def of_release(rule):
 
 
 def code_of_release(rule):
-    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
+    """Digest of the code behind a rule of the release, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
     return lambda wildcards: published_files.code_of(rule)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.models.fetch import weights_digest
-from offcourse.store.sealed import read_sealed
+from offcourse.store.sealed_json import read_sealed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SMOKE = CHECKOUT / "studies" / "smoke.yaml"

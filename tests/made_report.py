@@ -34,7 +34,7 @@ def write_report(study: Path) -> tuple[Path, str]:
     for figure in listed:
         stem = (study / figure["svg"]).with_suffix("")
         draw(figure["figure"], study, stem, model=figure["model"], task=figure["task"], fv=(MODELS, TASKS))
-    for rule in ("table3", "tables_facts", "steering", "certainty"):
+    for rule in ("table3", "tables_facts", "steering_summary", "certainty"):
         write(rule, study, study / "tables", fv=(MODELS, TASKS))
     view = view_of("report", study, fv=(MODELS, TASKS))
     out = study / "report.html"

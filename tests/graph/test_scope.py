@@ -76,7 +76,7 @@ def test_only_the_lists_of_a_method_s_tasks_are_fetched(registry):
 
 
 def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
-    found = [(s.step, s.model, s.task) for s in status(STUDY, registry, Layout("mine", tmp_path))]
+    found = [(s.step, s.model, s.unit) for s in status(STUDY, registry, Layout("mine", tmp_path))]
     states = [state for state in found if state[0] in STEPS]
     assert len(states) == len(set(states)) == (3 + 5 * 2) + (3 + 5 * 2 + 3 * 2) + 2
     assert ("tv_sweep", "gemma-3-270m", "english-italian") in states
@@ -100,7 +100,7 @@ def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path)
     layout = Layout("mine", tmp_path)
     states = [s for s in status(STUDY, registry, layout) if s.step != "ro_crate"]
     expected = {
-        layout.record(s.step, s.model, s.task) if s.step in STEPS else layout.rule_record(s.step, s.model or None)
+        layout.record(s.step, s.model, s.unit) if s.step in STEPS else layout.rule_record(s.step, s.model or None)
         for s in states
     }
     assert set(records_of(STUDY, registry, layout)) == expected

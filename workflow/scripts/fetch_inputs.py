@@ -6,6 +6,6 @@ from offcourse.run.script import script
 
 LISTED = {"fetch_words": release_lists, "fetch_questions": release_questions}
 
-with script(snakemake) as job:
-    for spec in LISTED[job.rule](job.study, job.registry):
-        release_file(spec, downloads=job.layout.downloads)
+with script(snakemake) as run:
+    for spec in LISTED[run.rule](run.study, run.registry):
+        release_file(spec, downloads=run.layout.downloads)

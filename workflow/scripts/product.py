@@ -2,5 +2,5 @@
 
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    job.make()
+with script(snakemake) as run:
+    run.make()

@@ -22,7 +22,7 @@ from offcourse.graph.release_rules import ON_DEMAND
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, digest_of
 from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
-from offcourse.store.shards import Store
+from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
@@ -107,7 +107,7 @@ class Audit:
             found |= {path: (record, []) for path in self.records[record]["outputs"]}
         return found
 
-    def _drawn(self) -> Iterator[str]:
+    def _shown(self) -> Iterator[str]:
         """The files of all tables, figures and reports, relative to the study's folder."""
         for product in products_of(self.study, self.registry).values():
             for model in product.instances(self.study):
@@ -116,7 +116,7 @@ class Audit:
     def names(self) -> dict[str, list[str]]:
         """What can be audited by name: tables, figures, a figure's pages and the report, with their files."""
         found: dict[str, list[str]] = {}
-        for output in self._drawn():
+        for output in self._shown():
             path = Path(output)
             stem = path.with_suffix("") if path.parts[0] in ("tables", "figures") else path
             inner = stem.parts[1:] if path.parts[0] in ("tables", "figures") else stem.parts
@@ -233,7 +233,7 @@ class Audit:
     def _shard(self, record: dict[str, Any]) -> Iterator[Finding]:
         if "key" not in record:
             return
-        store = Store(self.layout.store)
+        store = ShardStore(self.layout.store)
         suffix = STEPS[record["step"]].suffix
         path = self.path(store.path(record["key"], suffix))
         if damage := store.damage(record["key"], suffix):

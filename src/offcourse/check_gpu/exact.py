@@ -6,6 +6,7 @@ from offcourse.check_gpu.subjects import Subject, build, prompt
 from offcourse.engine import Engine, unembed
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.checks import TIMES_FLOOR, engine_agrees
+from offcourse.models.load import LanguageModel
 
 # Long enough to cross the windows, short as the study's prompts.
 TOKENS = 40
@@ -13,8 +14,12 @@ READ_OUT = "the read-out equals the softmax of the plain logits"
 
 
 def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
+    """`check_model` of a random model of this subject."""
+    return check_model(build(subject.row, dtype, device), subject)
+
+
+def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
     """Per check whether it passed, its error, the rounding floor and the limit, as in `engine.checks`."""
-    model = build(subject.row, dtype, device)
     engine = Engine(model)
     ids = prompt(subject.row, TOKENS)
     return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids)}

@@ -151,7 +151,7 @@ def _figure(rule: str, module: str, *methods: str, **more: Any) -> Product:
 _PRODUCTS = (
     Product(
         "check_model",
-        target="offcourse.methods.check_model:write_facts",
+        target="offcourse.methods.check_model:check_model",
         files=("{model}/model.json",),
         per_model=True,
         script="check_model",
@@ -256,7 +256,13 @@ _PRODUCTS = (
     _figure("figure_lens", "lens", LENS, inputs=("logit_lens",), columns=(LABEL,), figures=("figure2",)),
     _figure("figure_apathy", "apathy", LENS, inputs=("logit_lens", "apathy"), columns=(LABEL,), figures=("figure8",)),
     _plain_table(
-        "steering", "steering", FV, TV, DOLA, inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"), tables_read=(1, 2)
+        "steering_summary",
+        "steering_summary",
+        FV,
+        TV,
+        DOLA,
+        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+        tables_read=(1, 2),
     ),
     _plain_table(
         "sensitivity",
@@ -295,7 +301,7 @@ _PRODUCTS = (
         )
         for name in STEERING
     ),
-    _table("tables_facts", "facts", tables=tuple(catalogue.FACT_TABLES), local=True, released=True),
+    _table("tables_facts", "model_facts", tables=tuple(catalogue.FACT_TABLES), local=True, released=True),
     Product(
         "report",
         columns=(BASE, LABEL),

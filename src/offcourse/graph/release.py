@@ -21,7 +21,7 @@ from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
 from offcourse.graph.products import DOLA, FV, LENS, TV, template
-from offcourse.graph.release_rules import NAME, STORE, TABLES
+from offcourse.graph.release_rules import CONVERTED, NAME, TABLES
 from offcourse.layout import Layout
 from offcourse.study.protocol import Protocol
 
@@ -62,7 +62,7 @@ class Release:
         return Registry.load(self.resources)
 
     @cached_property
-    def runs(self) -> list[paths.Run]:
+    def runs(self) -> list[paths.ReleasedRun]:
         """The files of scores."""
         return [run for run in map(paths.run_of, self.manifest) if run]
 
@@ -77,7 +77,7 @@ class Release:
         return found[0] if found else None
 
     def known(self, name: str) -> Model:
-        """The same. Raises `OffcourseError` when the registry does not have it."""
+        """The row of a model that the authors call `name`. Raises `OffcourseError` when the registry has none."""
         if row := self.model(name):
             return row
         raise OffcourseError(f"models.tsv has no model that the release calls {name}; add its release_name")
@@ -89,7 +89,11 @@ class Release:
 
     @property
     def listed(self) -> Path:
-        """The list of pages: calibration, the (0-shot, 5-shot) counts that a page alone allows, settings not drawn."""
+        """Path of digitised.json, one entry per PDF page of the sweep.
+
+        An entry says how the page's axis scale was recovered, which (0-shot, 5-shot) counts are consistent with the
+        drawing, and which settings of the grid the page lacks.
+        """
         return self.layout.results / "digitised.json"
 
     def sweep_tasks(self, name: str) -> list:
@@ -124,7 +128,7 @@ class Release:
         row = self.model(name)
         return row.name if row else name
 
-    def contents(self, group: str) -> Iterator[tuple[str, str, str]]:
+    def results_of(self, group: str) -> Iterator[tuple[str, str, str]]:
         """(step, model, unit) of every table of a group."""
         for name in self.names(group):
             folder = self.folder(name)
@@ -153,7 +157,7 @@ class Release:
         listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
         return listed + [
             path
-            for step, model, unit in self.contents(group)
+            for step, model, unit in self.results_of(group)
             for path in (self.layout.artefact(step, ".parquet", model, unit), self.layout.record(step, model, unit))
         ]
 
@@ -166,7 +170,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 def all_models(release: Release) -> list[str]:
     """Those of all groups."""
-    named = {name for group in STORE for name in models_of(release, group)}
+    named = {name for group in CONVERTED for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
 
@@ -190,7 +194,7 @@ def write_models(release: Release) -> None:
 def results_of_release(release: Release) -> Results:
     """The release's results folder and what it covers. The release's protocol is the published one."""
     made: dict[str, list[str]] = {}
-    for group in STORE:
+    for group in CONVERTED:
         for step, model, unit in release.contents(group):
             # The scores of the release do not say which premature layers were chosen: files beside them do.
             read_with = "dola" if step == "premature_layers" else step

@@ -4,7 +4,7 @@ from offcourse.graph.products import PRODUCTS, Product
 
 NAME = "published"  # the folder below results/, in the place of a study's name
 # Groups of results: rule published_{group}, see `graph.release`.
-STORE = {
+CONVERTED = {
     "function_vectors": "offcourse.archive.sweep:read_sweeps",
     "task_vectors": "offcourse.archive.task_vectors:read_task_vectors",
     "dola": "offcourse.archive.dola:read_dola",
@@ -39,7 +39,7 @@ PAGES = {
     "comparison": "offcourse.analysis.comparison:comparison",
     "side_by_side": "offcourse.published.side_by_side_drawings:make",
 }
-TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
+TARGETS = {f"published_{group}": target for group, target in CONVERTED.items()} | PAGES
 
 
 def groups_of(product: Product) -> list[str]:
@@ -49,6 +49,6 @@ def groups_of(product: Product) -> list[str]:
 
 def script_of(rule: str) -> str:
     """Name of the script of a rule, without .py."""
-    if rule.removeprefix("published_") in STORE:
+    if rule.removeprefix("published_") in CONVERTED:
         return "convert_release"
     return rule if rule in (*ON_DEMAND, "published_sweep_page") else "published"

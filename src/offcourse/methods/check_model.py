@@ -31,7 +31,7 @@ DESCRIBED = (
     "licence",
     "gated",
 )
-# All columns that `write_facts` reads.
+# All columns that `check_model` reads.
 READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
 # The methods that a self-check speaks for; one that is not here speaks for all of them.
 SPEAKS_FOR = {
@@ -45,7 +45,7 @@ SPEAKS_FOR = {
 }
 
 
-def write_facts(job, out: Path) -> None:
+def check_model(context, out: Path) -> None:
     """Hash the prepared folder, load the model, run its self-checks and write `model.json`.
 
     Raises `OffcourseError` naming every failed check that speaks for a method of the study and every registry column
@@ -57,21 +57,21 @@ def write_facts(job, out: Path) -> None:
     from offcourse.engine.checks import engine_agrees
     from offcourse.models.checks import run_checks
 
-    verify(job.folder)
-    row, model = job.registry.model(job.model), job.engine.model
-    plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
+    verify(context.folder)
+    row, model = context.registry.model(context.model), context.engine.model
+    plain = AutoTokenizer.from_pretrained(context.folder)(PROMPT).input_ids
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded)
-    methods = job.study.methods_of(job.model)
+    methods = context.study.methods_of(context.model)
     if "function_vectors" in methods:
-        job.study.check_heads(row.name, model.layers, model.heads)
+        context.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
-        checks = run_checks(model, job.tokenizer, plain, PROMPT)
-    checks |= engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
+        checks = run_checks(model, context.tokenizer, plain, PROMPT)
+    checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
     can = capabilities(checks)
     against = {name for method in methods for name in can[method]["why_not"]}
     if against:
-        raise OffcourseError(f"{job.model}: {_refusal(checks, against, model.module.dtype)}")
+        raise OffcourseError(f"{context.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
         "name": row.name,
         "class": row.architecture,
@@ -79,10 +79,10 @@ def write_facts(job, out: Path) -> None:
         "context": model.context,
         **{column: getattr(row, column) for column in DESCRIBED},
         "configuration": configuration(model),
-        "adds_bos": job.tokenizer.adds_bos,
+        "adds_bos": context.tokenizer.adds_bos,
         "parameters": model.parameters,
         "dtype": str(model.module.dtype).removeprefix("torch."),
-        "weights_digest": weights_digest(job.folder),
+        "weights_digest": weights_digest(context.folder),
         "checks": checks,
         "capabilities": can,
     }

@@ -26,7 +26,7 @@ NOT_RELEASED = {
 }
 
 
-# They read the same results, which one process then reads once.
+# These figures read the same results: one process draws them all and reads the results once.
 TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from offcourse.analysis import comparison
-from offcourse.data.names import RESOURCES
 from offcourse.files import write_whole
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
@@ -24,7 +23,7 @@ from offcourse.published.files import comparison_files, outputs
 from offcourse.report import page as report
 from offcourse.run import products
 from offcourse.schemas.io import read_parquet, write_parquet
-from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.protocol import Protocol
 
 
@@ -65,7 +64,7 @@ def recorded(
     """
     watch = Stopwatch()
     code, program = code_behind(TARGETS[rule]), script_digest(script_of(rule))
-    settle(code["modules"])
+    freeze_imports(code["modules"])
     write()
     record = {
         "rule": rule,
@@ -112,9 +111,9 @@ def write_report(release: Release) -> None:
     )
 
 
-def write_comparison(published: Path, study: Path | None, resources: Path = RESOURCES) -> None:
+def write_comparison(published: Path, study: Path | None) -> None:
     """The comparison as parquet and csv, see `analysis.comparison`."""
-    frame = comparison.comparison(published, study, resources)
+    frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)
     write_whole(csv, lambda path: frame.to_csv(path, index=False, encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from offcourse.analysis import steering as judged
+from offcourse.analysis import steering_summary as judged
 from offcourse.analysis.results import read_model
 from offcourse.analysis.sources import PERCENT
 from offcourse.analysis.view import ResultsView
@@ -68,11 +68,11 @@ def write(
 ) -> None:
     """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
-    `figures` and `tables` are those of `contents`; their paths are relative to the folder of `view`, the links that the
-    report holds to them to `out`. Of the sweep pages the best and the worst recovered task of each model
+    figures, tables: as `graph.catalogue` lists them; their paths are relative to the folder of `view`, the report's
+    links to them relative to `out`. Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
-    of the study (`report_claims.COMPARED`). released: folder of the release's results. Both are None where the release
+    of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
     was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
     """
     out, audits = Path(out), audits or {}
@@ -121,11 +121,11 @@ def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _steered(view: ResultsView) -> list[dict[str, Any]]:
-    """The rows of tables/steering.parquet, if the study has it, with recovery: steered over few-shot accuracy."""
-    path = "tables/steering.parquet"
+    """The rows of tables/steering_summary.parquet with recovery: steered over few-shot accuracy. Empty without it."""
+    path = "tables/steering_summary.parquet"
     if path not in view:
         return []
-    rows = read_parquet(view / path, judged.STEERING).to_dict("records")
+    rows = read_parquet(view / path, judged.SUMMARY).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
 
 

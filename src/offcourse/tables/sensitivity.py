@@ -56,7 +56,7 @@ class Turned:
         return found
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
-        """The pairs of function vectors, see `tables.read_pairs`."""
+        """The pairs of function vectors, see `table3.read_pairs`."""
         read = read_other_position if protocol.head_read_position == self.other_position else read_sweep
         scope = self.view.scope("function_vectors")
         return table3.read_pairs(self.view, *scope, protocol.default_heads, protocol.selection, read)
@@ -75,7 +75,7 @@ class Turned:
             parts.append(table3.task_vector_cells(read))
         return pd.concat(parts, ignore_index=True)
 
-    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.Run:
+    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.DolaRun:
         how = protocol.dola_mask == "removed", protocol.score_dtype == "float64"
         key = model, name, *how
         if key not in self._metrics:
