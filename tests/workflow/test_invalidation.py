@@ -99,15 +99,15 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
     source = edited.checkout / "src" / "offcourse"
     cases = {
         # one figure
-        "present/figure_cie.py": of_model("figure_cie") | of_study(*REPORT),
-        # the script of one figure
-        "../../workflow/scripts/figure_shots.py": of_study("figure_shots", *REPORT),
+        "figures/cie.py": of_model("figure_cie") | of_study(*REPORT),
+        # the script of all tables and figures
+        "../../workflow/scripts/product.py": of_model(*PAGES) | of_study(*DRAWN, *REPORT),
         # the engine: all but the prompts, which need a tokenizer only
         "engine/run.py": EVERYTHING - of_model("prompts"),
         # modules of DoLa alone
         "methods/dola.py": of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
         # the report's template is no Python
-        "present/report.html.j2": of_study(*REPORT),
+        "report/report.html.j2": of_study(*REPORT),
     }
     for name, expected in cases.items():
         path = source / name
