@@ -207,7 +207,7 @@ def _changed(path: Path) -> int:
 
 
 def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """The same of every control and draw, with columns `control` and `draw` in front."""
+    """The accuracy of every setting and layer, for each draw of each control (`control` and `draw` in front)."""
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     parts = [
         recovery.accuracy(mine).assign(control=control, draw=draw)
@@ -222,7 +222,7 @@ def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFram
 def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
 
-    That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
+    For a model whose tokenizer adds no BOS both positions are one, so the sweep of the function vector is returned.
     """
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     other = controls[controls["control"] == READ_POSITION]
@@ -235,7 +235,10 @@ def read_shots(results: Folder, model: str, task: str) -> pd.Series:
 
 
 def read_tv_shots(results: Folder, model: str, task: str) -> pd.Series:
-    """The same in the prompts of task vectors: 0 shots, and the number that vectors are built with."""
+    """The in-context accuracy (0 to 1) of a pair in the prompts of task vectors.
+
+    Keys: 0 shots, and the number of shots that the vectors are built with.
+    """
     return _shots(results, tv_icl_path(model, task))
 
 
@@ -257,7 +260,7 @@ def items_by_shots(results: Folder, path: str) -> pd.Series:
 
 
 def read_items(results: Folder, path: str, shots: int) -> int:
-    """The same for one number of shots."""
+    """How many items a pair's in-context accuracy is over, at one number of shots; `path` as of `icl_path`."""
     return int(items_by_shots(results, path).loc[shots])
 
 

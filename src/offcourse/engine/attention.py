@@ -33,6 +33,7 @@ class PassState:
     keep: how many of the first lead tokens leave their keys and values in `kept`. None keeps nothing.
     kept: {layer: (keys, values)}, each [kv_heads, keep, head_dim]. In a pass of rows alone the rows attend to `kept`.
     context: {layer: (keys, values)} of tokens that precede every lead token. All lead tokens attend to the context.
+    masks: who attends to whom, by device and window. The first block that asks makes the mask.
     """
 
     lead: int
@@ -42,6 +43,7 @@ class PassState:
     keep: int | None = None
     kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     context: dict[int, tuple[Tensor, Tensor]] | None = None
+    masks: dict[tuple[torch.device, int | None], Tensor | None] = field(default_factory=dict)
 
 
 _running: ContextVar[PassState | None] = ContextVar("offcourse_pass", default=None)
@@ -154,7 +156,17 @@ def _capped(scores: Tensor, softcap: float | None) -> Tensor:
 
 
 def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
-    """[lead, context + lead] bool, who attends to whom; None for plain causal attention."""
+    """[lead, context + lead] bool, who attends to whom; None for plain causal attention.
+
+    A pass makes each mask once. Copied from the host in every block, the mask would hold a GPU up.
+    """
+    key = device, sliding_window
+    if key not in state.masks:
+        state.masks[key] = _mask(state, length, total, device, sliding_window)
+    return state.masks[key]
+
+
+def _mask(state, length, total, device, sliding_window) -> Tensor | None:
     before = total - length
     windowed = sliding_window is not None and sliding_window < total
     if not before and not windowed:

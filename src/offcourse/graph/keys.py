@@ -125,7 +125,7 @@ def key_parts(
 
 
 def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
-    """The same dependencies as far as they are known before anything ran, for a rule's `params`."""
+    """What a step's results depend on, as far as that is known before anything ran: a rule's `params`."""
     sources = [
         (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
     ]

@@ -98,7 +98,7 @@ class Work:
         return size * self.token_blocks * of_token + 4 * (SCORES * model.heads * self.scores + self.numbers)
 
     def all_exponentials(self, model: Model) -> float:
-        """Of activations, of attention's softmax and over the vocabulary."""
+        """Exponentials of the activations, of attention's softmax and over the vocabulary."""
         return self.exponentials + model.heads * self.scores + model.mlp_width * self.token_blocks
 
     def calls(self) -> float:
@@ -118,7 +118,7 @@ class Work:
 
 
 def checking(model: Model) -> Work:
-    """Of the self-checks at load, on one short prompt."""
+    """What a model's self-checks ask, on one short prompt."""
     passes = CHECKS * model.layers
     states = CHECKED * CHECKS
     return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
@@ -212,7 +212,7 @@ def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budge
 
 
 def unembedding(states: float, times: float, model: Model, numbers: int) -> Work:
-    """So many states unembedded slice by slice, so many times. numbers: `MAXIMUM` or `SOFTMAX`."""
+    """`states` multiplied with the unembedding slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`."""
     passes = times * math.ceil(states / STATES)
     all_logits = times * states * model.vocabulary
     return Work(
@@ -225,7 +225,7 @@ def unembedding(states: float, times: float, model: Model, numbers: int) -> Work
 
 
 def hits(states: float, times: float, model: Model) -> Work:
-    """The same where a row leaves as soon as a word beats the target."""
+    """`states` compared with the unembedding slice by slice, `times` times; a row leaves when it is beaten."""
     share = min(1, HITS + SLICES_SEEN * WORDS / model.vocabulary)
     passes = times * math.ceil(states / HIT_STATES)
     return Work(
