@@ -16,18 +16,16 @@ if not workflow.overwrite_configfiles:
 
 include: "rules/common.smk"
 include: "rules/cluster.smk"
+include: "rules/inputs.smk"
 include: "rules/models.smk"
 include: "rules/function_vectors.smk"
 include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
 include: "rules/steering.smk"
-include: "rules/figures.smk"
-include: "rules/present.smk"
-include: "rules/provenance.smk"
+include: "rules/shown.smk"
 include: "rules/release.smk"
 include: "rules/published.smk"
-include: "rules/published_pages.smk"
-include: "rules/side_by_side.smk"
+include: "rules/on_demand.smk"
 
 
 rule all:

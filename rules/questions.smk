@@ -1,29 +1,17 @@
 # Questions with true and false answers (paper sections 3): DoLa, and the logit lens with apathy.
 
 
-rule fetch_questions:
-    output:
-        release_questions(),
-    log:
-        f"results/{STUDY.study}/logs/fetch_questions.log",
-    localrule: True
-    conda:
-        "../envs/offcourse.yaml"
-    script:
-        "../workflow/scripts/fetch_questions.py"
-
-
 rule dola:
     input:
         questions=release_questions(),
-        model=RESULTS / "{model}" / "model.json",
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("dola"),
-        records=records("dola"),
+        artefacts=each("dola", "{model}/dola/{questions}.parquet"),
+        records=each("dola", "provenance/{model}/dola/{questions}.json"),
     log:
-        job_log("dola"),
+        RESULTS / "logs/dola/{model}.log",
     benchmark:
-        job_benchmark("dola")
+        RESULTS / "benchmarks/dola/{model}.tsv"
     priority: 10
     group:
         GROUP
@@ -39,23 +27,23 @@ rule dola:
         model=reads("dola", "model"),
         numerics=reads("dola", "numerics"),
     script:
-        "../workflow/scripts/dola.py"
+        "../workflow/scripts/step.py"
 
 
 # Both are measured in one pass, so they are one job.
 rule readings:
     input:
         questions=release_questions(),
-        model=RESULTS / "{model}" / "model.json",
+        model=RESULTS / "{model}/model.json",
     output:
-        lens=shards("logit_lens"),
-        lens_records=records("logit_lens"),
-        apathy=shards("apathy"),
-        apathy_records=records("apathy"),
+        lens=each("logit_lens", "{model}/logit_lens/{questions}.parquet"),
+        lens_records=each("logit_lens", "provenance/{model}/logit_lens/{questions}.json"),
+        apathy=each("apathy", "{model}/apathy/{questions}.parquet"),
+        apathy_records=each("apathy", "provenance/{model}/apathy/{questions}.json"),
     log:
-        job_log("readings"),
+        RESULTS / "logs/readings/{model}.log",
     benchmark:
-        job_benchmark("readings")
+        RESULTS / "benchmarks/readings/{model}.tsv"
     group:
         GROUP
     conda:
@@ -71,4 +59,4 @@ rule readings:
         model=reads("logit_lens", "model"),
         numerics=reads("logit_lens", "numerics"),
     script:
-        "../workflow/scripts/readings.py"
+        "../workflow/scripts/step.py"

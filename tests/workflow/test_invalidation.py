@@ -1,17 +1,23 @@
 """Which jobs a change leads to: the workflow's plan, and `offcourse status` saying the same (`Lab.plan`)."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from lab import SMOKE, Lab, copy_checkout, jobs
 
+from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, steps_of
+from offcourse.graph.products import PRODUCTS, results_of
+from offcourse.layout import Layout
+from offcourse.run.products import make
 from offcourse.study.config import read_study
 
 MODEL = "tiny-llama"
@@ -94,14 +100,14 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
     cases = {
         # one figure
         "figures/cie.py": of_model("figure_cie") | of_study(*REPORT),
-        # the script of one figure
-        "../../workflow/scripts/figure_shots.py": of_study("figure_shots", *REPORT),
+        # the script of all tables and figures
+        "../../workflow/scripts/product.py": of_model(*PAGES) | of_study(*DRAWN, *REPORT),
         # the engine: all but the prompts, which need a tokenizer only
         "engine/run.py": EVERYTHING - of_model("prompts"),
         # modules of DoLa alone
         "methods/dola.py": of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
         # the report's template is no Python
-        "present/report.html.j2": of_study(*REPORT),
+        "report/report.html.j2": of_study(*REPORT),
     }
     for name, expected in cases.items():
         path = source / name
@@ -246,3 +252,63 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     assert when_killed.items() <= at_last.items()
     assert edited.plan() == set() and edited.status() == (0, {})
     assert edited.offcourse("audit", "--all").returncode == 0
+
+
+def column(name: str, cell: str, new: str) -> Callable[[Lab], None]:
+    """Change a cell of a tracked table: that of `name`'s row in the column that `cell` heads."""
+
+    def change(lab: Lab) -> None:
+        path = lab.checkout / "resources" / f"{cell.partition('.')[0]}.tsv"
+        head, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        [row] = [row for row in rows if row[0] == name]
+        row[head.index(cell.partition(".")[2])] = new
+        path.write_text("".join("\t".join(each) + "\n" for each in (head, *rows)), encoding="utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (
+            column("antonym", "tasks.group", "from-english"),
+            {"table3", "figure_recovery", "figure_heads", "sensitivity"},
+        ),
+        (column("passages", "questions.label", "Other"), set()),
+        (column("antonym", "tasks.description", "Other words"), set()),
+    ],
+    ids=["the group of a task", "the label of a question set", "the description of a task"],
+)
+def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited, change, wanted):
+    change(edited)
+    assert edited.plan() == of_study(*wanted, *(REPORT if wanted else ()))
+
+
+def test_figures_after_a_change_of_a_group_are_those_drawn_from_nothing(edited, tmp_path):
+    """A task's group is in no file of results: status once said fresh where Figure 5 drawn anew differs.
+
+    The random model has no few-shot accuracy, so its Figure 5 is empty; its Figure 3 has a row per group all the same.
+    """
+    names = {"figure_heads": "figure5", "figure_recovery": "figure3"}
+    before = (edited.results / "figures" / "figure3.parquet").read_bytes()
+    column("antonym", "tasks.group", "from-english")(edited)
+    stale = {state["step"]: " ".join(state["why"]) for state in edited.states() if not state["fresh"]}
+    assert all("parameter group of antonym: linguistic -> from-english" in stale[rule] for rule in names)
+    done = edited.snakemake("--until", *names)
+    assert done.returncode == 0, done.stderr
+    study, layout = read_study(SMOKE), Layout("smoke")
+    registry = Registry.load(edited.checkout / "resources")
+    fresh = replace(results_of(study, registry, layout), folder=tmp_path / "fresh")
+    shutil.copytree(edited.results, fresh.folder, ignore=shutil.ignore_patterns("figures", "tables"))
+    for rule, figure in names.items():
+        make(PRODUCTS[rule], fresh, PRODUCTS[rule].pages(study, registry, None))
+        drawn = (fresh.folder / "figures" / f"{figure}.parquet").read_bytes()
+        assert drawn == (edited.results / "figures" / f"{figure}.parquet").read_bytes()
+    assert drawn != before
+
+
+def test_a_models_label_redraws_what_shows_it_and_computes_nothing(edited):
+    column(MODEL, "models.label", "Tiny")(edited)
+    planned = edited.plan()
+    assert ("figure_shots", "") in planned and ("report", "") in planned
+    assert not {rule for rule, _ in planned} & {"check_model", *ALL_STEPS, "table3"}

@@ -31,6 +31,8 @@ DESCRIBED = (
     "licence",
     "gated",
 )
+# All columns that `check_model` reads.
+READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
 # The methods that a self-check speaks for; one that is not here speaks for all of them.
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
@@ -75,7 +77,6 @@ def check_model(context, out: Path) -> None:
         raise OffcourseError(f"{context.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
         "name": row.name,
-        "label": row.label,
         "class": row.architecture,
         **loaded,
         "context": model.context,
