@@ -1,14 +1,17 @@
 """A loaded model behind one small interface, whatever its class, device map or dtype."""
 
 import json
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.utils import get_balanced_memory, get_max_memory, infer_auto_device_map
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from offcourse.data.architectures import ARCHITECTURES, Architecture
 from offcourse.errors import OffcourseError
@@ -99,15 +102,24 @@ class LanguageModel:
                     block.forward = original
 
 
-def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
+def load(
+    folder: Path,
+    architecture: str,
+    dtype: str,
+    offload: bool = False,
+    max_memory: Mapping[int | str, int] | None = None,
+) -> LanguageModel:
     """Load a prepared model folder (`offcourse.models.fetch`).
 
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
+    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    max_memory: bytes of each device for weights, as accelerate takes them; None for what is free.
     accelerate spreads the model over the GPUs there are. Without a GPU the model stays on the CPU, and the process
     keeps freed memory from then on (`models.memory`).
 
-    Raises `OffcourseError` when the folder holds another class, or weights that cannot be read.
+    Raises `OffcourseError` when the folder holds another class, weights that cannot be read, or more of them than the
+    GPUs have room for.
     """
     row = ARCHITECTURES[architecture]
     named = json.loads((folder / "config.json").read_text())["architectures"]
@@ -116,11 +128,14 @@ def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
             f"{folder} holds {', '.join(named)}, but resources/models.tsv says {architecture}. Correct the "
             "`architecture` column; the known ones are in src/offcourse/data/architectures.py."
         )
-    device_map = "auto" if torch.cuda.is_available() else None
+    device_map = _places(folder, dtype, offload, max_memory) if max_memory or torch.cuda.is_available() else None
     try:
         # The one attention that every class has; the engine puts its own in its place.
         module = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], device_map=device_map, attn_implementation="eager"
+            folder,
+            dtype=DTYPES[dtype],
+            device_map=device_map,
+            attn_implementation="eager",
         )
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -133,3 +148,29 @@ def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
             parameter.data = parameter.data.clone()
         keep_freed_memory()
     return LanguageModel(module.eval(), row)
+
+
+def _places(folder: Path, dtype: str, offload: bool, max_memory: Mapping[int | str, int] | None) -> dict[str, Any]:
+    """Where each part of a model goes, before any weight is read.
+
+    Raises `OffcourseError` with the model's size when a part would go to the machine's memory or to its disk.
+    """
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=DTYPES[dtype])
+    module.tie_weights()
+    room = get_max_memory(dict(max_memory) if max_memory else None)
+    kept = {"dtype": DTYPES[dtype], "no_split_module_classes": module._no_split_modules}
+    balanced = get_balanced_memory(module, room, **kept)
+    places = infer_auto_device_map(module, balanced, **kept)
+    elsewhere = {"cpu", "disk"} & set(map(str, places.values()))
+    if elsewhere and not offload:
+        size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+        cards = [amount for device, amount in room.items() if device != "cpu"]
+        listed = ", ".join(f"{amount / 1e9:.3g} GB" for amount in cards)
+        raise OffcourseError(
+            f"{folder.name} does not fit: {size / 1e9:.3g} GB of weights in {dtype}, and room for {listed} on "
+            f"{len(cards)} GPU{'s' * (len(cards) != 1)}. Give the job more or larger cards (`offcourse plan` says how "
+            "many), choose a smaller numerics.dtype, or set `numerics: {offload: allow}`, which keeps the rest in "
+            "memory or on disk and takes many times as long."
+        )
+    return places
