@@ -36,6 +36,7 @@ def test_only_three_keys_are_needed():
         "attention": "auto",
         "max_rows": "auto",
         "threads": "auto",
+        "offload": "refuse",
         "seed_policy": "as_published",
     }
     assert study.resources == {}

@@ -178,7 +178,8 @@ def _mask(state, length, total, device, sliding_window) -> Tensor | None:
     allowed = torch.cat([among.new_ones(length, before), among], 1)
     if windowed:
         key_depth = torch.cat([torch.arange(before, device=device), depth])
-        allowed &= depth[:, None] - key_depth[None, :] < sliding_window
+        # Compared, not subtracted: differences of all pairs would take eight times the mask's bytes.
+        allowed &= key_depth[None, :] > depth[:, None] - sliding_window
     return allowed
 
 

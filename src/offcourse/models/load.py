@@ -1,11 +1,14 @@
 """A loaded model behind one small interface, whatever its class, device map or dtype."""
 
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
+from accelerate.utils import get_balanced_memory, get_max_memory, infer_auto_device_map
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -108,22 +111,32 @@ class LanguageModel:
                     block.forward = original
 
 
-def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
+def load(
+    folder: Path,
+    architecture: str,
+    dtype: str,
+    offload: bool = False,
+    max_memory: Mapping[int | str, int] | None = None,
+) -> LanguageModel:
     """Load a prepared model folder (`offcourse.models.fetch`).
 
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
+    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    max_memory: bytes of each device for weights, as accelerate takes them; None for what is free.
     accelerate spreads the model over the GPUs there are. Without a GPU the model stays on the CPU, and the process
     keeps freed memory from then on (`models.memory`).
 
     Raises `OffcourseError` when the folder holds another class, code of its own, weights that cannot be read, or are
-    not exactly those of its configuration (`models.folder`, `models.loading_report`). Nothing is asked of a network or
-    a terminal, and no code that comes with a model is run.
+    not exactly those of its configuration (`models.folder`, `models.loading_report`), or more of them than the GPUs
+    have room for. Nothing is asked of a network or a terminal, and no code that comes with a model is run.
     """
     row = ARCHITECTURES[architecture]
     tensors = check_folder(folder, row)
-    device_map = "auto" if torch.cuda.is_available() else None
-    module, report = _loaded(folder, row, dtype, device_map)
+    on_cards = bool(max_memory) or torch.cuda.is_available()
+    module, report, device_map = _loaded(
+        folder, row, dtype, lambda config: _places(folder, config, dtype, offload, max_memory) if on_cards else None
+    )
     refuse_unlike(module, tensors, report, folder)
     if device_map is None:
         # Weights come as a map of the file, which a busy system may page out between passes: keep them in memory.
@@ -134,8 +147,10 @@ def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
     return LanguageModel(module.eval(), row)
 
 
-def _loaded(folder: Path, row: Architecture, dtype: str, device_map: str | None) -> tuple[nn.Module, dict]:
-    """What `transformers` makes of the folder, and its loading report."""
+def _loaded(
+    folder: Path, row: Architecture, dtype: str, places: Callable[[Any], dict[str, Any] | None]
+) -> tuple[nn.Module, dict, dict[str, Any] | None]:
+    """What `transformers` makes of the folder, its loading report, and where `places` puts each part."""
     # trust_remote_code is said, or transformers asks on the terminal.
     alone = dict(trust_remote_code=False, local_files_only=True)
     try:
@@ -147,7 +162,8 @@ def _loaded(folder: Path, row: Architecture, dtype: str, device_map: str | None)
             )
         _check_rope(folder, getattr(config, "rope_parameters", None))
         # The one attention that every class has; the engine puts its own in its place.
-        return AutoModelForCausalLM.from_pretrained(
+        device_map = places(config)
+        module, report = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=DTYPES[dtype],
@@ -158,6 +174,7 @@ def _loaded(folder: Path, row: Architecture, dtype: str, device_map: str | None)
             output_loading_info=True,
             **alone,
         )
+        return module, report, device_map
     except OffcourseError:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -190,3 +207,31 @@ def _check_rope(folder: Path, settings: object) -> None:
             f"{folder}: config.json asks for rotary positions of the type {kind!r}; transformers knows "
             f"{', '.join(sorted({'default', *ROPE_INIT_FUNCTIONS}))}. Correct rope_scaling or rope_parameters in it."
         )
+
+
+def _places(
+    folder: Path, config: Any, dtype: str, offload: bool, max_memory: Mapping[int | str, int] | None
+) -> dict[str, Any]:
+    """Where each part of a model goes, before any weight is read.
+
+    Raises `OffcourseError` with the model's size when a part would go to the machine's memory or to its disk.
+    """
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
+    module.tie_weights()
+    room = get_max_memory(dict(max_memory) if max_memory else None)
+    kept = {"dtype": DTYPES[dtype], "no_split_module_classes": module._no_split_modules}
+    balanced = get_balanced_memory(module, room, **kept)
+    places = infer_auto_device_map(module, balanced, **kept)
+    elsewhere = {"cpu", "disk"} & set(map(str, places.values()))
+    if elsewhere and not offload:
+        size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+        cards = [amount for device, amount in room.items() if device != "cpu"]
+        listed = ", ".join(f"{amount / 1e9:.3g} GB" for amount in cards)
+        raise OffcourseError(
+            f"{folder.name} does not fit: {size / 1e9:.3g} GB of weights in {dtype}, and room for {listed} on "
+            f"{len(cards)} GPU{'s' * (len(cards) != 1)}. Give the job more or larger cards (`offcourse plan` says how "
+            "many), choose a smaller numerics.dtype, or set `numerics: {offload: allow}`, which keeps the rest in "
+            "memory or on disk and takes many times as long."
+        )
+    return places

@@ -158,12 +158,16 @@ class LogitLens(OfMethod):
 
 
 class Numerics(Section):
-    """How the numbers are computed. max_rows: the engine's row budget."""
+    """How the numbers are computed. max_rows: the engine's row budget.
+
+    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    """
 
     dtype: Dtype = "auto"
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     max_rows: Rows = "auto"
     threads: Threads = "auto"
+    offload: Literal["refuse", "allow"] = "refuse"
     seed_policy: Literal["as_published"] = "as_published"
 
 
