@@ -1,7 +1,5 @@
 """YAML files: a key that is there twice, aliases that explode, and files that are no configuration."""
 
-import time
-
 import pytest
 
 from offcourse.errors import OffcourseError
@@ -46,10 +44,9 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=list(WRONG))
 def test_a_file_that_would_be_misread_is_refused(written, text, message):
-    path, start = written(text), time.monotonic()
+    path = written(text)
     with pytest.raises(OffcourseError, match=f"(?s)mine.yaml.*({message})"):
         read_study(path)
-    assert time.monotonic() - start < 5
 
 
 def test_anchors_that_a_study_needs_are_read(written):

@@ -39,6 +39,11 @@ def has(results: Folder, path: str) -> bool:
     return path in results if isinstance(results, ResultsView) else (results / path).exists()
 
 
+def prompts_path(model: str, task: str) -> str:
+    """The prompts of one pair."""
+    return f"{model}/prompts/{task}.parquet"
+
+
 def cie_path(model: str, task: str) -> str:
     """The causal indirect effects of one pair."""
     return f"{model}/cie/{task}.parquet"
@@ -113,6 +118,18 @@ def read_premature_layers(results: Folder, model: str, questions: str) -> pd.Dat
         raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
     rows = [(bucket, int(layer), tokens) for bucket, layers in chosen.items() for layer, tokens in layers.items()]
     return pd.DataFrame(rows, columns=["bucket", "layer", "tokens"])
+
+
+def read_targets(results: Folder, model: str, task: str, method: str) -> dict[str, Any]:
+    """How the targets of a method's evaluated items differ, see `targets.spread`.
+
+    Raises `OffcourseError` for a file of prompts that does not say.
+    """
+    path = results / prompts_path(model, task)
+    said = pd.read_parquet(path, columns=["kind"]).attrs.get("targets", {})
+    if method not in said:
+        raise OffcourseError(f"{path} does not say how its targets differ. Delete it and run the workflow again.")
+    return said[method]
 
 
 def is_released(scores: pd.DataFrame) -> bool:
