@@ -66,6 +66,8 @@ AutoOrPositive = Annotated[
 ]
 Strength = Annotated[float, leaf("a number above 0", lambda value: is_number(value) and value > 0, float)]
 Filled = AfterValidator(filled)
+# A grid of numbers: the order in which it is written changes no number.
+Ascending = AfterValidator(lambda values: sorted(filled(values)))
 
 
 class Section(BaseModel):

@@ -9,9 +9,10 @@ from typing import Any
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
-from offcourse.graph.keys import STEPS, Step, key_parts, steps_of
+from offcourse.graph.keys import STEPS, Step, key_parts, prepared_from, steps_of
 from offcourse.graph.products import Drawing, drawings_of
 from offcourse.layout import Layout
+from offcourse.models.fetch import MANIFEST
 from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.store.fingerprint import script_digest
 from offcourse.store.shards import Store
@@ -131,7 +132,14 @@ def step_changes(
         now = key_parts(step, study, registry, layout, model, task, digests)
     except OffcourseError as error:
         return [str(error)]
-    return differences(known["parts"], now)
+    if (asked := prepared_from(registry, model)) != known["source"]["asked"]:
+        # The folder is prepared anew first; what the key holds of its files is not known yet.
+        return [f"source of {model}: {known['source']['asked']} -> {asked}"]
+    changed = differences(known["parts"], now)
+    manifest = layout.model_folder(model) / MANIFEST
+    if not changed and not step.reads_weights and sha256(manifest) != known["inputs"][relative(manifest, layout.base)]:
+        return [f"{relative(manifest, layout.base)} names other files"]
+    return changed
 
 
 def drawing_reasons(

@@ -1,8 +1,7 @@
 """The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.graph import catalogue
-from offcourse.graph.keys import STEPS, checked_by, dtype_of, steps_of
+from offcourse.graph.keys import STEPS, checked_by, class_facts, dtype_of, steps_of
 from offcourse.layout import Layout, picture_files
+from offcourse.methods.check_model import CONFIRMED, DESCRIBED
 from offcourse.steering import steering
 from offcourse.study.config import Study
 from offcourse.study.protocol import Protocol
@@ -103,9 +103,11 @@ class Drawing:
         if self.rule == "check_model":
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
-            # By way of JSON, as the record has it: a tuple is a list there.
-            row = json.loads(json.dumps(asdict(registry.model(model))))
-            return numerics | {"row": row, "methods": study.methods_of(model)}
+            row = {
+                name: getattr(registry.model(model), name)
+                for name in ("name", "label", "architecture", *CONFIRMED, *DESCRIBED)
+            }
+            return numerics | {"row": row, "methods": study.methods_of(model), "class": class_facts(registry, model)}
         if not self.methods:
             return {}
         settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))

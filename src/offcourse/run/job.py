@@ -15,9 +15,9 @@ from tqdm import tqdm
 from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet, Task
 from offcourse.errors import OffcourseError
-from offcourse.graph.keys import STEPS, Step, dtype_of, key_parts, leaf_files
+from offcourse.graph.keys import STEPS, Step, dtype_of, key_parts, leaf_files, prepared_from
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST
+from offcourse.models.fetch import MANIFEST, weights_digest
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
@@ -194,7 +194,13 @@ def _record(
         "protocol": study.protocol.model_dump(),
         "code": code_behind(*step.targets),
         "script": script_digest(step.script),
-        "source": {"kind": row.source, "repo": row.repo, "revision": row.revision, "weights": parts["weights"]},
+        "source": {
+            "kind": row.source,
+            "repo": row.repo,
+            "revision": row.revision,
+            "asked": prepared_from(job.registry, job.model),
+            "weights": weights_digest(job.folder),
+        },
         "key": digest(parts),
         "parts": parts,
         "made": made,

@@ -19,6 +19,7 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import CONTROLS
 from offcourse.settings import (
+    Ascending,
     AutoOrPositive,
     Dtype,
     Filled,
@@ -100,8 +101,8 @@ Method = Annotated[str, PlainValidator(_method)]
 class Grid(Section):
     """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
 
-    n_heads: Annotated[list[Positive], Filled]
-    strengths: Annotated[list[Strength], Filled]
+    n_heads: Annotated[list[Positive], Ascending]
+    strengths: Annotated[list[Strength], Ascending]
 
 
 class FunctionVectors(OnTasks):
@@ -114,8 +115,8 @@ class FunctionVectors(OnTasks):
 
     shots: Positive = 10
     trials: Positive = 25
-    n_heads: Annotated[list[Positive], Filled] = [2, 16, 64]
-    strengths: Annotated[list[Strength], Filled] = [1.0, 4.0, 16.0]
+    n_heads: Annotated[list[Positive], Ascending] = [2, 16, 64]
+    strengths: Annotated[list[Strength], Ascending] = [1.0, 4.0, 16.0]
     test_items: Positive = 50
     large: Grid | None = None
     controls: Annotated[list[Annotated[str, choice(*CONTROLS)]], AfterValidator(distinct)] = []
@@ -143,7 +144,7 @@ class Dola(OfMethod):
 
     questions: Annotated[list[Text], Filled] | None = None
     limit: Limit = None
-    alphas: Annotated[list[Alpha], Filled] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
+    alphas: Annotated[list[Alpha], Ascending] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
     buckets: Annotated[str | list[str], PlainValidator(_buckets)] = "auto"
     length_bias: NotNegative = 20.0
 
