@@ -62,7 +62,7 @@ def _lay_out(study: Path, place: Path) -> None:
 
 def _start(asked: argparse.Namespace, place: Path, number: int, kept: Path) -> subprocess.Popen:
     words = ["--study", str(place), "--only", asked.only, "--outcomes", str(kept)]
-    path = os.pathsep.join([str(place / "packages"), str(CHECKOUT / "tests"), str(CHECKOUT / "src")])
+    path = os.pathsep.join([str(CHECKOUT / "tests"), str(CHECKOUT / "src")])
     more = {"OFFCOURSE_RESOURCES": str(place / "resources"), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mutations", "--part", f"{number}/{asked.processes}", *words]
     return subprocess.Popen(command, env=os.environ | more, cwd=CHECKOUT)
