@@ -35,7 +35,8 @@ rule all:
     input:
         RESULTS / "report.html",
         RESULTS / "ro-crate" / "ro-crate-metadata.json",
-        # Named, or Snakemake would not miss them while a newer report is there (a job that failed takes its results away).
+        # List every result as a target. With the report alone as target, Snakemake would not notice intermediate results
+        # that a failed job deleted, as long as a newer report exists.
         results_of_study,
 
 

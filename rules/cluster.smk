@@ -13,8 +13,8 @@ from offcourse.cluster.resources import Sizes
 REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
 SENT = workflow.exec_mode == ExecMode.REMOTE
 
-# All that runs a model is one job of the cluster. One model is in its memory at a time, so that it takes the cards and the
-# memory of the largest step; Snakemake would let steps that do not wait for one another run together.
+# All GPU steps of a model form one Slurm job. `models_in_memory=1` runs them one after another, so the job needs only the
+# GPUs and memory of its largest step. Without it Snakemake would run independent steps of the group in parallel.
 GROUP = "{model}" if REMOTE or SENT else None
 if GROUP:
     workflow.register_resource("models_in_memory", 1)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
-from offcourse.graph.products import DRAWINGS, drawings_of, records_of
-from offcourse.run.repair import mend
+from offcourse.graph.products import PRODUCTS, products_of, records_of
+from offcourse.run.repair import repair
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
 from offcourse.graph.keys import release_questions as question_files
@@ -42,7 +42,7 @@ def shards(step, model="{model}", reader=None):
 
 
 def records(step):
-    """The records beside them."""
+    """The records of a step's results, one file per task or question set."""
     return [LAYOUT.record(step, "{model}", unit) for unit in STEPS[step].units(STUDY)]
 
 
@@ -57,8 +57,11 @@ def record(rule, model=None):
 
 
 def code(rule):
-    """Digest of the script of a job and of every module behind it, as a `params` function: only of jobs that are there."""
-    return lambda wildcards: f"{fingerprint(DRAWINGS[rule].target)} {script_digest(DRAWINGS[rule].script)}"
+    """Digest of the rule's script and of every module behind it, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
+    return lambda wildcards: f"{fingerprint(PRODUCTS[rule].target)} {script_digest(PRODUCTS[rule].script)}"
 
 
 def reads(step, key):
@@ -95,12 +98,12 @@ def waited_for(wildcards):
 
 
 def results_of_study(wildcards):
-    """Every result. Of those that were damaged, what the store cannot give back is made again."""
+    """Every result. A damaged result is copied from the store, or made again where the store's copy is damaged too."""
     if workflow.is_main_process and workflow.executor_plugin is not None:
-        # Before anything is mended: what another run is about to write looks damaged.
+        # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
             lock()
-        damaged = mend(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
+        damaged = repair(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
         # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
         workflow.dag.forcefiles.update(map(str, damaged))
     return everything()
@@ -118,7 +121,7 @@ def release_questions():
 
 def drawn(rule, model=None):
     """The files of a table or figure; with `{model}` the model stays a wildcard."""
-    return [RESULTS / path for path in DRAWINGS[rule].outputs(STUDY, REGISTRY, model)]
+    return [RESULTS / path for path in PRODUCTS[rule].outputs(STUDY, REGISTRY, model)]
 
 
 # What `snakemake --report` shows of a table or figure; the rest of its files hold the same numbers.
@@ -126,7 +129,7 @@ REPORTED = (".svg", ".csv", ".html")
 
 
 def shown(rule, model=None):
-    """The same with a caption and a category for `snakemake --report`."""
+    """The files of a table or figure, with a caption and a category for `snakemake --report`."""
     return [reported(rule, path) if path.suffix in REPORTED else path for path in drawn(rule, model)]
 
 
@@ -136,7 +139,7 @@ def reported(rule, path):
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
         path,
-        caption=f"../workflow/report/{DRAWINGS[rule].script}.rst",
+        caption=f"../workflow/report/{PRODUCTS[rule].script}.rst",
         category=category,
         labels={"name": name, "page": " ".join(page[:-1]) or "all"},
     )
@@ -146,26 +149,26 @@ def read_by(rule, model=None):
     """What a table or figure is drawn from."""
     results = [
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
-        for step, name, unit in DRAWINGS[rule].upstream(STUDY, model)
+        for step, name, unit in PRODUCTS[rule].upstream(STUDY, model)
     ]
-    results += [RESULTS / f"tables/table{number}.parquet" for number in DRAWINGS[rule].numbers_read(STUDY)]
-    return results + [RESULTS / name / "model.json" for name in DRAWINGS[rule].models(STUDY, model)]
+    results += [RESULTS / f"tables/table{number}.parquet" for number in PRODUCTS[rule].numbers_read(STUDY)]
+    return results + [RESULTS / name / "model.json" for name in PRODUCTS[rule].models(STUDY, model)]
 
 
 def settings(rule):
     """The configuration that a table or figure reads, as a `params` function."""
-    drawing = DRAWINGS[rule]
-    return lambda wildcards: json.dumps(drawing.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
+    product = PRODUCTS[rule]
+    return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
-# What is not shown in the report.
+# Products that `snakemake --report` does not show.
 UNSHOWN = ("check_model", "report", "ro_crate")
 
 
 def presented():
     """Every table and figure."""
-    drawings = [drawing for name, drawing in drawings_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
-    return [path for each in drawings for model in each.instances(STUDY) for path in drawn(each.rule, model)]
+    products = [product for name, product in products_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
+    return [path for each in products for model in each.instances(STUDY) for path in drawn(each.rule, model)]
 
 
 def everything():
@@ -182,6 +185,6 @@ def released_tables():
     return paths if all(path.exists() for path in paths) else []
 
 
-def facts():
+def model_files():
     """`model.json` of every model."""
     return [RESULTS / model / "model.json" for model in STUDY.models]

@@ -53,21 +53,21 @@ rule certainty:
         "../workflow/scripts/certainty.py"
 
 
-rule steering:
+rule steering_summary:
     input:
-        read_by("steering"),
+        read_by("steering_summary"),
     output:
-        shown("steering"),
-        record=record("steering"),
+        shown("steering_summary"),
+        record=record("steering_summary"),
     log:
-        study_log("steering"),
+        study_log("steering_summary"),
     conda:
         "../envs/offcourse.yaml"
     params:
-        code=code("steering"),
-        settings=settings("steering"),
+        code=code("steering_summary"),
+        settings=settings("steering_summary"),
     script:
-        "../workflow/scripts/steering.py"
+        "../workflow/scripts/steering_summary.py"
 
 
 rule sensitivity:
@@ -108,7 +108,7 @@ rule tables_facts:
 rule report:
     input:
         presented(),
-        facts(),
+        model_files(),
         released=released_tables(),
     output:
         shown("report"),

@@ -5,7 +5,7 @@ rule ro_crate:
     input:
         report=RESULTS / "report.html",
         shown=presented(),
-        facts=facts(),
+        facts=model_files(),
         records=records_of(STUDY, REGISTRY, LAYOUT),
     output:
         drawn("ro_crate"),

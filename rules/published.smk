@@ -3,7 +3,7 @@
 
 rule published_store:
     input:
-        released(*STORE),
+        released(*CONVERTED),
 
 
 rule fetch_release:

@@ -117,7 +117,7 @@ rule published_sweep_page:
 
 rule published_sensitivity:
     input:
-        released(*STORE),
+        released(*CONVERTED),
         of_release("published_models"),
     output:
         of_release("published_sensitivity"),
@@ -175,7 +175,7 @@ rule comparison:
         of_release("published_table3"),
         of_release("published_tables_dola"),
         [path for path in presented() if path.match("tables/*.parquet")],
-        facts(),
+        model_files(),
     output:
         published_files.comparison_files(RESULTS),
         record=record("comparison"),

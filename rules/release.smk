@@ -2,12 +2,12 @@
 from offcourse.published import files as published_files
 from offcourse.published.release import Release
 from offcourse.published.figures import SWEEP_PAGES
-from offcourse.graph.release_rules import NAME, STORE
+from offcourse.graph.release_rules import NAME, CONVERTED
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
 
 RELEASE = Release(Layout(NAME))
-PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in STORE}
+PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
 def released(*groups):
@@ -21,5 +21,8 @@ def of_release(rule):
 
 
 def code_of_release(rule):
-    """Digest of the code behind such a rule, as a `params` function: only of jobs that are there."""
+    """Digest of the code behind a rule of the release, as a `params` function.
+
+    Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
+    """
     return lambda wildcards: published_files.code_of(rule)

@@ -11,7 +11,7 @@ rule side_by_side:
         released("function_vectors", "task_vectors", "readings"),
         of_release("published_models"),
         [path for step in pages_of_both.STEPS if step in steps_of(STUDY) for path in of_every_model(step)],
-        facts(),
+        model_files(),
     output:
         pages_of_both.outputs(OURS, THEIRS),
         record=record("side_by_side"),

@@ -1,6 +1,7 @@
 """Fixtures that several folders share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Lab:
-    """The smoke study after a run. Tests must not change it: `lab` (tests/workflow) is a copy.
+    """The smoke study after a run. Tests must not change it: `lab` is a copy.
 
     OFFCOURSE_SMOKE: a folder where `make smoke` of this very checkout has run; without it the run starts from nothing.
     """
@@ -72,3 +73,11 @@ def finished(tmp_path_factory) -> Lab:
             done = lab.snakemake()
             assert done.returncode == 0, done.stderr
     return lab
+
+
+@pytest.fixture
+def lab(finished, tmp_path) -> Lab:
+    """A copy of the finished smoke study, with its times."""
+    folder = tmp_path / "lab"
+    shutil.copytree(finished.folder, folder, copy_function=shutil.copy2, symlinks=True)
+    return Lab(folder)

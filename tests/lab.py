@@ -11,8 +11,8 @@ from pathlib import Path
 
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
-from offcourse.models.fetch import loaded_digest, tokenizer_digest
-from offcourse.store.sealed import read_sealed
+from offcourse.models.fetch import loaded_digest
+from offcourse.store.sealed_json import read_sealed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SMOKE = CHECKOUT / "studies" / "smoke.yaml"
@@ -101,14 +101,13 @@ class Lab:
     def shards(self) -> dict[tuple[str, str, str, str], int]:
         """When each shard of the store was written (ns), by its step, model, unit and key."""
         layout = Layout("smoke", self.folder)
-        made = [path.parent for path in layout.downloads.glob("models/*/manifest.json")]
-        models = {digest(folder): folder.name for folder in made for digest in (loaded_digest, tokenizer_digest)}
+        models = {
+            loaded_digest(made.parent): made.parent.name for made in layout.downloads.glob("models/*/manifest.json")
+        }
         found = {}
         for note in layout.store.rglob("*.json"):
             parts = read_sealed(note)["parts"]
-            found[
-                parts["step"], models.get(parts.get("weights", parts.get("tokenizer")), ""), parts["task"], note.stem
-            ] = note.stat().st_mtime_ns
+            found[parts["step"], models.get(parts["weights"], ""), parts["task"], note.stem] = note.stat().st_mtime_ns
         return found
 
     @property

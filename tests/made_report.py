@@ -5,7 +5,7 @@ from pathlib import Path
 from offcourse.figures import shots, sweep
 from offcourse.graph import catalogue
 from offcourse.report import page
-from offcourse.tables import certainty, facts, steering, table3
+from offcourse.tables import certainty, model_facts, steering_summary, table3
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 STUDY = {
@@ -38,8 +38,8 @@ def write_report(study: Path) -> tuple[Path, str]:
         else:
             shots.draw(study, MODELS, TASKS, stem)
     table3.table3(study, MODELS, TASKS, "maximum", study / "tables")
-    facts.write(study, MODELS, study / "tables")
-    steering.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
+    model_facts.write(study, MODELS, study / "tables")
+    steering_summary.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
     certainty.write(study / "tables", study, (MODELS, TASKS), None, None, {})
     out = study / "report.html"
     page.write(study, STUDY, listed, catalogue.tables(), MODELS, out)

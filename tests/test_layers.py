@@ -21,7 +21,7 @@ LAYERS = [
     ["study"],
     ["models"],
     ["engine"],
-    ["methods", "analysis"],
+    ["methods", "analysis", "check_gpu"],
     ["claims", "archive"],
     ["tables", "figures"],
     ["report"],

@@ -28,9 +28,9 @@ _REFUSALS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "ERO
 
 
 def refusal(error: Exception) -> str | None:
-    """Why the disk took no file (full, read-only, not permitted), or None if `error` is about something else.
+    """The system's reason when an error means that the disk refused a file (full, read-only, not permitted), else None.
 
-    safetensors, tokenizers and the hub's client write in Rust; their own errors tell it in their text.
+    safetensors, tokenizers and the hub's client write in Rust, and their errors have the system's number in their text.
     """
     if isinstance(error, OffcourseError):
         return None
@@ -42,7 +42,7 @@ def refusal(error: Exception) -> str | None:
 
 @contextlib.contextmanager
 def writing(where: str) -> Iterator[None]:
-    """Turn what the disk refuses inside the block into one `OffcourseError`; `where` follows "cannot write"."""
+    """Turn an error of the disk inside the block into one `OffcourseError`: "cannot write {where}: {reason}"."""
     try:
         yield
     except Exception as error:

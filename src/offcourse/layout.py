@@ -30,13 +30,13 @@ class Layout:
         """A prepared model: configuration, safetensors, tokenizer, manifest."""
         return self.downloads / "models" / model
 
-    def artefact(self, step: str, suffix: str, model: str, task: str) -> Path:
-        """The result of one step for one model and task."""
-        return self.results / model / step / f"{task}{suffix}"
+    def artefact(self, step: str, suffix: str, model: str, unit: str) -> Path:
+        """The result of one step for one model and unit (a task or a question set)."""
+        return self.results / model / step / f"{unit}{suffix}"
 
-    def record(self, step: str, model: str, task: str) -> Path:
+    def record(self, step: str, model: str, unit: str) -> Path:
         """What is known about how that result was made."""
-        return self.results / "provenance" / model / step / f"{task}.json"
+        return self.results / "provenance" / model / step / f"{unit}.json"
 
     def rule_record(self, rule: str, model: str | None = None) -> Path:
         """What is known about a job that made tables, figures or facts: of one model, or of the whole study."""

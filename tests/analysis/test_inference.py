@@ -36,13 +36,6 @@ def test_over_items_of_a_proportion_is_that_of_the_binomial_distribution():
     assert found == pytest.approx(tuple(np.searchsorted(cumulated, [0.025, 0.975]) / 100), abs=0.01)
 
 
-def test_pairs_are_drawn_together():
-    """A recovery, the ratio of two means, of items that are hit either in both ways or in none."""
-    hits = np.repeat([[1.0, 2.0], [0.0, 0.0]], 25, axis=0)
-    ratio = lambda steered, few_shot, axis: steered.mean(axis) / few_shot.mean(axis)  # noqa: E731
-    assert i.over_items(hits, "antonym", ratio) == pytest.approx((0.5, 0.5))
-
-
 def test_draws_depend_on_the_unit_and_its_size_alone():
     values = np.random.default_rng(0).random(30)
     assert i.over_items(values, "antonym") == i.over_items(values, "antonym")

@@ -62,7 +62,7 @@ def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
     assert "Traceback" not in run.stderr, run.stderr
     states = json.loads(run.stdout)["states"] if run.stdout else []
     return run.returncode, {
-        (s["step"], s["task"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in STEPS
+        (s["step"], s["unit"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in STEPS
     }
 
 

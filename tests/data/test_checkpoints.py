@@ -11,9 +11,10 @@ from offcourse.data.registry import Registry
 from offcourse.figures import lens, style
 from offcourse.graph.keys import STEPS, rule_params
 from offcourse.layout import Layout
-from offcourse.methods.check_model import write_facts
+from offcourse.methods.check_model import check_model
 from offcourse.models.fetch import prepare, weights_digest
-from offcourse.run.job import Job, run_step
+from offcourse.run.context import StepContext
+from offcourse.run.job import run_step
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 from offcourse.study.config import load_study
@@ -55,7 +56,7 @@ def layout(registry, study, tmp_path_factory) -> Layout:
     layout = Layout("stages", tmp_path_factory.mktemp("stages"))
     for name in STAGES:
         prepare(registry.model(name), registry, layout.model_folder(name), layout.downloads)
-        write_facts(Job(STEPS["icl"], study, registry, layout, name, 1), layout.results / name / "model.json")
+        check_model(StepContext(STEPS["icl"], study, registry, layout, name, 1), layout.results / name / "model.json")
         for step in ("dola", "logit_lens"):
             assert run_step(step, study, registry, layout, name, threads=1)  # computed, not the other one's shard
     return layout

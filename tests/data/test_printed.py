@@ -55,7 +55,7 @@ def test_the_rows_are_the_models_of_the_study(number):
     assert SMALL | LARGE == set(study.models_of("dola")) and SETS[number] in study.dola_questions
 
 
-def made_up(number: int, large: bool) -> dola_runs.Run:
+def made_up(number: int, large: bool) -> dola_runs.DolaRun:
     """A run of three questions in every setting of the study."""
     settings = [("", 0.0, "base"), ("", 0.0, "length_bias")]
     settings += [
@@ -73,7 +73,7 @@ def made_up(number: int, large: bool) -> dola_runs.Run:
     metrics = truthfulness.per_question(scores)
     premature = pd.DataFrame({"bucket": [], "layer": [], "tokens": []})
     lead = dola_runs.measure(dola_runs.METRICS[dola.FORM_OF[number]][0], False)
-    return dola_runs.Run("some", SETS[number], metrics, large, premature, lead, "same_items")
+    return dola_runs.DolaRun("some", SETS[number], metrics, large, premature, lead, "same_items")
 
 
 @pytest.mark.parametrize("number", SETS)

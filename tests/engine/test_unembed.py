@@ -12,9 +12,9 @@ VOCABULARY, WIDTH, STATES = 50, 8, 23
 @pytest.fixture(params=[False, True], ids=["no bias", "bias"])
 def head(request, monkeypatch):
     """An unembedding that is read in slices of 7 words and 10 states; word 40 is word 3 again, which makes ties."""
-    monkeypatch.setattr(unembed, "WORDS", 7)
-    monkeypatch.setattr(unembed, "STATES", 10)
-    monkeypatch.setattr(unembed, "HIT_STATES", 9)
+    monkeypatch.setattr(unembed, "WORDS", {"cpu": 7})
+    monkeypatch.setattr(unembed, "STATES", {"cpu": 10})
+    monkeypatch.setattr(unembed, "HIT_STATES", {"cpu": 9})
     torch.manual_seed(0)
     head = nn.Linear(WIDTH, VOCABULARY, bias=request.param)
     with torch.no_grad():

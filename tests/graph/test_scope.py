@@ -10,7 +10,7 @@ from offcourse.audit.audit import Audit
 from offcourse.audit.status import status
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, dtype_of, leaf_files, release_lists, rule_params, steps_of
-from offcourse.graph.products import DRAWINGS, records_of
+from offcourse.graph.products import PRODUCTS, records_of
 from offcourse.layout import Layout
 from offcourse.study.config import load_study
 
@@ -76,7 +76,7 @@ def test_only_the_lists_of_a_method_s_tasks_are_fetched(registry):
 
 
 def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
-    found = [(s.step, s.model, s.task) for s in status(STUDY, registry, Layout("mine", tmp_path))]
+    found = [(s.step, s.model, s.unit) for s in status(STUDY, registry, Layout("mine", tmp_path))]
     states = [state for state in found if state[0] in STEPS]
     assert len(states) == len(set(states)) == (3 + 5 * 2) + (3 + 5 * 2 + 3 * 2) + 2
     assert ("tv_sweep", "gemma-3-270m", "english-italian") in states
@@ -84,23 +84,23 @@ def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
 
 
 def test_tables_and_figures_show_the_models_and_tasks_of_their_methods(registry):
-    pages, vectors = DRAWINGS["figure_task_vectors"], DRAWINGS["figure_sweep"]
+    pages, vectors = PRODUCTS["figure_task_vectors"], PRODUCTS["figure_sweep"]
     assert pages.instances(STUDY) == ["gemma-3-270m"] and vectors.instances(STUDY) == STUDY.models[:2]
     swept = {path for model in STUDY.models[:2] for path in vectors.outputs(STUDY, registry, model)}
     assert len(swept) == 2 * 2 * 3 and not any("italian" in path for path in swept)
-    read = DRAWINGS["table3"].upstream(STUDY, None)
+    read = PRODUCTS["table3"].upstream(STUDY, None)
     assert Counter((step, model) for step, model, _ in read) == {
         **{(step, model): 2 for step in ("icl", "fv_sweep") for model in STUDY.models[:2]},
         **{(step, "gemma-3-270m"): 2 for step in ("tv_icl", "tv_sweep")},
     }
-    assert DRAWINGS["tables_dola"].models(STUDY) == ["tiny-llama"]
+    assert PRODUCTS["tables_dola"].models(STUDY) == ["tiny-llama"]
 
 
 def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path):
     layout = Layout("mine", tmp_path)
     states = [s for s in status(STUDY, registry, layout) if s.step != "ro_crate"]
     expected = {
-        layout.record(s.step, s.model, s.task) if s.step in STEPS else layout.rule_record(s.step, s.model or None)
+        layout.record(s.step, s.model, s.unit) if s.step in STEPS else layout.rule_record(s.step, s.model or None)
         for s in states
     }
     assert set(records_of(STUDY, registry, layout)) == expected
@@ -109,7 +109,7 @@ def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path)
 
 
 def test_a_model_is_checked_for_its_own_methods_in_their_precision(registry):
-    facts = DRAWINGS["check_model"]
+    facts = PRODUCTS["check_model"]
     assert facts.parameters(STUDY, registry, "tiny-llama")["methods"] == ["dola"]
     study = STUDY.model_copy(update={"dola": STUDY.dola.model_copy(update={"dtype": "float16"})})
     dtypes = [facts.parameters(study, registry, model)["dtype"] for model in study.models]

@@ -11,9 +11,9 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
-from offcourse.methods.check_model import DESCRIBED, write_facts
+from offcourse.methods.check_model import DESCRIBED, check_model
 from offcourse.models.fetch import prepare, weights_digest
-from offcourse.run.job import Job
+from offcourse.run.context import StepContext
 from offcourse.study.config import load_study
 
 
@@ -37,7 +37,7 @@ def facts(tmp_path):
         )
         prepare(row, registry, layout.model_folder("tiny"), layout.downloads)
         out = tmp_path / "model.json"
-        write_facts(Job(STEPS["icl"], study, registry, layout, "tiny", threads=1), out)
+        check_model(StepContext(STEPS["icl"], study, registry, layout, "tiny", threads=1), out)
         return json.loads(out.read_text()), row, layout.model_folder("tiny")
 
     return make

@@ -15,7 +15,8 @@ from offcourse.graph.keys import STEPS, leaf_sha256
 from offcourse.layout import Layout
 from offcourse.methods import dola
 from offcourse.models.load import LanguageModel
-from offcourse.run.job import Job, run_step
+from offcourse.run.context import StepContext
+from offcourse.run.job import run_step
 from offcourse.study.config import load_study
 from offcourse.study.dola_buckets import candidate_layers
 
@@ -38,11 +39,13 @@ def study(model: str, protocol=(), **settings):
     return load_study(whole | {"protocol": dict(protocol)})
 
 
-def job(registry, base, model: str, protocol=(), **settings) -> Job:
-    return Job(STEPS["dola"], study(model, protocol, **settings), registry, Layout("mine", base), model, threads=1)
+def context(registry, base, model: str, protocol=(), **settings) -> StepContext:
+    return StepContext(
+        STEPS["dola"], study(model, protocol, **settings), registry, Layout("mine", base), model, threads=1
+    )
 
 
-def compute(made: Job) -> pd.DataFrame:
+def compute(made: StepContext) -> pd.DataFrame:
     return dola.compute(made, made.registry.question_set(made.study.dola_questions[0]))
 
 
@@ -52,7 +55,7 @@ def compute(made: Job) -> pd.DataFrame:
 )
 def test_every_depth_and_a_single_bucket(tmp_path, layers, buckets):
     deep = with_model(Registry.load(), tmp_path, "deep", num_hidden_layers=layers)
-    result = compute(job(deep, tmp_path, "deep", limit=1, buckets=buckets))
+    result = compute(context(deep, tmp_path, "deep", limit=1, buckets=buckets))
     candidates = candidate_layers(buckets, layers)
     assert set(result["bucket"]) == {"", *candidates}
     tokens = result.loc[result["variant"] == "base", "tokens"].sum()
@@ -63,11 +66,11 @@ def test_every_depth_and_a_single_bucket(tmp_path, layers, buckets):
 
 def test_a_large_model_gets_the_quartiles(registry, base, monkeypatch):
     monkeypatch.setattr(LanguageModel, "parameters", 70_000_000_000)
-    assert set(compute(job(registry, base, "four", limit=1))["bucket"]) == {"", "0-25", "25-50", "50-75", "75-100"}
+    assert set(compute(context(registry, base, "four", limit=1))["bucket"]) == {"", "0-25", "25-50", "50-75", "75-100"}
 
 
 def test_the_chosen_layers_are_read_back_from_the_file(registry, base):
-    made = job(registry, base, "four")
+    made = context(registry, base, "four")
     run_step("dola", made.study, registry, made.layout, "four", threads=1)
     read = read_premature_layers(made.layout.results, "four", "passages")
     assert list(read.columns) == ["bucket", "layer", "tokens"]
@@ -85,7 +88,7 @@ def sequences(encode, number: int, before: str) -> list[tuple[list[int], int]]:
 
 def test_six_demonstrations_stand_before_every_text_and_are_not_evaluated(registry, base):
     """`factor_shots: 6`, through the whole step."""
-    made = job(registry, base, "four", {"factor_shots": 6}, limit=None, alphas=[0.0])
+    made = context(registry, base, "four", {"factor_shots": 6}, limit=None, alphas=[0.0])
     model, encode, passes = made.engine.model, made.tokenizer.encode, []
     handle = model.blocks[0].register_forward_pre_hook(lambda module, args: passes.append(args[0].shape[1]))
     result = compute(made)
@@ -105,7 +108,7 @@ def test_six_demonstrations_stand_before_every_text_and_are_not_evaluated(regist
     assert shared >= len(encode(before)) - 1
     behind = [{tuple(ids[:end]) for ids in many for end in range(shared + 1, len(ids) + 1)} for many in everything]
     assert sum(passes) == shared + sum(map(len, behind))
-    alone = compute(job(registry, base, "four", limit=1, alphas=[0.0]))
+    alone = compute(context(registry, base, "four", limit=1, alphas=[0.0]))
     alone = alone[alone["variant"] == "base"].set_index(["question", "answer"])["score"]
     assert (alone - score.loc[[0]]).abs().max() > 0.1
 
@@ -122,7 +125,7 @@ def test_the_key_holds_the_demonstrations():
 
 def test_mc1_and_mc2_of_the_unsteered_model_are_those_of_lm_evaluation_harness(registry, base):
     """On the same log-probabilities: plain forwards of the tiny model, the harness' formulas, no tie among them."""
-    made = job(registry, base, "four", questions=["misconceptions"], limit=5)
+    made = context(registry, base, "four", questions=["misconceptions"], limit=5)
     found = truthfulness.per_question(compute(made))
     found = found[found["variant"] == "base"].set_index("question")
     row = registry.question_set("misconceptions")
@@ -145,4 +148,4 @@ def test_mc1_and_mc2_of_the_unsteered_model_are_those_of_lm_evaluation_harness(r
 def test_a_question_longer_than_the_context_is_named(tmp_path):
     short = with_model(Registry.load(), tmp_path, "short", max_position_embeddings=64)
     with pytest.raises(OffcourseError, match=r"passages, question 1: \d+ tokens with its answer, but short reads 64"):
-        compute(job(short, tmp_path, "short"))
+        compute(context(short, tmp_path, "short"))

@@ -18,7 +18,8 @@ from offcourse.models.fetch import prepare
 from offcourse.models.load import load
 from offcourse.plan.costs import hits, work
 from offcourse.provenance.records import read_record
-from offcourse.run.job import Job, run_step
+from offcourse.run.context import StepContext
+from offcourse.run.job import run_step
 from offcourse.schemas.function_vectors import CIE, CONTROLS, FV_CONTROLS, FV_SWEEP
 from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.schemas.prompts import PROMPTS
@@ -46,8 +47,8 @@ class Made:
         for step in STEPS_BEFORE:
             run_step(step, self.study, self.registry, self.layout, "tiny", threads=1)
         task = self.registry.task(TASK)
-        job = Job(STEPS["fv_controls"], self.study, self.registry, self.layout, "tiny", 1)
-        self.vectors = {(control, draw): made for control, draw, made in vectors(job, task, [2, 7])}
+        context = StepContext(STEPS["fv_controls"], self.study, self.registry, self.layout, "tiny", 1)
+        self.vectors = {(control, draw): made for control, draw, made in vectors(context, task, [2, 7])}
         # A random model never says the answer, so that of an item is what it says under one of the settings.
         frame = read_parquet(self.path("prompts"), PROMPTS)
         for prompt in frame[frame["kind"] == "query"].itertuples():
@@ -156,7 +157,7 @@ def test_heads_are_read_where_the_true_prompts_are_read(made):
     frame["read_position"] = frame["token_ids"].map(len) - 1
 
     class AtTheEnd:
-        engine = Job(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1).engine
+        engine = StepContext(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1).engine
 
         def prompts(self, task, kind):
             return frame[frame["kind"] == kind].reset_index(drop=True)
@@ -196,13 +197,13 @@ class OfBos:
     """The job of a study under either value, on a tokenizer that adds a BOS or does not."""
 
     def __init__(self, made, adds_bos: bool, frame, controls):
-        job = Job(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1)
-        self.engine, self.job, self.frame = job.engine, job, frame
+        context = StepContext(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1)
+        self.engine, self.context, self.frame = context.engine, context, frame
         self.tokenizer = type("Tokenizer", (), {"adds_bos": adds_bos})
-        self.parameters = job.parameters | {"controls": controls}
+        self.parameters = context.parameters | {"controls": controls}
 
     def __getattr__(self, name):
-        return getattr(self.job, name)
+        return getattr(self.context, name)
 
     def prompts(self, task, kind):
         return self.frame[self.frame["kind"] == kind].reset_index(drop=True)
@@ -216,9 +217,9 @@ def test_a_study_that_reads_the_last_token_reads_the_one_before(made):
 
 
 def test_without_a_bos_there_is_no_other_read_position(made):
-    job = OfBos(made, False, made.prompts, ["read_position"])
-    assert list(vectors(job, made.registry.task(TASK), [2, 7])) == []
-    frame = compute(job, made.registry.task(TASK))
+    context = OfBos(made, False, made.prompts, ["read_position"])
+    assert list(vectors(context, made.registry.task(TASK), [2, 7])) == []
+    frame = compute(context, made.registry.task(TASK))
     assert len(FV_CONTROLS.validate(frame)) == 0
     assert [
         name

@@ -14,7 +14,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods.readings import apathy, lens, letter_tokens, measure
-from offcourse.run.job import Job
+from offcourse.run.context import StepContext
 from offcourse.study.config import load_study
 
 PROMPTS = [[0, *((7 * i) % 500 + 2 for i in range(n))] for n in (25, 9, 30)]
@@ -99,8 +99,8 @@ def test_letters_are_taken_as_the_released_code_takes_them():
 def test_a_question_longer_than_the_context_is_named(tmp_path):
     registry = with_model(Registry.load(), tmp_path, "short", max_position_embeddings=32)
     study = load_study({"study": "mine", "models": ["short"], "tasks": ["antonym"], "methods": ["logit_lens"]})
-    job = Job(STEPS["logit_lens"], study, registry, Layout("mine", tmp_path), "short", threads=1)
+    context = StepContext(STEPS["logit_lens"], study, registry, Layout("mine", tmp_path), "short", threads=1)
     with pytest.raises(
         OffcourseError, match=r"misconceptions-mc, question 1: \d+ tokens, but short reads 32. Use `limit`"
     ):
-        measure(job, registry.question_set("misconceptions-mc"))
+        measure(context, registry.question_set("misconceptions-mc"))

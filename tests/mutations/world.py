@@ -27,7 +27,7 @@ from offcourse.audit.status import status
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, steps_of
-from offcourse.graph.products import DRAWINGS, drawings_of
+from offcourse.graph.products import PRODUCTS, products_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
 from offcourse.run import job
@@ -109,8 +109,8 @@ def run_all(configfile: Path, folder: Path, prepared: Path | None = None) -> Run
 
 def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tuple[Job, str, Inputs, Outputs]]:
     """Every job in an order in which they can run: (job, script, inputs, outputs)."""
-    drawings = drawings_of(study, registry)
-    check = drawings.pop("check_model")
+    products = products_of(study, registry)
+    check = products.pop("check_model")
     for model in study.models:
         rules = {step.rule: step.script for step in steps_of(study, model).values()}
         before = [rule for rule in rules if rule == "prompts"]
@@ -121,13 +121,13 @@ def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tupl
         yield (check.rule, model), check.script, manifests, outputs
         for rule, script in rules.items():
             yield (rule, model), script, Inputs(), Outputs([], None)
-    for rule, drawing in drawings.items():
+    for rule, product in products.items():
         if rule in NOT_RUN:
             continue
-        for model in drawing.instances(study):
-            paths = [layout.results / path for path in drawing.outputs(study, registry, model)]
+        for model in product.instances(study):
+            paths = [layout.results / path for path in product.outputs(study, registry, model)]
             outputs = Outputs(paths, layout.rule_record(rule, model))
-            yield (rule, model or ""), drawing.script, Inputs(), outputs
+            yield (rule, model or ""), product.script, Inputs(), outputs
 
 
 def _run(of: Job, program: str, inputs: Inputs, outputs: Outputs, config: dict, layout: Layout) -> None:
@@ -157,9 +157,9 @@ def _collect(found: Run, study: Study, registry: Registry, layout: Layout) -> No
                     found.results[name, model, unit] = content(path)
                 if record.exists():
                     found.keys[name, model, unit] = json.loads(record.read_text())["key"]
-    for rule, drawing in drawings_of(study, registry).items():
-        for model in drawing.instances(study):
-            paths = [layout.results / path for path in drawing.outputs(study, registry, model)]
+    for rule, product in products_of(study, registry).items():
+        for model in product.instances(study):
+            paths = [layout.results / path for path in product.outputs(study, registry, model)]
             if rule not in NOT_RUN and all(path.exists() for path in paths):
                 found.results[rule, model or "", ""] = _digest(*(content(path) for path in paths))
 
@@ -242,7 +242,7 @@ class Trace:
             return self.wrap(step.name, inner)(step, its, unit)
 
         job._compute = compute
-        for rule, drawing in DRAWINGS.items():
-            module, function = drawing.target.split(":")
+        for rule, product in PRODUCTS.items():
+            module, function = product.target.split(":")
             module = importlib.import_module(module)
             setattr(module, function, self.wrap(rule, getattr(module, function)))

@@ -20,7 +20,7 @@ from offcourse.models import shapes
 from offcourse.plan import costs
 from offcourse.plan.costs import Work
 from offcourse.plan.forecast import energy, forecast
-from offcourse.plan.jobs import Job, fit, plan
+from offcourse.plan.jobs import PlannedJob, fit, plan
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates, rates_of, rates_path, write_rates
 from offcourse.plan.schedule import submissions, wall_time
@@ -32,7 +32,7 @@ PAPER = read_study(RESOURCES.parent / "studies" / "paper.yaml")
 
 
 @pytest.fixture(scope="module")
-def jobs() -> list[Job]:
+def jobs() -> list[PlannedJob]:
     return plan(PAPER, REGISTRY)
 
 
@@ -154,8 +154,8 @@ def test_a_model_that_does_not_fit_the_machine_is_refused_by_name():
         plan(study, REGISTRY, rates(machine_memory=8e9))
 
 
-def job(name: str, model: str, seconds: float, cards: int = 1, **more) -> Job:
-    return Job(name, model, 0, 0, 0, cards, seconds, 0, 0, 0, **{"held": cards} | more)
+def job(name: str, model: str, seconds: float, cards: int = 1, **more) -> PlannedJob:
+    return PlannedJob(name, model, 0, 0, 0, cards, seconds, 0, 0, 0, **{"held": cards} | more)
 
 
 def test_a_cluster_is_given_one_job_per_model():

@@ -13,7 +13,7 @@ from offcourse.claims import verdicts as claims
 from offcourse.errors import OffcourseError
 from offcourse.figures import sweep
 from offcourse.graph import catalogue
-from offcourse.graph.products import DRAWINGS
+from offcourse.graph.products import PRODUCTS
 from offcourse.report import claims as report_claims
 from offcourse.report import methods, pictures
 from offcourse.report import page as report
@@ -122,7 +122,7 @@ def test_contents_import_nothing_heavy():
 def test_no_figure_module_imports_another():
     """Editing one figure redraws that one only."""
     graph = grimp.build_graph("offcourse", cache_dir=None)
-    modules = {target.partition(":")[0] for target in (each.target for each in DRAWINGS.values())}
+    modules = {target.partition(":")[0] for target in (each.target for each in PRODUCTS.values())}
     modules = {module for module in modules if module.startswith("offcourse.figures.")}
     assert len(modules) == 12
     for module in modules:

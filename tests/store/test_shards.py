@@ -7,7 +7,7 @@ import pytest
 
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
-from offcourse.store.shards import Store, copy_whole, digest
+from offcourse.store.shards import ShardStore, copy_whole, digest
 
 PARTS = {"step": "cie", "inputs": {"prompts": "ab"}}
 
@@ -17,10 +17,10 @@ def put(store, text="content"):
 
 
 def test_a_shard_is_found_again(tmp_path):
-    store = Store(tmp_path)
+    store = ShardStore(tmp_path)
     assert store.find(digest(PARTS), ".txt") is None
     path = put(store)
-    assert Store(tmp_path).find(digest(PARTS), ".txt") == path
+    assert ShardStore(tmp_path).find(digest(PARTS), ".txt") == path
     assert path.read_text() == "content"
     assert json.loads(path.with_suffix(".json").read_text())["parts"] == PARTS
 
@@ -31,7 +31,7 @@ def test_the_key_does_not_depend_on_the_order_of_its_parts():
 
 @pytest.mark.parametrize("damage", ["artefact changed", "artefact gone", "note unreadable", "note cut"])
 def test_a_damaged_shard_counts_as_missing_and_is_said(tmp_path, capsys, damage):
-    store = Store(tmp_path)
+    store = ShardStore(tmp_path)
     path = put(store)
     note = path.with_suffix(".json")
     match damage:
@@ -55,7 +55,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OffcourseError, match="No space left on device"):
-        Store(tmp_path).put(PARTS, ".txt", full)
+        ShardStore(tmp_path).put(PARTS, ".txt", full)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -74,7 +74,7 @@ def test_an_interrupt_leaves_nothing_behind_and_the_old_file_in_place(tmp_path):
 
 
 def test_a_copy_is_not_the_shard(tmp_path):
-    path = put(Store(tmp_path / "store"))
+    path = put(ShardStore(tmp_path / "store"))
     copy = tmp_path / "copy.txt"
     copy_whole(path, copy)
     copy.write_text("damaged")

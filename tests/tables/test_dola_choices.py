@@ -83,7 +83,7 @@ def test_buckets_stand_in_the_papers_order_and_of_equal_ones_the_last_is_best():
             for question in range(10)
         ]
     )
-    run = dola_runs.Run("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
+    run = dola_runs.DolaRun("m", "q", metrics, False, pd.DataFrame(), "mc1", "same_items")
     assert run.buckets == ["0-50", "25-75", "50-100", "0-100"]
     assert run.best_bucket(np.ones(10, bool)) == "0-100"
 

@@ -14,7 +14,7 @@ from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import FACT_CELLS
-from offcourse.tables import facts as table_facts
+from offcourse.tables import model_facts as table_facts
 
 REGISTRY = Registry.load(locked=False)
 PRINTED = [row for row in REGISTRY.models.values() if row.paper_name]

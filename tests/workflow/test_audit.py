@@ -10,7 +10,7 @@ from lab import SMOKE, Lab
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point
 from offcourse.audit.audit import Audit
-from offcourse.audit.chain import same
+from offcourse.audit.lineage import same
 from offcourse.cli import main
 from offcourse.data.registry import Registry
 from offcourse.layout import Layout

@@ -67,7 +67,7 @@ def test_every_block_is_a_file_or_a_command():
 
 def test_status_plan_and_audit_know_the_new_model_task_and_methods(followed):
     lab, said = followed
-    states = {(state["step"], state["model"], state["task"]): state["fresh"] for state in lab.states()}
+    states = {(state["step"], state["model"], state["unit"]): state["fresh"] for state in lab.states()}
     for method in METHODS:
         for step in (method, f"{method}_sweep"):
             assert states[step, "my-llama", "animal-young"]

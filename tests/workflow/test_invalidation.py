@@ -21,7 +21,7 @@ SWEEPS = ("fv_sweep", "fv_controls")
 ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", *SWEEPS, "task_vectors", "dola", "readings"}
 PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 # Read the results of several methods.
-JUDGED = ("certainty", "steering", "sensitivity")
+JUDGED = ("certainty", "steering_summary", "sensitivity")
 # Drawn from the accuracy of function vectors.
 RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices")
 DRAWN = {"table3", "tables_dola", "tables_facts", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}

@@ -13,7 +13,7 @@ from marks import needs_mirror
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point
 from offcourse.archive import manifest, paths
-from offcourse.audit.chain import same
+from offcourse.audit.lineage import same
 from offcourse.data.names import ARCHIVE, RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.layout import Layout

@@ -12,7 +12,7 @@ import yaml
 from lab import CHECKOUT, SMOKE, Lab
 
 from offcourse.files import sha256
-from offcourse.graph.products import DRAWINGS
+from offcourse.graph.products import PRODUCTS
 from offcourse.schemas.function_vectors import CIE, FV_CONTROLS, FV_SWEEP, ICL
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPT_KINDS, PROMPTS
@@ -71,7 +71,7 @@ def test_snakemakes_own_report_has_captions_and_categories(lab, tmp_path):
         assert said in html
     captions = {path.stem for path in (CHECKOUT / "workflow" / "report").glob("*.rst")}
     # Steering methods, of which there are as many as modules, share one script and so one caption.
-    programs = {drawing.script for name, drawing in DRAWINGS.items() if name not in ("check_model", "ro_crate")}
+    programs = {product.script for name, product in PRODUCTS.items() if name not in ("check_model", "ro_crate")}
     assert captions == {"workflow", *programs}
 
 
@@ -104,7 +104,7 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
         "figure_choices",
         "table3",
         "certainty",
-        "steering",
+        "steering_summary",
         "sensitivity",
         "report",
         "ro_crate",

@@ -4,15 +4,15 @@ from offcourse.run.script import script
 from offcourse.steering import steering
 from offcourse.tables.certainty import write
 
-with script(snakemake) as job:
-    study, protocol = job.study, job.study.protocol
+with script(snakemake) as run:
+    study, protocol = run.study, run.study.protocol
     vectors, tasks, dola = (
         method if method in study.methods else None for method in ("function_vectors", "task_vectors", "dola")
     )
-    sets = [(name, job.registry.question_set(name).form) for name in study.dola_questions]
+    sets = [(name, run.registry.question_set(name).form) for name in study.dola_questions]
     write(
-        job.output[0].parent,
-        job.results,
+        run.output[0].parent,
+        run.results,
         (study.models_of(vectors), study.tasks_of(vectors)) if vectors else None,
         (study.models_of(tasks), study.tasks_of(tasks)) if tasks else None,
         (study.models_of(dola), sets) if dola else None,

@@ -1,10 +1,10 @@
 """Rule `check_model`: the model's facts and self-checks."""
 
 from offcourse.graph.keys import checked_by
-from offcourse.methods.check_model import write_facts
-from offcourse.run.job import Job
+from offcourse.methods.check_model import check_model
+from offcourse.run.context import StepContext
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    loaded = Job(checked_by(job.study, job.model), job.study, job.registry, job.layout, job.model, job.threads)
-    write_facts(loaded, job.output[0])
+with script(snakemake) as run:
+    loaded = StepContext(checked_by(run.study, run.model), run.study, run.registry, run.layout, run.model, run.threads)
+    check_model(loaded, run.output[0])

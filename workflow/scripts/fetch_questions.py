@@ -4,6 +4,6 @@ from offcourse.data.release_files import release_file
 from offcourse.graph.keys import release_questions
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    for spec in release_questions(job.study, job.registry):
-        release_file(spec, downloads=job.layout.downloads)
+with script(snakemake) as run:
+    for spec in release_questions(run.study, run.registry):
+        release_file(spec, downloads=run.layout.downloads)

@@ -3,6 +3,6 @@
 from offcourse.figures.apathy import draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    for questions in job.study.lens_questions:
-        draw(job.results, job.models, questions, job.results / "figures" / "figure8" / questions)
+with script(snakemake) as run:
+    for questions in run.study.lens_questions:
+        draw(run.results, run.models, questions, run.results / "figures" / "figure8" / questions)

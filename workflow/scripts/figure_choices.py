@@ -3,6 +3,6 @@
 from offcourse.figures.choices import FIGURES, draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
+with script(snakemake) as run:
     for figure, what in FIGURES.items():
-        draw(job.results, job.models, job.tasks, what, job.results / "figures" / figure)
+        draw(run.results, run.models, run.tasks, what, run.results / "figures" / figure)

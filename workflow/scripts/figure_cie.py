@@ -3,5 +3,5 @@
 from offcourse.figures.cie import draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    draw(job.results, job.model, job.tasks, job.stem)
+with script(snakemake) as run:
+    draw(run.results, run.model, run.tasks, run.stem)

@@ -3,6 +3,6 @@
 from offcourse.figures.heads import draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    pairs, groups = job.registry.post_training(job.models), {name: job.registry.task(name).group for name in job.tasks}
-    draw(job.results, job.models, job.tasks, groups, pairs, job.stem)
+with script(snakemake) as run:
+    pairs, groups = run.registry.post_training(run.models), {name: run.registry.task(name).group for name in run.tasks}
+    draw(run.results, run.models, run.tasks, groups, pairs, run.stem)

@@ -3,6 +3,6 @@
 from offcourse.figures.post_training import draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    pairs, groups = job.registry.post_training(job.models), {name: job.registry.task(name).group for name in job.tasks}
-    draw(job.results, pairs, job.tasks, groups, job.study.protocol.tv_direction, job.stem)
+with script(snakemake) as run:
+    pairs, groups = run.registry.post_training(run.models), {name: run.registry.task(name).group for name in run.tasks}
+    draw(run.results, pairs, run.tasks, groups, run.study.protocol.tv_direction, run.stem)

@@ -3,5 +3,5 @@
 from offcourse.figures.shots import draw
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    draw(job.results, job.models, job.tasks, job.stem)
+with script(snakemake) as run:
+    draw(run.results, run.models, run.tasks, run.stem)

@@ -6,8 +6,8 @@ from offcourse.figures.sweep import draw
 from offcourse.graph.products import pages
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    for page in pages(job.study, job.registry, job.model):
+with script(snakemake) as run:
+    for page in pages(run.study, run.registry, run.model):
         if page["figure"] == "figure17":
-            stem = job.results / Path(page["svg"]).with_suffix("")
-            draw(job.results, page["model"], page["task"], stem, bool(job.study.function_vectors.controls))
+            stem = run.results / Path(page["svg"]).with_suffix("")
+            draw(run.results, page["model"], page["task"], stem, bool(run.study.function_vectors.controls))

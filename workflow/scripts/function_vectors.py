@@ -2,5 +2,5 @@
 
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    job.run("function_vectors")
+with script(snakemake) as run:
+    run.compute("function_vectors")

@@ -3,6 +3,6 @@
 from offcourse.models.fetch import prepare
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    folder = job.output[0].parent
-    prepare(job.registry.model(job.model), job.registry, folder, folder.parents[1] / "packages")
+with script(snakemake) as run:
+    folder = run.output[0].parent
+    prepare(run.registry.model(run.model), run.registry, folder, folder.parents[1] / "packages")

@@ -2,5 +2,5 @@
 
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    job.run("logit_lens", "apathy")
+with script(snakemake) as run:
+    run.compute("logit_lens", "apathy")

@@ -3,29 +3,29 @@
 from offcourse.analysis.comparison import comparison
 from offcourse.audit.audit import Audit
 from offcourse.graph import catalogue
-from offcourse.graph.products import drawings_of, pages
+from offcourse.graph.products import pages, products_of
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.report import page as report
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    figures, tables = pages(job.study, job.registry), catalogue.tables(job.study.methods)
+with script(snakemake) as run:
+    figures, tables = pages(run.study, run.registry), catalogue.tables(run.study.methods)
     # Weights were hashed when their model was checked.
-    audit = Audit(job.study, job.registry, job.layout, weights=False)
+    audit = Audit(run.study, run.registry, run.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
-    judged = ("steering", "certainty", "sensitivity")
-    shown |= {name: None for name in judged if name in drawings_of(job.study, job.registry)}
-    released = Layout(NAME, job.layout.base).results
+    judged = ("steering_summary", "certainty", "sensitivity")
+    shown |= {name: None for name in judged if name in products_of(run.study, run.registry)}
+    released = Layout(NAME, run.layout.base).results
     report.write(
-        job.results,
-        job.study.model_dump(mode="json", exclude={"resources"}),
+        run.results,
+        run.study.model_dump(mode="json", exclude={"resources"}),
         figures,
         tables,
-        job.study.models,
-        job.output[0],
+        run.study.models,
+        run.output[0],
         audits={name: audit.summary(name) for name in shown},
-        comparison=comparison(released, job.results) if snakemake.input.released else None,
+        comparison=comparison(released, run.results) if snakemake.input.released else None,
         released=released if snakemake.input.released else None,
         made=[record["made"] for record in audit.records.values()],
     )

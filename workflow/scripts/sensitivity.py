@@ -6,23 +6,23 @@ from offcourse.run.script import script
 from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.tables.sensitivity import Results, write
 
-with script(snakemake) as job:
-    study = job.study
+with script(snakemake) as run:
+    study = run.study
     scopes = {
         method: (study.models_of(method), study.tasks_of(method)) if method in study.methods else ((), ())
         for method in ("function_vectors", "task_vectors")
     }
-    asked = [(name, job.registry.question_set(name).form) for name in study.dola_questions]
+    asked = [(name, run.registry.question_set(name).form) for name in study.dola_questions]
     position = study.protocol.head_read_position
     read_again = "function_vectors" in study.methods and READ_POSITION in study.function_vectors.controls
     results = Results(
-        job.results,
+        run.results,
         **scopes,
-        groups={name: job.registry.task(name).group for name in study.tasks},
+        groups={name: run.registry.task(name).group for name in study.tasks},
         dola=(study.models_of("dola"), asked) if "dola" in study.methods else ((), ()),
         other_position={"as_coded": "last", "last": "as_coded"}[position] if read_again else "",
     )
-    adds_bos = {name: read_model(job.results, name)["adds_bos"] for name in job.models}
+    adds_bos = {name: read_model(run.results, name)["adds_bos"] for name in run.models}
     # The only class whose attention output has a bias.
-    biased = any(job.registry.model(name).architecture == "GPTNeoX" for name in scopes["function_vectors"][0])
-    write(results, study.protocol, adds_bos, job.output[0].parent, Limits(output_bias=biased))
+    biased = any(run.registry.model(name).architecture == "GPTNeoX" for name in scopes["function_vectors"][0])
+    write(results, study.protocol, adds_bos, run.output[0].parent, Limits(output_bias=biased))

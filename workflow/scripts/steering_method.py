@@ -2,5 +2,5 @@
 
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    job.run(job.rule)
+with script(snakemake) as run:
+    run.compute(run.rule)

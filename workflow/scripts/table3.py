@@ -3,16 +3,16 @@
 from offcourse.run.script import script
 from offcourse.tables.table3 import table3
 
-with script(snakemake) as job:
-    study, protocol = job.study, job.study.protocol
+with script(snakemake) as run:
+    study, protocol = run.study, run.study.protocol
     switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}
     table3(
-        job.results,
+        run.results,
         study.models_of("function_vectors"),
         study.tasks_of("function_vectors"),
         protocol.default_heads,
-        job.output[0].parent,
-        groups={name: job.registry.task(name).group for name in study.tasks},
+        run.output[0].parent,
+        groups={name: run.registry.task(name).group for name in study.tasks},
         tv_switches=switches if "task_vectors" in study.methods else None,
         function_vectors="function_vectors" in study.methods,
         tv_scope=(study.models_of("task_vectors"), study.tasks_of("task_vectors")),

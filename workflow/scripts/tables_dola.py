@@ -3,16 +3,16 @@
 from offcourse.run.script import script
 from offcourse.tables.dola import write
 
-with script(snakemake) as job:
-    protocol = job.study.protocol
-    sets = [(name, job.registry.question_set(name).form) for name in job.study.dola_questions]
+with script(snakemake) as run:
+    protocol = run.study.protocol
+    sets = [(name, run.registry.question_set(name).form) for name in run.study.dola_questions]
     write(
-        job.results,
-        job.models,
+        run.results,
+        run.models,
         sets,
         protocol.dola_mask == "removed",
         protocol.ties == "shared",
-        job.output[0].parent,
+        run.output[0].parent,
         exact=protocol.score_dtype == "float64",
         selected=protocol.selection,
     )

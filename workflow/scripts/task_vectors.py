@@ -2,5 +2,5 @@
 
 from offcourse.run.script import script
 
-with script(snakemake) as job:
-    job.run("tv_icl", "task_vectors", "tv_sweep")
+with script(snakemake) as run:
+    run.compute("tv_icl", "task_vectors", "tv_sweep")

@@ -1,18 +1,18 @@
 """How sure a number is: intervals over items, models and tasks, corrected p-values, and what a maximum gives by luck.
 
 Wilson's interval and McNemar's test are in `analysis.truthfulness`, choosing on one half of the items and reporting on
-the other in `analysis.selection`. Random draws are keyed (`keyed.keyed_generator`), so a number does not change with
-what else a study has.
+the other in `analysis.selection`. Random draws are keyed (`data.draws.keyed_generator`), so a number does not change
+with what else a study has.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import binom, bootstrap
+from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from offcourse.analysis.recovery import SLACK
@@ -43,39 +43,32 @@ def student_interval(values: np.ndarray) -> Interval:
     return Interval(float(values.mean() - half), float(values.mean() + half))
 
 
-def over_items(values: np.ndarray, unit: str, statistic: Callable = np.mean, resamples: int = RESAMPLES) -> Interval:
-    """Percentile bootstrap over items, of a statistic of one number per item.
+def over_items(values: np.ndarray, unit: str) -> Interval:
+    """Percentile bootstrap over items, of the mean of one number per item.
 
-    values: [items]; of paired numbers [items, k], whose rows are drawn together and which `statistic` gets as k arrays.
-    unit: what the items are of (a task or question set), the key of the draws: statistics of one unit, say of two
-    models, are resampled alike.
-    statistic: reduces the axis that it is given (`np.mean` and its like).
+    values: [items].
+    unit: what the items are of (a task or question set), the key of the draws: means of one unit, say of two models,
+    are resampled alike.
     """
     values = np.asarray(values, float)
-    columns = values.T if values.ndim == 2 else values[None]
-    if columns.shape[1] < 2:
-        raise OffcourseError(f"{unit}: an interval over items needs at least two of them, not {columns.shape[1]}.")
-    if (columns == columns[:, :1]).all():
+    if len(values) < 2:
+        raise OffcourseError(f"{unit}: an interval over items needs at least two of them, not {len(values)}.")
+    if (values == values[0]).all():
         # Every resample is the sample.
-        same = float(statistic(*columns, axis=-1))
+        same = float(values.mean())
         return Interval(same, same)
-    if statistic is np.mean and len(columns) == 1:
-        means = _drawn(unit, columns.shape[1], resamples) @ (columns[0] / columns.shape[1])
-        return Interval(*map(float, np.quantile(means, _ENDS)))
-    generator = keyed_generator(SEED, unit, "bootstrap over items", columns.shape[1])
-    options = {"n_resamples": resamples, "confidence_level": LEVEL, "method": "percentile", "vectorized": True}
-    found = bootstrap(tuple(columns), statistic, paired=True, rng=generator, **options)
-    return Interval(*map(float, found.confidence_interval))
+    means = _drawn(unit, len(values)) @ (values / len(values))
+    return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
 # A study has many numbers of one unit, and one large set of questions at a time.
 @lru_cache(maxsize=16)
-def _drawn(unit: str, items: int, resamples: int) -> np.ndarray:
-    """How often each resample draws each item: [resamples, items]."""
+def _drawn(unit: str, items: int) -> np.ndarray:
+    """How often each resample draws each item: [RESAMPLES, items]."""
     generator = keyed_generator(SEED, unit, "bootstrap over items", items)
-    places = generator.integers(items, size=(resamples, items)) + items * np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=resamples * items)
-    return counts.reshape(resamples, items).astype(np.float64)
+    places = generator.integers(items, size=(RESAMPLES, items)) + items * np.arange(RESAMPLES)[:, None]
+    counts = np.bincount(places.ravel(), minlength=RESAMPLES * items)
+    return counts.reshape(RESAMPLES, items).astype(np.float64)
 
 
 def share_of_pairs(reached: pd.DataFrame, unit: str) -> Interval:

@@ -12,9 +12,10 @@ VECTORS = ("function_vectors", "task_vectors")
 
 @dataclass(frozen=True)
 class ResultsView:
-    """Results of one kind and what there is of them.
+    """One results folder (a study's or the authors' release) and the models, tasks and protocol that it covers.
 
-    scopes: (models, tasks or question sets) by method, with apathy apart from the logit lens. controls: of a study.
+    scopes: {method: (models, units)}; a unit is a task or a question set. Apathy has an entry of its own.
+    controls: the study's controls of function vectors; the release has none.
     """
 
     results: Path

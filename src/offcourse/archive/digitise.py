@@ -205,7 +205,7 @@ def _title(panels: list[Panel], texts: Sequence[Text], name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Page:
+class DigitisedPage:
     """A page as read: accuracies over `items` words.
 
     panels: those with a sweep, row by row; missing: those without. hits: for every pair of 0-shot and 5-shot counts
@@ -218,7 +218,7 @@ class Page:
     hits: Mapping[tuple[int, int], list[np.ndarray]]
 
 
-def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> Page:
+def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> DigitisedPage:
     """Counts of a page whose accuracies are over `items` words; layers: of the model, None to take the page's.
 
     Raises `OffcourseError` naming page and panel for a page of another shape (see `read_panels`), a line that does not
@@ -248,7 +248,7 @@ def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> Page:
     if not common:
         raise OffcourseError(f"{name}: the panels do not agree on 0-shot and 5-shot accuracy")
     hits = {pair: [each[pair] for each in found] for pair in sorted(common)}
-    return Page(items, drawn, [panel for panel in panels if not panel.lines], hits)
+    return DigitisedPage(items, drawn, [panel for panel in panels if not panel.lines], hits)
 
 
 def counts(panel: Panel, items: int) -> dict[tuple[int, int], np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
-from offcourse.archive.paths import Run
+from offcourse.archive.paths import ReleasedRun
 from offcourse.data.questions import Question
 from offcourse.data.rows import Model, is_large
 from offcourse.errors import OffcourseError
@@ -44,13 +44,17 @@ def bucket(layers: Sequence[int], depth: int, large: bool) -> str:
 class Scores:
     """The content of a file: scores [answers], question after question, true ones first; chosen: tokens by layer."""
 
-    run: Run
+    run: ReleasedRun
     values: np.ndarray
     chosen: dict[int, int]
 
 
 def read_dola(
-    read: Callable[[str], bytes], runs: Iterable[Run], model: Model, questions: Sequence[Question], known: Iterable[str]
+    read: Callable[[str], bytes],
+    runs: Iterable[ReleasedRun],
+    model: Model,
+    questions: Sequence[Question],
+    known: Iterable[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Scores under `PUBLISHED_DOLA`, chosen layers under `PREMATURE_LAYERS`, and files of another depth, not read.
 
@@ -92,7 +96,9 @@ def _template(questions: Sequence[Question], answers: int) -> pd.DataFrame:
     return frame.assign(tokens=pd.array([pd.NA] * len(frame), "Int64"))
 
 
-def _load(read: Callable[[str], bytes], run: Run, questions: Sequence[Question], known: Iterable[str]) -> Scores:
+def _load(
+    read: Callable[[str], bytes], run: ReleasedRun, questions: Sequence[Question], known: Iterable[str]
+) -> Scores:
     try:
         content = json.loads(read(run.path))
         values = (_truthfulqa if run.questions == "tfqa" else _factor)(content, questions, run.path)

@@ -50,7 +50,7 @@ def vector_paths(release_name: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Run:
+class ReleasedRun:
     """A file of scores. model: as the authors call it. questions: tfqa or factor.
 
     layers: candidate premature layers and the mature one, () if the name does not say or there are none.
@@ -71,7 +71,7 @@ class Run:
         return f"{folder}/layers.json" if name == "results.json" else self.path.removesuffix(".json") + "layers.json"
 
 
-def run_of(path: str) -> Run | None:
+def run_of(path: str) -> ReleasedRun | None:
     """What the path of a released file says; None for a file that is none of scores."""
     found = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
     if not found:
@@ -82,4 +82,4 @@ def run_of(path: str) -> Run | None:
     variant = {None: "softmax", "no_softmax": "no_softmax", "len_bias": "length_bias"}[said.get("variant")]
     if variant == "softmax" and len(layers) < 2 and alpha is None:
         variant = "base"
-    return Run(path, said["model"], said.get("set") or "tfqa", variant, layers, alpha)
+    return ReleasedRun(path, said["model"], said.get("set") or "tfqa", variant, layers, alpha)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from offcourse.archive.digitise import FIVE, GRID, ZERO, Page, read_means, read_page
+from offcourse.archive.digitise import FIVE, GRID, ZERO, DigitisedPage, read_means, read_page
 from offcourse.archive.paths import MEANS, page_path
 from offcourse.data.rows import Model, Task
 from offcourse.data.tasks import split_sizes
@@ -59,7 +59,7 @@ def read_sweeps(
 
 
 def _by_means(
-    pages: Mapping[str, Page], means: Mapping[str, Mapping[str, float]], model: Model
+    pages: Mapping[str, DigitisedPage], means: Mapping[str, Mapping[str, float]], model: Model
 ) -> dict[str, tuple[int, int]]:
     """The counts of all pages whose means over the tasks are those of Figure 11; {} unless there is one choice."""
     if model.short_label not in means:
@@ -76,7 +76,7 @@ def _by_means(
     return agreeing[0] if len(agreeing) == 1 else {}
 
 
-def _tables(page: Page, pair: tuple[int, int] | None, calibration: str) -> Sweep:
+def _tables(page: DigitisedPage, pair: tuple[int, int] | None, calibration: str) -> Sweep:
     hits = page.hits[pair] if pair else [[pd.NA] * len(each) for each in next(iter(page.hits.values()))]
     rows = [
         (panel.n_heads, panel.strength, layer, count)

@@ -10,19 +10,19 @@ from typing import Any
 from offcourse.archive.manifest import MANIFEST as MANIFEST_OF_RELEASE
 from offcourse.archive.manifest import read_manifest
 from offcourse.audit.release_changes import changes as released_changes
-from offcourse.audit.status import drawing_changes, inputs_of, step_changes
+from offcourse.audit.status import inputs_of, product_changes, step_changes
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, steps_of
-from offcourse.graph.products import drawings_of
+from offcourse.graph.products import products_of
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.graph.release_rules import ON_DEMAND
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, digest_of
 from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
-from offcourse.store.shards import Store
+from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
@@ -96,27 +96,27 @@ class Audit:
                     path = self.path(layout.artefact(step.name, step.suffix, model, unit))
                     record = layout.record(step.name, model, unit)
                     found[path] = record, [self.path(each) for each in (*inputs, manifest)]
-        for drawing in drawings_of(self.study, self.registry).values():
-            for model in drawing.instances(self.study):
-                inputs = inputs_of(drawing, self.study, layout, model) if drawing.inputs else []
-                for output in drawing.outputs(self.study, self.registry, model):
-                    record = layout.rule_record(drawing.rule, model)
+        for product in products_of(self.study, self.registry).values():
+            for model in product.instances(self.study):
+                inputs = inputs_of(product, self.study, layout, model) if product.inputs else []
+                for output in product.outputs(self.study, self.registry, model):
+                    record = layout.rule_record(product.rule, model)
                     found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
         # A study is compared with the paper and with the release when it is asked to be.
         for record in filter(self.records.__contains__, map(layout.rule_record, ON_DEMAND)):
             found |= {path: (record, []) for path in self.records[record]["outputs"]}
         return found
 
-    def _drawn(self) -> Iterator[str]:
+    def _shown(self) -> Iterator[str]:
         """The files of all tables, figures and reports, relative to the study's folder."""
-        for drawing in drawings_of(self.study, self.registry).values():
-            for model in drawing.instances(self.study):
-                yield from drawing.outputs(self.study, self.registry, model)
+        for product in products_of(self.study, self.registry).values():
+            for model in product.instances(self.study):
+                yield from product.outputs(self.study, self.registry, model)
 
     def names(self) -> dict[str, list[str]]:
         """What can be audited by name: tables, figures, a figure's pages and the report, with their files."""
         found: dict[str, list[str]] = {}
-        for output in self._drawn():
+        for output in self._shown():
             path = Path(output)
             stem = path.with_suffix("") if path.parts[0] in ("tables", "figures") else path
             inner = stem.parts[1:] if path.parts[0] in ("tables", "figures") else stem.parts
@@ -224,16 +224,16 @@ class Audit:
             if step is None or record["task"] not in step.units(self.study):
                 return ["the study no longer has it"]
             return step_changes(step, *given, record)
-        drawings = drawings_of(self.study, self.registry)
+        products = products_of(self.study, self.registry)
         model = record["wildcards"].get("model")
-        if record["rule"] not in drawings or model not in drawings[record["rule"]].instances(self.study):
+        if record["rule"] not in products or model not in products[record["rule"]].instances(self.study):
             return ["the study no longer has it"]
-        return drawing_changes(drawings[record["rule"]], *given, model, record, self._sha256)
+        return product_changes(products[record["rule"]], *given, model, record, self._sha256)
 
     def _shard(self, record: dict[str, Any]) -> Iterator[Finding]:
         if "key" not in record:
             return
-        store = Store(self.layout.store)
+        store = ShardStore(self.layout.store)
         suffix = STEPS[record["step"]].suffix
         path = self.path(store.path(record["key"], suffix))
         if damage := store.damage(record["key"], suffix):

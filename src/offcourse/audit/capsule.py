@@ -13,7 +13,7 @@ from offcourse.analysis.cells import rows_of
 from offcourse.analysis.sources import FACT
 from offcourse.audit import capsule_script
 from offcourse.audit.audit import Audit
-from offcourse.audit.chain import chain_of
+from offcourse.audit.lineage import lineage_of
 from offcourse.data.names import RESOURCES
 from offcourse.data.questions import load_questions
 from offcourse.errors import OffcourseError
@@ -32,7 +32,7 @@ NEEDS = "\nrecompute.py needs numpy, pandas, scipy and statsmodels for this cell
 
 
 def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) -> dict[str, Any]:
-    """Write the capsule of one cell into a new `folder`; returns its chain (see `chain.chain_of`).
+    """Write the capsule of one cell into a new `folder`; returns its chain (see `audit.lineage.lineage_of`).
 
     Raises `OffcourseError` when the folder has files already, and for what is no cell of a table.
     """
@@ -40,7 +40,7 @@ def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) 
         raise OffcourseError(f"{name} is not a table; a capsule holds one cell of a table.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OffcourseError(f"{folder} is there already and not empty; name a new folder.")
-    chain = chain_of(audit, name, row, column)
+    chain = lineage_of(audit, name, row, column)
     if chain["unit"] == FACT:
         raise OffcourseError(f"{name} holds facts of models, for which nothing was measured; a capsule has numbers.")
     results = audit.layout.results

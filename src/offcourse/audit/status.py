@@ -10,12 +10,12 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, Step, key_parts, prepared_from, steps_of
-from offcourse.graph.products import Drawing, drawings_of
+from offcourse.graph.products import Product, products_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST
 from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.store.fingerprint import script_digest
-from offcourse.store.shards import Store
+from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 
@@ -23,13 +23,14 @@ from offcourse.study.config import Study
 class State:
     """State of one result of a step, or of what one other rule makes: `fresh`, or not and why (empty when fresh).
 
-    step: the step, or the rule. model, task: empty for a rule that runs once for the study, or for all tasks.
-    job: whether the next run has a job for it; damage that the store can mend needs none.
+    step: the step, or the rule. model, unit (a task or a question set): empty for a rule that runs once for the study,
+        or for all units.
+    job: whether the next run has a job for it; damage that the store can repair needs none.
     """
 
     step: str
     model: str
-    task: str
+    unit: str
     fresh: bool
     why: tuple[str, ...] = ()
     job: bool = False
@@ -40,66 +41,71 @@ class State:
 
 
 def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
-    """The state of every step x model x task and of every table and figure, in an order in which they can be made."""
+    """The state of every step x model x unit and of every table and figure, in an order in which they can be made."""
     states: dict[tuple[str, str, str], State] = {}
-    mended: set[Path] = set()
+    repaired: set[Path] = set()
 
-    def note(step: str, model: str, task: str, upstream: list[tuple[str, str, str]], ask: Callable) -> None:
+    def note(step: str, model: str, unit: str, upstream: list[tuple[str, str, str]], ask: Callable) -> None:
         stale = sorted({name for name, *rest in upstream if states[name, *rest].job})
         why = tuple(f"follows {name}" for name in stale) or tuple(ask())
         job = bool(why)
-        if job and not stale and step in STEPS and can_mend(STEPS[step], study, registry, layout, model, task, mended):
-            mended.add(layout.artefact(step, STEPS[step].suffix, model, task))
+        if (
+            job
+            and not stale
+            and step in STEPS
+            and can_repair(STEPS[step], study, registry, layout, model, unit, repaired)
+        ):
+            repaired.add(layout.artefact(step, STEPS[step].suffix, model, unit))
             job, why = False, (*why, "the next run mends it without computing")
-        states[step, model, task] = State(step, model, task, not why, why, job)
+        states[step, model, unit] = State(step, model, unit, not why, why, job)
 
-    drawings = drawings_of(study, registry)
-    facts = drawings.pop("check_model")
+    products = products_of(study, registry)
+    facts = products.pop("check_model")
     for model in study.models:
-        note(facts.rule, model, "", [], partial(drawing_reasons, facts, study, registry, layout, model))
+        note(facts.rule, model, "", [], partial(product_reasons, facts, study, registry, layout, model))
         for name, step in steps_of(study, model).items():
-            for task in step.units(study):
-                upstream = [(up, model, unit) for up, unit in step.upstream(study, task).values()]
+            for unit in step.units(study):
+                upstream = [(up, model, of) for up, of in step.upstream(study, unit).values()]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
-                asked = (step, study, registry, layout, model, task, mended)
-                note(name, model, task, upstream, partial(step_reasons, *asked))
-    for name, drawing in drawings.items():
-        for model in drawing.instances(study):
-            upstream = drawing.upstream(study, model)
-            upstream += [(facts.rule, each, "") for each in drawing.models(study, model)]
-            read = set(drawing.numbers_read(study))
-            upstream += [(other.rule, "", "") for other in drawings.values() if read & set(other.tables)]
+                asked = (step, study, registry, layout, model, unit, repaired)
+                note(name, model, unit, upstream, partial(step_reasons, *asked))
+    for name, product in products.items():
+        for model in product.instances(study):
+            upstream = product.upstream(study, model)
+            upstream += [(facts.rule, each, "") for each in product.models(study, model)]
+            read = set(product.numbers_read(study))
+            upstream += [(other.rule, "", "") for other in products.values() if read & set(other.tables)]
             if name in ("report", "ro_crate"):
-                upstream += [key for key in states if key[0] in drawings or name == "ro_crate"]
-            asked = (drawing, study, registry, layout, model, mended)
-            note(name, model or "", "", upstream, partial(drawing_reasons, *asked))
+                upstream += [key for key in states if key[0] in products or name == "ro_crate"]
+            asked = (product, study, registry, layout, model, repaired)
+            note(name, model or "", "", upstream, partial(product_reasons, *asked))
     return list(states.values())
 
 
 def step_reasons(
-    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path] = ()
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path] = ()
 ) -> list[str]:
     """Why one result of a step is not what the workflow would make now; empty when it is.
 
-    mended: results that are damaged, but will be as their records say when anything reads them.
+    repaired: results that are damaged, but will be as their records say when anything reads them.
     """
-    artefact = layout.artefact(step.name, step.suffix, model, task)
-    known = _intact([artefact], layout.record(step.name, model, task), layout)
+    artefact = layout.artefact(step.name, step.suffix, model, unit)
+    known = _intact([artefact], layout.record(step.name, model, unit), layout)
     if isinstance(known, list):
         return known
-    if changed := step_changes(step, study, registry, layout, known, mended):
+    if changed := step_changes(step, study, registry, layout, known, repaired):
         return changed
     if known.get("script") != script_digest(step.script):
         return [f"script of {step.rule}"]
-    damage = Store(layout.store).damage(known["key"], step.suffix)
+    damage = ShardStore(layout.store).damage(known["key"], step.suffix)
     return [f"its shard is damaged: {damage}"] if damage else []
 
 
-def can_mend(
-    step: Step, study: Study, registry: Registry, layout: Layout, model: str, task: str, mended: Collection[Path]
+def can_repair(
+    step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path]
 ) -> bool:
-    """Whether one result or its shard is damaged and the other one is not (see `mend`), and nothing else changed."""
-    artefact, record = layout.artefact(step.name, step.suffix, model, task), layout.record(step.name, model, task)
+    """Whether one result or its shard is damaged and the other one is not (see `repair`), and nothing else changed."""
+    artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
         return False
     try:
@@ -107,9 +113,9 @@ def can_mend(
     except OffcourseError:
         return False
     damaged = sha256(artefact) != known["outputs"].get(relative(artefact, layout.base))
-    if damaged == bool(Store(layout.store).damage(known["key"], step.suffix)):
+    if damaged == bool(ShardStore(layout.store).damage(known["key"], step.suffix)):
         return False
-    return not step_changes(step, study, registry, layout, known, mended)
+    return not step_changes(step, study, registry, layout, known, repaired)
 
 
 def step_changes(
@@ -118,18 +124,18 @@ def step_changes(
     registry: Registry,
     layout: Layout,
     known: Mapping[str, Any],
-    mended: Collection[Path] = (),
+    repaired: Collection[Path] = (),
 ) -> list[str]:
     """What the key of a result would have otherwise now than its record says."""
-    model, task = known["model"], known["task"]
+    model, unit = known["model"], known["task"]
     inputs = known["parts"]["inputs"]
     digests = {
         name: inputs[name]
-        for name, (up, unit) in step.upstream(study, task).items()
-        if name in inputs and layout.artefact(up, STEPS[up].suffix, model, unit) in mended
+        for name, (up, of) in step.upstream(study, unit).items()
+        if name in inputs and layout.artefact(up, STEPS[up].suffix, model, of) in repaired
     }
     try:
-        now = key_parts(step, study, registry, layout, model, task, digests)
+        now = key_parts(step, study, registry, layout, model, unit, digests)
     except OffcourseError as error:
         return [str(error)]
     if (asked := prepared_from(registry, model)) != known["source"]["asked"]:
@@ -142,28 +148,28 @@ def step_changes(
     return changed
 
 
-def drawing_reasons(
-    drawing: Drawing,
+def product_reasons(
+    product: Product,
     study: Study,
     registry: Registry,
     layout: Layout,
     model: str | None,
-    mended: Collection[Path] = (),
+    repaired: Collection[Path] = (),
 ) -> list[str]:
     """The same for the files of a job that makes facts, tables or figures."""
-    outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
-    known = _intact(outputs, layout.rule_record(drawing.rule, model), layout)
+    outputs = [layout.results / path for path in product.outputs(study, registry, model)]
+    known = _intact(outputs, layout.rule_record(product.rule, model), layout)
     if isinstance(known, list):
         return known
 
     def hashed(path: Path) -> str:
-        return known["inputs"][relative(path, layout.base)] if path in mended else sha256(path)
+        return known["inputs"][relative(path, layout.base)] if path in repaired else sha256(path)
 
-    return drawing_changes(drawing, study, registry, layout, model, known, hashed)
+    return product_changes(product, study, registry, layout, model, known, hashed)
 
 
-def drawing_changes(
-    drawing: Drawing,
+def product_changes(
+    product: Product,
     study: Study,
     registry: Registry,
     layout: Layout,
@@ -172,14 +178,14 @@ def drawing_changes(
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
     """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
-    code = code_behind(drawing.target)
+    code = code_behind(product.target)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}
-    now |= {"parameters": drawing.parameters(study, registry, model), "results": sorted(known["inputs"])}
-    now["script"] = script_digest(drawing.script)
-    if drawing.inputs:
-        read = {relative(path, layout.base) for path in inputs_of(drawing, study, layout, model)}
+    now |= {"parameters": product.parameters(study, registry, model), "results": sorted(known["inputs"])}
+    now["script"] = script_digest(product.script)
+    if product.inputs:
+        read = {relative(path, layout.base) for path in inputs_of(product, study, layout, model)}
         now["results"] = sorted(read)
     found = differences(before, now)
     return found or [
@@ -189,13 +195,13 @@ def drawing_changes(
     ]
 
 
-def inputs_of(drawing: Drawing, study: Study, layout: Layout, model: str | None) -> list[Path]:
+def inputs_of(product: Product, study: Study, layout: Layout, model: str | None) -> list[Path]:
     """The files that a table or figure is drawn from."""
     results = [
-        layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in drawing.upstream(study, model)
+        layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in product.upstream(study, model)
     ]
-    results += [layout.results / f"tables/table{number}.parquet" for number in drawing.numbers_read(study)]
-    return results + [layout.results / name / "model.json" for name in drawing.models(study, model)]
+    results += [layout.results / f"tables/table{number}.parquet" for number in product.numbers_read(study)]
+    return results + [layout.results / name / "model.json" for name in product.models(study, model)]
 
 
 def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:

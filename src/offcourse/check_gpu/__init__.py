@@ -1,1 +1,1 @@
-"""`offcourse check-gpu`: does this machine's GPU compute what the paper's study asks, in the memory and time planned?"""
+"""`offcourse check-gpu`: does a GPU compute what the study asks, in the memory and time planned?"""

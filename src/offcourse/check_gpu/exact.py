@@ -5,7 +5,8 @@ import torch
 from offcourse.check_gpu.subjects import Subject, build, prompt
 from offcourse.engine import Engine, unembed
 from offcourse.engine.attention import uninstalled
-from offcourse.engine.checks import engine_agrees
+from offcourse.engine.checks import TIMES_FLOOR, engine_agrees
+from offcourse.models.load import LanguageModel
 
 # Long enough to cross the windows, short as the study's prompts.
 TOKENS = 40
@@ -13,8 +14,12 @@ READ_OUT = "the read-out equals the softmax of the plain logits"
 
 
 def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
+    """`check_model` of a random model of this subject."""
+    return check_model(build(subject.row, dtype, device), subject)
+
+
+def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
     """Per check whether it passed, its error, the rounding floor and the limit, as in `engine.checks`."""
-    model = build(subject.row, dtype, device)
     engine = Engine(model)
     ids = prompt(subject.row, TOKENS)
     return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids)}
@@ -24,7 +29,7 @@ def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
 def _read_out(engine: Engine, ids: list[int]) -> dict:
     """Log-probability and rank of the likeliest tokens, from a final state, against the plain logits of that state.
 
-    A logit is rounded to the model's precision once. The largest that this moves a log-probability is the floor.
+    The floor is what one rounding of the largest logit moves, or what the plain head gives for each state alone.
     """
     model = engine.model
     seen = []
@@ -38,10 +43,14 @@ def _read_out(engine: Engine, ids: list[int]) -> dict:
     found = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=True)
     error = float((found.probability.double().log() - expected).abs().max())
     hits = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=False)
-    floor = float(logits.abs().max()) * torch.finfo(model.module.dtype).eps
+    alone = torch.cat([model.head(state[None]) for state in states]).double()
+    if model.final_softcap is not None:
+        alone = torch.tanh(alone / model.final_softcap) * model.final_softcap
+    alone = alone.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu()
+    floor = max(float((alone - expected).abs().max()), float(logits.abs().max()) * torch.finfo(model.module.dtype).eps)
     # Where another token is as near as two roundings, either may win.
     best, second = logits.topk(2).values.T.cpu()
     clear = best - second > 2 * torch.finfo(model.module.dtype).eps * best.abs()
     right = bool((found.hit & hits.hit)[clear].all())
-    limit = max(2 * floor, 1e-5)
+    limit = max(TIMES_FLOOR * floor, 1e-5)
     return {"passed": right and error <= limit, "error": error, "floor": floor, "limit": limit}

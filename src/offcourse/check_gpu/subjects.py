@@ -134,9 +134,9 @@ def build(row: Model, dtype: str, device: str, seed: int = 0) -> LanguageModel:
                 # Norms and biases: away from the values at which a forgotten one would go unnoticed.
                 parameter.add_(torch.empty_like(parameter).normal_(0, 0.2, generator=generator))
             else:
-                # Fan-in scaling; an embedding's rows get the size of a stream.
-                scale = 1.0 if parameter.shape[0] == row.vocabulary else parameter.shape[1] ** -0.5
-                parameter.normal_(0, scale, generator=generator)
+                # Fan-in scaling; three times as much for words, whose logits then spread as a trained model's do.
+                scale = 3.0 if parameter.shape[0] == row.vocabulary else 1.0
+                parameter.normal_(0, scale * parameter.shape[1] ** -0.5, generator=generator)
     return LanguageModel(module.eval(), known)
 
 

@@ -67,7 +67,8 @@ def verdict(claim: Claim, found: Found | None) -> str:
         return NO_DATA
     limit = float(claim.limit)
     agrees = {"above": found.value > limit, "below": found.value < limit, "differs": found.value != limit}
-    # At the limit itself "no less than" would be a matter of one item.
+    # An interval that touches the limit counts as "not clear": exactly at the limit, one item more or less would flip
+    # the verdict.
     if not np.isnan(found.low) and found.low <= limit <= found.high:
         return NOT_CLEAR
     return HOLDS if agrees[claim.holds] else FAILS
@@ -88,11 +89,11 @@ def decide(claims: list[Claim], sources: Mapping[str, Numbers]) -> list[dict]:
     return decided
 
 
-def printed_numbers(resources: Path = RESOURCES) -> Numbers:
+def printed_numbers() -> Numbers:
     """What the paper prints."""
 
     def table(number: int) -> pd.DataFrame:
-        frame = read_printed(number, resources)[["row", "column", "value"]]
+        frame = read_printed(number)[["row", "column", "value"]]
         return frame.assign(ci_low=np.nan, ci_high=np.nan, n=np.nan)
 
     return Numbers(table, _nothing(NOT_PRINTED))
@@ -129,7 +130,7 @@ def released_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, p
 
 
 def _nothing(why: str) -> Callable:
-    def refuse(which: object) -> pd.DataFrame:
+    def refuse(_: object) -> pd.DataFrame:
         raise NoDataError(why)
 
     return refuse

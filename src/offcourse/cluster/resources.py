@@ -13,7 +13,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.jobs import DTYPE_BYTES, Job, plan
+from offcourse.plan.jobs import DTYPE_BYTES, PlannedJob, plan
 from offcourse.study.config import Study
 
 # MB of a job beside its model: three processes of Snakemake, torch, and the tables of one task.
@@ -30,9 +30,9 @@ MORE_MEMORY, MORE_TIME = 0.75, 1.0
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one job. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
+    """What one job asks for. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
 
-    problem: why the site cannot have the job ("" if it can); the numbers are then those of a small one.
+    problem: why no node can run this job ("" if one can). If set, the other fields are small placeholder values.
     """
 
     gpu: int
@@ -42,7 +42,7 @@ class Needs:
     problem: str = ""
 
     def at(self, attempt: int) -> "Needs":
-        """The same for a later attempt; the first is 1."""
+        """What the job asks for at a later attempt: more memory and more time. The first attempt is 1."""
         memory, time = (1 + more * (attempt - 1) for more in (MORE_MEMORY, MORE_TIME))
         return replace(self, mem_mb=math.ceil(self.mem_mb * memory), runtime=math.ceil(self.runtime * time))
 
@@ -83,7 +83,7 @@ class Sizes:
             small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, START_MINUTES, str(error))
             return dict.fromkeys(steps, small)
 
-    def _asked(self, job: Job, step: Step) -> Needs:
+    def _asked(self, job: PlannedJob, step: Step) -> Needs:
         row = self.registry.model(job.model)
         weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
         on_cards = bool(self.site["gpus_per_node"])

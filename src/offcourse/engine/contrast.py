@@ -15,8 +15,9 @@ from offcourse.engine.exponentials import exp_, log_sum_exp_
 from offcourse.engine.unembed import product
 from offcourse.models.footprint import LOGIT_BYTES
 
-# Bytes of one slice of the vocabulary in the elementwise work, which then stays in a core's cache.
-SLICE = 1 << 20
+# Bytes of one slice of the vocabulary in the elementwise work. On a CPU it then stays in a core's cache; on a GPU
+# starting an operation takes as long as computing a small one.
+SLICE = {"cpu": 1 << 20, "cuda": 64 << 20}
 
 
 @dataclass
@@ -102,7 +103,7 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
         weight = head.weight
         states = torch.cat([states.to(weight.device, weight.dtype) for states in layers])
         logits = torch.empty(len(states), len(weight), dtype=torch.float32, device=weight.device)
-        slices = logits.split(_words(len(states)), -1)
+        slices = logits.split(_words(logits), -1)
         start = 0
         for part in slices:
             words = slice(start, start + part.shape[1])
@@ -118,15 +119,16 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
     return logits.sub_(total[:, None]).view(len(layers), -1, logits.shape[1])
 
 
-def _words(rows: int) -> int:
-    """Words in a slice of `rows` rows."""
-    return max(64, SLICE // (4 * rows))
+def _words(logits: Tensor) -> int:
+    """Words in a slice of logits [..., vocabulary]."""
+    rows = logits.numel() // logits.shape[-1]
+    return max(64, SLICE["cuda" if logits.is_cuda else "cpu"] // (4 * rows))
 
 
 def _apart(log_p, log_q, divergence) -> tuple[Tensor, Tensor]:
     """[layers, states] each: the divergence, and the log-sum-exp of `log_p - log_q`."""
     distance, ratios = 0.0, []
-    words = _words(log_q.shape[0] * log_q.shape[1])
+    words = _words(log_q)
     for mine, early in zip(log_p.split(words, -1), log_q.split(words, -1), strict=True):
         p, q = exp_(mine.clone()), exp_(early.clone())
         mixture = (p + q).div_(2)

@@ -40,10 +40,9 @@ class Forest:
         if self._parents == list(range(-1, len(self) - 1)):
             return None
         mask = torch.zeros(len(self), len(self), dtype=torch.bool)
-        for node, parent in enumerate(self._parents):
-            if parent >= 0:
-                mask[node] = mask[parent]
-            mask[node, node] = True
+        for path in map(torch.tensor, self.where):
+            # A token's ancestors are the tokens of its prompt up to itself.
+            mask[path[:, None], path] |= torch.ones(len(path), len(path), dtype=torch.bool).tril()
         return mask
 
 

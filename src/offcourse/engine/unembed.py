@@ -7,10 +7,12 @@ from torch import Tensor
 
 from offcourse.engine.exponentials import exp_
 
-# 1,024 words x 512 states of float32 are 2 MB: a product of this size stays in a core's cache.
-WORDS = 1024
-STATES = 512
-HIT_STATES = 2048
+# Words and states of one slice, and states of one slice when only hits are asked for. On a CPU 1,024 words x 512 states
+# of float32 are 2 MB, so that a product stays in a core's cache. On a GPU slices are large, since starting a product
+# takes as long as computing a small one.
+WORDS = {"cpu": 1024, "cuda": 8192}
+STATES = {"cpu": 512, "cuda": 4096}
+HIT_STATES = {"cpu": 2048, "cuda": 4096}
 
 
 @dataclass
@@ -36,11 +38,12 @@ def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float 
     softcap: Gemma 2's cap on the final logits.
     probability: False skips the normalisation when only hits are wanted (probabilities are then NaN).
     """
-    targets = targets.to(states.device)
     parts = []
-    # Where most states leave early, more of them begin together, so that products stay large.
+    # Targets stay on the CPU: asking a GPU for them would make the host wait for all that runs before.
+    targets = targets.cpu()
     one = not probability and len(targets) > 0 and bool((targets == targets[0]).all()) and not head.weight.is_meta
-    together = HIT_STATES if one else STATES
+    # Where most states leave early, more of them begin together, so that products stay large.
+    together = _of(HIT_STATES if one else STATES, head)
     for start in range(0, len(states), together):
         part = slice(start, start + together)
         if head.weight.is_meta:
@@ -52,36 +55,42 @@ def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float 
     return Readout(torch.cat([p.probability for p in parts]).cpu(), torch.cat([p.hit for p in parts]).cpu())
 
 
+def _of(sizes: dict[str, int], head: torch.nn.Module) -> int:
+    return sizes["cuda" if head.weight.is_cuda else "cpu"]
+
+
 @torch.inference_mode()
 def predict(head: torch.nn.Module, states: Tensor) -> Tensor:
     """The most likely token of each final-normed state: [states] ids, on the CPU. A soft cap would change no order."""
     if head.weight.is_meta:
-        return torch.cat([head(part).argmax(-1) for part in states.split(STATES)]).cpu()
-    weight = head.weight
+        return torch.cat([head(part).argmax(-1) for part in states.split(_of(STATES, head))]).cpu()
+    weight, words = head.weight, _of(WORDS, head)
     states = states.to(weight.device, weight.dtype)
     largest = torch.full((len(states),), float("-inf"), device=weight.device)
     token = torch.zeros(len(states), dtype=torch.long, device=weight.device)
-    for start in range(0, len(weight), WORDS):
-        value, place = product(head, states, slice(start, start + WORDS)).float().max(-1)
+    for start in range(0, len(weight), words):
+        value, place = product(head, states, slice(start, start + words)).float().max(-1)
         better = value > largest
         largest, token = torch.where(better, value, largest), torch.where(better, place + start, token)
     return token.cpu()
 
 
 def _read_sliced(head, states, targets, softcap, probability) -> Readout:
-    weight = head.weight
-    states, targets = states.to(weight.device, weight.dtype), targets.to(weight.device)
+    weight, step = head.weight, _of(WORDS, head)
+    states = states.to(weight.device, weight.dtype)
     at_target = torch.full((len(states),), float("-inf"), device=weight.device)
     largest = at_target.clone()
     total = torch.zeros_like(at_target)
-    buffer = states.new_empty(len(states), WORDS)
-    for start in range(0, len(weight), WORDS):
-        words = weight[start : start + WORDS]
-        logits = product(head, states, slice(start, start + WORDS), buffer if len(words) == WORDS else None)
-        here = (targets >= start) & (targets < start + len(words))
-        if here.any():
+    buffer = states.new_empty(len(states), step)
+    for start in range(0, len(weight), step):
+        words = min(step, len(weight) - start)
+        logits = product(head, states, slice(start, start + words), buffer if words == step else None)
+        here = ((targets >= start) & (targets < start + words)).nonzero()[:, 0]
+        if len(here):
             # Taken from this very product, so that the comparison with the maximum is exact.
-            at_target[here] = logits[here, targets[here] - start].float()
+            column = (targets[here] - start).to(weight.device, non_blocking=True)
+            here = here.to(weight.device, non_blocking=True)
+            at_target[here] = logits[here, column].float()
         if not probability:
             torch.maximum(largest, logits.amax(-1).float(), out=largest)
             continue
@@ -96,28 +105,35 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
 
 
 def _read_hits(head, states, target: int) -> Readout:
-    """Hits of one target. A state in which some word beats it is dropped: most see a part of the vocabulary only."""
-    weight = head.weight
+    """Hits of one target. A state in which some word beats it is dropped: most see a part of the vocabulary only.
+
+    On a GPU states are dropped once, after the target's own slice: each time, the host waits for their number.
+    """
+    weight, step = head.weight, _of(WORDS, head)
     states = states.to(weight.device, weight.dtype)
     hit = torch.zeros(len(states), dtype=torch.bool, device=weight.device)
     alive = torch.arange(len(states), device=weight.device)
-    buffer = states.new_empty(len(states) * WORDS)
-    first = target - target % WORDS
+    ahead = torch.ones_like(hit)
+    buffer = states.new_empty(len(states) * step)
+    first = target - target % step
     # The target's own slice first, so that its logit is compared with that of the very same product.
     at_target = None
-    for start in (first, *(begin for begin in range(0, len(weight), WORDS) if begin != first)):
-        words = weight[start : start + WORDS]
-        logits = buffer[: len(states) * len(words)].view(len(states), len(words))
-        product(head, states, slice(start, start + WORDS), logits)
+    for start in (first, *(begin for begin in range(0, len(weight), step) if begin != first)):
+        words = min(step, len(weight) - start)
+        logits = buffer[: len(states) * words].view(len(states), words)
+        product(head, states, slice(start, start + words), logits)
+        drops = not weight.is_cuda or at_target is None
         if at_target is None:
             at_target = logits[:, target - start].clone()
-        ahead = at_target >= logits.amax(-1)
+        ahead &= at_target >= logits.amax(-1)
+        if not drops:
+            continue
         left = int(ahead.sum())
         if left < len(states):
-            states, at_target, alive = states[ahead], at_target[ahead], alive[ahead]
+            states, at_target, alive, ahead = states[ahead], at_target[ahead], alive[ahead], ahead[ahead]
         if not left:
             break
-    hit[alive] = True
+    hit[alive[ahead]] = True
     return Readout(torch.full((len(hit),), float("nan"), device=hit.device), hit)
 
 

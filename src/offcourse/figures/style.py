@@ -82,11 +82,12 @@ def _luminance(colour: tuple[float, ...]) -> float:
 
 @dataclass(frozen=True)
 class Page:
-    """A picture before it is on paper: alone in a file, or beside that of another store.
+    """A picture that is not drawn yet: it can become a file of its own, or one half of a side-by-side figure.
 
     size: width and height in inches. numbers: what is drawn, under `schema`. compose: draws it on a figure of that
     size, or on a part of one. tight: whether matplotlib arranges the parts; if not, `compose` sets the margins.
-    common: axes ("x", "y") that have the same limits in panels that stand for each other on pages of two stores.
+    common: axes ("x", "y") whose limits are shared between corresponding panels when the study and the release are
+        drawn side by side.
     """
 
     size: tuple[float, float]

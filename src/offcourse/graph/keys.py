@@ -110,7 +110,7 @@ def key_parts(
     registry: Registry,
     layout: Layout,
     model: str,
-    task: str,
+    unit: str,
     digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that a shard is a function of, by name (plain JSON).
@@ -120,20 +120,20 @@ def key_parts(
     """
     study, digests = study.sized(registry.model(model).parameters), digests or {}
     inputs = {
-        name: digests.get(name) or _input_digest(layout.artefact(up, STEPS[up].suffix, model, unit), step.inputs[up])
-        for name, (up, unit) in step.upstream(study, task).items()
+        name: digests.get(name) or _input_digest(layout.artefact(up, STEPS[up].suffix, model, of), step.inputs[up])
+        for name, (up, of) in step.upstream(study, unit).items()
     }
     if not step.inputs:
-        leaf = leaf_sha256(step, study, registry, task, layout.downloads)
+        leaf = leaf_sha256(step, study, registry, unit, layout.downloads)
         inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
     parts = {
         "step": step.name,
-        "task": task,
+        "task": unit,
         "code": modules_behind(*step.targets),
         "packages": versions_behind(*step.targets),
         "parameters": step.parameters(study),
         "inputs": inputs,
-        "row": step.cells(registry, task),
+        "row": step.cells(registry, unit),
         "columns": step.written,
         "weights": loaded_digest(layout.model_folder(model)),
     }

@@ -1,4 +1,7 @@
-"""The rules that make no result of a step: facts of models, tables, figures and the report; what each reads."""
+"""Products: what the workflow makes of the steps' results, and what each product reads.
+
+A product is a table, a figure, model.json (a model's facts and self-checks), the report or the RO-Crate.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,17 +22,17 @@ from offcourse.study.protocol import Protocol
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """One such rule.
+class Product:
+    """A rule that is not a computing step: it makes a table, a figure, model.json, the report or the RO-Crate.
 
-    target: "module:function" where its code begins.
-    methods: it runs when the study has one of them (empty: always), and shows their models and tasks.
-    inputs: steps that it reads. tables_read: tables that it reads, where the study has them.
-    switches: those of `protocol` that it reads. settings: those of its first method that it reads.
-    tables, figures: what it writes. files: other files that it writes.
-    per_model: whether there is a job for each model.
-    program: its script, when that is not called like it.
-    labels: of methods of `offcourse.steering`, as it shows them.
+    target: "module:function" where the rule's code begins.
+    methods: the rule runs when the study has one of these methods (empty: always), and shows their models and tasks.
+    inputs: steps whose results the rule reads. tables_read: tables that it reads, where the study has them.
+    switches: switches of `protocol` that the rule reads. settings: keys of its first method's section that it reads.
+    tables, figures: numbers of the tables and names of the figures that the rule writes. files: its other files.
+    per_model: whether the rule has one job per model, or one for the study.
+    program: file name in workflow/scripts without .py; default: the rule's name.
+    labels: {method of `offcourse.steering`: the name that readers see}.
     """
 
     rule: str
@@ -115,20 +118,20 @@ class Drawing:
         return settings | study.protocol.model_dump(include=set(self.switches))
 
 
-def _drawn(rule: str, module: str, *methods: str, function: str = "draw", **more: Any) -> Drawing:
-    return Drawing(rule, f"offcourse.{module}:{function}", methods, **more)
+def _shown(rule: str, module: str, *methods: str, function: str = "draw", **more: Any) -> Product:
+    return Product(rule, f"offcourse.{module}:{function}", methods, **more)
 
 
 # Of the methods of `offcourse.steering`: their sweeps, and how they are shown.
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 LABELS = {name: steering(name).label for name in STEERING}
-DRAWINGS = {
-    drawing.rule: drawing
-    for drawing in (
-        Drawing(
-            "check_model", "offcourse.methods.check_model:write_facts", files=("{model}/model.json",), per_model=True
+PRODUCTS = {
+    product.rule: product
+    for product in (
+        Product(
+            "check_model", "offcourse.methods.check_model:check_model", files=("{model}/model.json",), per_model=True
         ),
-        _drawn(
+        _shown(
             "table3",
             "tables.table3",
             "function_vectors",
@@ -139,7 +142,7 @@ DRAWINGS = {
             settings=("n_heads", "large"),
             tables=(3,),
         ),
-        _drawn(
+        _shown(
             "tables_dola",
             "tables.dola",
             "dola",
@@ -148,7 +151,7 @@ DRAWINGS = {
             switches=("dola_mask", "ties", "score_dtype", "selection"),
             tables=(1, 2, 4, 5, 6, 7, 8, 9, 10),
         ),
-        _drawn(
+        _shown(
             "certainty",
             "tables.certainty",
             "function_vectors",
@@ -161,7 +164,7 @@ DRAWINGS = {
             labels=LABELS,
             files=("tables/certainty.parquet", "tables/certainty.csv", "tables/certainty.md"),
         ),
-        _drawn(
+        _shown(
             "figure_sweep",
             "figures.sweep",
             "function_vectors",
@@ -170,7 +173,7 @@ DRAWINGS = {
             figures=("figure17",),
             per_model=True,
         ),
-        _drawn(
+        _shown(
             "figure_overview",
             "figures.overview",
             "function_vectors",
@@ -179,7 +182,7 @@ DRAWINGS = {
             inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "logit_lens"),
             figures=("figure1",),
         ),
-        _drawn(
+        _shown(
             "figure_recovery",
             "figures.recovery",
             "function_vectors",
@@ -189,17 +192,17 @@ DRAWINGS = {
             switches=("default_heads", "tv_average", "tv_direction"),
             figures=("figure3",),
         ),
-        _drawn("figure_heads", "figures.heads", "function_vectors", inputs=("icl", "fv_sweep"), figures=("figure5",)),
-        _drawn("figure_cie", "figures.cie", "function_vectors", inputs=("cie",), figures=("figure9",), per_model=True),
-        _drawn("figure_shots", "figures.shots", "function_vectors", inputs=("icl",), figures=("figure11",)),
-        _drawn(
+        _shown("figure_heads", "figures.heads", "function_vectors", inputs=("icl", "fv_sweep"), figures=("figure5",)),
+        _shown("figure_cie", "figures.cie", "function_vectors", inputs=("cie",), figures=("figure9",), per_model=True),
+        _shown("figure_shots", "figures.shots", "function_vectors", inputs=("icl",), figures=("figure11",)),
+        _shown(
             "figure_choices",
             "figures.choices",
             "function_vectors",
             inputs=("icl", "fv_sweep"),
             figures=("figure13", "figure14", "figure15"),
         ),
-        _drawn(
+        _shown(
             "figure_task_vectors",
             "figures.task_vectors",
             "task_vectors",
@@ -207,7 +210,7 @@ DRAWINGS = {
             figures=("figure18",),
             per_model=True,
         ),
-        _drawn(
+        _shown(
             "figure_post_training",
             "figures.post_training",
             "task_vectors",
@@ -215,17 +218,17 @@ DRAWINGS = {
             switches=("tv_direction",),
             figures=("figure16",),
         ),
-        _drawn("figure_lens", "figures.lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
-        _drawn("figure_apathy", "figures.apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
-        Drawing(
-            "steering",
-            "offcourse.tables.steering:write",
+        _shown("figure_lens", "figures.lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
+        _shown("figure_apathy", "figures.apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
+        Product(
+            "steering_summary",
+            "offcourse.tables.steering_summary:write",
             ("function_vectors", "task_vectors", "dola"),
             inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
             tables_read=(1, 2),
-            files=("tables/steering.parquet", "tables/steering.csv", "tables/steering.md"),
+            files=("tables/steering_summary.parquet", "tables/steering_summary.csv", "tables/steering_summary.md"),
         ),
-        Drawing(
+        Product(
             "sensitivity",
             "offcourse.tables.sensitivity:write",
             ("function_vectors", "task_vectors", "dola"),
@@ -234,7 +237,7 @@ DRAWINGS = {
             settings=("controls",),
             files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
         ),
-        _drawn(
+        _shown(
             "table_methods",
             "tables.methods",
             *STEERING,
@@ -245,7 +248,7 @@ DRAWINGS = {
             labels=LABELS,
         ),
         *(
-            _drawn(
+            _shown(
                 f"figure_{name}",
                 "figures.steering",
                 name,
@@ -257,9 +260,9 @@ DRAWINGS = {
             )
             for name in STEERING
         ),
-        _drawn("tables_facts", "tables.facts", function="write", tables=(11, 12)),
-        _drawn("report", "report.page", function="write", files=("report.html",)),
-        Drawing("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
+        _shown("tables_facts", "tables.model_facts", function="write", tables=(11, 12)),
+        _shown("report", "report.page", function="write", files=("report.html",)),
+        Product("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
     )
 }
 
@@ -275,7 +278,7 @@ WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"
 
 def crate_files(study: Study, registry: Registry) -> list[str]:
     """What the study's RO-Crate holds beside its metadata."""
-    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    shown = [product for name, product in products_of(study, registry).items() if name != "ro_crate"]
     outputs = [
         path for each in shown for model in each.instances(study) for path in each.outputs(study, registry, model)
     ]
@@ -292,7 +295,7 @@ def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
         for model in study.models_of(*step.methods)
         for unit in step.units(study)
     ]
-    shown = [drawing for name, drawing in drawings_of(study, registry).items() if name != "ro_crate"]
+    shown = [product for name, product in products_of(study, registry).items() if name != "ro_crate"]
     return steps + [layout.rule_record(each.rule, model) for each in shown for model in each.instances(study)]
 
 
@@ -310,11 +313,11 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[ca
     )
 
 
-def drawings_of(study: Study, registry: Registry) -> dict[str, Drawing]:
-    """The drawings that the study has, in the order in which they can run."""
+def products_of(study: Study, registry: Registry) -> dict[str, Product]:
+    """The products that the study has, in the order in which they can run."""
     return {
-        name: drawing
-        for name, drawing in DRAWINGS.items()
-        if (not drawing.methods or set(drawing.methods) & set(study.methods))
-        and (name == "ro_crate" or any(drawing.outputs(study, registry, model) for model in drawing.instances(study)))
+        name: product
+        for name, product in PRODUCTS.items()
+        if (not product.methods or set(product.methods) & set(study.methods))
+        and (name == "ro_crate" or any(product.outputs(study, registry, model) for model in product.instances(study)))
     }

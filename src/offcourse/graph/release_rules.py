@@ -6,7 +6,7 @@ from offcourse.graph.products import template
 
 NAME = "published"  # the folder below results/, in the place of a study's name
 # Groups of results: rule published_{group}, see `published.release`.
-STORE = {
+CONVERTED = {
     "function_vectors": "offcourse.archive.sweep:read_sweeps",
     "task_vectors": "offcourse.archive.task_vectors:read_task_vectors",
     "dola": "offcourse.archive.dola:read_dola",
@@ -20,7 +20,7 @@ PAGES = {
     "published_models": "offcourse.published.release:write_models",
     "published_table3": "offcourse.tables.table3:table3",
     "published_tables_dola": "offcourse.tables.dola:write",
-    "published_tables_facts": "offcourse.tables.facts:write",
+    "published_tables_facts": "offcourse.tables.model_facts:write",
     "published_figures": "offcourse.published.drawings:draw_figures",
     "published_sweep_page": "offcourse.figures.sweep:draw",
     "published_sensitivity": "offcourse.tables.sensitivity:write",
@@ -29,7 +29,7 @@ PAGES = {
     "comparison": "offcourse.analysis.comparison:comparison",
     "side_by_side": "offcourse.published.side_by_side_drawings:make",
 }
-TARGETS = {f"published_{group}": target for group, target in STORE.items()} | PAGES
+TARGETS = {f"published_{group}": target for group, target in CONVERTED.items()} | PAGES
 
 
 def parameters_of(rule: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a step of the workflow is: what it computes, per model and task, from which settings and inputs."""
+"""What a step of the workflow is: what it computes, per model and unit, from which settings and inputs.
+
+A unit is a task or a question set: what one result of the step is about.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +14,9 @@ from offcourse.data.rows import QuestionSet, Task
 from offcourse.study.config import Study
 
 # What a job gives to the code of a step, which need not import it.
-_READ = ("offcourse.run.job:Job.prompts", "offcourse.run.job:Job.tensors")
-_TOKENIZER = ("offcourse.models.tokenizer", "offcourse.run.job:Job.tokenizer")
-_MODEL = ("offcourse.engine", "offcourse.models.load", "offcourse.run.job:Job.engine", *_READ)
+_READ = ("offcourse.run.context:StepContext.prompts", "offcourse.run.context:StepContext.tensors")
+_TOKENIZER = ("offcourse.models.tokenizer", "offcourse.run.context:StepContext.tokenizer")
+_MODEL = ("offcourse.engine", "offcourse.models.load", "offcourse.run.context:StepContext.engine", *_READ)
 HANDED = {
     "tokenizer": _TOKENIZER,
     "weights": _READ,
@@ -38,8 +41,8 @@ class Step:
     job: the rule that runs the step, when it is not called like it. program: the script of that rule, likewise.
     more_code: modules that `target` calls without importing them.
     asked_by: a list in the method's section; the step runs when it is not empty.
-    borrows: upstream steps of which it reads the result of the next task as well, each with the entry of that list
-        that needs it.
+    borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
+        upstream step's result for the study's NEXT task (used by the control `other_task`).
     """
 
     name: str
@@ -75,7 +78,10 @@ class Step:
 
     @property
     def reads_weights(self) -> bool:
-        """Whether it is part of the one job that a cluster is given of a model; what reads words alone is not."""
+        """True if the step belongs to the model's single Slurm job.
+
+        Steps that need only the tokenizer are submitted on their own.
+        """
         return self.reads != "tokenizer"
 
     @property

@@ -6,6 +6,6 @@ from offcourse.data.rows import QuestionSet
 from offcourse.methods.readings import measure
 
 
-def compute(job, row: QuestionSet) -> pd.DataFrame:
+def compute(context, row: QuestionSet) -> pd.DataFrame:
     """Apathy under `APATHY`."""
-    return measure(job, row).apathy
+    return measure(context, row).apathy

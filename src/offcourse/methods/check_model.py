@@ -46,7 +46,7 @@ SPEAKS_FOR = {
 }
 
 
-def write_facts(job, out: Path) -> None:
+def check_model(context, out: Path) -> None:
     """Hash the prepared folder, load the model, run its self-checks and write `model.json`.
 
     Raises `OffcourseError` naming every failed check that speaks for a method of the study and every registry column
@@ -58,21 +58,21 @@ def write_facts(job, out: Path) -> None:
     from offcourse.engine.checks import engine_agrees
     from offcourse.models.checks import run_checks
 
-    verify(job.folder)
-    row, model = job.registry.model(job.model), job.engine.model
-    plain = AutoTokenizer.from_pretrained(job.folder)(PROMPT).input_ids
+    verify(context.folder)
+    row, model = context.registry.model(context.model), context.engine.model
+    plain = AutoTokenizer.from_pretrained(context.folder)(PROMPT).input_ids
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded)
-    methods = job.study.methods_of(job.model)
+    methods = context.study.methods_of(context.model)
     if "function_vectors" in methods:
-        job.study.check_heads(row.name, model.layers, model.heads)
+        context.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
-        checks = run_checks(model, job.tokenizer, plain, PROMPT)
-    checks |= engine_agrees(job.engine, job.tokenizer.encode(PROMPT))
+        checks = run_checks(model, context.tokenizer, plain, PROMPT)
+    checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
     can = capabilities(checks, methods)
     against = {name for method in methods for name in can[method]["why_not"]}
     if against:
-        raise OffcourseError(f"{job.model}: {_refusal(checks, against, model.module.dtype)}")
+        raise OffcourseError(f"{context.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
         "name": row.name,
         "label": row.label,
@@ -81,10 +81,10 @@ def write_facts(job, out: Path) -> None:
         "context": model.context,
         **{column: getattr(row, column) for column in DESCRIBED},
         "configuration": configuration(model),
-        "adds_bos": job.tokenizer.adds_bos,
+        "adds_bos": context.tokenizer.adds_bos,
         "parameters": model.parameters,
         "dtype": str(model.module.dtype).removeprefix("torch."),
-        "weights_digest": weights_digest(job.folder),
+        "weights_digest": weights_digest(context.folder),
         "checks": checks,
         "capabilities": can,
     }
@@ -98,8 +98,8 @@ def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
     if all(check["error"] == float("inf") for check in named.values()):
         precision = str(dtype).removeprefix("torch.")
         return (
-            f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 overflows "
-            "in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
+            f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 "
+            "overflows in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
         )
     return (
         f"self-checks failed: {failed}. Its row in src/offcourse/data/architectures.py does not fit this model, or its "

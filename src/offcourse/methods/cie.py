@@ -13,17 +13,17 @@ from offcourse.data.rows import Task
 from offcourse.engine import Engine, HeadRows
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """One row per trial, layer and head."""
-    return measure(job, task, job.tensors("head_means", task)["mean"])
+    return measure(context, task, context.tensors("head_means", task)["mean"])
 
 
-def measure(job, task: Task, means: torch.Tensor) -> pd.DataFrame:
+def measure(context, task: Task, means: torch.Tensor) -> pd.DataFrame:
     """The same for some mean outputs of heads, [layers, heads, head_dim]."""
-    prompts = job.prompts(task, "cie")
-    drop_bias = job.parameters["cie_output_bias"] == "dropped"
+    prompts = context.prompts(task, "cie")
+    drop_bias = context.parameters["cie_output_bias"] == "dropped"
     effects = [
-        head_effects(job.engine, prompt.token_ids, prompt.target_id, means, drop_bias)
+        head_effects(context.engine, prompt.token_ids, prompt.target_id, means, drop_bias)
         for prompt in tqdm(prompts.itertuples(), desc=f"cie {task.name}", total=len(prompts), leave=False, disable=None)
     ]
     trials, layers, heads = np.meshgrid(

@@ -49,11 +49,13 @@ class Answer:
         return self.ids[self.last + 1 :]
 
 
-def compute(job, row: QuestionSet) -> pd.DataFrame:
+def compute(context, row: QuestionSet) -> pd.DataFrame:
     """Scores under `DOLA`; `attrs["premature_layers"]` counts the chosen layers per bucket."""
-    settings = job.parameters
-    questions, shots = evaluated(row, settings["limit"], int(settings["factor_shots"]), RESOURCES, job.layout.downloads)
-    engine, tokenizer = job.engine, job.tokenizer
+    settings = context.parameters
+    questions, shots = evaluated(
+        row, settings["limit"], int(settings["factor_shots"]), RESOURCES, context.layout.downloads
+    )
+    engine, tokenizer = context.engine, context.tokenizer
     answers = [
         answer
         for number, question in enumerate(questions)
@@ -63,7 +65,8 @@ def compute(job, row: QuestionSet) -> pd.DataFrame:
         if len(answer.ids) > engine.model.context:
             raise OffcourseError(
                 f"{row.name}, question {answer.question + 1}: {len(answer.ids)} tokens with its answer, but "
-                f"{job.model} reads {engine.model.context}. Use `limit`, or leave this question set out for this model."
+                f"{context.model} reads {engine.model.context}. Use `limit`, or leave this question set out for this "
+                "model."
             )
     buckets = candidate_layers(settings["buckets"], engine.model.layers, is_large(engine.model.parameters))
     frames, chosen = [], {bucket: np.zeros(engine.model.layers, int) for bucket in buckets}
@@ -109,7 +112,7 @@ def scores(
     """
     layers = sorted({layer for members in buckets.values() for layer in members})
     shared = shared_beginning([answer.ids for answer in answers], min(answer.last for answer in answers))
-    context = engine.keep(answers[0].ids[:shared])
+    prefix = engine.keep(answers[0].ids[:shared])
     removed = settings["dola_mask"] == "removed"
     alphas = tuple(settings["alphas"]) if removed else (0.0,)
     by_question: dict[int, list[Answer]] = {}
@@ -118,7 +121,7 @@ def scores(
     for group in by_question.values():
         spans, pieces = [], []
         prompts, positions = [answer.ids for answer in group], [answer.positions for answer in group]
-        for states in engine.states(prompts, positions, layers, context):
+        for states in engine.states(prompts, positions, layers, prefix):
             mine = group[states.prompts]
             state = torch.tensor([place for places in states.where for place in places])
             token = torch.tensor([target for answer in mine for target in answer.targets])

@@ -13,23 +13,23 @@ from offcourse.schemas.function_vectors import CIE
 from offcourse.schemas.io import read_parquet
 
 
-def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """`n_heads={k}` -> [width] float32; the chosen (layer, head) pairs of each in the notes.
 
     A k above the model's number of heads is skipped and said so, as the paper does. Raises `OffcourseError` if that
     leaves none.
     """
-    means = job.tensors("head_means", task)["mean"]
-    job.study.check_heads(job.model, *means.shape[:2])
-    cie = read_parquet(job.input("cie", task), CIE)
+    means = context.tensors("head_means", task)["mean"]
+    context.study.check_heads(context.model, *means.shape[:2])
+    cie = read_parquet(context.input("cie", task), CIE)
     ranking = rank_heads(cie)
-    wanted = [k for k in job.parameters["n_heads"] if k <= len(ranking)]
-    for k in sorted(set(job.parameters["n_heads"]) - set(wanted)):
-        print(f"{job.model}: n_heads {k} is skipped, the model has {len(ranking)} heads", file=sys.stderr)
-    row = architecture(job.registry.model(job.model).architecture)
+    wanted = [k for k in context.parameters["n_heads"] if k <= len(ranking)]
+    for k in sorted(set(context.parameters["n_heads"]) - set(wanted)):
+        print(f"{context.model}: n_heads {k} is skipped, the model has {len(ranking)} heads", file=sys.stderr)
+    row = architecture(context.registry.model(context.model).architecture)
     layers = {layer for layer, _ in ranking[: max(wanted)]}
-    projections = output_projections(job.folder, row, layers)
-    with_bias = job.parameters["fv_output_bias"] == "per_head"
+    projections = output_projections(context.folder, row, layers)
+    with_bias = context.parameters["fv_output_bias"] == "per_head"
     vectors = {f"n_heads={k}": function_vector(means, ranking[:k], projections, with_bias).numpy() for k in wanted}
     return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}}
 

@@ -30,7 +30,7 @@ from offcourse.schemas.io import read_parquet
 SEED = 0
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """One row per control, draw, n_heads, strength, layer and item, under `FV_CONTROLS`.
 
     No row when `read_position` is all that is asked for, and the tokenizer adds no BOS.
@@ -38,18 +38,18 @@ def compute(job, task: Task) -> pd.DataFrame:
     Of the two random controls there are `control_draws` draws, of the others one. A number of heads that the sweep
     left out is left out here.
     """
-    counts = sorted(int(name.removeprefix("n_heads=")) for name in job.tensors("function_vectors", task))
-    strengths, dtype = job.parameters["strengths"], job.engine.model.module.dtype
-    made = list(vectors(job, task, counts))
+    counts = sorted(int(name.removeprefix("n_heads=")) for name in context.tensors("function_vectors", task))
+    strengths, dtype = context.parameters["strengths"], context.engine.model.module.dtype
+    made = list(vectors(context, task, counts))
     if not made:
         types = {name: column.dtype.type for name, column in FV_CONTROLS.columns.items()}
         return pd.DataFrame(columns=list(types)).astype(types)
     keys = [(control, draw, k, strength) for control, draw, _ in made for k in counts for strength in strengths]
     # As in the sweep, a vector is cast to the model's dtype before it is multiplied by the strength.
     edits = torch.stack([strength * mine[k].to(dtype) for _, _, mine in made for k in counts for strength in strengths])
-    prompts = job.prompts(task, "query")
+    prompts = context.prompts(task, "query")
     items = tqdm(prompts.itertuples(), desc=f"controls {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([sweep(job.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
+    hits = torch.stack([sweep(context.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
     sizes = [range(len(keys)), range(hits.shape[1]), prompts["index"].tolist()]
     axes = pd.MultiIndex.from_product(sizes, names=["edit", "layer", "item"]).to_frame(index=False)
     named = pd.DataFrame(keys, columns=["control", "draw", "n_heads", "strength"]).iloc[axes.pop("edit")]
@@ -57,16 +57,16 @@ def compute(job, task: Task) -> pd.DataFrame:
     return frame.assign(hit=hits.permute(2, 1, 0).reshape(-1).numpy())
 
 
-def vectors(job, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict[int, torch.Tensor]]]:
+def vectors(context, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict[int, torch.Tensor]]]:
     """(control, draw, the vector of each number of heads: [width] float32), of every control that the study asks for.
 
     Draws are keyed by task, control and draw; of one draw, fewer heads are the first of more.
     """
-    means = job.tensors("head_means", task)["mean"]
-    own = job.tensors("function_vectors", task)
-    for control in job.parameters["controls"]:
+    means = context.tensors("head_means", task)["mean"]
+    own = context.tensors("function_vectors", task)
+    for control in context.parameters["controls"]:
         random = control.startswith("random")
-        for draw in range(job.parameters["control_draws"] if random else 1):
+        for draw in range(context.parameters["control_draws"] if random else 1):
             generator = keyed_generator(SEED, task.name, control, draw)
             if control == "random_direction":
                 width = own[f"n_heads={counts[0]}"].shape[0]
@@ -76,42 +76,42 @@ def vectors(job, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict
             elif control == "random_heads":
                 layers, heads = means.shape[:2]
                 drawn = [divmod(int(place), heads) for place in generator.permutation(layers * heads)[: max(counts)]]
-                yield control, draw, _of_heads(job, means, drawn, counts)
+                yield control, draw, _of_heads(context, means, drawn, counts)
             elif control == "shuffled_labels":
-                ranking = rank_heads(read_parquet(job.input("cie", task), CIE))
-                yield control, draw, _of_heads(job, shuffled_means(job, task), ranking[: max(counts)], counts)
+                ranking = rank_heads(read_parquet(context.input("cie", task), CIE))
+                yield control, draw, _of_heads(context, shuffled_means(context, task), ranking[: max(counts)], counts)
             elif control == "other_task":
-                other = job.tensors("function_vectors", job.next_task(task))
+                other = context.tensors("function_vectors", context.next_task(task))
                 yield control, draw, {k: other[f"n_heads={k}"] for k in counts}
-            elif job.tokenizer.adds_bos:
-                other_means = means_at_other_position(job, task)
-                ranking = rank_heads(cie.measure(job, task, other_means))
-                yield control, draw, _of_heads(job, other_means, ranking[: max(counts)], counts)
+            elif context.tokenizer.adds_bos:
+                other_means = means_at_other_position(context, task)
+                ranking = rank_heads(cie.measure(context, task, other_means))
+                yield control, draw, _of_heads(context, other_means, ranking[: max(counts)], counts)
 
 
-def shuffled_means(job, task: Task) -> torch.Tensor:
+def shuffled_means(context, task: Task) -> torch.Tensor:
     """Mean output of every head over the prompts with shuffled labels: [layers, heads, head_dim] float32.
 
     It is read as many tokens before the end as in the prompts with true labels (`head_read_position`).
     """
-    true, shuffled = job.prompts(task, "head_mean"), job.prompts(task, "cie")
+    true, shuffled = context.prompts(task, "head_mean"), context.prompts(task, "cie")
     [before_end] = {len(prompt.token_ids) - prompt.read_position for prompt in true.itertuples()}
     positions = [len(ids) - before_end for ids in shuffled["token_ids"]]
-    return job.engine.capture_heads(list(shuffled["token_ids"]), positions).mean(0)
+    return context.engine.capture_heads(list(shuffled["token_ids"]), positions).mean(0)
 
 
-def means_at_other_position(job, task: Task) -> torch.Tensor:
+def means_at_other_position(context, task: Task) -> torch.Tensor:
     """Mean output of every head over the prompts with true labels, [layers, heads, head_dim] float32.
 
     It is read at the second-to-last token where the study reads the last, and the other way round.
     """
-    prompts = job.prompts(task, "head_mean")
+    prompts = context.prompts(task, "head_mean")
     positions = [2 * len(prompt.token_ids) - 3 - prompt.read_position for prompt in prompts.itertuples()]
-    return job.engine.capture_heads(list(prompts["token_ids"]), positions).mean(0)
+    return context.engine.capture_heads(list(prompts["token_ids"]), positions).mean(0)
 
 
-def _of_heads(job, means: torch.Tensor, heads: list[tuple[int, int]], counts: list[int]) -> dict[int, torch.Tensor]:
-    row = architecture(job.registry.model(job.model).architecture)
-    projections = output_projections(job.folder, row, {layer for layer, _ in heads})
-    with_bias = job.parameters["fv_output_bias"] == "per_head"
+def _of_heads(context, means: torch.Tensor, heads: list[tuple[int, int]], counts: list[int]) -> dict[int, torch.Tensor]:
+    row = architecture(context.registry.model(context.model).architecture)
+    projections = output_projections(context.folder, row, {layer for layer, _ in heads})
+    with_bias = context.parameters["fv_output_bias"] == "per_head"
     return {k: function_vector(means, heads[:k], projections, with_bias) for k in counts}

@@ -9,17 +9,17 @@ from offcourse.data.rows import Task
 from offcourse.engine import Engine, ResidualRows
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """One row per n_heads, strength, layer and item."""
-    vectors = job.tensors("function_vectors", task)
+    vectors = context.tensors("function_vectors", task)
     counts = sorted(int(name.removeprefix("n_heads=")) for name in vectors)
-    strengths = job.parameters["strengths"]
+    strengths = context.parameters["strengths"]
     # As in the study, a vector is cast to the model's dtype before it is multiplied by the strength.
-    dtype = job.engine.model.module.dtype
+    dtype = context.engine.model.module.dtype
     edits = torch.stack([strength * vectors[f"n_heads={k}"].to(dtype) for k in counts for strength in strengths])
-    prompts = job.prompts(task, "query")
+    prompts = context.prompts(task, "query")
     items = tqdm(prompts.itertuples(), desc=f"sweep {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([sweep(job.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
+    hits = torch.stack([sweep(context.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
     layers = hits.shape[1]
     grid = hits.view(len(prompts), layers, len(counts), len(strengths)).permute(2, 3, 1, 0)
     k, strength, layer, item = np.meshgrid(

@@ -5,8 +5,8 @@ import numpy as np
 from offcourse.data.rows import Task
 
 
-def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """`mean` [layers, heads, head_dim] float32: mean input slice of the attention output projection."""
-    prompts = job.prompts(task, "head_mean")
-    outputs = job.engine.capture_heads(list(prompts["token_ids"]), list(prompts["read_position"]))
+    prompts = context.prompts(task, "head_mean")
+    outputs = context.engine.capture_heads(list(prompts["token_ids"]), list(prompts["read_position"]))
     return {"mean": outputs.mean(0).contiguous().numpy()}, {"prompts": len(prompts)}

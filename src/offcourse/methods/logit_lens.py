@@ -6,6 +6,6 @@ from offcourse.data.rows import QuestionSet
 from offcourse.methods.readings import measure
 
 
-def compute(job, row: QuestionSet) -> pd.DataFrame:
+def compute(context, row: QuestionSet) -> pd.DataFrame:
     """Probabilities under `LOGIT_LENS`."""
-    return measure(job, row).lens
+    return measure(context, row).lens

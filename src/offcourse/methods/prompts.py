@@ -10,15 +10,15 @@ from offcourse.data.tasks import load_pairs, require_enough
 from offcourse.errors import OffcourseError
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """Prompts under `PROMPTS` (paper section 4.1), of every method of the study."""
-    tokenizer, parts = job.tokenizer, []
-    for method in job.study.task_methods:
-        if task.name not in job.study.tasks_of(method):
+    tokenizer, parts = context.tokenizer, []
+    for method in context.study.task_methods:
+        if task.name not in context.study.tasks_of(method):
             continue
-        pairs = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads, method)
-        settings = {"task": task.name, **job.parameters}
-        settings |= {key.removeprefix(f"{method}."): value for key, value in job.parameters.items()}
+        pairs = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads, method)
+        settings = {"task": task.name, **context.parameters}
+        settings |= {key.removeprefix(f"{method}."): value for key, value in context.parameters.items()}
         if method == "function_vectors":
             require_enough(task, pairs, settings["shots"])
             parts.append(build_prompts(pairs, settings, tokenizer.encode, tokenizer.adds_bos))
@@ -30,7 +30,7 @@ def compute(job, task: Task) -> pd.DataFrame:
     if len(unknown):
         words = ", ".join(sorted({target.strip() for target in unknown["target"]})[:5])
         raise OffcourseError(
-            f"{job.model}: the tokenizer has no token for the answers of task {task.name} ({words}). Leave the task "
-            "out for this model, or correct the word list."
+            f"{context.model}: the tokenizer has no token for the answers of task {task.name} ({words}). Leave the "
+            "task out for this model, or correct the word list."
         )
     return prompts

@@ -22,27 +22,27 @@ class Measured:
     apathy: pd.DataFrame
 
 
-def measure(job, row: QuestionSet) -> Measured:
+def measure(context, row: QuestionSet) -> Measured:
     """Both results; a job that is asked for the second one takes it from the same pass."""
-    return job.once(("readings", row.name), lambda: _measure(job, row))
+    return context.once(("readings", row.name), lambda: _measure(context, row))
 
 
-def _measure(job, row: QuestionSet) -> Measured:
-    questions = load_questions(row, job.parameters["limit"], RESOURCES, job.layout.downloads)
+def _measure(context, row: QuestionSet) -> Measured:
+    questions = load_questions(row, context.parameters["limit"], RESOURCES, context.layout.downloads)
     prompts = lettered(questions)
-    encode = job.tokenizer.encode
+    encode = context.tokenizer.encode
     token_ids = [encode(prompt.text) for prompt in prompts]
-    context = job.engine.model.context
+    longest = context.engine.model.context
     for number, ids in enumerate(token_ids, start=1):
-        if len(ids) > context:
+        if len(ids) > longest:
             raise OffcourseError(
-                f"{row.name}, question {number}: {len(ids)} tokens, but {job.model} reads {context}. Use `limit`, or "
-                "leave this question set out for this model."
+                f"{row.name}, question {number}: {len(ids)} tokens, but {context.model} reads {longest}. Use `limit`, "
+                "or leave this question set out for this model."
             )
-    letters = [letter_tokens(job.tokenizer.encode_bare, prompt) for prompt in prompts]
+    letters = [letter_tokens(context.tokenizer.encode_bare, prompt) for prompt in prompts]
     lenses, apathies = [], []
-    for part in job.engine.readings(token_ids):
-        lenses.append(lens(job.engine, part, letters[part.prompts]))
+    for part in context.engine.readings(token_ids):
+        lenses.append(lens(context.engine, part, letters[part.prompts]))
         apathies.append(apathy(part))
     return Measured(*(pd.concat(frames, ignore_index=True) for frames in (lenses, apathies)))
 

@@ -11,11 +11,11 @@ from offcourse.errors import OffcourseError
 from offcourse.steering import steering
 
 
-def vectors(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """`vectors` [layers, width] float32, as the method builds them. Raises `OffcourseError` for another shape."""
-    [name] = job.step.methods
-    built = steering(name).build(job, task)
-    model = job.engine.model
+    [name] = context.step.methods
+    built = steering(name).build(context, task)
+    model = context.engine.model
     if tuple(built.shape) != (model.layers, model.width) or not torch.isfinite(built).all():
         raise OffcourseError(
             f"{name} on {task.name}: build must return finite vectors [layers, width] = {[model.layers, model.width]}, "
@@ -24,17 +24,17 @@ def vectors(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     return {"vectors": built.float().contiguous().cpu().numpy()}, {"method": name}
 
 
-def sweep(job, task: Task) -> pd.DataFrame:
+def sweep(context, task: Task) -> pd.DataFrame:
     """One row per strength, layer and item, on the 0-shot queries of function vectors (`STEERING_SWEEP`)."""
-    [name] = job.step.methods
-    method, strengths, layers = steering(name), job.parameters["strengths"], job.engine.model.layers
+    [name] = context.step.methods
+    method, strengths, layers = steering(name), context.parameters["strengths"], context.engine.model.layers
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
-    built = job.tensors(name, task)["vectors"].to(job.engine.model.module.dtype)
+    built = context.tensors(name, task)["vectors"].to(context.engine.model.module.dtype)
     edits = torch.stack([method.apply(built, strength) for strength in strengths], 1)
     rows = ResidualRows(edits, layers, replace=method.replace)
-    prompts = job.prompts(task, "query")
+    prompts = context.prompts(task, "query")
     items = tqdm(prompts.itertuples(), desc=f"{name} {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([method.score(job, prompt, rows) for prompt in items])
+    hits = torch.stack([method.score(context, prompt, rows) for prompt in items])
     axes = pd.MultiIndex.from_product(
         [strengths, range(layers), prompts["index"].tolist()], names=["strength", "layer", "item"]
     )

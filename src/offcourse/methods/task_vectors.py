@@ -6,13 +6,13 @@ from offcourse.data.rows import Task
 from offcourse.data.task_vector_prompts import SPLITS
 
 
-def compute(job, task: Task) -> tuple[dict[str, np.ndarray], dict]:
+def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """Per split, [items, layers, width] float32: a dataset's vector is the mean over its dummy queries."""
     vectors = {}
     for split in SPLITS:
-        prompts = job.prompts(task, f"tv_{split}_dummy")
+        prompts = context.prompts(task, f"tv_{split}_dummy")
         items = prompts["index"].nunique()
-        found = job.engine.capture_residuals(list(prompts["token_ids"]))
+        found = context.engine.capture_residuals(list(prompts["token_ids"]))
         # The dummy queries of a dataset stand one after the other.
         vectors[split] = found.view(items, -1, *found.shape[1:]).mean(1).contiguous().numpy()
     return vectors, {}

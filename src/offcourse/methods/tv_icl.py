@@ -6,12 +6,12 @@ from offcourse.data.rows import Task
 from offcourse.methods.answers import is_right
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """One row per number of shots and dataset."""
-    prompts = pd.concat([job.prompts(task, kind) for kind in ("tv_baseline", "tv_icl")])
-    tokens = job.engine.predict(list(prompts["token_ids"])).tolist()
+    prompts = pd.concat([context.prompts(task, kind) for kind in ("tv_baseline", "tv_icl")])
+    tokens = context.engine.predict(list(prompts["token_ids"])).tolist()
     hits = [
-        is_right(task, job.tokenizer.decode([token]), target)
+        is_right(task, context.tokenizer.decode([token]), target)
         for token, target in zip(tokens, prompts["target"], strict=True)
     ]
     return pd.DataFrame({"shots": prompts["shots"], "item": prompts["index"], "hit": hits})

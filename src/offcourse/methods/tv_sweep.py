@@ -10,17 +10,17 @@ from offcourse.engine import Engine, ResidualRows
 from offcourse.methods.answers import is_right
 
 
-def compute(job, task: Task) -> pd.DataFrame:
+def compute(context, task: Task) -> pd.DataFrame:
     """One row per split, layer and item."""
-    vectors = job.tensors("task_vectors", task)
+    vectors = context.tensors("task_vectors", task)
     rows = []
     for split in SPLITS:
-        prompts = job.prompts(task, f"tv_{split}_query")
+        prompts = context.prompts(task, f"tv_{split}_query")
         items = tqdm(prompts.itertuples(), desc=f"{split} {task.name}", total=len(prompts), leave=False, disable=None)
         for prompt in items:
-            tokens = sweep(job.engine, prompt.token_ids, vectors[split][prompt.index])
+            tokens = sweep(context.engine, prompt.token_ids, vectors[split][prompt.index])
             for layer, token in enumerate(tokens.tolist()):
-                hit = is_right(task, job.tokenizer.decode([token]), prompt.target)
+                hit = is_right(task, context.tokenizer.decode([token]), prompt.target)
                 rows.append((split, layer, prompt.index, hit))
     frame = pd.DataFrame(rows, columns=["split", "layer", "item", "hit"])
     return frame.sort_values(["split", "layer", "item"])

@@ -99,13 +99,13 @@ class LanguageModel:
                     block.forward = original
 
 
-def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | None = "auto") -> LanguageModel:
+def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
     """Load a prepared model folder (`offcourse.models.fetch`).
 
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
-    device_map: accelerate's map; "auto" spreads over the GPUs there are and stays on the CPU without one.
-    On the CPU the process keeps freed memory from then on (`models.memory`).
+    accelerate spreads the model over the GPUs there are. Without a GPU the model stays on the CPU, and the process
+    keeps freed memory from then on (`models.memory`).
 
     Raises `OffcourseError` when the folder holds another class, or weights that cannot be read.
     """
@@ -116,8 +116,7 @@ def load(folder: Path, architecture: str, dtype: str, device_map: str | dict | N
             f"{folder} holds {', '.join(named)}, but resources/models.tsv says {architecture}. Correct the "
             "`architecture` column; the known ones are in src/offcourse/data/architectures.py."
         )
-    if device_map == "auto" and not torch.cuda.is_available():
-        device_map = None
+    device_map = "auto" if torch.cuda.is_available() else None
     try:
         # The one attention that every class has; the engine puts its own in its place.
         module = AutoModelForCausalLM.from_pretrained(

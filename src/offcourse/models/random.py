@@ -72,7 +72,7 @@ def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token="</s>")
 
 
-def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str], adds_bos: bool = True) -> None:
-    """Write a random model and its tokenizer as a folder that `transformers` loads."""
+def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str]) -> None:
+    """Write a random model and its tokenizer, which adds a BOS, as a folder that `transformers` loads."""
     random_model(name, seed, vocabulary=WRITTEN_VOCABULARY).save_pretrained(folder)
-    random_tokenizer(texts, adds_bos, WRITTEN_VOCABULARY).save_pretrained(folder)
+    random_tokenizer(texts, True, WRITTEN_VOCABULARY).save_pretrained(folder)

@@ -35,7 +35,8 @@ RELEASED = {
 }
 # The engine's: words and states of a slice of the unembedding, bytes of the logits and of a slice in a contrast.
 WORDS, STATES, HIT_STATES, LOGITS, SLICE = 1024, 512, 2048, 512 << 20, 1 << 20
-# When only hits are asked for: share of rows that are one, and slices that the others see before they leave.
+# When only hits are asked for. HITS: expected share of rows that hit. SLICES_SEEN: vocabulary slices a non-hit row is
+# compared with, on average, before a larger logit rules it out.
 HITS, SLICES_SEEN = 0.05, 1.3
 # Calls of torch in a block, hooks included, and in a slice of the unembedding.
 BLOCK_CALLS, SLICE_CALLS = 80, 12
@@ -59,8 +60,8 @@ class Work:
     token_blocks: tokens times the blocks that they go through. scores: of attention, per head (tokens times the tokens
     that each is held against, times blocks). unembedded: states that are multiplied with the whole unembedding.
     block_passes: times that a block's weights are read. head_passes: times that the unembedding is read, in `slices`.
-    numbers: read or written over the vocabulary. exponentials: over the vocabulary. again: numbers other than
-    weights that come from memory: states, read again with every slice, and logits that no cache holds.
+    numbers: read or written over the vocabulary. exponentials: over the vocabulary. reread: values other than weights
+    that are read from main memory: hidden states (once per vocabulary slice) and logits too large for the cache.
     """
 
     token_blocks: float = 0
@@ -71,7 +72,7 @@ class Work:
     slices: float = 0
     numbers: float = 0
     exponentials: float = 0
-    again: float = 0
+    reread: float = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -85,7 +86,7 @@ class Work:
     def weight_bytes(self, model: Model, size: int) -> float:
         """Bytes that are read for products. size: bytes of a number."""
         of_block = shapes.attention_weights(model) + shapes.mlp_weights(model)
-        read = self.block_passes * of_block + self.head_passes * shapes.unembedding_weights(model) + self.again
+        read = self.block_passes * of_block + self.head_passes * shapes.unembedding_weights(model) + self.reread
         return size * read
 
     def elementwise_bytes(self, model: Model, size: int) -> float:
@@ -278,7 +279,7 @@ def contrasts(
         slices=3 * passes * slices,
         numbers=CONTRAST * logits,
         exponentials=CONTRAST_EXPONENTIALS * logits,
-        again=passes * slices * stacked * model.width + CONTRAST_MEMORY * logits,
+        reread=passes * slices * stacked * model.width + CONTRAST_MEMORY * logits,
     )
 
 

@@ -8,10 +8,10 @@ from offcourse.audit.status import status
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, steps_of
-from offcourse.graph.products import drawings_of
+from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.plan.compute_site import ENERGY, site_of
-from offcourse.plan.jobs import CHECK, Job, disk, downloads, plan
+from offcourse.plan.jobs import CHECK, PlannedJob, disk, downloads, plan
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates
 from offcourse.plan.schedule import Submission, submissions, wall_time
@@ -33,9 +33,9 @@ def forecast(
     done = done_jobs(study, registry, layout)
     left = [job for job in jobs if (job.name, job.model) not in done]
     places = cards or int(site_of(study)["gpus_per_node"] if rates.device == "gpu" else rates.places)
-    drawings = drawings_of(study, registry)
-    drawings.pop(CHECK)
-    drawn = [(drawing.rule, model) for drawing in drawings.values() for model in drawing.instances(study)]
+    products = products_of(study, registry)
+    products.pop(CHECK)
+    drawn = [(product.rule, model) for product in products.values() for model in product.instances(study)]
     return {
         "study": study.study,
         "rates": asdict(rates),
@@ -77,7 +77,7 @@ def done_jobs(study: Study, registry: Registry, layout: Layout) -> set[tuple[str
     return {key for key, done in jobs.items() if done}
 
 
-def energy(study: Study, jobs: Iterable[Job], rates: Rates) -> dict[str, float]:
+def energy(study: Study, jobs: Iterable[PlannedJob], rates: Rates) -> dict[str, float]:
     """kWh and kg CO2 of jobs, with the numbers behind them: hours x W x share x PUE, times the grid's intensity."""
     of = {key: value for key, value in site_of(study).items() if key in ENERGY}
     jobs = list(jobs)
@@ -91,7 +91,7 @@ def energy(study: Study, jobs: Iterable[Job], rates: Rates) -> dict[str, float]:
     return {"kwh": kwh, "kg_co2": kwh * of["grid_intensity"] / 1000, **of}
 
 
-def budget(study: Study, registry: Registry, jobs: Sequence[Job] | None = None) -> dict[str, Any]:
+def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None = None) -> dict[str, Any]:
     """GPU-hours of the study on A100 cards beside the paper's. jobs: its plan there, when it is known."""
     if jobs is None:
         try:
@@ -117,7 +117,7 @@ def _notes(study: Study, rates: Rates) -> list[str]:
     return [f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]
 
 
-def _job(job: Job, done: bool) -> dict[str, Any]:
+def _job(job: PlannedJob, done: bool) -> dict[str, Any]:
     return asdict(job) | {"gpu_hours": job.gpu_hours, "wall_seconds": job.wall, "done": done}
 
 
@@ -134,7 +134,7 @@ def _cluster(given: Sequence[Submission]) -> dict[str, Any]:
     }
 
 
-def _summed(jobs: Sequence[Job], done: set, key: str) -> list[dict[str, Any]]:
+def _summed(jobs: Sequence[PlannedJob], done: set, key: str) -> list[dict[str, Any]]:
     """Sums of the jobs of each step, or of each model."""
     found = []
     for name in dict.fromkeys(getattr(job, key) for job in jobs):

@@ -29,7 +29,7 @@ HASHING, PLAIN_TOKENIZER = 2, 2
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """One job: a rule on one model.
 
     flops: of products; bytes: that they read. memory: bytes at its peak, per card (of the machine on a CPU).
@@ -62,7 +62,7 @@ class Job:
         return self.held * self.wall / 3600
 
 
-def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[Job]:
+def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[PlannedJob]:
     """Every job of the study that is of one model, in the order in which the workflow can run them for it.
 
     Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`) or the machine's memory,
@@ -71,14 +71,14 @@ def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[J
     return [job for name in study.models for job in _of_model(study, registry, registry.model(name), rates or A100)]
 
 
-def _of_model(study: Study, registry: Registry, model: Model, rates: Rates) -> list[Job]:
+def _of_model(study: Study, registry: Registry, model: Model, rates: Rates) -> list[PlannedJob]:
     jobs = list(_jobs(study, registry, model, rates))
     most = max(job.cards for job in jobs)
     outside = {step.rule for step in STEPS.values() if not step.reads_weights}
     return [job if job.name in outside else replace(job, held=most) for job in jobs]
 
 
-def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[Job]:
+def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[PlannedJob]:
     sized = study.sized(model.parameters)
     parts: dict[str, tuple[Step, list[Work]]] = {CHECK: (checked_by(study, model.name), [])}
     for name, step in steps_of(study, model.name).items():
@@ -93,7 +93,7 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         reading = WORD_CALLS * (model.vocabulary or 0) * rates.call if needs_tokenizer else 0
         if name != CHECK and not step.runs_model:
             seconds = rates.imports + reading
-            yield Job(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
+            yield PlannedJob(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
             continue
         _complete(model)
         asked = reduce(add, works, checking(model) if name == CHECK else Work())
@@ -106,7 +106,7 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         work_seconds = asked.seconds(model, dtype, rates)
         seconds = rates.start + load + reading + work_seconds
         counted = asked.flops(model), asked.weight_bytes(model, size), memory, cards
-        yield Job(name, model.name, *counted, seconds, rates.start, load, rates.launch, work_seconds)
+        yield PlannedJob(name, model.name, *counted, seconds, rates.start, load, rates.launch, work_seconds)
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:

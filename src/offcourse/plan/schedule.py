@@ -7,7 +7,7 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
-from offcourse.plan.jobs import CHECK, Job
+from offcourse.plan.jobs import CHECK, PlannedJob
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Submission:
     """
 
     model: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[PlannedJob, ...]
 
     @property
     def cards(self) -> int:
@@ -41,15 +41,15 @@ class Submission:
         return sum(job.work_seconds for job in self.jobs)
 
 
-def submissions(jobs: Iterable[Job]) -> list[Submission]:
+def submissions(jobs: Iterable[PlannedJob]) -> list[Submission]:
     """What a cluster is given of these jobs (rules/cluster.smk): one per model with cards, the others as they are."""
-    found: dict[Any, list[Job]] = {}
+    found: dict[Any, list[PlannedJob]] = {}
     for job in jobs:
         found.setdefault(job.model if job.held else (job.model, job.name), []).append(job)
     return [Submission(mine[0].model, tuple(mine)) for mine in found.values()]
 
 
-def wall_time(jobs: Sequence[Job], places: int) -> float:
+def wall_time(jobs: Sequence[PlannedJob], places: int) -> float:
     """Seconds from the first job's start to the last one's end on so many cards, or places of a CPU.
 
     On cards jobs are those of a cluster (`submissions`); where no job has any, each takes one place. One begins when

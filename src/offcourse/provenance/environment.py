@@ -34,19 +34,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def git_state(folder: Path = CHECKOUT) -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
     """The commit that is checked out, and whether tracked files were changed since."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = _git("rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "dirty": None}
-    return {"commit": commit.strip(), "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(*words: str) -> str | None:
     try:
         # Without optional locks a job never meets another's.
         done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(folder), *words], capture_output=True, text=True, check=False
+            ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False
         )
     except OSError:
         return None

@@ -14,7 +14,7 @@ from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.provenance.environment import energy, environment, peak_memory
 from offcourse.store.fingerprint import modules_behind, versions_behind
-from offcourse.store.sealed import digest, read_sealed, write_sealed
+from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
 SCHEMA = 2
 FIELDS = ("schema", "rule", "wildcards", "study", "inputs", "outputs", "parameters", "code", "made")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from offcourse.audit.audit import Audit
-from offcourse.graph.release_rules import NAME, ON_DEMAND, PAGES, STORE
+from offcourse.graph.release_rules import CONVERTED, NAME, ON_DEMAND, PAGES
 from offcourse.layout import Layout, picture_files
 from offcourse.published.files import outputs
 from offcourse.published.release import Release
@@ -32,10 +32,10 @@ class ReleaseAudit(Audit):
         """The files of each rule with their records, in an order in which they can be made."""
         layout = self.layout
         found: dict[str, dict[str, Path]] = {}
-        for group in STORE:
+        for group in CONVERTED:
             found[f"published_{group}"] = {
                 self.path(layout.artefact(step, ".parquet", model, unit)): layout.record(step, model, unit)
-                for step, model, unit in self.release.contents(group)
+                for step, model, unit in self.release.results_of(group)
             }
         listed = "published_function_vectors"
         found[listed][self.path(self.release.listed)] = layout.rule_record(listed)
@@ -46,7 +46,7 @@ class ReleaseAudit(Audit):
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
         return {path: (record, []) for files in self.rules().values() for path, record in files.items()}
 
-    def _drawn(self) -> Iterator[str]:
+    def _shown(self) -> Iterator[str]:
         for _, files in self._pages():
             yield from (file.relative_to(self.layout.results).as_posix() for file in files)
 

@@ -18,7 +18,7 @@ from offcourse.data.names import ARCHIVE
 from offcourse.data.questions import load_questions
 from offcourse.data.release_files import release_path
 from offcourse.files import write_json
-from offcourse.graph.release_rules import NAME, STORE
+from offcourse.graph.release_rules import CONVERTED, NAME
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.published.release import APATHY_MODELS, CIE_TASKS, Release
@@ -33,7 +33,7 @@ from offcourse.schemas.released import (
     PUBLISHED_ICL,
     PUBLISHED_TV_SWEEP,
 )
-from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.fingerprint import freeze_imports, script_digest
 
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "fv_sweep": PUBLISHED_FV_SWEEP,
@@ -135,8 +135,8 @@ _CONVERT = {
 def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
     """Write the tables of one model and their records; returns what is said of each page."""
     release, watch, said = Release(layout), Stopwatch(), []
-    code, script = code_behind(STORE[group]), script_digest(rule)
-    settle(code["modules"])
+    code, script = code_behind(CONVERTED[group]), script_digest(rule)
+    freeze_imports(code["modules"])
     folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
     for made in _CONVERT[group](release, name):
         target = layout.artefact(made.step, ".parquet", folder, made.unit)
@@ -178,7 +178,7 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
 
 
 def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch) -> None:
-    """The record of the list of pages: it is made from what all of them gave."""
+    """Write the record of digitised.json, whose inputs are the converted tables of all pages."""
     layout = release.layout
     tables = [layout.artefact("fv_sweep", ".parquet", page["model"], page["task"]) for page in pages]
     record = {
@@ -188,7 +188,7 @@ def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch
         "inputs": hashes(tables, layout.base),
         "outputs": hashes([release.listed], layout.base),
         "parameters": {},
-        "code": code_behind(STORE["function_vectors"]),
+        "code": code_behind(CONVERTED["function_vectors"]),
         "script": script_digest(rule),
         "made": watch.made(),
     }

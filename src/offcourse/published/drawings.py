@@ -26,25 +26,28 @@ NOT_RELEASED = {
 }
 
 
-# They read the same results, which one process then reads once.
+# These figures read the same results: one process draws them all and reads the results once.
 TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
 
 def drawings(release: Release) -> list[dict[str, partial]]:
-    """Every figure of the release by name (see `published_figures.names`), as a call; those of one dict in one go."""
-    results, store, asked = release.layout.results, of_release(release), release.question_set("lens").name
-    of_store = {name: page for name, page in pages(store).items() if name not in ("figure2", "figure8")}
-    of_store |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
-    of_store[f"figure8/{asked}"] = partial(apathy.page, results, apathy_models(release), asked)
+    """Zero-argument functions that draw the release's figures, by figure name (`published.figures.names`).
+
+    The figures in one dict are drawn in the same worker process, because they read the same results.
+    """
+    results, view, asked = release.layout.results, of_release(release), release.question_set("lens").name
+    of_view = {name: page for name, page in pages(view).items() if name not in ("figure2", "figure8")}
+    of_view |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
+    of_view[f"figure8/{asked}"] = partial(apathy.page, results, apathy_models(release), asked)
     # Causal effects are a page of their own making: shades have no scale to share.
     calls = {
         f"figure9/{model}": partial(cie.draw, results, model, CIE_TASKS, results / "figures" / "figure9" / model)
         for model in CIE_FIGURES
     }
     calls |= {
-        name: partial(_draw_page, of_store[name], results / "figures" / name)
+        name: partial(_draw_page, of_view[name], results / "figures" / name)
         for name in names(release)
-        if name in of_store
+        if name in of_view
     }
     alone = [{name: call} for name, call in calls.items() if name not in TOGETHER]
     return [{name: calls[name] for name in TOGETHER}, *alone]
@@ -55,7 +58,7 @@ def _draw_page(page: Callable[[], style.Page], stem: Path) -> None:
 
 
 def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw them, `threads` dicts at a time, and list what cannot be drawn with the reason."""
+    """Draw the release's figures in `threads` processes, and write which figures cannot be drawn and why."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
         list(pool.map(_draw, drawings(release)))
     write_json(not_released(release), NOT_RELEASED)
@@ -67,7 +70,10 @@ def _draw(job: dict[str, partial]) -> None:
 
 
 def sweep_page(results: Path, page: str) -> partial:
-    """The drawing of a page of the sweep, called {model}_{task}. Raises `OffcourseError` for one that is none."""
+    """A function that draws one page of the sweep; `page` is {model}_{task}.
+
+    Raises `OffcourseError` for a page that the release does not have.
+    """
     model, _, task = page.partition("_")
     if not task or not (results / model / "fv_sweep" / f"{task}.parquet").exists():
         raise OffcourseError(f"the release has no sweep {page!r}; expected {{model}}_{{task}}, as gpt-j-6b_antonym")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from offcourse.analysis import comparison
 from offcourse.claims.sensitivity import Limits
-from offcourse.data.names import RESOURCES
 from offcourse.files import write_whole
 from offcourse.graph import catalogue
 from offcourse.graph.release_rules import NAME, parameters_of
@@ -22,9 +21,9 @@ from offcourse.published.files import comparison_files, outputs
 from offcourse.published.release import Release, all_models, models_of, tasks_of, write_models
 from offcourse.report import page as report
 from offcourse.schemas.io import read_parquet, write_parquet
-from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.protocol import Protocol
-from offcourse.tables import dola, facts, sensitivity, table3
+from offcourse.tables import dola, model_facts, sensitivity, table3
 
 # The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
 # the first model's accuracies by it.
@@ -71,7 +70,7 @@ def recorded(
     """
     watch = Stopwatch()
     code, program = code_behind(TARGETS[rule]), script_digest(rule)
-    settle(code["modules"])
+    freeze_imports(code["modules"])
     write()
     record = {
         "rule": rule,
@@ -115,7 +114,7 @@ def write_tables_dola(release: Release) -> None:
 def write_tables_facts(release: Release) -> None:
     """Tables 11 and 12."""
     results = release.layout.results
-    facts.write(results, all_models(release), results / "tables", loaded=False)
+    model_facts.write(results, all_models(release), results / "tables", loaded=False)
 
 
 def draw_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
@@ -168,9 +167,9 @@ def write_report(release: Release) -> None:
     )
 
 
-def write_comparison(published: Path, study: Path | None, resources: Path = RESOURCES) -> None:
+def write_comparison(published: Path, study: Path | None) -> None:
     """The comparison as parquet and csv, see `analysis.comparison`."""
-    frame = comparison.comparison(published, study, resources)
+    frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)
     write_whole(csv, lambda path: frame.to_csv(path, index=False, encoding="utf-8"))

@@ -18,7 +18,7 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, QuestionSet
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
-from offcourse.graph.release_rules import STORE
+from offcourse.graph.release_rules import CONVERTED
 from offcourse.layout import Layout
 
 # The question set of each kind of file of scores, by the folder that the set itself is in.
@@ -49,7 +49,7 @@ class Release:
         return Registry.load(self.resources)
 
     @cached_property
-    def runs(self) -> list[paths.Run]:
+    def runs(self) -> list[paths.ReleasedRun]:
         """The files of scores."""
         return [run for run in map(paths.run_of, self.manifest) if run]
 
@@ -64,7 +64,7 @@ class Release:
         return found[0] if found else None
 
     def known(self, name: str) -> Model:
-        """The same. Raises `OffcourseError` when the registry does not have it."""
+        """The row of a model that the authors call `name`. Raises `OffcourseError` when the registry has none."""
         if row := self.model(name):
             return row
         raise OffcourseError(f"models.tsv has no model that the release calls {name}; add its release_name")
@@ -76,7 +76,11 @@ class Release:
 
     @property
     def listed(self) -> Path:
-        """The list of pages: calibration, the (0-shot, 5-shot) counts that a page alone allows, settings not drawn."""
+        """Path of digitised.json, one entry per PDF page of the sweep.
+
+        An entry says how the page's axis scale was recovered, which (0-shot, 5-shot) counts are consistent with the
+        drawing, and which settings of the grid the page lacks.
+        """
         return self.layout.results / "digitised.json"
 
     def sweep_tasks(self, name: str) -> list:
@@ -111,7 +115,7 @@ class Release:
         row = self.model(name)
         return row.name if row else name
 
-    def contents(self, group: str) -> Iterator[tuple[str, str, str]]:
+    def results_of(self, group: str) -> Iterator[tuple[str, str, str]]:
         """(step, model, unit) of every table of a group."""
         for name in self.names(group):
             folder = self.folder(name)
@@ -140,7 +144,7 @@ class Release:
         listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
         return listed + [
             path
-            for step, model, unit in self.contents(group)
+            for step, model, unit in self.results_of(group)
             for path in (self.layout.artefact(step, ".parquet", model, unit), self.layout.record(step, model, unit))
         ]
 
@@ -153,7 +157,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 def all_models(release: Release) -> list[str]:
     """Those of all groups."""
-    named = {name for group in STORE for name in models_of(release, group)}
+    named = {name for group in CONVERTED for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
 

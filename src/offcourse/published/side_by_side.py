@@ -36,13 +36,13 @@ def of_release(release: Release) -> ResultsView:
     return ResultsView(release.layout.results, scopes, release.registry, Protocol())
 
 
-def names_of(store: ResultsView) -> list[str]:
+def names_of(view: ResultsView) -> list[str]:
     """Every figure of a store whose numbers mean the same in the release's.
 
     Of the logit lens and apathy the first question set, whatever it is called. The release has causal effects as shades
     only, which are no numbers to put beside a study's.
     """
-    scopes = store.scopes
+    scopes = view.scopes
     found = ["figure1"] if {"logit_lens", *VECTORS} & set(scopes) else []
     if set(VECTORS) & set(scopes):
         found.append("figure3")
@@ -53,7 +53,7 @@ def names_of(store: ResultsView) -> list[str]:
     found += [name for name, method in (("figure2", "logit_lens"), ("figure8", "apathy")) if method in scopes]
     if "task_vectors" in scopes:
         models, _ = scopes["task_vectors"]
-        found += ["figure16"] * bool(store.registry.post_training(models))
+        found += ["figure16"] * bool(view.registry.post_training(models))
         found += [f"figure18/{model}" for model in models]
     return found
 

@@ -19,9 +19,9 @@ from offcourse.figures import (
 )
 
 
-def pages(store: ResultsView) -> dict[str, Callable[[], style.Page]]:
+def pages(view: ResultsView) -> dict[str, Callable[[], style.Page]]:
     """Each of `side_by_side.names_of`, in that order."""
-    results, registry, scopes = store.results, store.registry, store.scopes
+    results, registry, scopes = view.results, view.registry, view.scopes
     groups = {name: registry.task(name).group for method in VECTORS for name in scopes.get(method, ((), ()))[1]}
     found: dict[str, Callable[[], style.Page]] = {}
     rows = {name: overview.Row(*scopes[name]) for name in ("logit_lens", *VECTORS) if name in scopes}
@@ -29,8 +29,8 @@ def pages(store: ResultsView) -> dict[str, Callable[[], style.Page]]:
         found["figure1"] = partial(overview.page, results, rows)
     vectors = {method: scopes[method] for method in VECTORS if method in scopes}
     if vectors:
-        switches = store.protocol.model_dump()
-        found["figure3"] = partial(recovery.page, results, vectors, groups, switches, store.controls)
+        switches = view.protocol.model_dump()
+        found["figure3"] = partial(recovery.page, results, vectors, groups, switches, view.controls)
     if "function_vectors" in vectors:
         models, tasks = vectors["function_vectors"]
         pairs = registry.post_training(models)
@@ -40,24 +40,24 @@ def pages(store: ResultsView) -> dict[str, Callable[[], style.Page]]:
             found[name] = partial(choices.page, results, models, tasks, what)
         for model in models:
             for task in tasks:
-                page = partial(sweep.page, results, model, task, bool(store.controls))
+                page = partial(sweep.page, results, model, task, bool(view.controls))
                 found[f"figure17/{model}_{task}"] = page
     for name, of, method in (("figure2", lens, "logit_lens"), ("figure8", apathy, "apathy")):
         if method in scopes:
             its_models, [asked, *_] = scopes[method]
             found[name] = partial(of.page, results, its_models, asked)
     if "task_vectors" in vectors:
-        found |= _task_vectors(store, *vectors["task_vectors"], groups)
+        found |= _task_vectors(view, *vectors["task_vectors"], groups)
     return found
 
 
 def _task_vectors(
-    store: ResultsView, models: list[str], tasks: list[str], groups: Mapping[str, str]
+    view: ResultsView, models: list[str], tasks: list[str], groups: Mapping[str, str]
 ) -> dict[str, Callable[[], style.Page]]:
     found: dict[str, Callable[[], style.Page]] = {}
-    direction = store.protocol.tv_direction
-    if pairs := store.registry.post_training(models):
-        found["figure16"] = partial(post_training.page, store.results, pairs, tasks, groups, direction)
+    direction = view.protocol.tv_direction
+    if pairs := view.registry.post_training(models):
+        found["figure16"] = partial(post_training.page, view.results, pairs, tasks, groups, direction)
     for model in models:
-        found[f"figure18/{model}"] = partial(task_vectors.page, store.results, model, tasks)
+        found[f"figure18/{model}"] = partial(task_vectors.page, view.results, model, tasks)
     return found

@@ -36,7 +36,8 @@ def claim_rows(
     """A row per claim, as text: what is printed, what the release gives, what the study found, and the verdict on it.
 
     The verdict is of the study's number; without a study of the release's, and failing that of the printed one.
-    tables, figures: those of `contents`. released: folder of the release's results, None where it was not fetched.
+    tables, figures: as `graph.catalogue` lists them. released: folder of the release's results, None where it was not
+        fetched.
     """
     given = released_tables(released), released_figures(released)
     sources = {"printed": verdicts.printed_numbers(), "release": verdicts.released_numbers(*given)}

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from offcourse.analysis import steering as judged
+from offcourse.analysis import steering_summary as judged
 from offcourse.analysis.results import read_model
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import STEERING
@@ -22,8 +22,8 @@ from offcourse.schemas.results import CELLS, FACT_CELLS
 from offcourse.steering import steering
 from offcourse.study.labels import task_label
 from offcourse.tables import dola, writing
-from offcourse.tables import facts as table_facts
 from offcourse.tables import methods as table_methods
+from offcourse.tables import model_facts as table_facts
 from offcourse.tables import table3 as table_forms
 
 # What a reader is told that each method asks.
@@ -69,11 +69,11 @@ def write(
 ) -> None:
     """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
-    `figures` and `tables` are those of `contents`; their paths are relative to `results`, as are the links that the
-    report holds to them (relative to `out`). Of the sweep pages the best and the worst recovered task of each model
+    figures, tables: as `graph.catalogue` lists them. Their paths are relative to `results`, the report's links to them
+    relative to `out`. Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
-    of the study (`report_claims.COMPARED`). released: folder of the release's results. Both are None where the release
+    of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
     was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
     """
     results, out, audits = Path(results), Path(out), audits or {}
@@ -122,11 +122,11 @@ def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _steered(results: Path) -> list[dict[str, Any]]:
-    """The rows of tables/steering.parquet, if the study has it, with recovery: steered over few-shot accuracy."""
-    path = results / "tables/steering.parquet"
+    """The rows of tables/steering_summary.parquet with recovery: steered over few-shot accuracy. Empty without it."""
+    path = results / "tables/steering_summary.parquet"
     if not path.exists():
         return []
-    rows = read_parquet(path, judged.STEERING).to_dict("records")
+    rows = read_parquet(path, judged.SUMMARY).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
 
 

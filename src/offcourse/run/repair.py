@@ -1,4 +1,4 @@
-"""Damaged results: what the store can give back is given back, the rest is made again."""
+"""Repair of damaged results: copy them from the store where it can, list them for a new run where it cannot."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.graph.keys import Step, steps_of
-from offcourse.graph.products import drawings_of
+from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record, relative
-from offcourse.store.shards import Store, copy_whole
+from offcourse.store.shards import ShardStore, copy_whole
 from offcourse.study.config import Study
 
 
-def mend(study: Study, registry: Registry, layout: Layout, change: bool) -> list[Path]:
+def repair(study: Study, registry: Registry, layout: Layout, change: bool) -> list[Path]:
     """Find results that differ from their records, and shards that are damaged or gone.
 
     A result whose shard is intact is copied from it, a shard whose result is intact is put back; both with a message,
@@ -26,16 +26,16 @@ def mend(study: Study, registry: Registry, layout: Layout, change: bool) -> list
     for model in study.models:
         for step in steps_of(study, model).values():
             for unit in step.units(study):
-                if not _mend_result(step, layout, model, unit, change):
+                if not _repair_result(step, layout, model, unit, change):
                     again.append(layout.artefact(step.name, step.suffix, model, unit))
-    for drawing in drawings_of(study, registry).values():
-        for model in drawing.instances(study):
-            outputs = [layout.results / path for path in drawing.outputs(study, registry, model)]
-            again += _changed(outputs, layout.rule_record(drawing.rule, model), layout)
+    for product in products_of(study, registry).values():
+        for model in product.instances(study):
+            outputs = [layout.results / path for path in product.outputs(study, registry, model)]
+            again += _changed(outputs, layout.rule_record(product.rule, model), layout)
     return again
 
 
-def _mend_result(step: Step, layout: Layout, model: str, unit: str, change: bool) -> bool:
+def _repair_result(step: Step, layout: Layout, model: str, unit: str, change: bool) -> bool:
     """Whether one result and its shard are as they should be, or can be had without computing."""
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
@@ -45,7 +45,7 @@ def _mend_result(step: Step, layout: Layout, model: str, unit: str, change: bool
     except OffcourseError as error:
         _say(f"{error} {artefact} is made again.")
         return False
-    store = Store(layout.store)
+    store = ShardStore(layout.store)
     damage = store.damage(known["key"], step.suffix)
     if sha256(artefact) != known["outputs"].get(relative(artefact, layout.base)):
         if damage:
@@ -54,8 +54,8 @@ def _mend_result(step: Step, layout: Layout, model: str, unit: str, change: bool
         _say(f"{artefact} differs from its record: it {_tense(change)} copied from its shard.")
         if change:
             copy_whole(store.find(known["key"], step.suffix), artefact)
-        # As old as it was, so that nothing that was made from it counts as older; in a dry run as well, which would
-        # announce jobs that the run then does not have.
+        # Restore the old mtime, so that downstream files do not look outdated. Do it in a dry run too, or
+        # `snakemake -n` would list jobs that the real run does not need.
         times = record.stat()
         os.utime(artefact, ns=(times.st_mtime_ns, times.st_mtime_ns))
     elif damage:

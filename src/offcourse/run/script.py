@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.data.registry import Registry
-from offcourse.graph.products import DRAWINGS
+from offcourse.graph.products import PRODUCTS
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
-from offcourse.store.fingerprint import script_digest, settle
+from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.config import Study, load_study
 
 
 @dataclass(frozen=True)
-class Script:
+class ScriptRun:
     """A job as its script sees it. `model` is None in a job of the whole study."""
 
     rule: str
@@ -35,26 +35,26 @@ class Script:
 
     @property
     def models(self) -> list[str]:
-        """The models that the job's drawing shows."""
-        return DRAWINGS[self.rule].models(self.study, self.model)
+        """The models that the job's product shows."""
+        return PRODUCTS[self.rule].models(self.study, self.model)
 
     @property
     def tasks(self) -> list[str]:
         """The tasks of its methods."""
-        return self.study.tasks_of(*DRAWINGS[self.rule].methods)
+        return self.study.tasks_of(*PRODUCTS[self.rule].methods)
 
     @property
     def stem(self) -> Path:
         """The first output without its suffix."""
         return self.output[0].with_suffix("")
 
-    def run(self, *steps: str) -> None:
+    def compute(self, *steps: str) -> None:
         """Run steps on the job's model."""
         run_steps(list(steps), self.study, self.registry, self.layout, self.model, self.threads)
 
 
 @contextlib.contextmanager
-def script(snakemake: Any) -> Iterator[Script]:
+def script(snakemake: Any) -> Iterator[ScriptRun]:
     """Run the block with its messages in the job's log.
 
     A rule that declares an output `record` gets one: what it read, wrote and ran. Steps write records of their own, one
@@ -67,22 +67,22 @@ def script(snakemake: Any) -> Iterator[Script]:
         record = snakemake.output.get("record")
         outputs = [Path(path) for path in snakemake.output if path != record]
         model = snakemake.wildcards.get("model")
-        job = Script(snakemake.rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
+        run = ScriptRun(snakemake.rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
         if not record:
-            yield job
+            yield run
             return
-        drawing = DRAWINGS[snakemake.rule]
-        code = code_behind(drawing.target)
-        program = script_digest(drawing.script)
-        settle(code["modules"])
-        yield job
+        product = PRODUCTS[snakemake.rule]
+        code = code_behind(product.target)
+        program = script_digest(product.script)
+        freeze_imports(code["modules"])
+        yield run
         body = {
             "rule": snakemake.rule,
             "wildcards": dict(snakemake.wildcards.items()),
             "study": study.study,
             "inputs": hashes(map(Path, snakemake.input), layout.base),
             "outputs": hashes(outputs, layout.base),
-            "parameters": drawing.parameters(study, job.registry, job.model),
+            "parameters": product.parameters(study, run.registry, run.model),
             "protocol": study.protocol.model_dump(),
             "code": code,
             "script": program,

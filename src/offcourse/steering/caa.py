@@ -41,13 +41,13 @@ class Caa(SteeringMethod):
         """Two prompts a pair; the few tokens of their answers are not counted."""
         return 2 * settings.pairs, settings.shots
 
-    def build(self, job, task: Task):
+    def build(self, context, task: Task):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
-        words = load_pairs(task, job.study.data, RESOURCES, job.layout.downloads)
-        train = unevaluated(words, job.parameters["splits"])
-        made = contrasts(task.name, train, job.parameters["pairs"], job.parameters["shots"])
+        words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
+        train = unevaluated(words, context.parameters["splits"])
+        made = contrasts(task.name, train, context.parameters["pairs"], context.parameters["shots"])
         texts = [text for contrast in made for text in contrast]
-        states = job.engine.capture_residuals([job.tokenizer.encode(text) for text in texts])
+        states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
         return (states[0::2] - states[1::2]).mean(0)
 
 

@@ -37,11 +37,11 @@ class SteeringMethod(ABC):
     replace: ClassVar[bool] = False
 
     @abstractmethod
-    def build(self, job, task: Task) -> "Tensor":
+    def build(self, context, task: Task) -> "Tensor":
         """The task's vectors, [layers, width] float32: row i is for the residual stream after block i.
 
-        job: `run.job.Job` of the step: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`, the method's
-        settings and the protocol's `splits` by name.
+        context: the step's `run.context.StepContext`: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`,
+        the method's settings and the protocol's `splits` by name.
         """
 
     @abstractmethod
@@ -58,10 +58,10 @@ class SteeringMethod(ABC):
         """
         return strength * vectors
 
-    def score(self, job, prompt, rows) -> "Tensor":
+    def score(self, context, prompt, rows) -> "Tensor":
         """Whether each edit brings the answer of one 0-shot prompt: [rows] bool.
 
         prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, in the order of layers, within a layer of
         strengths. By default the first token of the answer must be the most likely one, as for function vectors.
         """
-        return job.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit
+        return context.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit

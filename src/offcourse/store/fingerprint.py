@@ -75,17 +75,17 @@ def script_digest(rule: str) -> str:
     return source_digest(path.read_text(encoding="utf-8"))[:16] if path.exists() else ""
 
 
-# Modules that were imported and digested before anyone changed them.
-_SETTLED: set[str] = set()
+# Modules that this process has imported and digested, unchanged since the process began.
+_FROZEN: set[str] = set()
 
 
-def settle(modules: Iterable[str]) -> None:
-    """Import `modules` now, so that an edit made from now on has no part in what this process computes.
+def freeze_imports(modules: Iterable[str]) -> None:
+    """Import and digest `modules` now, so that this process computes with the code that its record names.
 
-    Raises `OffcourseError` naming a module whose file was changed after this process began: what was imported may then
-    not be what `modules_behind` read.
+    An edit made later changes neither the imported code nor the digest. Raises `OffcourseError` naming a module whose
+    file changed after this process began: the code that was imported may differ from the code that was digested.
     """
-    modules = sorted(set(modules) - _SETTLED)
+    modules = sorted(set(modules) - _FROZEN)
     for module in modules:
         importlib.import_module(module)
     edited = [module for module in modules if _changed(source_of(module)) > STARTED]
@@ -94,7 +94,7 @@ def settle(modules: Iterable[str]) -> None:
             f"{', '.join(edited)} changed while this job was starting, so it is not clear which code would run. "
             "Nothing was computed; run the same command again."
         )
-    _SETTLED.update(modules)
+    _FROZEN.update(modules)
 
 
 def _changed(path: Path) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, write_whole
-from offcourse.store.sealed import digest, read_sealed, write_sealed
+from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
 
-class Store:
+class ShardStore:
     """Shards below one folder; `{key}.{suffix}` holds the artefact, `{key}.json` its sha256, the key's parts (whose
     digest names the shard) and how it was made.
 

@@ -23,14 +23,14 @@ from offcourse.analysis.results import (
     tv_icl_path,
     tv_sweep_path,
 )
-from offcourse.analysis.steering import paired_hits
+from offcourse.analysis.steering_summary import paired_hits
 from offcourse.data.rows import is_large
 from offcourse.schemas.function_vectors import NULL_CONTROLS
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.tables import writing
-from offcourse.tables.dola_runs import METRICS, Run, measure
+from offcourse.tables.dola_runs import METRICS, DolaRun, measure
 from offcourse.tables.methods import hits as of_sweep
 from offcourse.tables.table3 import QUANTILES
 
@@ -46,11 +46,12 @@ NOTES = (
     f"over {selection.HALVINGS} halvings in both directions, with a bootstrap over items, no narrower than Wilson's; "
     "of task vectors the test accuracy at the layer that is best on the development prompts.",
     "gain: best above without steering. by luck: the largest gain of the same grid if steering did nothing, mean and "
-    "95 % quantile, and p, how probable one as large as the gain is. Of function vectors and DoLa by swapping each "
-    "item's hits with and without steering (what the settings have in common is kept); of task vectors, whose prompts "
-    "without a vector are others, from binomial counts of as many independent layers, which is more than layers that "
-    "agree give, at an accuracy of (hits + 1/2) / (items + 1), so that none of few is not taken for never. p (Holm) is "
-    "corrected for all rows of its method.",
+    "95 % quantile, and p, how probable one as large as the gain is. For function vectors and DoLa each item's hits "
+    "with and without steering are swapped at random, which keeps what the settings have in common. Task vectors are "
+    "evaluated on other items than the unsteered prompts, so hits cannot be swapped. Instead one binomial count per "
+    "layer is drawn, as if layers were independent; real layers are correlated, so this overstates luck and p is "
+    "conservative. The null accuracy is (hits + 1/2) / (items + 1), so that zero hits in a small sample do not imply "
+    "zero probability. p (Holm) is corrected for all rows of its method.",
     "random direction, random heads, shuffled labels, other task: the best of the same grid with vectors that should "
     "do nothing, if the study has them; the mean over draws, each of which has a grid of its own.",
     "Rows of all pairs: share of model-task pairs that reach a fraction of few-shot accuracy (Table 3), with an "
@@ -129,12 +130,15 @@ def _by_swapping(base: np.ndarray, hits: np.ndarray, unit: str) -> dict:
 
 
 def _null(accuracy: float, items: int) -> float:
-    """An accuracy for the binomial null: from no hit in a few items one cannot tell that there never is one."""
+    """The null accuracy of the binomial counts: zero hits in a small sample do not imply zero probability."""
     return (accuracy * items + 0.5) / (items + 1)
 
 
 def _on_queries(results: Path, label: str, model: str, task: str, name: str = "") -> dict:
-    """Of a method on the queries of function vectors: `name` of `offcourse.steering`, "" for these themselves."""
+    """The row of one method on the queries of function vectors.
+
+    name: a method of `offcourse.steering`; "" for function vectors.
+    """
     swept = of_sweep(read_steering(results, name, model, task)) if name else None
     base, sweep = paired_hits(Path(results), model, task, swept)
     hits = sweep.to_numpy(float)
@@ -178,7 +182,7 @@ def _dola(results: Path, model: str, questions: str, form: str, switches: Mappin
     lead = measure(METRICS[form][0], switches["ties"] == "shared")
     large = is_large(read_model(results, model)["parameters"])
     premature = read_premature_layers(results, model, questions)
-    run = Run(model, questions, metrics, large, premature, lead, "same_items", removed, exact)
+    run = DolaRun(model, questions, metrics, large, premature, lead, "same_items", removed, exact)
     grid = [(bucket, alpha, "softmax") for bucket in run.buckets for alpha in run.alphas]
     hits = np.stack([run.at(*setting)[lead].to_numpy(float) for setting in grid])
     base = run.at("", 0.0, "base")[lead].to_numpy(float)

@@ -12,7 +12,7 @@ from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed
 from offcourse.data.rows import LARGE_ABOVE
 from offcourse.schemas.results import as_cells
 from offcourse.tables import writing
-from offcourse.tables.dola_runs import METRICS, Choice, Run, measure, run_of
+from offcourse.tables.dola_runs import METRICS, Choice, DolaRun, measure, run_of
 
 NAMES = {"mc1": "MC1", "mc2": "MC2", "mc3": "MC3", "factor": "accuracy"}
 CAPTIONS = {
@@ -62,12 +62,12 @@ def write(
         writing.write(out, number, CAPTIONS[number], table, printed(number, table), lines)
 
 
-def _belongs(number: int, run: Run) -> bool:
+def _belongs(number: int, run: DolaRun) -> bool:
     """Tables of buckets are one for smaller and one for larger models."""
     return number not in BY_BUCKET or run.large == (number in (5, 9))
 
 
-def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
+def cells(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> pd.DataFrame:
     """The cells of one table, under `CELLS`; rows are models, columns "<metric> <setting>".
 
     `printed` leaves out the other tie rule's numbers ("<column>, ties shared" or "<column>, ties as coded") and, but in
@@ -83,7 +83,7 @@ def cells(number: int, runs: Sequence[Run], shared_ties: bool) -> pd.DataFrame:
     return as_cells(rows)
 
 
-def settings(number: int, run: Run) -> list[tuple[str, Choice]]:
+def settings(number: int, run: DolaRun) -> list[tuple[str, Choice]]:
     """The columns of a table for one model."""
 
     def fixed(*setting) -> Choice:
@@ -108,7 +108,7 @@ def settings(number: int, run: Run) -> list[tuple[str, Choice]]:
     ]
 
 
-def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple]:
+def _metric(number: int, run: DolaRun, metric: str, shared_ties: bool) -> list[tuple]:
     """A metric in every setting, and the same under the other tie rule."""
     rows = []
     for column, choice in settings(number, run):
@@ -121,8 +121,8 @@ def _metric(number: int, run: Run, metric: str, shared_ties: bool) -> list[tuple
     return rows
 
 
-def _cell(number: int, run: Run, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
-    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `Run.metrics`.
+def _cell(number: int, run: DolaRun, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
+    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `DolaRun.metrics`.
 
     The cell is empty where the results do not say it, as the release does not of masked answers.
     """
@@ -142,7 +142,7 @@ def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, f
     return truthfulness.wilson(values)
 
 
-def _best(number: int, run: Run) -> list[tuple]:
+def _best(number: int, run: DolaRun) -> list[tuple]:
     """The chosen alpha and bucket, as two percentages of depth; the usual ones where they are chosen many times."""
     if number not in (6, 7, 10):
         return []
@@ -158,7 +158,7 @@ def _best(number: int, run: Run) -> list[tuple]:
     return [(_row(run), name, value, count, None, None, unit, sources) for name, value, unit in found]
 
 
-def _comparison(number: int, run: Run) -> list[tuple]:
+def _comparison(number: int, run: DolaRun) -> list[tuple]:
     """McNemar's p of base and DoLa; of several repetitions twice the median, which is valid however they depend."""
     if number not in COMPARED:
         return []
@@ -169,7 +169,7 @@ def _comparison(number: int, run: Run) -> list[tuple]:
     return [(_row(run), MCNEMAR, p, base.shape[1], None, None, P_VALUE, sources)]
 
 
-def _beside(number: int, run: Run) -> list[tuple]:
+def _beside(number: int, run: DolaRun) -> list[tuple]:
     """The shares of ties and of masked best answers, of every column."""
     columns = settings(number, run)
     ties = [_cell(number, run, f"ties {name}", choice, "tied", "", TIED) for name, choice in columns]
@@ -180,7 +180,7 @@ def _beside(number: int, run: Run) -> list[tuple]:
     ]
 
 
-def _row(run: Run) -> str:
+def _row(run: DolaRun) -> str:
     return f"{run.model} ({run.questions})"
 
 
@@ -218,7 +218,7 @@ def _text(number: int, cell) -> str | None:
     return f"{cell.value:.1f}" if cell.unit.startswith("%") else f"{cell.value:.4f}"
 
 
-def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
+def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:
     """What a reader must know."""
     if not runs:
         size = {4: "up to", 5: "above", 8: "up to", 9: "above"}.get(number)
@@ -250,7 +250,7 @@ def notes(number: int, runs: Sequence[Run], shared_ties: bool) -> list[str]:
     return lines
 
 
-def _choices(run: Run) -> str:
+def _choices(run: DolaRun) -> str:
     """Which settings were best."""
     bucket, often = run.usual(run.best_bucket)
     (best, alpha, _), share = run.usual(run.best)
@@ -261,7 +261,7 @@ def _choices(run: Run) -> str:
     )
 
 
-def _premature(run: Run) -> str:
+def _premature(run: DolaRun) -> str:
     """Which layer DoLa took most often in each bucket."""
     parts = []
     for bucket in run.buckets:

@@ -19,12 +19,13 @@ BUCKET_ALPHA = 0.1
 METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
 
 Setting = tuple[str, float, str]
-# What a column shows: the setting, given the mask of the questions to choose it on.
+# A column of a table shows one setting of DoLa. A choice returns that setting; its argument is a mask of the questions
+# that the choice may look at (all of them, or one half).
 Choice = Callable[[np.ndarray], Setting]
 
 
 @dataclass
-class Run:
+class DolaRun:
     """One model on one question set.
 
     metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
@@ -110,19 +111,20 @@ class Run:
         return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
 
     def best_bucket(self, questions: np.ndarray) -> str:
-        """The bucket with the largest MC1 (FACTOR: accuracy) on some questions.
+        """The bucket with the largest MC1 (FACTOR: accuracy) on the questions of the mask.
 
-        The last of equals, as in all five ties of the paper's Tables 4 and 8 (whose choices Tables 6 and 10 name).
+        Of equal buckets the last is taken, as in all five ties of the paper's Tables 4 and 8, whose choices Tables 6
+        and 10 name.
         """
         return max(
             reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
         )
 
     def best(self, questions: np.ndarray) -> Setting:
-        """The setting of DoLa with the largest MC1 of all that the study ran: the best bucket, and there every alpha.
+        """DoLa's setting with the largest MC1 that the study ran: first its bucket is chosen, then its alpha.
 
-        The first of equal alphas. The release has all alphas at one bucket only, and another may be the best under
-        another rule than the paper's.
+        Of equal alphas the first is taken. The release has every alpha at one bucket only; under another rule than the
+        paper's, another bucket may be the best, and only the alphas that were run there are compared.
         """
         bucket = self.best_bucket(questions)
         tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
@@ -154,12 +156,12 @@ def run_of(
     selected: str,
     removed: bool,
     exact: bool,
-) -> Run:
+) -> DolaRun:
     """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
     large = is_large(read_model(results, model)["parameters"])
     premature = read_premature_layers(results, model, name)
     lead = measure(METRICS[form][0], shared_ties)
-    return Run(model, name, metrics, large, premature, lead, selected, removed, exact)
+    return DolaRun(model, name, metrics, large, premature, lead, selected, removed, exact)
 
 
 def measure(metric: str, shared_ties: bool) -> str:

@@ -26,7 +26,7 @@ class Results:
     """Results of a study or of the release, and what of them the tables show.
 
     function_vectors, task_vectors: models and tasks, empty where there are none. groups: of each task (tasks.tsv).
-    dola: models, and (name, form) of the question sets. last: see `tables.left_over`. other_position: the value of
+    dola: models, and (name, form) of the question sets. last: see `table3.left_over`. other_position: the value of
     `head_read_position` that the control `read_position` of the study has, "" where there is none.
     """
 
@@ -58,7 +58,7 @@ class Results:
         return found
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
-        """The pairs of function vectors, see `tables.read_pairs`."""
+        """The pairs of function vectors, see `table3.read_pairs`."""
         read = read_other_position if protocol.head_read_position == self.other_position else read_sweep
         scope = map(list, self.function_vectors)
         return table3.read_pairs(self.folder, *scope, protocol.default_heads, protocol.selection, read)
@@ -76,7 +76,7 @@ class Results:
             parts.append(table3.task_vector_cells(read))
         return pd.concat(parts, ignore_index=True)
 
-    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.Run:
+    def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.DolaRun:
         how = protocol.dola_mask == "removed", protocol.score_dtype == "float64"
         key = model, name, *how
         if key not in self._metrics:

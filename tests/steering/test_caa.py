@@ -173,6 +173,6 @@ def test_vectors_of_another_shape_are_refused(tmp_path, monkeypatch):
     row = dataclasses.replace(registry.model("tiny-llama"), name="tiny")
     registry = dataclasses.replace(registry, models={"tiny": row})
     prepare(row, registry, layout.model_folder("tiny"), layout.downloads)
-    monkeypatch.setattr(caa.Caa, "build", lambda self, job, task: torch.zeros(3))
+    monkeypatch.setattr(caa.Caa, "build", lambda self, context, task: torch.zeros(3))
     with pytest.raises(OffcourseError, match=r"caa on antonym: build must return .* \[4, 32\], got \[3\]"):
         run_step("caa", study, registry, layout, "tiny", threads=1)

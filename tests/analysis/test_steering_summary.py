@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
-from offcourse.analysis.steering import HARMS, UNSURE, WORKS, steering
+from offcourse.analysis.steering_summary import HARMS, UNSURE, WORKS, steering_summary
 from offcourse.errors import OffcourseError
 from offcourse.schemas.function_vectors import FV_SWEEP, ICL
 from offcourse.schemas.io import write_parquet
@@ -59,7 +59,7 @@ def save(path, rows, schema):
 
 
 def test_what_works_what_does_not_and_what_harms(results):
-    frame = steering(results, (["m"], ["strong", "hopeless"]), (["m"], ["strong"]), (1,))
+    frame = steering_summary(results, (["m"], ["strong", "hopeless"]), (["m"], ["strong"]), (1,))
     found = frame.set_index(["method", "on"])
     assert found["verdict"].to_dict() == {
         ("function vector", "strong"): WORKS,
@@ -80,7 +80,7 @@ def test_what_works_what_does_not_and_what_harms(results):
 
 def test_a_gain_that_the_best_of_the_grid_has_by_luck_is_no_effect(results):
     """The best of 24 settings of a vector that does nothing is above the base, and yet not taken for an effect."""
-    frame = steering(results, (["m"], ["hopeless"]))
+    frame = steering_summary(results, (["m"], ["hopeless"]))
     row = frame.iloc[0]
     assert row["steered"] > row["unsteered"]
     assert row["verdict"] == UNSURE
@@ -90,4 +90,4 @@ def test_items_that_do_not_pair_are_refused(results):
     rows = [(0, item, False) for item in range(ITEMS - 1)] + [(5, item, True) for item in range(ITEMS - 1)]
     save(results / "m/icl/strong.parquet", rows, ICL)
     with pytest.raises(OffcourseError, match="m strong: the items without steering"):
-        steering(results, (["m"], ["strong"]))
+        steering_summary(results, (["m"], ["strong"]))

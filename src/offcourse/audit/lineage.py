@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 ITEMS = ("item", "question", "trial")
 
 
-def chain_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str, Any]:
+def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str, Any]:
     """What one number was computed from, computed again, as plain JSON.
 
     name, row, column: of a table, as printed; of a figure, `row` selects a point ("layer=3 head=1") and `column` is a

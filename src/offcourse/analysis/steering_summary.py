@@ -36,7 +36,7 @@ from offcourse.schemas.task_vectors import TV_SWEEP
 WORKS, HARMS, UNSURE = "works", "harms", "no clear effect"
 LEVEL = 0.05
 # Accuracies are 0 to 1; few_shot is missing where the method has none, layer for DoLa.
-STEERING = pa.DataFrameSchema(
+SUMMARY = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
         "method": pa.Column(str, pa.Check.isin(["function vector", "task vector", "DoLa"])),
@@ -57,13 +57,13 @@ STEERING = pa.DataFrameSchema(
 )
 
 
-def steering(
+def steering_summary(
     results: Path,
     function_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     task_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     dola: Sequence[int] = (),
 ) -> pd.DataFrame:
-    """The table under `STEERING`.
+    """The table under `SUMMARY`.
 
     function_vectors, task_vectors: models and tasks of each. dola: numbers of the tables (1, 2) that the study has.
     """
@@ -71,12 +71,12 @@ def steering(
     rows += [_task_vector(results, model, task) for model in task_vectors[0] for task in task_vectors[1]]
     for number in dola:
         rows += _dola(results, number)
-    frame = pd.DataFrame(rows, columns=[name for name in STEERING.columns if name not in ("p_holm", "verdict")])
+    frame = pd.DataFrame(rows, columns=[name for name in SUMMARY.columns if name not in ("p_holm", "verdict")])
     frame["p_holm"] = frame.groupby("method")["p"].transform(lambda p: inference.holm(p.tolist()))
     gain, sure = frame["steered"] - frame["unsteered"], frame["p_holm"] < LEVEL
     frame["verdict"] = np.where(sure & (gain > 0), WORKS, np.where(sure & (gain < 0), HARMS, UNSURE))
     types = {"layer": float, "few_shot": float, "p": float, "p_holm": float, "items": int, "layers": int}
-    return STEERING.validate(frame.astype(types)) if rows else frame
+    return SUMMARY.validate(frame.astype(types)) if rows else frame
 
 
 def paired_hits(

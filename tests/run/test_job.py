@@ -14,7 +14,8 @@ from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods import prompts
 from offcourse.models.fetch import prepare
-from offcourse.run.job import Job, run_step
+from offcourse.run.context import StepContext
+from offcourse.run.job import run_step
 from offcourse.schemas.function_vectors import FV_SWEEP
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
@@ -100,9 +101,9 @@ def test_an_answer_without_a_token_is_named(base, tmp_path):
     config = json.loads((folder / "tokenizer_config.json").read_text())
     tokens = json.loads((folder / "tokenizer.json").read_text())
     the_study = study()
-    job = Job(STEPS["prompts"], the_study, Registry.load(), layout, MODEL)
+    context = StepContext(STEPS["prompts"], the_study, Registry.load(), layout, MODEL)
     task = Registry.load().task(TASK)
-    target = int(prompts.compute(job, task)["target_id"].iloc[0])
+    target = int(prompts.compute(context, task)["target_id"].iloc[0])
     word = next(token for token, index in tokens["model"]["vocab"].items() if index == target)
     poor = Layout("one", tmp_path)
     poor.model_folder(MODEL).mkdir(parents=True)
@@ -111,4 +112,4 @@ def test_an_answer_without_a_token_is_named(base, tmp_path):
     with pytest.raises(
         OffcourseError, match="tiny-llama: the tokenizer has no token for the answers of task present-past"
     ):
-        prompts.compute(Job(STEPS["prompts"], the_study, Registry.load(), poor, MODEL), task)
+        prompts.compute(StepContext(STEPS["prompts"], the_study, Registry.load(), poor, MODEL), task)

@@ -1,14 +1,14 @@
-"""The table of what steers each model (`analysis.steering`), written as parquet, csv and md."""
+"""The table of what steers each model (`analysis.steering_summary`), written as parquet, csv and md."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from offcourse.analysis.steering import STEERING, steering
+from offcourse.analysis.steering_summary import SUMMARY, steering_summary
 from offcourse.tables import writing
 
-NAME = "steering"
+NAME = "steering_summary"
 CAPTION = (
     "What steers each model, at which setting, and how sure that is. p-values are corrected by Holm's procedure over "
     "the rows of a method."
@@ -22,9 +22,10 @@ def write(
     task_vectors: tuple[Sequence[str], Sequence[str]],
     dola: Sequence[int],
 ) -> None:
-    """Write `steering.parquet`, `.csv` and `.md` into `out`; for the arguments see `analysis.steering.steering`."""
-    frame = steering(Path(results), function_vectors, task_vectors, dola)
-    writing.write_plain(out, NAME, "Steering", CAPTION, frame, STEERING, texts(frame))
+    """Write `steering_summary.parquet`, `.csv` and `.md` into `out`; arguments as in
+    `analysis.steering_summary`."""
+    frame = steering_summary(Path(results), function_vectors, task_vectors, dola)
+    writing.write_plain(out, NAME, "Steering", CAPTION, frame, SUMMARY, texts(frame))
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,178 @@
+"""Verbs about one study: what is fresh, what is behind a number, and a number with all it needs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from offcourse.audit import status as states
+from offcourse.audit.audit import INTACT, Audit, Finding
+from offcourse.cli.app import COLUMN, NAME, ROW, AsJson, Config, Directory, Published, app, print_json, study_of
+from offcourse.errors import OffcourseError
+
+
+@app.command()
+def status(
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    published: Published = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print step x model x unit, or each rule of the release (--published): fresh or stale, and what is missing or
+    changed. Exit code 0 when all is fresh, else 1.
+    """
+    if published:
+        _status_of_release(directory, as_json)
+    study, registry, layout = study_of(configfile, directory)
+    found = states.status(study, registry, layout)
+    if as_json:
+        print_json({"study": study.study, "states": [state.as_dict() for state in found]})
+    else:
+        _print_states(found)
+    raise typer.Exit(0 if all(state.fresh for state in found) else 1)
+
+
+@app.command()
+def audit(
+    name: Annotated[str | None, NAME] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every result, and files that no record names.")] = False,
+    row: Annotated[str | None, ROW] = None,
+    column: Annotated[str | None, COLUMN] = None,
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    published: Published = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hash again everything behind a table, a figure or the whole study (--all), down to the weights; or, with --row
+    and --column, print the chain of one number and compute it again. Exit code 0 when all is intact, else 1.
+    """
+    if (name is None) != everything:
+        raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
+    if name is None and (row or column):
+        raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
+    if column and not row:
+        raise OffcourseError("--column needs --row")
+    checker = _release(directory) if published else Audit(*study_of(configfile, directory))
+    if row:
+        _audit_cell(checker, name, row, column, as_json)
+    found = checker.everything() if everything else checker.chain(name)
+    wrong = [finding for finding in found if finding.state != INTACT]
+    if as_json:
+        print_json({"study": checker.layout.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
+    else:
+        _print_findings(wrong)
+        print(_summary(found))
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def capsule(
+    name: Annotated[str, NAME],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    row: Annotated[str, ROW],
+    column: Annotated[str, COLUMN],
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Write one cell of a table with its prompts, its numbers and a script that computes it again without Snakemake."""
+    from offcourse.audit.capsule import write_capsule
+
+    chain = write_capsule(Audit(*study_of(configfile, directory)), name, row, column, folder)
+    if as_json:
+        print_json(chain)
+    else:
+        print(
+            f"{folder}: {name}, {row}, {column} is {chain['value']}. Compute it again with python {folder}/recompute.py"
+        )
+
+
+def _status_of_release(directory: Path, as_json: bool) -> None:
+    from offcourse.graph.release_rules import NAME as PUBLISHED
+    from offcourse.published.status import status
+
+    found = status(directory)
+    if as_json:
+        print_json({"study": PUBLISHED, "states": [state.as_dict() for state in found]})
+    else:
+        table = Table("rule", "files", "state", box=None)
+        for state in found:
+            table.add_row(state.rule, f"{state.there} of {state.files}", _state(state.fresh, "stale", state.why))
+        _print_table(table, found)
+    raise typer.Exit(0 if all(state.fresh for state in found) else 1)
+
+
+def _release(directory: Path) -> Audit:
+    from offcourse.published.audit import ReleaseAudit
+
+    return ReleaseAudit(directory)
+
+
+def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
+    from offcourse.audit.lineage import lineage_of
+
+    chain = lineage_of(checker, name, row, column)
+    wrong = [finding for finding in checker.behind(chain["table"]) if finding.state != INTACT]
+    if as_json:
+        print_json({**chain, "intact": not wrong, "wrong": [finding.as_dict() for finding in wrong]})
+    else:
+        _print_chain(chain)
+        _print_findings(wrong)
+    raise typer.Exit(0 if chain["agrees"] and not wrong else 1)
+
+
+def _print_states(found: Sequence[states.State]) -> None:
+    table = Table("step", "model", "unit", "state", box=None)
+    for state in found:
+        words = _state(state.fresh, "stale" if state.job else "damaged", state.why)
+        table.add_row(state.step, state.model, state.unit, words)
+    _print_table(table, found)
+
+
+def _state(fresh: bool, kind: str, why: Sequence[str]) -> str:
+    return "[green]fresh[/]" if fresh else f"[yellow]{kind}:[/] {escape('; '.join(why))}"
+
+
+def _print_table(table: Table, found: Sequence[Any]) -> None:
+    console = Console()
+    console.print(table)
+    counts = Counter(state.fresh for state in found)
+    console.print(f"{counts[True]} fresh, {counts[False]} stale")
+
+
+def _print_findings(wrong: Sequence[Finding]) -> None:
+    for finding in wrong:
+        print(f"{finding.state}: {finding.path}: {finding.why}")
+
+
+def _summary(found: Sequence[Finding]) -> str:
+    counts = Counter(finding.state for finding in found)
+    return f"{len(found)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _print_chain(chain: dict[str, Any]) -> None:
+    value = "empty" if chain["value"] is None else chain["value"]
+    value = f"{value:.6g} {chain['unit']}".strip() if isinstance(value, float) else value
+    again = "the same" if chain["agrees"] else f"NOT the same: {chain['recomputed']}"
+    print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; computed again from its sources: {again}")
+    for entry in chain["sources"]:
+        where = ", ".join(f"{key}={item}" for key, item in entry["where"].items()) or "all rows"
+        group = f" of {entry['group']}" if entry["group"] else ""
+        print(
+            f"  {entry['role']}{group}: {entry['measure']} of {entry['n']} items of {entry['artefact']} where {where}"
+        )
+    for path, known in chain["artefacts"].items():
+        git = known["made"]["git"]
+        commit = f"commit {git['commit'][:12]}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git"
+        print(f"  {path} sha256 {known['sha256'][:12]}{'' if not known['wrong'] else ' NOT INTACT'}")
+        print(f"    made {known['made']['ended'][:19]} by {known['rule']}, code {known['code']}, {commit}")
+        if "model" in known:
+            model = known["model"]
+            print(f"    model {model['name']}: {model['repo']} {model['revision']}, weights {model['weights'][:12]}")
+        for data in known.get("data", ()):
+            print(f"    {data['what']}: {data['files']}, digest {data['digest'][:12]}")

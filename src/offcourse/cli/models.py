@@ -1,0 +1,33 @@
+"""Verbs about the registry's models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offcourse.cli.app import AsJson, app, print_json
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.data.registry import Registry
+from offcourse.study.config import read_study
+
+
+@app.command()
+def pin(
+    configfile: Annotated[Path | None, typer.Option(help="Only the models of this study (default: all).")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Ask again for models that are pinned already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve the revision of each hub model to a commit, and write resources/models.lock.tsv."""
+    from offcourse.models.pin import pin as pin_models
+
+    registry = Registry.load(locked=False)
+    names = read_study(configfile).models if configfile else list(registry.models)
+    wanted = [registry.model(name).name for name in names]
+    lock = RESOURCES / LOCK
+    asked = pin_models(registry.models, wanted, lock, update)
+    kept = [name for name in wanted if registry.model(name).source == "hub" and name not in asked]
+    if as_json:
+        print_json({"lock": str(lock), "pinned": asked, "kept": kept})
+    else:
+        print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")

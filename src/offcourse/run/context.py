@@ -1,0 +1,119 @@
+"""What the code of a step is given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from offcourse.data.registry import Registry
+from offcourse.data.rows import Task
+from offcourse.errors import OffcourseError
+from offcourse.graph.keys import STEPS, Step, dtype_of
+from offcourse.layout import Layout
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.prompts import PROMPTS
+from offcourse.study.config import Study
+
+
+@dataclass
+class StepContext:
+    """What the code of a step is given: the settings, the model (loaded when first asked for) and the input files.
+
+    threads: CPU threads for torch; None leaves its default.
+    """
+
+    step: Step
+    study: Study
+    registry: Registry
+    layout: Layout
+    model: str
+    threads: int | None = None
+    parameters: Mapping[str, Any] = field(init=False)
+    known: dict[Any, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self):
+        self.study = self.study.sized(self.registry.model(self.model).parameters)
+        self.parameters = self.step.parameters(self.study)
+
+    def numerics(self) -> dict[str, Any] | None:
+        """Precision, attention, batch and threads of the passes that this job made; None when it made none."""
+        if "engine" not in self.__dict__:
+            return None
+        import torch
+
+        return {
+            "dtype": str(self.engine.model.module.dtype).removeprefix("torch."),
+            "attention": "eager" if self.engine.explicit else "sdpa",
+            "max_rows": self.engine.max_rows,
+            "threads": torch.get_num_threads(),
+            "device": str(self.engine.model.input_device),
+        }
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Per-job cache: return the value stored under `key`, calling `make()` the first time.
+
+        All steps of this job share the cache.
+        """
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
+    @property
+    def folder(self) -> Path:
+        """The prepared model folder."""
+        return self.layout.model_folder(self.model)
+
+    @cached_property
+    def tokenizer(self):
+        """The model's tokenizer."""
+        from offcourse.models.tokenizer import Tokenizer
+
+        return Tokenizer(self.folder)
+
+    @cached_property
+    def engine(self):
+        """The engine on the loaded model."""
+        import torch
+
+        from offcourse.engine import Engine
+        from offcourse.models.load import load
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
+        numerics = self.study.numerics
+        row = self.registry.model(self.model)
+        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model, self.step))
+        return Engine(model, numerics.max_rows, numerics.attention)
+
+    def input(self, step: str, task: Task) -> Path:
+        """The file that an upstream step made for this model and task."""
+        return self.layout.artefact(step, STEPS[step].suffix, self.model, task.name)
+
+    def next_task(self, task: Task) -> Task:
+        """The study's task after this one."""
+        return self.registry.task(self.step.next_unit(self.study, task.name))
+
+    def tensors(self, step: str, task: Task) -> dict:
+        """The torch tensors in the file that an upstream step made, by name.
+
+        Raises `OffcourseError` for a damaged file.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.input(step, task)
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise OffcourseError(
+                f"{path} cannot be read as safetensors ({error}). Delete it and run the workflow again."
+            ) from error
+
+    def prompts(self, task: Task, kind: str) -> pd.DataFrame:
+        """The prompts of one kind, in order."""
+        frame = read_parquet(self.input("prompts", task), PROMPTS)
+        return frame[frame["kind"] == kind].reset_index(drop=True)
