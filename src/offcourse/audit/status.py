@@ -178,7 +178,7 @@ def product_changes(
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
     """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
-    code = code_behind(product.target)
+    code = code_behind(*product.targets)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}

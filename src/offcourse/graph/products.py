@@ -14,6 +14,7 @@ from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.graph import catalogue
 from offcourse.graph.keys import STEPS, checked_by, class_facts, dtype_of, steps_of
+from offcourse.graph.step import HANDED
 from offcourse.layout import Layout, picture_files
 from offcourse.methods.check_model import CONFIRMED, DESCRIBED
 from offcourse.steering import steering
@@ -33,6 +34,7 @@ class Product:
     per_model: whether the rule has one job per model, or one for the study.
     program: file name in workflow/scripts without .py; default: the rule's name.
     labels: {method of `offcourse.steering`: the name that readers see}.
+    more_code: what the job hands to the rule's code, see `Step.targets`.
     """
 
     rule: str
@@ -48,6 +50,12 @@ class Product:
     per_model: bool = False
     program: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    more_code: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the code of the rule begins: its own function, and what the job hands to it."""
+        return (self.target, *self.more_code)
 
     @property
     def script(self) -> str:
@@ -129,7 +137,11 @@ PRODUCTS = {
     product.rule: product
     for product in (
         Product(
-            "check_model", "offcourse.methods.check_model:check_model", files=("{model}/model.json",), per_model=True
+            "check_model",
+            "offcourse.methods.check_model:check_model",
+            files=("{model}/model.json",),
+            per_model=True,
+            more_code=HANDED["model and tokenizer"],
         ),
         _shown(
             "table3",

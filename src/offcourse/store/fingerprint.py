@@ -110,7 +110,7 @@ def versions_behind(*targets: str) -> dict[str, str]:
 
 
 @cache
-def fingerprint(target: str) -> str:
-    """One digest for the code and the numerical versions behind `target`, for a rule's `params`."""
-    text = repr((modules_behind(target), versions_behind(target)))
+def fingerprint(*targets: str) -> str:
+    """One digest for the code and the versions of packages behind `targets`, for a rule's `params`."""
+    text = repr((modules_behind(*targets), versions_behind(*targets)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
