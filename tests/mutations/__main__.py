@@ -35,6 +35,7 @@ def main() -> int:
     if asked.part:
         return _worker(asked)
     from mutations import judge
+    from mutations.code import uncounted
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -46,12 +47,15 @@ def main() -> int:
         if any(codes):
             print("a worker of the mutation test failed; see its messages above", file=sys.stderr)
             return 1
+        trace = kept.with_suffix(".trace.json")
+        missing = uncounted(json.loads(trace.read_text(encoding="utf-8"))) if trace.exists() else []
         outcomes = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     outcomes = [outcome for outcome in outcomes if re.search(asked.only, outcome["name"])]
     print(judge.summary(outcomes, time.monotonic() - started))
+    print(*missing, f"{len(missing)} functions ran for a result whose key does not hold them", sep="\n")
     if asked.write_docs:
         judge.write_docs(outcomes, CHECKOUT / "docs" / "provenance.md")
-    return 1 if any(judge.faults(outcome) for outcome in outcomes) else 0
+    return 1 if missing or any(judge.faults(outcome) for outcome in outcomes) else 0
 
 
 def _lay_out(study: Path, place: Path) -> None:

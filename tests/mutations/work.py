@@ -39,6 +39,7 @@ def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path
             continue
         if base is None:
             base = in_child(lambda: _compute(place, config, prepared, trace=True))
+            _write_trace(kept, base["ran"])
             if base["refused"]:
                 raise RuntimeError(f"the study as it is cannot be computed: {base['refused']}")
         outcome = _outcome(place, config, prepared, change, base)
@@ -85,6 +86,13 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         "uses": _users(base["ran"], change.what) if change.where == "package" else [],
         "seconds": time.monotonic() - began,
     }
+
+
+def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
+    """Beside the outcomes: what ran for the results of the study as it is."""
+    trace = kept.with_suffix(".trace.json")
+    if not trace.exists():
+        trace.write_text(json.dumps(ran), encoding="utf-8")
 
 
 def _users(ran: dict[str, list[str]], package: str) -> list[str]:

@@ -274,7 +274,9 @@ def reached(*targets: str) -> Reached:
     todo: list[tuple[str, str]] = []
     for target in targets:
         module, _, name = target.partition(":")
-        if not is_module(module) or (name and name.split(".")[0] not in parsed(module).definitions):
+        if not is_module(module) or (
+            name and name.split(".")[0] not in {**parsed(module).definitions, **parsed(module).imports}
+        ):
             raise ValueError(f"{target} is not in the package {PACKAGE}")
         todo.append((module, name or WHOLE))
     while todo:
