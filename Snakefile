@@ -21,13 +21,10 @@ include: "rules/function_vectors.smk"
 include: "rules/task_vectors.smk"
 include: "rules/questions.smk"
 include: "rules/steering.smk"
-include: "rules/figures.smk"
-include: "rules/present.smk"
-include: "rules/provenance.smk"
+include: "rules/shown.smk"
 include: "rules/release.smk"
 include: "rules/published.smk"
-include: "rules/published_pages.smk"
-include: "rules/side_by_side.smk"
+include: "rules/on_demand.smk"
 
 
 rule all:

@@ -35,20 +35,16 @@ wildcard_constraints:
     task="|".join(STUDY.tasks),
 
 
-def shards(step, model="{model}", reader=None):
-    """The results of a step, one file per task or question set; only those that the step `reader` reads, if given."""
-    units = STEPS[reader or step].units(STUDY)
-    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for unit in units]
-
-
-def records(step):
-    """The records of a step's results, one file per task or question set."""
-    return [LAYOUT.record(step, "{model}", unit) for unit in STEPS[step].units(STUDY)]
+def each(step, path):
+    """A path below the study's results for every task or question set of a step, which `{task}` or `{questions}` names."""
+    unit = "{questions}" if STEPS[step].on_questions else "{task}"
+    return [RESULTS / path.replace(unit, name) for name in STEPS[step].units(STUDY)]
 
 
 def of_every_model(step):
     """The results of a step for every model that it runs on."""
-    return [path for model in STUDY.models_of(*STEPS[step].methods) for path in shards(step, model)]
+    units, models = STEPS[step].units(STUDY), STUDY.models_of(*STEPS[step].methods)
+    return [LAYOUT.artefact(step, STEPS[step].suffix, model, unit) for model in models for unit in units]
 
 
 def record(rule, model=None):
@@ -68,16 +64,6 @@ def reads(step, key):
     """One entry of what a step depends on, as a `params` function of the model."""
     script = f" {script_digest(STEPS[step].script)}" if key == "code" else ""
     return lambda wildcards: rule_params(STEPS[step], STUDY, REGISTRY, wildcards.model).get(key, "") + script
-
-
-def job_log(step):
-    """Log of one step of one model."""
-    return f"results/{STUDY.study}/logs/{step}/{{model}}.log"
-
-
-def study_log(rule):
-    """Log of a job of the whole study."""
-    return f"results/{STUDY.study}/logs/{rule}.log"
 
 
 def waited_for(wildcards):
@@ -139,7 +125,7 @@ def reported(rule, path):
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
         path,
-        caption=f"../workflow/report/{PRODUCTS[rule].script}.rst",
+        caption=f"../workflow/report/{PRODUCTS[rule].caption or rule}.rst",
         category=category,
         labels={"name": name, "page": " ".join(page[:-1]) or "all"},
     )
@@ -161,14 +147,14 @@ def settings(rule):
     return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
 
-# Products that `snakemake --report` does not show.
+# Products that are neither table nor figure.
 UNSHOWN = ("check_model", "report", "ro_crate")
 
 
 def presented():
     """Every table and figure."""
     products = [product for name, product in products_of(STUDY, REGISTRY).items() if name not in UNSHOWN]
-    return [path for each in products for model in each.instances(STUDY) for path in drawn(each.rule, model)]
+    return [path for product in products for model in product.instances(STUDY) for path in drawn(product.rule, model)]
 
 
 def everything():

@@ -6,12 +6,12 @@ rule fetch_words:
     output:
         release_lists(),
     log:
-        f"results/{STUDY.study}/logs/fetch_words.log",
+        RESULTS / "logs/fetch_words.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
     script:
-        "../workflow/scripts/fetch_words.py"
+        "../workflow/scripts/fetch_inputs.py"
 
 
 rule prompts:
@@ -19,10 +19,10 @@ rule prompts:
         words=release_lists(),
         model=LAYOUT.model_folder("{model}") / "manifest.json",
     output:
-        artefacts=shards("prompts"),
-        records=records("prompts"),
+        artefacts=each("prompts", "{model}/prompts/{task}.parquet"),
+        records=each("prompts", "provenance/{model}/prompts/{task}.json"),
     log:
-        job_log("prompts"),
+        RESULTS / "logs/prompts/{model}.log",
     priority: 20
     conda:
         "../envs/offcourse.yaml"
@@ -32,18 +32,18 @@ rule prompts:
         words=reads("prompts", "words"),
         model=reads("prompts", "model"),
     script:
-        "../workflow/scripts/prompts.py"
+        "../workflow/scripts/step.py"
 
 
 rule icl:
     input:
-        prompts=shards("prompts", reader="icl"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("icl", "{model}/prompts/{task}.parquet"),
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("icl"),
-        records=records("icl"),
+        artefacts=each("icl", "{model}/icl/{task}.parquet"),
+        records=each("icl", "provenance/{model}/icl/{task}.json"),
     log:
-        job_log("icl"),
+        RESULTS / "logs/icl/{model}.log",
     group:
         GROUP
     conda:
@@ -56,18 +56,18 @@ rule icl:
         model=reads("icl", "model"),
         numerics=reads("icl", "numerics"),
     script:
-        "../workflow/scripts/icl.py"
+        "../workflow/scripts/step.py"
 
 
 rule head_means:
     input:
-        prompts=shards("prompts", reader="head_means"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("head_means", "{model}/prompts/{task}.parquet"),
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("head_means"),
-        records=records("head_means"),
+        artefacts=each("head_means", "{model}/head_means/{task}.safetensors"),
+        records=each("head_means", "provenance/{model}/head_means/{task}.json"),
     log:
-        job_log("head_means"),
+        RESULTS / "logs/head_means/{model}.log",
     priority: 20
     group:
         GROUP
@@ -81,19 +81,19 @@ rule head_means:
         model=reads("head_means", "model"),
         numerics=reads("head_means", "numerics"),
     script:
-        "../workflow/scripts/head_means.py"
+        "../workflow/scripts/step.py"
 
 
 rule cie:
     input:
-        prompts=shards("prompts", reader="cie"),
-        head_means=shards("head_means"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("cie", "{model}/prompts/{task}.parquet"),
+        head_means=each("head_means", "{model}/head_means/{task}.safetensors"),
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("cie"),
-        records=records("cie"),
+        artefacts=each("cie", "{model}/cie/{task}.parquet"),
+        records=each("cie", "provenance/{model}/cie/{task}.json"),
     log:
-        job_log("cie"),
+        RESULTS / "logs/cie/{model}.log",
     priority: 20
     group:
         GROUP
@@ -108,18 +108,18 @@ rule cie:
         model=reads("cie", "model"),
         numerics=reads("cie", "numerics"),
     script:
-        "../workflow/scripts/cie.py"
+        "../workflow/scripts/step.py"
 
 
 rule function_vectors:
     input:
-        head_means=shards("head_means"),
-        cie=shards("cie"),
+        head_means=each("head_means", "{model}/head_means/{task}.safetensors"),
+        cie=each("cie", "{model}/cie/{task}.parquet"),
     output:
-        artefacts=shards("function_vectors"),
-        records=records("function_vectors"),
+        artefacts=each("function_vectors", "{model}/function_vectors/{task}.safetensors"),
+        records=each("function_vectors", "provenance/{model}/function_vectors/{task}.json"),
     log:
-        job_log("function_vectors"),
+        RESULTS / "logs/function_vectors/{model}.log",
     priority: 20
     group:
         GROUP
@@ -132,19 +132,19 @@ rule function_vectors:
         parameters=reads("function_vectors", "parameters"),
         model=reads("function_vectors", "model"),
     script:
-        "../workflow/scripts/function_vectors.py"
+        "../workflow/scripts/step.py"
 
 
 rule fv_sweep:
     input:
-        prompts=shards("prompts", reader="fv_sweep"),
-        function_vectors=shards("function_vectors"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("fv_sweep", "{model}/prompts/{task}.parquet"),
+        function_vectors=each("function_vectors", "{model}/function_vectors/{task}.safetensors"),
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("fv_sweep"),
-        records=records("fv_sweep"),
+        artefacts=each("fv_sweep", "{model}/fv_sweep/{task}.parquet"),
+        records=each("fv_sweep", "provenance/{model}/fv_sweep/{task}.json"),
     log:
-        job_log("fv_sweep"),
+        RESULTS / "logs/fv_sweep/{model}.log",
     priority: 20
     group:
         GROUP
@@ -159,22 +159,22 @@ rule fv_sweep:
         model=reads("fv_sweep", "model"),
         numerics=reads("fv_sweep", "numerics"),
     script:
-        "../workflow/scripts/fv_sweep.py"
+        "../workflow/scripts/step.py"
 
 
 # Runs when the study asks for controls.
 rule fv_controls:
     input:
-        prompts=shards("prompts", reader="fv_controls"),
-        head_means=shards("head_means"),
-        cie=shards("cie"),
-        function_vectors=shards("function_vectors"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("fv_controls", "{model}/prompts/{task}.parquet"),
+        head_means=each("head_means", "{model}/head_means/{task}.safetensors"),
+        cie=each("cie", "{model}/cie/{task}.parquet"),
+        function_vectors=each("function_vectors", "{model}/function_vectors/{task}.safetensors"),
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("fv_controls"),
-        records=records("fv_controls"),
+        artefacts=each("fv_controls", "{model}/fv_controls/{task}.parquet"),
+        records=each("fv_controls", "provenance/{model}/fv_controls/{task}.json"),
     log:
-        job_log("fv_controls"),
+        RESULTS / "logs/fv_controls/{model}.log",
     priority: 20
     group:
         GROUP
@@ -189,4 +189,4 @@ rule fv_controls:
         model=reads("fv_controls", "model"),
         numerics=reads("fv_controls", "numerics"),
     script:
-        "../workflow/scripts/fv_controls.py"
+        "../workflow/scripts/step.py"

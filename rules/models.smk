@@ -4,9 +4,9 @@
 # The row of the registry and the pinned sha256 alone decide: editing the code that downloads fetches nothing again.
 rule prepare_model:
     output:
-        LAYOUT.downloads / "models" / "{model}" / "manifest.json",
+        LAYOUT.downloads / "models/{model}/manifest.json",
     log:
-        job_log("prepare_model"),
+        RESULTS / "logs/prepare_model/{model}.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
@@ -21,10 +21,10 @@ rule check_model:
     input:
         manifests=waited_for,
     output:
-        RESULTS / "{model}" / "model.json",
-        record=record("check_model", "{model}"),
+        RESULTS / "{model}/model.json",
+        record=RESULTS / "provenance/{model}/check_model.json",
     log:
-        job_log("check_model"),
+        RESULTS / "logs/check_model/{model}.log",
     group:
         GROUP
     conda:

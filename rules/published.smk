@@ -1,4 +1,5 @@
-# The authors' released results, below results/published and shared by all studies. Not part of a study; `make published`.
+# The authors' released results, below results/published and shared by all studies: their conversion, their tables,
+# figures and report. Not part of a study; `make published`.
 
 
 rule published_store:
@@ -6,11 +7,19 @@ rule published_store:
         released(*CONVERTED),
 
 
+rule published:
+    input:
+        of_release("published_comparison"),
+        [of_release(name) for name in TABLES],
+        of_release("published_figures"),
+        of_release("published_report"),
+
+
 rule fetch_release:
     output:
         fetched(LAYOUT.downloads),
     log:
-        f"results/{NAME}/logs/fetch_release.log",
+        PUBLISHED / "logs/fetch_release.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
@@ -20,81 +29,140 @@ rule fetch_release:
         "../workflow/scripts/fetch_release.py"
 
 
-rule published_function_vectors:
+# One rule for each group of released results: published_function_vectors, published_task_vectors, published_dola,
+# published_readings and published_cie.
+for group in CONVERTED:
+
+    rule:
+        name:
+            f"published_{group}"
+        input:
+            fetched(LAYOUT.downloads),
+        output:
+            PUBLISHED_FILES[group],
+        log:
+            PUBLISHED / f"logs/published_{group}.log",
+        conda:
+            "../envs/offcourse.yaml"
+        threads: 2
+        params:
+            code=code_of_release(f"published_{group}"),
+        script:
+            "../workflow/scripts/convert_release.py"
+
+
+rule published_models:
     input:
-        fetched(LAYOUT.downloads),
+        RESOURCES / "models.tsv",
     output:
-        PUBLISHED_FILES["function_vectors"],
+        of_release("published_models"),
+        record=PUBLISHED / "provenance/published_models.json",
     log:
-        f"results/{NAME}/logs/published_function_vectors.log",
+        PUBLISHED / "logs/published_models.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    params:
+        code=code_of_release("published_models"),
+    script:
+        "../workflow/scripts/published.py"
+
+
+# Tables of a study that the release has as well (`released=True` in src/offcourse/graph/products.py).
+for name, product in TABLES.items():
+
+    rule:
+        name:
+            name
+        input:
+            released(*groups_of(product)),
+            of_release("published_models"),
+        output:
+            of_release(name),
+            record=PUBLISHED / f"provenance/{name}.json",
+        log:
+            PUBLISHED / f"logs/{name}.log",
+        localrule: product.local
+        conda:
+            "../envs/offcourse.yaml"
+        params:
+            code=code_of_release(name),
+            settings=read_of_release(name),
+        script:
+            "../workflow/scripts/published.py"
+
+
+rule published_figures:
+    input:
+        released("function_vectors", "task_vectors", "readings", "cie"),
+        of_release("published_models"),
+    output:
+        of_release("published_figures"),
+        record=PUBLISHED / "provenance/published_figures.json",
+    log:
+        PUBLISHED / "logs/published_figures.log",
     conda:
         "../envs/offcourse.yaml"
     threads: 2
     params:
-        code=code_of_release("published_function_vectors"),
+        code=code_of_release("published_figures"),
     script:
-        "../workflow/scripts/published_function_vectors.py"
+        "../workflow/scripts/published.py"
 
 
-rule published_task_vectors:
+# Pages of the sweep that the paper does not show: snakemake results/published/figures/figure17/llama-7b_antonym.svg
+rule published_sweep_page:
     input:
-        fetched(LAYOUT.downloads),
+        released("function_vectors"),
+        of_release("published_models"),
     output:
-        PUBLISHED_FILES["task_vectors"],
+        multiext(f"results/{NAME}/figures/figure17/{{page}}", ".svg", ".png", ".parquet"),
+        record=f"results/{NAME}/provenance/{{page}}/published_sweep_page.json",
     log:
-        f"results/{NAME}/logs/published_task_vectors.log",
+        f"results/{NAME}/logs/published_sweep_page/{{page}}.log",
+    wildcard_constraints:
+        page="(?!" + "|".join("_".join(page) for page in SWEEP_PAGES) + ")[^/]+",
     conda:
         "../envs/offcourse.yaml"
-    threads: 2
     params:
-        code=code_of_release("published_task_vectors"),
+        code=code_of_release("published_sweep_page"),
     script:
-        "../workflow/scripts/published_task_vectors.py"
+        "../workflow/scripts/published_sweep_page.py"
 
 
-rule published_dola:
+rule published_report:
     input:
-        fetched(LAYOUT.downloads),
+        of_release("published_comparison"),
+        [of_release(name) for name in TABLES],
+        of_release("published_figures"),
     output:
-        PUBLISHED_FILES["dola"],
+        of_release("published_report"),
+        record=PUBLISHED / "provenance/published_report.json",
     log:
-        f"results/{NAME}/logs/published_dola.log",
+        PUBLISHED / "logs/published_report.log",
+    localrule: True
     conda:
         "../envs/offcourse.yaml"
-    threads: 2
     params:
-        code=code_of_release("published_dola"),
+        code=code_of_release("published_report"),
+        settings=read_of_release("published_report"),
     script:
-        "../workflow/scripts/published_dola.py"
+        "../workflow/scripts/published.py"
 
 
-rule published_readings:
+rule published_comparison:
     input:
-        fetched(LAYOUT.downloads),
+        of_release("published_table3"),
+        of_release("published_tables_dola"),
     output:
-        PUBLISHED_FILES["readings"],
+        of_release("published_comparison"),
+        record=PUBLISHED / "provenance/published_comparison.json",
     log:
-        f"results/{NAME}/logs/published_readings.log",
+        PUBLISHED / "logs/published_comparison.log",
+    localrule: True
     conda:
         "../envs/offcourse.yaml"
-    threads: 2
     params:
-        code=code_of_release("published_readings"),
+        code=code_of_release("published_comparison"),
     script:
-        "../workflow/scripts/published_readings.py"
-
-
-rule published_cie:
-    input:
-        fetched(LAYOUT.downloads),
-    output:
-        PUBLISHED_FILES["cie"],
-    log:
-        f"results/{NAME}/logs/published_cie.log",
-    conda:
-        "../envs/offcourse.yaml"
-    threads: 2
-    params:
-        code=code_of_release("published_cie"),
-    script:
-        "../workflow/scripts/published_cie.py"
+        "../workflow/scripts/published.py"

@@ -5,23 +5,23 @@ rule fetch_questions:
     output:
         release_questions(),
     log:
-        f"results/{STUDY.study}/logs/fetch_questions.log",
+        RESULTS / "logs/fetch_questions.log",
     localrule: True
     conda:
         "../envs/offcourse.yaml"
     script:
-        "../workflow/scripts/fetch_questions.py"
+        "../workflow/scripts/fetch_inputs.py"
 
 
 rule dola:
     input:
         questions=release_questions(),
-        model=RESULTS / "{model}" / "model.json",
+        model=RESULTS / "{model}/model.json",
     output:
-        artefacts=shards("dola"),
-        records=records("dola"),
+        artefacts=each("dola", "{model}/dola/{questions}.parquet"),
+        records=each("dola", "provenance/{model}/dola/{questions}.json"),
     log:
-        job_log("dola"),
+        RESULTS / "logs/dola/{model}.log",
     priority: 10
     group:
         GROUP
@@ -37,21 +37,21 @@ rule dola:
         model=reads("dola", "model"),
         numerics=reads("dola", "numerics"),
     script:
-        "../workflow/scripts/dola.py"
+        "../workflow/scripts/step.py"
 
 
 # Both are measured in one pass, so they are one job.
 rule readings:
     input:
         questions=release_questions(),
-        model=RESULTS / "{model}" / "model.json",
+        model=RESULTS / "{model}/model.json",
     output:
-        lens=shards("logit_lens"),
-        lens_records=records("logit_lens"),
-        apathy=shards("apathy"),
-        apathy_records=records("apathy"),
+        lens=each("logit_lens", "{model}/logit_lens/{questions}.parquet"),
+        lens_records=each("logit_lens", "provenance/{model}/logit_lens/{questions}.json"),
+        apathy=each("apathy", "{model}/apathy/{questions}.parquet"),
+        apathy_records=each("apathy", "provenance/{model}/apathy/{questions}.json"),
     log:
-        job_log("readings"),
+        RESULTS / "logs/readings/{model}.log",
     group:
         GROUP
     conda:
@@ -67,4 +67,4 @@ rule readings:
         model=reads("logit_lens", "model"),
         numerics=reads("logit_lens", "numerics"),
     script:
-        "../workflow/scripts/readings.py"
+        "../workflow/scripts/step.py"

@@ -1,12 +1,15 @@
 # The authors' released results: which files each rule makes of them. No rule.
-from offcourse.published import files as published_files
-from offcourse.published.release import Release
-from offcourse.published.figures import SWEEP_PAGES
-from offcourse.graph.release_rules import NAME, CONVERTED
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
+from offcourse.graph.products import results_of
+from offcourse.graph.release import Release
+from offcourse.graph.release_rules import NAME, CONVERTED, TABLES, groups_of
+from offcourse.published import files as published_files
+from offcourse.published import side_by_side as pages_of_both
+from offcourse.published.figures import SWEEP_PAGES
 
 RELEASE = Release(Layout(NAME))
+PUBLISHED = RELEASE.layout.results
 PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
@@ -26,3 +29,8 @@ def code_of_release(rule):
     Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
     """
     return lambda wildcards: published_files.code_of(rule)
+
+
+def read_of_release(rule):
+    """What such a rule reads beside results and code, likewise."""
+    return lambda wildcards: published_files.read_by(rule, RELEASE)

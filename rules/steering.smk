@@ -8,13 +8,13 @@ for method in STEERING:
             method
         input:
             words=release_lists(),
-            prompts=shards("prompts", reader=method) if STEPS[method].inputs else [],
-            model=RESULTS / "{model}" / "model.json",
+            prompts=each(method, "{model}/prompts/{task}.parquet") if STEPS[method].inputs else [],
+            model=RESULTS / "{model}/model.json",
         output:
-            artefacts=shards(method),
-            records=records(method),
+            artefacts=each(method, f"{{model}}/{method}/{{task}}.safetensors"),
+            records=each(method, f"provenance/{{model}}/{method}/{{task}}.json"),
         log:
-            job_log(method),
+            RESULTS / f"logs/{method}/{{model}}.log",
         group:
             GROUP
         conda:
@@ -29,20 +29,20 @@ for method in STEERING:
             model=reads(method, "model"),
             numerics=reads(method, "numerics"),
         script:
-            "../workflow/scripts/steering_method.py"
+            "../workflow/scripts/step.py"
 
     rule:
         name:
             f"{method}_sweep"
         input:
-            prompts=shards("prompts", reader=f"{method}_sweep"),
-            vectors=shards(method),
-            model=RESULTS / "{model}" / "model.json",
+            prompts=each(method, "{model}/prompts/{task}.parquet"),
+            vectors=each(method, f"{{model}}/{method}/{{task}}.safetensors"),
+            model=RESULTS / "{model}/model.json",
         output:
-            artefacts=shards(f"{method}_sweep"),
-            records=records(f"{method}_sweep"),
+            artefacts=each(method, f"{{model}}/{method}_sweep/{{task}}.parquet"),
+            records=each(method, f"provenance/{{model}}/{method}_sweep/{{task}}.json"),
         log:
-            job_log(f"{method}_sweep"),
+            RESULTS / f"logs/{method}_sweep/{{model}}.log",
         group:
             GROUP
         conda:
@@ -56,39 +56,4 @@ for method in STEERING:
             model=reads(f"{method}_sweep", "model"),
             numerics=reads(f"{method}_sweep", "numerics"),
         script:
-            "../workflow/scripts/steering_method.py"
-
-    rule:
-        name:
-            f"figure_{method}"
-        input:
-            read_by(f"figure_{method}", "{model}"),
-        output:
-            shown(f"figure_{method}", "{model}"),
-            record=record(f"figure_{method}", "{model}"),
-        log:
-            job_log(f"figure_{method}"),
-        conda:
-            "../envs/offcourse.yaml"
-        params:
-            code=code(f"figure_{method}"),
-            settings=settings(f"figure_{method}"),
-        script:
-            "../workflow/scripts/figure_steering.py"
-
-
-rule table_methods:
-    input:
-        read_by("table_methods"),
-    output:
-        shown("table_methods"),
-        record=record("table_methods"),
-    log:
-        study_log("table_methods"),
-    conda:
-        "../envs/offcourse.yaml"
-    params:
-        code=code("table_methods"),
-        settings=settings("table_methods"),
-    script:
-        "../workflow/scripts/table_methods.py"
+            "../workflow/scripts/step.py"

@@ -3,17 +3,17 @@
 
 rule task_vectors:
     input:
-        prompts=shards("prompts", reader="task_vectors"),
-        model=RESULTS / "{model}" / "model.json",
+        prompts=each("task_vectors", "{model}/prompts/{task}.parquet"),
+        model=RESULTS / "{model}/model.json",
     output:
-        baselines=shards("tv_icl"),
-        baselines_records=records("tv_icl"),
-        vectors=shards("task_vectors"),
-        vectors_records=records("task_vectors"),
-        sweep=shards("tv_sweep"),
-        sweep_records=records("tv_sweep"),
+        baselines=each("tv_icl", "{model}/tv_icl/{task}.parquet"),
+        baselines_records=each("tv_icl", "provenance/{model}/tv_icl/{task}.json"),
+        vectors=each("task_vectors", "{model}/task_vectors/{task}.safetensors"),
+        vectors_records=each("task_vectors", "provenance/{model}/task_vectors/{task}.json"),
+        sweep=each("tv_sweep", "{model}/tv_sweep/{task}.parquet"),
+        sweep_records=each("tv_sweep", "provenance/{model}/tv_sweep/{task}.json"),
     log:
-        job_log("task_vectors"),
+        RESULTS / "logs/task_vectors/{model}.log",
     priority: 5
     group:
         GROUP
@@ -30,4 +30,4 @@ rule task_vectors:
         model=reads("tv_sweep", "model"),
         numerics=reads("tv_sweep", "numerics"),
     script:
-        "../workflow/scripts/task_vectors.py"
+        "../workflow/scripts/step.py"

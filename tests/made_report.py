@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from offcourse.figures import shots, sweep
+from views import draw, view_of, write
+
 from offcourse.graph import catalogue
 from offcourse.report import page
-from offcourse.tables import certainty, model_facts, steering_summary, table3
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 STUDY = {
@@ -33,17 +33,13 @@ def write_report(study: Path) -> tuple[Path, str]:
     listed = [figure for figure in catalogue.figures(MODELS, TASKS) if figure["figure"] in ("figure17", "figure11")]
     for figure in listed:
         stem = (study / figure["svg"]).with_suffix("")
-        if figure["figure"] == "figure17":
-            sweep.draw(study, figure["model"], figure["task"], stem)
-        else:
-            shots.draw(study, MODELS, TASKS, stem)
-    table3.table3(study, MODELS, TASKS, "maximum", study / "tables")
-    model_facts.write(study, MODELS, study / "tables")
-    steering_summary.write(study, study / "tables", (MODELS, TASKS), ((), ()), ())
-    certainty.write(study / "tables", study, (MODELS, TASKS), None, None, {})
+        draw(figure["figure"], study, stem, model=figure["model"], task=figure["task"], fv=(MODELS, TASKS))
+    for rule in ("table3", "tables_facts", "steering_summary", "certainty"):
+        write(rule, study, study / "tables", fv=(MODELS, TASKS))
+    view = view_of("report", study, fv=(MODELS, TASKS))
     out = study / "report.html"
-    page.write(study, STUDY, listed, catalogue.tables(), MODELS, out)
+    page.write(view, STUDY, listed, catalogue.tables(), MODELS, out)
     first = out.read_bytes()
-    page.write(study, STUDY, listed, catalogue.tables(), MODELS, out)
+    page.write(view, STUDY, listed, catalogue.tables(), MODELS, out)
     assert out.read_bytes() == first
     return out, first.decode()

@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from made_report import write_report
 from matplotlib.figure import Figure
+from views import write
 
 from offcourse.figures import style
 from offcourse.schemas.function_vectors import CIE, FV_SWEEP, ICL
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.questions import APATHY, LOGIT_LENS
 from offcourse.schemas.task_vectors import TV_SWEEP
-from offcourse.tables import dola
 
 TASKS = ["antonym", "country-capital", "english-french", "present-past"]
 MODELS = {"tiny-0.1b": (6, 4, 1e8), "middle-27b": (8, 3, 27.2e9), "huge-70b": (10, 4, 70e9)}
+DOLA = {"dola": (list(made_dola.MODELS), [name for name, _ in made_dola.SETS]), "forms": made_dola.SETS}
 N_HEADS, STRENGTHS = (2, 16, 64), (1.0, 4.0, 16.0)
 
 
@@ -168,7 +169,7 @@ def dola_results(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def dola_tables(dola_results) -> Path:
     """The same with their tables as published."""
-    dola.write(dola_results, list(made_dola.MODELS), made_dola.SETS, False, False, dola_results / "tables")
+    write("tables_dola", dola_results, dola_results / "tables", **DOLA)
     return dola_results
 
 
@@ -176,7 +177,7 @@ def dola_tables(dola_results) -> Path:
 def dola_ties(request, dola_results, tmp_path_factory) -> tuple[Path, bool]:
     """The tables under one of the tie rules, and whether it is the shared one."""
     out = tmp_path_factory.mktemp("tables")
-    dola.write(dola_results, list(made_dola.MODELS), made_dola.SETS, False, request.param, out)
+    write("tables_dola", dola_results, out, **DOLA, ties="shared" if request.param else "as_coded")
     return out, request.param
 
 

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from offcourse.archive.manifest import fetch_release
+from offcourse.graph.release import Release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.release import Release
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def test_no_package_is_above_a_tenth_of_the_lines():
     [
         "offcourse.study.config, offcourse.data.tasks, offcourse.data.prompts, offcourse.store.shards",
         "offcourse.tables.table3, offcourse.report.page, offcourse.figures.sweep",
-        "offcourse.archive.digitise, offcourse.archive.dola, offcourse.archive.sweep, offcourse.published.release",
+        "offcourse.archive.digitise, offcourse.archive.dola, offcourse.archive.sweep, offcourse.graph.release",
         "offcourse.cli, offcourse.run.job, offcourse.audit.status, offcourse.plan.forecast, offcourse.cluster.slurm",
     ],
     ids=["study", "present", "published", "cli"],

@@ -15,9 +15,11 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.figures import heads
 from offcourse.files import write_whole
+from offcourse.graph.products import PRODUCTS
+from offcourse.graph.release import models_of, results_of_release, tasks_of, write_models
 from offcourse.published.convert import _CONVERT
-from offcourse.published.pages import write_comparison, write_table3
-from offcourse.published.release import models_of, tasks_of, write_models
+from offcourse.published.pages import write_comparison
+from offcourse.run.products import make
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
 
@@ -130,7 +132,7 @@ def converted(release):
 
 def test_table_3_of_the_release_is_the_printed_one_but_for_one_cell(converted):
     """By the code that makes a study's."""
-    write_table3(converted)
+    make(PRODUCTS["table3"], results_of_release(converted))
     results = converted.layout.results
     made = made_up(results / "others")
     (made / "tables" / "table3.parquet").write_bytes((results / "tables" / "table3.parquet").read_bytes())

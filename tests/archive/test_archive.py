@@ -12,9 +12,9 @@ from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.release_files import release_path
 from offcourse.errors import OffcourseError
+from offcourse.graph.release import Release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.release import Release
 
 FOLDER = Registry.load().sources["steering-off-course"].file
 FILES = {"one.json": b"{}", "a/two.csv": b"x\n1\n"}

@@ -6,7 +6,7 @@ from edited_page import edited
 
 from offcourse.archive import cie_pages, paths
 from offcourse.errors import OffcourseError
-from offcourse.published.release import CIE_TASKS
+from offcourse.graph.release import CIE_TASKS
 from offcourse.schemas.released import CIE_SHADES
 
 PAGE = paths.cie_path("gptj-6b")

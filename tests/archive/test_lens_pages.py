@@ -7,8 +7,8 @@ from edited_page import edited
 from offcourse.archive import lens_pages, paths
 from offcourse.archive.digitise import Line, Text, begins_axes, first_page
 from offcourse.errors import OffcourseError
+from offcourse.graph.release import APATHY_MODELS
 from offcourse.published.convert import _readings
-from offcourse.published.release import APATHY_MODELS
 from offcourse.schemas.released import APATHY_MEANS, LENS_MEANS
 
 PAGE = paths.lens_path("llama-7b")

@@ -6,12 +6,12 @@ import pytest
 from matplotlib.colors import to_rgb
 from pictures import assert_tidy, texts
 from scipy import stats
+from views import draw
 
 from offcourse.analysis import choices
 from offcourse.analysis.cells import recompute_point
 from offcourse.figures import choices as figure_choices
-from offcourse.figures import cie, style
-from offcourse.figures import shots as figure_shots
+from offcourse.figures import style
 from offcourse.figures import sweep as figure_sweep
 from offcourse.schemas.function_vectors import CONTROLS, FV_CONTROLS
 from offcourse.schemas.io import write_parquet
@@ -19,12 +19,20 @@ from offcourse.schemas.io import write_parquet
 MODELS = ["tiny-0.1b", "middle-27b"]
 TASKS = ["antonym", "country-capital"]
 DRAW = {
-    "sweep": lambda results, stem: figure_sweep.draw(results, "tiny-0.1b", "country-capital", stem),
-    "cie": lambda results, stem: cie.draw(results, "tiny-0.1b", TASKS, stem),
-    "shots": lambda results, stem: figure_shots.draw(results, MODELS, TASKS, stem),
-    "n_heads": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "n_heads", stem),
-    "strength": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "strength", stem),
-    "layer": lambda results, stem: figure_choices.draw(results, MODELS, TASKS, "layer", stem),
+    "figure17": {"model": "tiny-0.1b", "task": "country-capital"},
+    "figure9": {"model": "tiny-0.1b"},
+    "figure11": {},
+    "figure13": {},
+    "figure14": {},
+    "figure15": {},
+}
+
+# The study with controls.
+CONTROLLED = {
+    "model": "m",
+    "task": "antonym",
+    "fv": (["m"], ["antonym"]),
+    "settings": {"controls": list(CONTROLS)},
 }
 
 
@@ -32,7 +40,7 @@ DRAW = {
 def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
     """A dot in the model's name survives, and nothing in the picture covers anything else."""
     for run in ("a", "b"):
-        DRAW[name](study, tmp_path / run / "tiny-0.1b_x")
+        draw(name, study, tmp_path / run / "tiny-0.1b_x", fv=(MODELS, TASKS), **DRAW[name])
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["tiny-0.1b_x.parquet", "tiny-0.1b_x.png", "tiny-0.1b_x.svg"]
     for file in files:
@@ -41,7 +49,7 @@ def test_twice_the_same_bytes_in_three_files(study, tmp_path, drawn, name):
 
 
 def test_sweep_lines_are_the_numbers(study, share, tmp_path, drawn):
-    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    draw("figure17", study, tmp_path / "x", fv=(MODELS, TASKS), **DRAW["figure17"])
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     path = "tiny-0.1b/fv_sweep/country-capital.parquet"
     assert len(numbers) == 3 * 3 * 6
@@ -64,15 +72,15 @@ def controlled(make_study):
     results = make_study(models={"m": (5, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
     random, parts = np.random.default_rng(5), []
     sweep = pd.read_parquet(results / "m" / "fv_sweep" / "antonym.parquet")
-    for control, draw, skill in (("random_heads", 0, 0.1), ("random_heads", 1, 0.2), ("other_task", 0, 0.05)):
-        parts.append(sweep.assign(control=control, draw=draw, hit=random.random(len(sweep)) < skill))
+    for control, number, skill in (("random_heads", 0, 0.1), ("random_heads", 1, 0.2), ("other_task", 0, 0.05)):
+        parts.append(sweep.assign(control=control, draw=number, hit=random.random(len(sweep)) < skill))
     frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
     write_parquet(results / "m" / "fv_controls" / "antonym.parquet", frame, FV_CONTROLS)
     return results
 
 
 def test_controls_are_grey_lines_with_the_best_of_their_grid(controlled, tmp_path, drawn):
-    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    draw("figure17", controlled, tmp_path / "x", **CONTROLLED)
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     hits = pd.read_parquet(controlled / "m" / "fv_controls" / "antonym.parquet").to_dict("records")
     seen = {}
@@ -105,7 +113,7 @@ def test_the_vector_read_at_the_other_position_is_a_dashed_line(controlled, tmp_
     frame = pd.read_parquet(path)
     frame = frame[frame["control"] == "other_task"].assign(control="read_position")
     write_parquet(path, frame, FV_CONTROLS)
-    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    draw("figure17", controlled, tmp_path / "x", **CONTROLLED)
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     other = numbers[numbers["control"] == "read_position"]
     said = texts(drawn[0])
@@ -122,7 +130,7 @@ def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
     path = controlled / "m" / "fv_controls" / "antonym.parquet"
     one = pd.read_parquet(path).query("control == 'other_task'")
     write_parquet(path, pd.concat([one.assign(control=name) for name in CONTROLS]), FV_CONTROLS)
-    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    draw("figure17", controlled, tmp_path / "x", **CONTROLLED)
     [said] = [text for text in texts(drawn[0]) if text.startswith("best of the grid")]
     assert all(name.replace("_", " ") in said.replace("\n", " ") for name in CONTROLS[:4])
     assert_tidy(drawn[0])
@@ -131,13 +139,13 @@ def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
 def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
     path = controlled / "m" / "fv_controls" / "antonym.parquet"
     write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
-    figure_sweep.draw(controlled, "m", "antonym", tmp_path / "x", controls=True)
+    draw("figure17", controlled, tmp_path / "x", **CONTROLLED)
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
     assert not texts(drawn[0]) & {"controls", "other read position"}
 
 
 def test_a_page_without_controls_has_none(study, tmp_path, drawn):
-    figure_sweep.draw(study, "tiny-0.1b", "country-capital", tmp_path / "x")
+    draw("figure17", study, tmp_path / "x", fv=(MODELS, TASKS), **DRAW["figure17"])
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
     assert not [text for text in texts(drawn[0]) if text.startswith("best of the grid") or text == "controls"]
 
@@ -147,12 +155,12 @@ def test_a_setting_that_was_not_run_says_so(make_study, tmp_path, drawn):
     path = results / "m" / "fv_sweep" / "antonym.parquet"
     sweep = pd.read_parquet(path)
     sweep[(sweep["n_heads"] == 2) | (sweep["strength"] == 1)].to_parquet(path)
-    figure_sweep.draw(results, "m", "antonym", tmp_path / "x")
+    draw("figure17", results, tmp_path / "x", **{**CONTROLLED, "settings": {}})
     assert [len(panel.texts) for panel in drawn[0].axes] == [0, 0, 0, 1]
 
 
 def test_cie_panels_are_the_means_on_scales_of_their_own(study, tmp_path, drawn):
-    cie.draw(study, "middle-27b", TASKS, tmp_path / "x")
+    draw("figure9", study, tmp_path / "x", model="middle-27b", fv=(MODELS, TASKS))
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     images = [panel.images[0] for panel in drawn[0].axes if panel.images]
     for task, image in zip(TASKS, images, strict=True):
@@ -171,7 +179,7 @@ def test_cie_panels_are_the_means_on_scales_of_their_own(study, tmp_path, drawn)
 
 def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, drawn):
     tasks = ["antonym", "country-capital", "english-french"]
-    figure_shots.draw(study, MODELS, tasks, tmp_path / "x")
+    draw("figure11", study, tmp_path / "x", fv=(MODELS, tasks))
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers[["model", "shots"]].apply(tuple, axis=1).tolist() == [(m, k) for m in MODELS for k in (0, 5, 10)]
     for row in numbers.itertuples():
@@ -187,7 +195,7 @@ def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, 
 
 def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], shots=7)
-    figure_shots.draw(results, ["m"], ["antonym"], tmp_path / "x")
+    draw("figure11", results, tmp_path / "x", fv=(["m"], ["antonym"]))
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers["shots"].tolist() == [0, 5, 7]
     assert numbers["ci_low"].isna().all()
@@ -201,7 +209,8 @@ def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
 def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, column, form):
     models = {"m-0.1b": (4, 4, 1e8), "n": (5, 4, 1e8)}
     results = make_study(models=models, tasks=TASKS, unlearnt=[("n", "antonym")])
-    figure_choices.draw(results, list(models), TASKS, what, tmp_path / "x")
+    [figure] = [name for name, its in figure_choices.FIGURES.items() if its == what]
+    draw(figure, results, tmp_path / "x", fv=(list(models), TASKS))
     best = choices.best(results, list(models), TASKS)
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     pd.testing.assert_series_equal(numbers["value"], best[column], check_names=False)

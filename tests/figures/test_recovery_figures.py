@@ -6,11 +6,11 @@ import pytest
 from made_study import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 from scipy import stats
+from views import draw
 
 from offcourse.analysis.cells import plotted, recompute_point
-from offcourse.figures import apathy, overview, recovery
 from offcourse.figures import heads as figure_heads
-from offcourse.figures import lens as figure_lens
+from offcourse.figures import overview, recovery
 from offcourse.figures.overview import Row
 from offcourse.schemas.function_vectors import FV_CONTROLS
 from offcourse.schemas.io import read_parquet, write_parquet
@@ -88,7 +88,8 @@ def test_controls_stand_beside_the_search_each_at_the_best_of_its_grid(results, 
             frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
             write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
     asked = ["random_heads", "other_task", "read_position"]
-    recovery.draw(results, {"function_vectors": wide}, GROUPS, PUBLISHED, tmp_path / "x", asked)
+    more = {"groups": GROUPS, "settings": {"controls": asked}} | PUBLISHED
+    draw("figure3", results, tmp_path / "x", fv=wide, **more)
     found = read_parquet(tmp_path / "x.parquet", recovery.NUMBERS).set_index(["method", "model", "group"])
     for model in wide[0]:
         for task in ("antonym", "country-capital"):
@@ -108,7 +109,7 @@ def test_controls_stand_beside_the_search_each_at_the_best_of_its_grid(results, 
 
 @pytest.mark.parametrize("switches", [PUBLISHED, CORRECTED], ids=["published", "corrected"])
 def test_recovery_is_eq_7_and_8_averaged_over_a_group(results, counted, tmp_path, drawn, switches):
-    recovery.draw(results, SCOPES, GROUPS, switches, tmp_path / "figure3")
+    draw("figure3", results, tmp_path / "figure3", scopes=SCOPES, groups=GROUPS, **switches)
     found = read_parquet(tmp_path / "figure3.parquet", recovery.NUMBERS)
     found = found.set_index(["model", "method", "measure", "group"])["recovery"]
     heads = {"a-1b": (2, 16), "b-1b": (2, 16), "huge-70b": (2, 64)}
@@ -141,14 +142,14 @@ def test_recovery_is_eq_7_and_8_averaged_over_a_group(results, counted, tmp_path
 
 
 def test_recovery_of_one_method_has_its_panels_only(results, tmp_path, drawn):
-    recovery.draw(results, {"task_vectors": (NAMES, TASKS)}, GROUPS, PUBLISHED, tmp_path / "x")
+    draw("figure3", results, tmp_path / "x", tv=(NAMES, TASKS), groups=GROUPS, **PUBLISHED)
     assert set(pd.read_parquet(tmp_path / "x.parquet")["method"]) == {"TV"}
     assert len(drawn[0].axes) == 2 + 1
     assert_tidy(drawn[0])
 
 
 def test_recovery_by_number_of_heads_and_its_change(results, counted, tmp_path, drawn):
-    figure_heads.draw(results, NAMES, TASKS, GROUPS, PAIRS, tmp_path / "figure5")
+    draw("figure5", results, tmp_path / "figure5", fv=(NAMES, TASKS), groups=GROUPS, pairs=PAIRS)
     frame = read_parquet(tmp_path / "figure5.parquet", figure_heads.NUMBERS)
     found = frame.set_index(["group", "n_heads"])
     for group, tasks in (
@@ -180,7 +181,7 @@ def test_recovery_by_number_of_heads_and_its_change(results, counted, tmp_path, 
 
 
 def test_without_pairs_there_is_no_change(results, tmp_path, drawn):
-    figure_heads.draw(results, NAMES, TASKS[:1], GROUPS, [], tmp_path / "x")
+    draw("figure5", results, tmp_path / "x", fv=(NAMES, TASKS[:1]), groups=GROUPS)
     assert set(pd.read_parquet(tmp_path / "x.parquet")["group"]) == {"linguistic and factual"}
     assert len(drawn[0].axes) == 1
     assert_tidy(drawn[0])
@@ -188,14 +189,13 @@ def test_without_pairs_there_is_no_change(results, tmp_path, drawn):
 
 def test_no_recovery_at_all_is_said(make_study, tmp_path, drawn):
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=["antonym"], unlearnt=[("m", "antonym")])
-    figure_heads.draw(results, ["m"], ["antonym"], GROUPS, [], tmp_path / "x")
+    draw("figure5", results, tmp_path / "x", fv=(["m"], ["antonym"]), groups=GROUPS)
     assert pd.read_parquet(tmp_path / "x.parquet").empty
     assert "few-shot accuracy is 0" in texts(drawn[0])
 
 
 def test_the_overview_draws_each_method_at_one_setting(results, counted, tmp_path, drawn):
-    rows = {"logit_lens": Row(NAMES, ["letters"])} | {method: Row(*scope) for method, scope in SCOPES.items()}
-    overview.draw(results, rows, tmp_path / "figure1")
+    draw("figure1", results, tmp_path / "figure1", lens=(NAMES, ["letters"]), scopes=SCOPES)
     frame = read_parquet(tmp_path / "figure1.parquet", overview.NUMBERS)
     assert {method: list(dict.fromkeys(mine["model"])) for method, mine in frame.groupby("method")} == {
         "logit_lens": NAMES,
@@ -228,9 +228,9 @@ def test_the_overview_draws_each_method_at_one_setting(results, counted, tmp_pat
 
 
 @pytest.mark.parametrize("models", [NAMES[:1], NAMES], ids=["one model", "three"])
-@pytest.mark.parametrize("figure", [figure_lens, apathy])
+@pytest.mark.parametrize("figure", ["figure2", "figure8"])
 def test_lens_and_apathy_say_their_questions(results, tmp_path, drawn, figure, models):
-    figure.draw(results, models, "letters", tmp_path / "x")
+    draw(figure, results, tmp_path / "x", lens=(models, ["letters"]), questions="letters")
     assert any(text.endswith("over 9 questions of letters") for text in texts(drawn[0]))
     assert sum(panel.get_visible() for panel in drawn[0].axes) == len(models)
     assert_points_lead_back(results, tmp_path / "x.parquet", "mean")
@@ -240,9 +240,9 @@ def test_lens_and_apathy_say_their_questions(results, tmp_path, drawn, figure, m
 def test_of_many_models_those_that_differ_are_shown(results, counted, monkeypatch):
     ranked = sorted(NAMES, key=lambda model: peak(counted, model, "present-past", HEADS))
     monkeypatch.setattr(overview, "MOST", 2)
-    assert overview.shown(results, "function_vectors", Row(NAMES, TASKS)) == ranked
+    assert overview.chosen(results, "function_vectors", Row(NAMES, TASKS)) == ranked
     # The made-up lens rises at the layer after each model's place.
-    assert overview.shown(results, "logit_lens", Row(NAMES, ["letters"])) == NAMES[::-1]
+    assert overview.chosen(results, "logit_lens", Row(NAMES, ["letters"])) == NAMES[::-1]
 
 
 def test_the_papers_models_and_settings_come_first(make_study, tmp_path):

@@ -1,20 +1,21 @@
 """Two stores on one page: which figures both have, whose numbers are whose, and that nothing is on top of anything."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from made_study import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
+from views import page, results
 
-from offcourse.analysis.view import VECTORS, ResultsView
 from offcourse.data.registry import Registry
-from offcourse.figures import heads, shots, side_by_side, style
+from offcourse.figures import side_by_side, style
 from offcourse.layout import beside
-from offcourse.published import side_by_side as jobs
+from offcourse.published import side_by_side as side_by_side_names
 from offcourse.published.side_by_side_drawings import RELEASED as BY_AUTHORS
 from offcourse.published.side_by_side_drawings import STUDY
-from offcourse.published.view_figures import pages
+from offcourse.run.products import picture
 from offcourse.schemas.io import read_parquet
-from offcourse.study.protocol import Protocol
 
 TASKS = ["antonym", "french-english"]
 RELEASED = ["gpt-j-6b", "llama-2-7b", "llama-2-7b-chat"]
@@ -22,11 +23,12 @@ OURS = ["smollm2-135m-instruct", "gpt-j-6b"]
 
 
 def store(folder, models, tasks=TASKS, **more):
-    """A made-up store of some models, with heads and strengths that `more` may change."""
+    """A made-up results folder of some models, with heads and strengths that `more` may change."""
     write_study(folder, dict.fromkeys(models, (4, 4, 1e8)), tasks, trials=1, **more)
     write_readings(write_task_vectors(folder, models, tasks, layers=4), models)
-    scopes = dict.fromkeys(VECTORS, (models, tasks)) | dict.fromkeys(("logit_lens", "apathy"), (models, ["letters"]))
-    return ResultsView(folder, scopes, Registry.load(locked=False), Protocol())
+    registry = Registry.load(locked=False)
+    known = results(folder, fv=(models, tasks), tv=(models, tasks), lens=(models, ["letters"]))
+    return replace(known, registry=registry)
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +39,17 @@ def stores(tmp_path_factory):
 
 def test_both_are_drawn_where_both_have_the_figure(stores):
     """Only the release has a pair of a base and a post-trained model, and only GPT-J is in both."""
-    single = ["figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15"]
-    pages = [*(f"figure17/gpt-j-6b_{task}" for task in TASKS), "figure2", "figure8", "figure18/gpt-j-6b"]
-    assert jobs.names(*stores) == [*single, *pages]
-    assert "figure16" in jobs.names_of(stores[1])
-    files = jobs.outputs(*stores)
-    assert len(files) == 3 * 12 and len(set(files)) == 3 * 12
-    assert stores[0].results / "figures/side_by_side/figure17/gpt-j-6b_antonym.svg" in files
-
-
-def test_the_names_are_those_of_the_drawings(stores):
-    for store in stores:
-        assert jobs.names_of(store) == list(pages(store))
+    ours, theirs = map(side_by_side_names.pages_by_name, stores)
+    sweeps = [f"figure17/gpt-j-6b_{task}" for task in TASKS]
+    single = ["figure1", "figure3", "figure5", *sweeps, "figure11", "figure13", "figure14", "figure15"]
+    assert side_by_side_names.names(ours, theirs) == [*single, "figure18/gpt-j-6b", "figure2", "figure8"]
+    assert "figure16" in theirs and "figure16" not in ours
 
 
 def test_every_page_has_both_stores_numbers_and_is_tidy(stores, tmp_path, drawn):
-    ours, theirs = (pages(each) for each in stores)
-    for name in jobs.names(*stores):
-        parts = {BY_AUTHORS: theirs[name](), STUDY: ours[name]()}
+    ours, theirs = map(side_by_side_names.pages_by_name, stores)
+    for name in side_by_side_names.names(ours, theirs):
+        parts = {BY_AUTHORS: picture(*theirs[name]), STUDY: picture(*ours[name])}
         page = side_by_side.together(parts)
         style.draw(page, tmp_path / name)
         numbers = read_parquet(beside(tmp_path / name, "parquet"), page.schema)
@@ -66,11 +61,8 @@ def test_every_page_has_both_stores_numbers_and_is_tidy(stores, tmp_path, drawn)
 
 
 def test_panels_that_stand_for_each_other_have_the_same_limits(stores, tmp_path, drawn):
-    registry, groups = stores[0].registry, dict.fromkeys(TASKS, "linguistic")
-    parts = {
-        str(index): heads.page(each.results, models, TASKS, groups, registry.post_training(models))
-        for index, (each, models) in enumerate(zip(stores, (OURS, RELEASED), strict=True))
-    }
+    pages = [side_by_side_names.pages_by_name(each)["figure5"] for each in stores]
+    parts = {str(index): picture(*page) for index, page in enumerate(pages)}
     style.draw(side_by_side.together(parts), tmp_path / "x")
     ours, released, change = drawn[0].axes
     assert ours.get_xlim() == released.get_xlim() and ours.get_ylim() == released.get_ylim()
@@ -79,7 +71,8 @@ def test_panels_that_stand_for_each_other_have_the_same_limits(stores, tmp_path,
 
 def test_a_number_of_shots_looks_the_same_in_both(stores, tmp_path, drawn):
     """The release has 0 and 5 shots, this study 7 as well."""
-    parts = {str(index): shots.page(each.results, OURS[1:], TASKS) for index, each in enumerate(stores)}
+    more = {"fv": (OURS[1:], TASKS)}
+    parts = {str(index): page("figure11", each.folder, **more) for index, each in enumerate(stores)}
     style.draw(side_by_side.together(parts), tmp_path / "x")
     looks = [
         {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines if "shot" in line.get_label()}

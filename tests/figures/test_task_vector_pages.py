@@ -8,15 +8,14 @@ import pandas as pd
 import pytest
 from made_study import MODELS, write_study, write_task_vectors
 from pictures import assert_tidy, texts
+from views import draw, write
 
 from offcourse.analysis import task_vectors
-from offcourse.figures import overview as figure_overview
 from offcourse.figures import post_training
 from offcourse.figures import task_vectors as figure_task_vectors
 from offcourse.schemas.function_vectors import ICL
 from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.schemas.results import CELLS
-from offcourse.tables import table3
 
 TASKS = ["antonym", "english-spanish", "spanish-english", "english-french"]
 GROUPS = {
@@ -69,7 +68,7 @@ def test_published_pairs_are_divided_by_what_the_model_before_left_over(results,
 
 
 def test_the_row_of_table_3(results, share, tmp_path):
-    table3.table3(results, NAMES, TASKS, "maximum", tmp_path, GROUPS, CORRECTED)
+    write("table3", results, tmp_path, fv=(NAMES, TASKS), tv=(NAMES, TASKS), groups=GROUPS, **CORRECTED)
     found = read_parquet(tmp_path / "table3.parquet", CELLS)
     assert list(found["row"].unique()[:6:2]) == ["FV default", "FV search", "TV"]
     for quantile in (0.5, 0.75, 0.9, 1.0):
@@ -88,14 +87,14 @@ def test_the_row_of_table_3(results, share, tmp_path):
 
 
 def test_a_study_of_task_vectors_alone_has_their_row_alone(results, tmp_path):
-    table3.table3(results, NAMES, TASKS, "maximum", tmp_path, GROUPS, PUBLISHED, function_vectors=False)
+    write("table3", results, tmp_path, tv=(NAMES, TASKS), groups=GROUPS, **PUBLISHED)
     assert set(read_parquet(tmp_path / "table3.parquet", CELLS)["row"]) == {"TV", "TV (count)"}
     # The first model has nothing left over, the other two have.
     assert "8 of 12 pairs are divided by a 5-shot accuracy left over" in (tmp_path / "table3.md").read_text()
 
 
 def test_the_page_of_a_model_draws_its_development_accuracies(results, share, tmp_path):
-    figure_task_vectors.draw(results, NAMES[0], TASKS, tmp_path / "page")
+    draw("figure18", results, tmp_path / "page", model=NAMES[0], tv=(NAMES, TASKS))
     drawn = read_parquet(tmp_path / "page.parquet", figure_task_vectors.NUMBERS)
     for task in TASKS:
         mine = drawn[drawn["task"] == task]
@@ -108,11 +107,10 @@ def test_the_page_of_a_model_draws_its_development_accuracies(results, share, tm
 def test_other_numbers_of_items_without_a_vector_are_named(results, drawn, tmp_path):
     """0-shot accuracy is over items of its own number; made-up studies have as many of them as of the others."""
     results = shutil.copytree(results, tmp_path / "study")
-    rows = {"task_vectors": figure_overview.Row(NAMES[:1], TASKS)}
 
     def labels():
-        figure_task_vectors.draw(results, NAMES[0], TASKS, tmp_path / "page")
-        figure_overview.draw(results, rows, tmp_path / "overview")
+        draw("figure18", results, tmp_path / "page", model=NAMES[0], tv=(NAMES, TASKS))
+        draw("figure1", results, tmp_path / "overview", tv=(NAMES[:1], TASKS))
         for figure in drawn[-2:]:
             assert_tidy(figure)
         return [texts(figure) for figure in drawn[-2:]]
@@ -142,7 +140,7 @@ def test_the_change_by_post_training_is_the_mean_over_pairs(results, share, tmp_
         "to-english": ["english-spanish"],
         "from-english": ["spanish-english", "english-french"],
     }
-    post_training.draw(results, pairs, TASKS, GROUPS, "spanish_swapped", tmp_path / "change")
+    draw("figure16", results, tmp_path / "change", tv=(NAMES, TASKS), groups=GROUPS, pairs=pairs)
     drawn = read_parquet(tmp_path / "change.parquet", post_training.NUMBERS).set_index("group")
     assert set(drawn.index) == set(members)
     for group, names in members.items():

@@ -25,6 +25,7 @@ from snakemake.cli import main as snakemake
 
 from offcourse.audit.status import status
 from offcourse.data.registry import Registry
+from offcourse.figures import style
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import PRODUCTS, products_of
@@ -212,20 +213,19 @@ class Trace:
 
     def __init__(self):
         self.ran: dict[str, set[str]] = {}
+        self._now = ""
 
     def wrap(self, name: str, function: Callable) -> Callable:
-        """The function, noting what runs in it under the name of a step or rule."""
-        seen: set[tuple[str, int]] = set()
-        places = self.ran.setdefault(name, set())
+        """The function, noting what runs in it under the name of a step or rule, of the one before where that is ""."""
 
         def note(frame, event, argument):
             if event == "call":
                 code = frame.f_code
-                if (place := (code.co_filename, code.co_firstlineno)) not in seen:
-                    seen.add(place)
-                    places.add(f"{code.co_filename}:{code.co_firstlineno}")
+                self.ran[self._now].add(f"{code.co_filename}:{code.co_firstlineno}")
 
         def traced(*words, **more):
+            self._now = name or self._now
+            self.ran.setdefault(self._now, set())
             sys.setprofile(note)
             try:
                 return function(*words, **more)
@@ -246,3 +246,5 @@ class Trace:
             module, function = product.target.split(":")
             module = importlib.import_module(module)
             setattr(module, function, self.wrap(rule, getattr(module, function)))
+        # A figure's function makes a page, which is drawn afterwards.
+        style.draw = self.wrap("", style.draw)

@@ -1,20 +1,21 @@
 """The names of the release's figures, which the workflow reads at each start, and the figures that are drawn."""
 
+from offcourse.graph.release import Release, results_of_release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.published.drawings import drawings
 from offcourse.published.figures import figure_files, names, pages_of
-from offcourse.published.release import Release
 
 
 def test_the_names_are_those_of_the_drawings(tmp_path):
     release = Release(Layout(NAME, tmp_path))
-    folder = release.layout.results / "figures"
-    drawn = [(name, figure.args[-1]) for job in drawings(release) for name, figure in job.items()]
-    assert sorted(drawn) == sorted((name, folder / name) for name in names(release))
+    drawn = [name for job in drawings(release) for name in job]
+    assert sorted(drawn) == sorted(names(release))
+    pages = pages_of(release, results_of_release(release))
+    assert sorted(page["id"] for page in pages) == sorted(drawn)
 
 
 def test_a_page_of_the_report_is_a_file_of_a_drawing(tmp_path):
     release = Release(Layout(NAME, tmp_path))
-    shown = [release.layout.results / page["svg"] for page in pages_of(release)]
+    shown = [release.layout.results / page["svg"] for page in pages_of(release, results_of_release(release))]
     assert shown and set(shown) <= set(figure_files(release))

@@ -3,11 +3,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 
 import grimp
 import pandas as pd
 import pytest
 from made_report import MODELS, STUDY, TASKS
+from views import view_of
 
 from offcourse.claims import verdicts as claims
 from offcourse.errors import OffcourseError
@@ -19,6 +21,9 @@ from offcourse.report import methods, pictures
 from offcourse.report import page as report
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
+
+# The view that the report of the made-up study is handed.
+VIEW = partial(view_of, "report", fv=(MODELS, TASKS))
 
 
 def test_it_needs_no_network_and_its_links_lead_somewhere(page):
@@ -78,7 +83,8 @@ def test_files_are_those_of_the_studys_methods(page):
 def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
     audits = {"table3": {"command": "offcourse audit table3", "code": "0123", "state": "intact"}}
     for name, flag in (("default", False), ("other", True)):
-        report.write(study, {**STUDY, "study": name}, [], catalogue.tables(), MODELS, study / "audited.html", audits)
+        out = study / "audited.html"
+        report.write(VIEW(study), {**STUDY, "study": name}, [], catalogue.tables(), MODELS, out, audits)
         html = (study / "audited.html").read_text()
         assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
         resting = [claim for claim in claims.read_claims() if claim.shown == "table3"]
@@ -95,8 +101,8 @@ def test_settings_leave_out_the_site_and_methods_that_are_not_run():
 
 def test_a_missing_picture_is_named(study):
     figures = [{**catalogue.figures(MODELS, TASKS)[-1], "svg": "figures/none.svg"}]
-    with pytest.raises(OffcourseError, match=r"figures/none\.svg"):
-        report.write(study, STUDY, figures, [], MODELS, study / "other.html")
+    with pytest.raises(OffcourseError, match=r"report reads figures/none\.svg"):
+        report.write(VIEW(study), STUDY, figures, [], MODELS, study / "other.html")
     assert not (study / "other.html").exists()
 
 
@@ -179,7 +185,7 @@ def test_a_report_of_the_release_alone(tmp_path):
     write_parquet(tmp_path / "tables/table3.parquet", as_cells(table), CELLS)
     out = tmp_path / "report.html"
     audits = {"table3": {"command": "offcourse audit table3 --published", "code": "0123", "state": "intact"}}
-    report.write(tmp_path, None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
+    report.write(view_of("report", tmp_path), None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
     html = out.read_text()
     found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
     assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
@@ -229,7 +235,7 @@ def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):
         assert len(mine["shown"]) + len(mine["linked"]) == len(figure["shown"]) + len(figure["linked"])
     assert len(some["figure17"]["shown"]) < 4
     out = study / "small.html"
-    report.write(study, STUDY, pages, catalogue.tables(), MODELS, out, budget=0)
+    report.write(VIEW(study), STUDY, pages, catalogue.tables(), MODELS, out, budget=0)
     html = out.read_text()
     assert "<img " not in html
     assert all(f"figures/figure17/{model}_{task}.svg" in html for model in MODELS for task in TASKS)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from made_study import write_study
 from scipy.stats import binom
+from views import write
 
 from offcourse.data.draws import keyed_generator
 from offcourse.schemas.function_vectors import FV_CONTROLS, ICL, STEERING_SWEEP
@@ -14,7 +15,6 @@ from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.schemas.questions import DOLA
 from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
-from offcourse.tables import certainty
 
 MODELS = {"tiny-0.1b": (3, 4, 1e8), "huge-70b": (4, 4, 70e9)}
 TASKS = ["antonym", "present-past"]
@@ -55,7 +55,9 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(results) -> pd.DataFrame:
     pairs = list(MODELS), TASKS
-    certainty.write(results / "tables", results, pairs, pairs, (list(MODELS), [("asked", "primer")]), SWITCHES)
+    dola = list(MODELS), ["asked"]
+    forms = [("asked", "primer")]
+    write("certainty", results, results / "tables", fv=pairs, tv=pairs, dola=dola, forms=forms, **SWITCHES)
     return read_parquet(results / "tables" / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
 
 
@@ -136,7 +138,8 @@ def controlled(results):
             frame = pd.concat(parts)[list(FV_CONTROLS.columns)]
             write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
     out = results / "controlled"
-    certainty.write(out, results, (list(MODELS), TASKS), None, None, SWITCHES, controls=True)
+    settings = {"controls": ["random_heads", "other_task", "read_position"]}
+    write("certainty", results, out, fv=(list(MODELS), TASKS), settings=settings, **SWITCHES)
     return out, read_parquet(out / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
 
 
@@ -166,8 +169,8 @@ def test_other_steering_methods_have_their_own_rows(results):
         mine = sweep[sweep["n_heads"] == 16].drop(columns="n_heads")
         write_parquet(results / model / "caa_sweep" / f"{task}.parquet", mine, STEERING_SWEEP)
     out, scope = results / "steered", (list(MODELS), TASKS)
-    methods = {"caa": ("Contrast", *scope)}
-    certainty.write(out, results, scope, None, None, SWITCHES, methods=methods)
+    more = {"scopes": {"caa": scope}, "labels": {"caa": "Contrast"}}
+    write("certainty", results, out, fv=scope, **more, **SWITCHES)
     table = read_parquet(out / "certainty.parquet", CERTAINTY).set_index(["method", "model", "on"])
     for model, task in itertools.product(MODELS, TASKS):
         sweep = pd.read_parquet(results / model / "caa_sweep" / f"{task}.parquet")

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from made_dola import ALPHAS, BUCKETS, MODELS, SETS, SETTINGS, best_setting, cells_of, hits, mc1
 from statsmodels.stats.contingency_tables import mcnemar
+from views import write
 
 from offcourse.data.draws import keyed_generator
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
-from offcourse.tables import dola as tables_dola
 from offcourse.tables import dola_runs
 
 
@@ -102,7 +102,8 @@ def test_the_tie_rule_changes_a_choice(dola_results):
 @pytest.fixture(scope="module")
 def halved(dola_results, tmp_path_factory):
     out = tmp_path_factory.mktemp("halves")
-    tables_dola.write(dola_results, list(MODELS), SETS, False, False, out, selected="halves")
+    scope = list(MODELS), [name for name, _ in SETS]
+    write("tables_dola", dola_results, out, dola=scope, forms=SETS, selection="halves")
     return out
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_dola import MODELS, SETS, SETTINGS, best_setting, cells_of, hits
+from views import draw, view_of, write
 
 from offcourse.figures import apathy
-from offcourse.figures import lens as figure_lens
 from offcourse.graph import catalogue
 from offcourse.report import page
 from offcourse.schemas.io import read_parquet, write_parquet
@@ -23,7 +23,7 @@ def printed(folder, number: int) -> pd.DataFrame:
 
 
 def test_a_table_without_a_model_says_why_it_is_empty(dola_results, tmp_path):
-    dola.write(dola_results, ["little-1b"], [("asked", "primer")], False, False, tmp_path)
+    write("tables_dola", dola_results, tmp_path, dola=(["little-1b"], ["asked"]), forms=SETS)
     for number, why in (
         (5, "no model above 27B parameters with a set of questions"),
         (2, "no model with a set of texts to be continued"),
@@ -135,13 +135,15 @@ def test_score_dtype_says_how_mc2_is_computed(dola_results, tmp_path):
     write_parquet(tmp_path / "m" / "dola" / "asked.parquet", frame, DOLA)
     (tmp_path / "m" / "model.json").write_text((dola_results / "little-1b" / "model.json").read_text())
     for exact, expected in ((False, 0.0), (True, 1.0)):
-        dola.write(tmp_path, ["m"], SETS[:1], False, False, tmp_path / "tables", exact=exact)
+        dtype = "float64" if exact else "model"
+        write("tables_dola", tmp_path, tmp_path / "tables", dola=(["m"], ["asked"]), forms=SETS, score_dtype=dtype)
         assert cells_of(tmp_path / "tables", 1).loc[("m (asked)", "MC2 base"), "value"] == expected
 
 
 def test_figures_draw_the_means(dola_results):
-    figure_lens.draw(dola_results, list(MODELS), "letters", dola_results / "figures" / "figure2" / "letters")
-    apathy.draw(dola_results, list(MODELS), "letters", dola_results / "figures" / "figure8" / "letters")
+    lens = {"questions": "letters", "lens": (list(MODELS), ["letters"])}
+    draw("figure2", dola_results, dola_results / "figures" / "figure2" / "letters", **lens)
+    draw("figure8", dola_results, dola_results / "figures" / "figure8" / "letters", **lens)
     lens = read_parquet(dola_results / "little-1b" / "logit_lens" / "letters.parquet", LOGIT_LENS)
     drawn = pd.read_parquet(dola_results / "figures" / "figure2" / "letters.parquet")
     drawn = drawn.set_index(["model", "line", "layer"])
@@ -180,7 +182,8 @@ def test_the_report_shows_every_table_with_intervals_in_its_unit(dola_tables, tm
     study = load_study(study).model_dump(mode="json")
     shown = [table for table in catalogue.tables(["dola"]) if (dola_tables / table["parquet"]).exists()]
     assert [table["id"] for table in shown] == [f"table{number}" for number in (1, 2, *range(4, 11))]
-    page.write(dola_tables, study, [], shown, [], tmp_path / "report.html")
+    view = view_of("report", dola_tables, dola=(list(MODELS), ["asked", "told"]))
+    page.write(view, study, [], shown, [], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     for number, interval in ((1, r"0\.\d{3}–0\.\d{3}"), (2, r"\d+–\d+%"), (10, r"0\.\d{3}–0\.\d{3}")):
         section = html.split(f'<section id="table{number}">')[1].split("</section>")[0]

@@ -6,6 +6,7 @@ from math import isnan, sqrt
 
 import pandas as pd
 import pytest
+from views import write
 
 from offcourse.analysis.cells import recompute
 from offcourse.data.draws import keyed_generator
@@ -33,7 +34,7 @@ def cells_of(out) -> dict:
     ("default_heads", "small", "large"), [("maximum", (2, 16, 32), (2, 64)), ("single", (16,), (64,))]
 )
 def test_every_cell_against_counting_by_hand(study, share, tmp_path, default_heads, small, large):
-    table3.table3(study, MODELS, TASKS[:2], default_heads, tmp_path)
+    write("table3", study, tmp_path, fv=(MODELS, TASKS[:2]), default_heads=default_heads)
     got = cells_of(tmp_path)
     best = {}
     for model in MODELS:
@@ -98,7 +99,7 @@ def best_on_the_other_half(results, model: str, task: str, wanted) -> float:
 
 def test_with_halves_a_setting_is_reported_on_items_that_it_was_not_chosen_on(study, share, tmp_path):
     """`selection: halves`, for the search over all settings and for the default, whose layer is chosen too."""
-    table3.table3(study, MODELS[:2], TASKS[:2], "maximum", tmp_path, selection="halves")
+    write("table3", study, tmp_path, fv=(MODELS[:2], TASKS[:2]), default_heads="maximum", selection="halves")
     got = cells_of(tmp_path)
     rows = {
         "FV search": lambda row: True,
@@ -124,7 +125,7 @@ def test_with_halves_a_setting_is_reported_on_items_that_it_was_not_chosen_on(st
 
 
 def test_as_published_the_choice_is_made_on_the_reported_items_and_said_so(study, tmp_path):
-    table3.table3(study, MODELS[:1], TASKS[:1], "maximum", tmp_path)
+    write("table3", study, tmp_path, fv=(MODELS[:1], TASKS[:1]), default_heads="maximum")
     said = (
         "The settings and layers of function vectors are chosen on the items that they are reported on, as in the paper"
     )
@@ -132,7 +133,7 @@ def test_as_published_the_choice_is_made_on_the_reported_items_and_said_so(study
 
 
 def test_sources_select_the_very_items_of_a_cell(study, share, tmp_path):
-    table3.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path)
+    write("table3", study, tmp_path, fv=(MODELS[:1], TASKS[:2]), default_heads="maximum")
     got = cells_of(tmp_path)
     entries = json.loads(got["FV search", "0.90"].sources)
     assert [(entry["role"], entry["artefact"]) for entry in entries] == [
@@ -151,14 +152,14 @@ def test_sources_select_the_very_items_of_a_cell(study, share, tmp_path):
 
 @pytest.mark.parametrize("selection", ["same_items", "halves"])
 def test_every_cell_is_what_its_sources_give(study, tmp_path, selection):
-    table3.table3(study, MODELS, TASKS, "maximum", tmp_path, selection=selection)
+    write("table3", study, tmp_path, fv=(MODELS, TASKS), default_heads="maximum", selection=selection)
     for cell in read_parquet(tmp_path / "table3.parquet", CELLS).to_dict("records"):
         assert recompute(study, cell) == cell["value"]
 
 
 def test_no_default_setting_in_the_grid(make_study, tmp_path):
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], n_heads=(4, 16), strengths=(2.0, 4.0))
-    table3.table3(results, ["m"], TASKS[:2], "maximum", tmp_path)
+    write("table3", results, tmp_path, fv=(["m"], TASKS[:2]), default_heads="maximum")
     cell = cells_of(tmp_path)["FV default", "0.50"]
     assert (isnan(cell.value), isnan(cell.ci_low), cell.n, cell.sources) == (True, True, 0, "[]")
     text = (tmp_path / "table3.md").read_text()
@@ -168,7 +169,7 @@ def test_no_default_setting_in_the_grid(make_study, tmp_path):
 
 def test_a_model_without_the_default_is_left_out_and_named(make_study, tmp_path):
     results = make_study(models={"m": (3, 4, 1e8), "big-70b": (3, 4, 7e10)}, tasks=TASKS[:2], n_heads=(16,))
-    table3.table3(results, ["m", "big-70b"], TASKS[:2], "maximum", tmp_path)
+    write("table3", results, tmp_path, fv=(["m", "big-70b"], TASKS[:2]), default_heads="maximum")
     got = cells_of(tmp_path)
     assert (got["FV default", "0.50"].n, got["FV search", "0.50"].n) == (2, 4)
     assert (
@@ -181,20 +182,29 @@ def test_head_counts_that_a_models_sweep_lacks_are_noted(make_study, tmp_path):
     """Drawn from the sweeps themselves, so it is said as well when they come from the store."""
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4))
     make_study(models={"big": (8, 64, 1e8)}, tasks=TASKS[:2], n_heads=(2, 4, 64, 512))
-    table3.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 512, 64, 4])
+    write(
+        "table3",
+        results,
+        tmp_path,
+        fv=(["m", "big"], TASKS[:2]),
+        default_heads="maximum",
+        settings={"n_heads": [2, 512, 64, 4]},
+    )
     note = "- More heads than a model has are left out of its sweep: m without n_heads 64, 512."
     assert note in (tmp_path / "table3.md").read_text().splitlines()
     make_study(models={"big-70b": (3, 4, 7e10)}, tasks=TASKS[:2], n_heads=(2, 4))
-    grids = {"n_heads": [2, 4, 64, 512], "large_n_heads": [2, 4]}
-    table3.table3(results, ["m", "big", "big-70b"], TASKS[:2], "maximum", tmp_path, **grids)
+    grids = {"n_heads": [2, 4, 64, 512], "large": {"n_heads": [2, 4]}}
+    write("table3", results, tmp_path, fv=(["m", "big", "big-70b"], TASKS[:2]), default_heads="maximum", settings=grids)
     assert note in (tmp_path / "table3.md").read_text().splitlines()
-    table3.table3(results, ["m", "big"], TASKS[:2], "maximum", tmp_path, n_heads=[2, 4])
+    write(
+        "table3", results, tmp_path, fv=(["m", "big"], TASKS[:2]), default_heads="maximum", settings={"n_heads": [2, 4]}
+    )
     assert "left out of its sweep" not in (tmp_path / "table3.md").read_text()
 
 
 def test_few_shot_accuracy_of_zero_counts_and_is_noted(make_study, tmp_path):
     results = make_study(models={"m": (3, 4, 1e8)}, tasks=TASKS[:2], unlearnt=[("m", "antonym")])
-    table3.table3(results, ["m"], ["antonym"], "maximum", tmp_path)
+    write("table3", results, tmp_path, fv=(["m"], ["antonym"]), default_heads="maximum")
     assert cells_of(tmp_path)["FV search", "1.00"].value == 100
     assert "1 pair with few-shot accuracy 0 count" in (tmp_path / "table3.md").read_text()
 
@@ -207,7 +217,7 @@ def test_fewer_shots_than_five_are_noted(make_study, share, tmp_path):
 
 
 def test_the_forms_of_the_paper_hold_the_same_cells(study, tmp_path):
-    table3.table3(study, MODELS, TASKS, "maximum", tmp_path)
+    write("table3", study, tmp_path, fv=(MODELS, TASKS), default_heads="maximum")
     got = cells_of(tmp_path)
     form = pd.read_csv(io.StringIO((tmp_path / "table3.csv").read_text()), index_col="Method")
     assert list(form.index) == ["FV default", "FV search"]
@@ -221,12 +231,12 @@ def test_the_forms_of_the_paper_hold_the_same_cells(study, tmp_path):
 
 def test_a_wrong_default_is_refused(study, tmp_path):
     with pytest.raises(OffcourseError, match="must be one of maximum, single"):
-        table3.table3(study, MODELS, TASKS, "best", tmp_path)
+        write("table3", study, tmp_path, fv=(MODELS, TASKS), default_heads="best")
 
 
 def test_twice_the_same_bytes(study, tmp_path):
     for out in ("a", "b"):
-        table3.table3(study, MODELS[:1], TASKS[:2], "maximum", tmp_path / out)
+        write("table3", study, tmp_path / out, fv=(MODELS[:1], TASKS[:2]), default_heads="maximum")
     for suffix in ("parquet", "csv", "md", "tex"):
         name = f"table3.{suffix}"
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

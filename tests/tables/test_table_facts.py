@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+from views import write
 
 from offcourse.analysis.cells import recompute
 from offcourse.analysis.model_facts import COLUMNS, read_facts
@@ -14,7 +15,6 @@ from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import FACT_CELLS
-from offcourse.tables import model_facts as table_facts
 
 REGISTRY = Registry.load(locked=False)
 PRINTED = [row for row in REGISTRY.models.values() if row.paper_name]
@@ -27,7 +27,7 @@ def written(tmp_path_factory):
     for row in PRINTED:
         (folder / row.name).mkdir()
         (folder / row.name / "model.json").write_text(json.dumps(asdict(row)))
-    table_facts.write(folder, [row.name for row in PRINTED], folder / "tables", loaded=False)
+    write("tables_facts", folder, folder / "tables", models=[row.name for row in PRINTED], loaded=False)
     return folder
 
 
@@ -68,11 +68,11 @@ def test_a_model_that_is_no_hub_repository_goes_by_its_name(tmp_path):
     facts |= {"source": "random", "repo": "Llama", "layers": 4, "heads": 4}
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "model.json").write_text(json.dumps(facts))
-    table_facts.write(tmp_path, ["tiny"], tmp_path)
+    write("tables_facts", tmp_path, tmp_path, models=["tiny"])
     line = (tmp_path / "table12.md").read_text().splitlines()[4]
     assert line == "| tiny | - | - | - | - |"
 
 
 def test_a_model_without_facts_is_named(tmp_path):
     with pytest.raises(OffcourseError, match=r"tiny/model.json is not the record of a model"):
-        table_facts.write(tmp_path, ["tiny"], tmp_path)
+        write("tables_facts", tmp_path, tmp_path, models=["tiny"])

@@ -1,32 +1,30 @@
 import pandas as pd
 import pytest
+from views import view_of, write
 
 from offcourse.claims import sensitivity
-from offcourse.claims.sensitivity import SENSITIVITY, Limits
+from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.schemas.function_vectors import FV_CONTROLS
 from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.study.protocol import Protocol
 from offcourse.tables import table3
-from offcourse.tables.sensitivity import Results, write
+from offcourse.tables.sensitivity import Turned
 
 MODELS, TASKS = ["tiny-0.1b", "middle-27b"], ["antonym", "country-capital", "present-past"]
 
 
 def test_numbers_are_those_of_table_3_under_either_value(study, tmp_path):
     protocol = Protocol()
-    write(
-        Results(study, (MODELS, TASKS), ((), ()), {}, ((), ())),
-        protocol,
-        {"tiny-0.1b": False, "middle-27b": True},
-        tmp_path,
-    )
+    write("sensitivity", study, tmp_path, fv=(MODELS, TASKS))
     frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
     assert set(frame["switch"]) == set(Protocol.model_fields)
     for switch, changed in (("default_heads", "single"), ("selection", "halves")):
         values = []
         for other in (protocol, protocol.model_copy(update={switch: changed})):
             out = tmp_path / other.default_heads / other.selection
-            table3.table3(study, MODELS, TASKS, other.default_heads, out, selection=other.selection)
+            write(
+                "table3", study, out, fv=(MODELS, TASKS), default_heads=other.default_heads, selection=other.selection
+            )
             cells = pd.read_parquet(out / "table3.parquet")
             cells = cells[cells["unit"] == table3.PERCENT]
             values.append(cells.set_index(["row", "column"])["value"])
@@ -38,7 +36,7 @@ def test_numbers_are_those_of_table_3_under_either_value(study, tmp_path):
     assert len(moved)
     bos = frame[frame["switch"] == "head_read_position"]
     assert set(bos["change"]) == {"models that add BOS: 1; others: 1"} and len(bos) == 2 * 4
-    assert frame[frame["switch"] == "cie_output_bias"]["note"].tolist() == [sensitivity.RERUN]
+    assert frame[frame["switch"] == "cie_output_bias"]["note"].tolist() == [sensitivity.NO_BIAS]
     lines = (tmp_path / "sensitivity.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(frame)
 
@@ -54,8 +52,8 @@ def test_the_read_position_is_turned_with_the_control_of_the_study(make_study, t
             frame = other if model == "with-bos" else other[:0]
             write_parquet(results / model / "fv_controls" / f"{task}.parquet", frame, FV_CONTROLS)
     adds_bos = {"with-bos": True, "without": False}
-    asked = Results(results, (list(models), TASKS), ((), ()), {}, ((), ()), other_position="last")
-    write(asked, Protocol(), adds_bos, tmp_path, Limits(output_bias=False))
+    asked = {"fv": (list(models), TASKS), "settings": {"controls": ["read_position"]}, "adds_bos": adds_bos}
+    write("sensitivity", results, tmp_path, **asked)
     frame = read_parquet(tmp_path / "sensitivity.parquet", SENSITIVITY)
     assert frame[frame["switch"] == "fv_output_bias"]["note"].tolist() == [sensitivity.NO_BIAS]
     mine = frame[frame["switch"] == "head_read_position"]
@@ -75,7 +73,8 @@ def test_the_read_position_is_turned_with_the_control_of_the_study(make_study, t
     cells = mine[(mine["table"] == "table3") & (mine["change"] == "as_coded → last")].set_index(["row", "column"])
     before = pd.DataFrame([(cells.loc[cell, "before"], cells.loc[cell, "after"]) for cell in cells.index])
     assert len(cells) and (before[1] > before[0]).all()
-    table = asked.tables(Protocol(head_read_position="last"), (3,))[3].set_index(["row", "column"])["value"]
+    turned = Turned(view_of("sensitivity", results, **asked), "last")
+    table = turned.tables(Protocol(head_read_position="last"), (3,))[3].set_index(["row", "column"])["value"]
     for cell in cells.index:
         assert cells.loc[cell, "after"] == table[cell]
     assert table["FV search (count)", "1.00"] >= 3

@@ -32,8 +32,16 @@ class Block(NamedTuple):
 
 
 def blocks() -> list[Block]:
-    found = re.findall(r"^```(\w+)(?: (file|append)=(\S+))?\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    found = re.findall(r"^```(\w+)(?: (file|append|after)=(\S+))?\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     return [Block(*parts) for parts in found]
+
+
+def put_after(path: Path, text: str) -> None:
+    """Put all lines but the first after the one line of the file that is like the first."""
+    before = path.read_text(encoding="utf-8")
+    first = text.partition("\n")[0] + "\n"
+    assert before.count(first) == 1, f"{path} has {before.count(first)} lines {first!r}"
+    path.write_text(before.replace(first, text), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +59,21 @@ def followed(tmp_path_factory):
                     ["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True
                 )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-                said[command.split(" --configfile")[0]] = done.stdout
+                words, _, study = command.partition(" --configfile ")
+                said[words if study in ("", STUDY) else f"{words} {Path(study.strip()).stem}"] = done.stdout
             continue
         path = checkout / block.path
-        assert path.exists() == (block.how == "append"), path
+        assert path.exists() == (block.how != "file"), path
+        if block.how == "after":
+            put_after(path, block.text)
+            continue
         with path.open("a", encoding="utf-8") as file:
             file.write(block.text)
     return lab, said
 
 
 def test_every_block_is_a_file_or_a_command():
-    assert PAGE.read_text().count("```") == 2 * len(blocks()) == 14
+    assert PAGE.read_text().count("```") == 2 * len(blocks()) == 48
     assert all(block.path or block.language == "sh" for block in blocks())
 
 
@@ -77,6 +89,71 @@ def test_status_plan_and_audit_know_the_new_model_task_and_methods(followed):
     assert re.search(r"\b(\d+) files: \1 intact", said["offcourse audit --all"])
     chain = said['offcourse audit table_methods --row "Label shift" --column steered']
     assert "computed again from its sources: the same" in chain and "label_shift_sweep/animal-young" in chain
+
+
+# Files that the page touches for each kind of addition, by the words of its heading.
+FILES = {
+    "A model class": 2,
+    "A model": 1,
+    "A task": 2,
+    "A question set": 2,
+    "A steering method": 1,
+    "A table": 4,
+    "A figure": 4,
+}
+
+
+def test_each_addition_takes_the_files_that_the_design_says():
+    """Counted on the page; docs/design.md has the same numbers. A released question set has rows in two tables."""
+    design = (CHECKOUT / "docs" / "design.md").read_text()
+    sections = PAGE.read_text().split("\n## ")[1:]
+    for heading, count in FILES.items():
+        [section] = [each for each in sections if each.startswith(f"{heading}:")]
+        if heading == "A question set":
+            section, released = section.split("A set of the authors' repository", 1)
+            assert set(re.findall(r"append=(\S+)", released)) == {"resources/questions.tsv", "resources/sources.tsv"}
+        touched = set(re.findall(r"^```\w+ (?:file|append|after)=(\S+)", section, re.M))
+        assert len(touched) == count, touched
+        assert f"| {heading.removeprefix('A ')} | {count} |" in design
+
+
+def test_a_set_of_the_release_is_planned_without_being_fetched(followed):
+    _, said = followed
+    assert "wiki was never counted: taken to be as large as factor-news" in said["offcourse plan wiki"]
+
+
+def test_the_new_class_passed_its_self_checks(followed):
+    lab, _ = followed
+    facts = json.loads((lab.checkout / "results" / "extended" / "tiny-qwen3" / "model.json").read_text())
+    assert facts["class"] == "Qwen3" and all(check["passed"] for check in facts["checks"].values())
+
+
+def test_the_new_table_and_figure_are_shown_and_lead_back(followed):
+    lab, said = followed
+    results = lab.checkout / "results" / "extended"
+    cells = read_parquet(results / "tables" / "table_unsteered.parquet", CELLS)
+    assert set(cells["row"]) == {"My Llama", "Tiny Qwen3"} and len(cells) == 4
+    for cell in cells.to_dict("records"):
+        assert recompute(results, cell) == pytest.approx(cell["value"])
+    chain = said['offcourse audit table_unsteered --row "My Llama" --column 0-shot']
+    assert "computed again from its sources: the same" in chain
+    points = pd.read_parquet(results / "figures" / "figure_unsteered.parquet")
+    for point in points.to_dict("records"):
+        assert recompute_point(results, point, "accuracy") == pytest.approx(point["accuracy"])
+    report = (results / "report.html").read_text()
+    assert report.count("Accuracy without a vector") >= 2 and "Mean accuracy over tasks, without examples." in report
+    printed = (results / "tables" / "table_unsteered.md").read_text()
+    assert all(line.split(" | ")[1].strip(" |") in report for line in printed.splitlines() if line.startswith("| My"))
+
+
+def test_the_release_has_the_new_table_as_well(followed):
+    """Its rule is planned from the released results, of which nothing is fetched here."""
+    lab, _ = followed
+    plan = lab.snakemake("--dry-run", "published")
+    assert plan.returncode == 0, plan.stderr
+    planned = plan.stdout + plan.stderr
+    assert "rule published_table_unsteered:" in planned
+    assert "results/published/tables/table_unsteered.parquet" in planned
 
 
 def test_the_plan_counts_the_jobs_of_both(followed):

@@ -1,17 +1,23 @@
 """Which jobs a change leads to: the workflow's plan, and `offcourse status` saying the same (`Lab.plan`)."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from lab import SMOKE, Lab, copy_checkout, jobs
 
+from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, steps_of
+from offcourse.graph.products import PRODUCTS, results_of
+from offcourse.layout import Layout
+from offcourse.run.products import make
 from offcourse.study.config import read_study
 
 MODEL = "tiny-llama"
@@ -246,3 +252,57 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     assert when_killed.items() <= at_last.items()
     assert edited.plan() == set() and edited.status() == (0, {})
     assert edited.offcourse("audit", "--all").returncode == 0
+
+
+def column(name: str, cell: str, new: str) -> Callable[[Lab], None]:
+    """Change a cell of a tracked table: that of `name`'s row in the column that `cell` heads."""
+
+    def change(lab: Lab) -> None:
+        path = lab.checkout / "resources" / f"{cell.partition('.')[0]}.tsv"
+        head, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        [row] = [row for row in rows if row[0] == name]
+        row[head.index(cell.partition(".")[2])] = new
+        path.write_text("".join("\t".join(each) + "\n" for each in (head, *rows)), encoding="utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (
+            column("antonym", "tasks.group", "from-english"),
+            {"table3", "figure_recovery", "figure_heads", "sensitivity"},
+        ),
+        (column("passages", "questions.label", "Other"), set()),
+        (column("antonym", "tasks.description", "Other words"), set()),
+    ],
+    ids=["the group of a task", "the label of a question set", "the description of a task"],
+)
+def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited, change, wanted):
+    change(edited)
+    assert edited.plan() == of_study(*wanted, *(REPORT if wanted else ()))
+
+
+def test_figure_5_after_a_change_of_a_group_is_the_figure_drawn_from_nothing(edited, tmp_path):
+    """A task's group is in no file of results: status once said fresh where Figure 5 drawn anew differs."""
+    before = (edited.results / "figures" / "figure5.parquet").read_bytes()
+    column("antonym", "tasks.group", "from-english")(edited)
+    stale = {state["step"]: " ".join(state["why"]) for state in edited.states() if not state["fresh"]}
+    assert "parameter group of antonym: linguistic -> from-english" in stale["figure_heads"]
+    done = edited.snakemake("--until", "figure_heads")
+    assert done.returncode == 0, done.stderr
+    after = (edited.results / "figures" / "figure5.parquet").read_bytes()
+    study, layout = read_study(SMOKE), Layout("smoke")
+    registry = Registry.load(edited.checkout / "resources")
+    fresh = replace(results_of(study, registry, layout), folder=shutil.copytree(edited.results, tmp_path / "fresh"))
+    (fresh.folder / "figures" / "figure5.parquet").unlink()
+    make(PRODUCTS["figure_heads"], fresh, PRODUCTS["figure_heads"].pages(study, registry, None))
+    assert (fresh.folder / "figures" / "figure5.parquet").read_bytes() == after != before
+
+
+def test_a_models_label_redraws_what_shows_it_and_computes_nothing(edited):
+    column(MODEL, "models.label", "Tiny")(edited)
+    planned = edited.plan()
+    assert ("figure_shots", "") in planned and ("report", "") in planned
+    assert not {rule for rule, _ in planned} & {"check_model", *ALL_STEPS, "table3"}

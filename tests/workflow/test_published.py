@@ -16,9 +16,9 @@ from offcourse.archive import manifest, paths
 from offcourse.audit.lineage import same
 from offcourse.data.names import ARCHIVE, RESOURCES
 from offcourse.data.registry import Registry
+from offcourse.graph.release import Release
 from offcourse.layout import Layout
 from offcourse.published.figures import CIE_FIGURES
-from offcourse.published.release import Release
 
 pytestmark = needs_mirror
 SWEEPS = ("gptj-6b", "falcon3-7b", "mistral3-7b")  # with the pages that the paper shows, and its last pair

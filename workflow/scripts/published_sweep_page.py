@@ -2,8 +2,8 @@
 
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.pages import draw_sweep_page
+from offcourse.published.pages import make_sweep_page
 from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
-    draw_sweep_page(list(snakemake.input), snakemake.wildcards.page, Layout(NAME))
+    make_sweep_page(list(snakemake.input), snakemake.wildcards.page, Layout(NAME))

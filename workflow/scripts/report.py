@@ -3,7 +3,7 @@
 from offcourse.analysis.comparison import comparison
 from offcourse.audit.audit import Audit
 from offcourse.graph import catalogue
-from offcourse.graph.products import pages, products_of
+from offcourse.graph.products import PRODUCTS, pages, products_of, results_of
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.report import page as report
@@ -18,7 +18,7 @@ with script(snakemake) as run:
     shown |= {name: None for name in judged if name in products_of(run.study, run.registry)}
     released = Layout(NAME, run.layout.base).results
     report.write(
-        run.results,
+        PRODUCTS["report"].view(results_of(run.study, run.registry, run.layout)),
         run.study.model_dump(mode="json", exclude={"resources"}),
         figures,
         tables,

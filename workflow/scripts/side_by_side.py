@@ -1,9 +1,9 @@
 """Rule `side_by_side`: a study's figures with those of the release."""
 
 from offcourse.data.registry import Registry
+from offcourse.graph.release import Release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.release import Release
 from offcourse.published.side_by_side_drawings import make
 from offcourse.run.log import logged
 from offcourse.study.config import load_study

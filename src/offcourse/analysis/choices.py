@@ -1,11 +1,9 @@
 """Which number of heads, strength and layer recover most, per model and task (Figures 13 to 15)."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from offcourse.analysis import recovery
-from offcourse.analysis.results import read_accuracy, read_model, read_shots
+from offcourse.analysis.results import Folder, read_accuracy, read_model, read_shots
 
 # Where even the best setting recovers no more than this, its choice says nothing and is left blank.
 LEAST_RECOVERY = 0.2
@@ -26,7 +24,7 @@ def best_of(accuracies: pd.DataFrame, few_shot: float, n_layers: int) -> dict[st
     return {"peak_recovery": peak, **chosen, "layer_percent": 100 * chosen["layer"] / n_layers}
 
 
-def best(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
+def best(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
     """`best_of` for every model and task, a row each with columns `model` and `task` in front."""
     rows = []
     for model in models:

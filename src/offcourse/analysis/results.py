@@ -5,7 +5,6 @@ single items, and no value where nothing was released.
 """
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from offcourse.analysis import recovery
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.errors import OffcourseError
 from offcourse.schemas.function_vectors import FV_CONTROLS, FV_SWEEP, ICL, READ_POSITION, STEERING_SWEEP
 from offcourse.schemas.io import read_parquet
@@ -29,6 +29,14 @@ from offcourse.schemas.released import (
     PUBLISHED_TV_SWEEP,
 )
 from offcourse.schemas.task_vectors import TV_SWEEP
+
+# A results folder as a path, or the view of one that a table or figure is handed.
+Folder = Path | ResultsView
+
+
+def has(results: Folder, path: str) -> bool:
+    """Whether there is a result; a view has the declared ones that its folder covers."""
+    return path in results if isinstance(results, ResultsView) else (results / path).exists()
 
 
 def cie_path(model: str, task: str) -> str:
@@ -71,6 +79,11 @@ def dola_path(model: str, questions: str) -> str:
     return f"{model}/dola/{questions}.parquet"
 
 
+def premature_layers_path(model: str, questions: str) -> str:
+    """The premature layers of one model on one question set, which the release has beside the scores."""
+    return f"{model}/premature_layers/{questions}.parquet"
+
+
 def lens_path(model: str, questions: str) -> str:
     """The logit lens of one model on one question set."""
     return f"{model}/logit_lens/{questions}.parquet"
@@ -81,20 +94,20 @@ def apathy_path(model: str, questions: str) -> str:
     return f"{model}/apathy/{questions}.parquet"
 
 
-def read_dola(results: Path, model: str, questions: str) -> pd.DataFrame:
+def read_dola(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """DoLa's scores, see `DOLA`; of the release `PUBLISHED_DOLA`."""
-    return read_parquet(Path(results) / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
+    return read_parquet(results / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
 
 
-def read_premature_layers(results: Path, model: str, questions: str) -> pd.DataFrame:
+def read_premature_layers(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false).
 
     The release has them in files of their own, for TruthfulQA only. Raises `OffcourseError` for a file that does not
     say.
     """
-    path = Path(results) / dola_path(model, questions)
+    path = results / dola_path(model, questions)
     if is_released(read_dola(results, model, questions)):
-        return _released_layers(Path(results) / f"{model}/premature_layers/{questions}.parquet")
+        return _released_layers(results, premature_layers_path(model, questions))
     chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
     if chosen is None:
         raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
@@ -107,28 +120,29 @@ def is_released(scores: pd.DataFrame) -> bool:
     return str(scores["tokens"].dtype) == "Int64"
 
 
-def _released_layers(path: Path) -> pd.DataFrame:
+def _released_layers(results: Folder, path: str) -> pd.DataFrame:
     columns = ["bucket", "layer", "tokens"]
-    if not path.exists():
+    # The release has them of TruthfulQA alone.
+    if not has(results, path):
         return pd.DataFrame(columns=columns)
-    chosen = read_parquet(path, PREMATURE_LAYERS)
+    chosen = read_parquet(results / path, PREMATURE_LAYERS)
     # The layer is chosen whatever alpha and softmax are, so the runs of a bucket say the same: one of them is read.
     return chosen.drop_duplicates(["bucket", "layer"])[columns].reset_index(drop=True)
 
 
-def read_lens(results: Path, model: str, questions: str) -> pd.DataFrame:
+def read_lens(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """The logit lens, see `LOGIT_LENS`."""
-    return read_parquet(Path(results) / lens_path(model, questions), LOGIT_LENS)
+    return read_parquet(results / lens_path(model, questions), LOGIT_LENS)
 
 
-def read_lens_means(results: Path, model: str, questions: str) -> pd.DataFrame:
+def read_lens_means(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """Mean probability of each layer and line over the questions, with its 95% interval: `LENS_MEANS`, and
     `sources` (see `analysis.sources`).
 
     The interval of a study's results is the normal one, that of the release the bootstrapped one that was drawn.
     """
     path = lens_path(model, questions)
-    lens = read_parquet(Path(results) / path, LOGIT_LENS, LENS_MEANS)
+    lens = read_parquet(results / path, LOGIT_LENS, LENS_MEANS)
     if "line" in lens:
         rows = lens.itertuples()
         return lens.assign(
@@ -143,14 +157,14 @@ def read_lens_means(results: Path, model: str, questions: str) -> pd.DataFrame:
     return found[[*LENS_MEANS.columns, "sources"]]
 
 
-def is_drawn(results: Path, path: str) -> bool:
+def is_drawn(results: Folder, path: str) -> bool:
     """Whether a result of the logit lens or of apathy holds means that were read back from a drawing."""
-    return "line" in pq.read_schema(Path(results) / path).names
+    return "line" in pq.read_schema(results / path).names
 
 
-def read_apathy(results: Path, model: str, questions: str) -> pd.DataFrame:
+def read_apathy(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """Apathy, see `APATHY`; of the release its scaled means, `APATHY_MEANS`."""
-    return read_parquet(Path(results) / apathy_path(model, questions), APATHY, APATHY_MEANS)
+    return read_parquet(results / apathy_path(model, questions), APATHY, APATHY_MEANS)
 
 
 def model_path(model: str) -> str:
@@ -158,28 +172,33 @@ def model_path(model: str) -> str:
     return f"{model}/model.json"
 
 
-def read_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
+def read_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
     """A function-vector sweep, see `FV_SWEEP`; of the release `PUBLISHED_FV_SWEEP`."""
-    sweep = read_parquet(Path(results) / sweep_path(model, task), FV_SWEEP, PUBLISHED_FV_SWEEP)
+    return _sweep(results / sweep_path(model, task))
+
+
+def _sweep(path: Path) -> pd.DataFrame:
+    sweep = read_parquet(path, FV_SWEEP, PUBLISHED_FV_SWEEP)
     if sweep.empty:
-        raise OffcourseError(f"{sweep_path(model, task)} holds no setting. Delete it and run the workflow again.")
+        raise OffcourseError(f"{path} holds no setting. Delete it and run the workflow again.")
     return sweep
 
 
-def read_steering(results: Path, method: str, model: str, task: str) -> pd.DataFrame:
+def read_steering(results: Folder, method: str, model: str, task: str) -> pd.DataFrame:
     """The sweep of a steering method, see `STEERING_SWEEP`."""
-    return read_parquet(Path(results) / steering_path(method, model, task), STEERING_SWEEP)
+    return read_parquet(results / steering_path(method, model, task), STEERING_SWEEP)
 
 
-def read_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+def read_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
     # Figures and tables of many models ask for it several times.
-    return _accuracy(Path(results), model, task, _changed(Path(results) / sweep_path(model, task))).copy()
+    path = results / sweep_path(model, task)
+    return _accuracy(path, _changed(path)).copy()
 
 
 @cache
-def _accuracy(results: Path, model: str, task: str, changed: int) -> pd.DataFrame:
-    return recovery.accuracy(read_sweep(results, model, task))
+def _accuracy(path: Path, changed: int) -> pd.DataFrame:
+    return recovery.accuracy(_sweep(path))
 
 
 def _changed(path: Path) -> int:
@@ -187,9 +206,9 @@ def _changed(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
+def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The same of every control and draw, with columns `control` and `draw` in front."""
-    controls = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
+    controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     parts = [
         recovery.accuracy(mine).assign(control=control, draw=draw)
         for (control, draw), mine in controls.groupby(["control", "draw"], sort=False)
@@ -200,49 +219,49 @@ def read_control_accuracy(results: Path, model: str, task: str) -> pd.DataFrame:
     return frame[["control", "draw", *frame.columns.drop(["control", "draw"])]]
 
 
-def read_other_position(results: Path, model: str, task: str) -> pd.DataFrame:
+def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
 
     That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
     """
-    controls = read_parquet(Path(results) / controls_path(model, task), FV_CONTROLS)
+    controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     other = controls[controls["control"] == READ_POSITION]
     return other[list(FV_SWEEP.columns)].reset_index(drop=True) if len(other) else read_sweep(results, model, task)
 
 
-def read_shots(results: Path, model: str, task: str) -> pd.Series:
+def read_shots(results: Folder, model: str, task: str) -> pd.Series:
     """The in-context accuracy (0 to 1) of a pair by its number of shots, in rising order."""
     return _shots(results, icl_path(model, task))
 
 
-def read_tv_shots(results: Path, model: str, task: str) -> pd.Series:
+def read_tv_shots(results: Folder, model: str, task: str) -> pd.Series:
     """The same in the prompts of task vectors: 0 shots, and the number that vectors are built with."""
     return _shots(results, tv_icl_path(model, task))
 
 
-def _shots(results: Path, path: str) -> pd.Series:
-    return _shots_of(Path(results), path, _changed(Path(results) / path)).copy()
+def _shots(results: Folder, path: str) -> pd.Series:
+    return _shots_of(results / path, _changed(results / path)).copy()
 
 
 @cache
-def _shots_of(results: Path, path: str, changed: int) -> pd.Series:
-    icl = read_parquet(Path(results) / path, ICL, PUBLISHED_ICL)
+def _shots_of(path: Path, changed: int) -> pd.Series:
+    icl = read_parquet(path, ICL, PUBLISHED_ICL)
     if not (icl["shots"] == 0).any():
         raise OffcourseError(f"{path} holds no 0-shot item. Delete it and run the workflow again.")
     return recovery.shares(icl, ["shots"])["accuracy"]
 
 
-def items_by_shots(results: Path, path: str) -> pd.Series:
+def items_by_shots(results: Folder, path: str) -> pd.Series:
     """How many items a pair's in-context accuracy is over, by number of shots; `path` as of `icl_path`."""
-    return recovery.shares(read_parquet(Path(results) / path, ICL, PUBLISHED_ICL), ["shots"])["n"]
+    return recovery.shares(read_parquet(results / path, ICL, PUBLISHED_ICL), ["shots"])["n"]
 
 
-def read_items(results: Path, path: str, shots: int) -> int:
+def read_items(results: Folder, path: str, shots: int) -> int:
     """The same for one number of shots."""
     return int(items_by_shots(results, path).loc[shots])
 
 
-def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
+def read_tv_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
     """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`.
 
     The release has test accuracy at one layer only, and of one model not at all: it is NaN elsewhere.
@@ -250,32 +269,24 @@ def read_tv_sweep(results: Path, model: str, task: str) -> pd.DataFrame:
     return _tv_shares(results, model, task)["accuracy"].unstack("split").reindex(columns=["dev", "test"])
 
 
-def read_tv_items(results: Path, model: str, task: str, split: str) -> int:
+def read_tv_items(results: Folder, model: str, task: str, split: str) -> int:
     """How many items each of its layers has in a split."""
     return int(_tv_shares(results, model, task)["n"].xs(split, level="split").max())
 
 
-def _tv_shares(results: Path, model: str, task: str) -> pd.DataFrame:
-    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP, PUBLISHED_TV_SWEEP)
+def _tv_shares(results: Folder, model: str, task: str) -> pd.DataFrame:
+    sweep = read_parquet(results / tv_sweep_path(model, task), TV_SWEEP, PUBLISHED_TV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
     return recovery.shares(sweep, ["layer", "split"])
 
 
-def read_model(results: Path, model: str) -> dict[str, Any]:
+def read_model(results: Folder, model: str) -> dict[str, Any]:
     """The facts of `model.json`."""
-    path = Path(results) / model_path(model)
+    path = results / model_path(model)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OffcourseError(
             f"{path} is not the record of a model ({error}). Delete it and run the workflow again."
         ) from error
-
-
-def read_labels(results: Path, models: Sequence[str]) -> list[str]:
-    """The models' labels; two that are the same (say, of checkpoints) get the models' names behind them."""
-    labels = [read_model(results, model)["label"] for model in models]
-    return [
-        f"{label} ({model})" if labels.count(label) > 1 else label for label, model in zip(labels, models, strict=True)
-    ]

@@ -11,7 +11,6 @@ p-values test that steering does nothing; they are corrected (Holm) over the row
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from scipy.stats import fisher_exact
 
 from offcourse.analysis import inference, recovery
 from offcourse.analysis.results import (
+    Folder,
     icl_path,
     read_model,
     read_shots,
@@ -58,7 +58,7 @@ SUMMARY = pa.DataFrameSchema(
 
 
 def steering_summary(
-    results: Path,
+    results: Folder,
     function_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     task_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     dola: Sequence[int] = (),
@@ -80,7 +80,7 @@ def steering_summary(
 
 
 def paired_hits(
-    results: Path, model: str, task: str, hits: pd.DataFrame | None = None
+    results: Folder, model: str, task: str, hits: pd.DataFrame | None = None
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Hits without a vector [items], and those of a sweep, item by item.
 
@@ -99,13 +99,13 @@ def paired_hits(
     return base["hit"].to_numpy(float), hits
 
 
-def _row(results: Path, model: str, method: str, on: str, p: float, **more) -> dict:
+def _row(results: Folder, model: str, method: str, on: str, p: float, **more) -> dict:
     """What all rows have. more: the columns that a method gives; the others are missing."""
     found = {"model": model, "method": method, "on": on, "layer": np.nan, "few_shot": np.nan, "p": p}
     return found | {"layers": read_model(results, model)["layers"]} | more
 
 
-def _function_vector(results: Path, model: str, task: str) -> dict:
+def _function_vector(results: Folder, model: str, task: str) -> dict:
     base, hits = paired_hits(results, model, task)
     luck, best = inference.largest_by_swapping(base, hits.to_numpy(), task), hits.mean(axis=1)
     n_heads, strength, layer = best.idxmax()
@@ -124,7 +124,7 @@ def _function_vector(results: Path, model: str, task: str) -> dict:
     )
 
 
-def _task_vector(results: Path, model: str, task: str) -> dict:
+def _task_vector(results: Folder, model: str, task: str) -> dict:
     sweep = read_parquet(results / tv_sweep_path(model, task), TV_SWEEP)
     layer = int(sweep[sweep["split"] == "dev"].groupby("layer")["hit"].mean().idxmax())
     steered = sweep[(sweep["split"] == "test") & (sweep["layer"] == layer)]["hit"]
@@ -146,7 +146,7 @@ def _task_vector(results: Path, model: str, task: str) -> dict:
     )
 
 
-def _dola(results: Path, number: int) -> list[dict]:
+def _dola(results: Folder, number: int) -> list[dict]:
     """Rows of Table 1 (by MC1) or 2 (accuracy)."""
     table = pd.read_parquet(results / f"tables/table{number}.parquet")
     metric, scale = ("MC1", 1) if number == 1 else ("accuracy", 100)

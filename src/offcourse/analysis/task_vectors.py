@@ -1,12 +1,11 @@
 """Accuracies of task vectors, and what they are held against (paper section 4; protocol switches `tv_...`)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from offcourse.analysis.results import read_items, read_tv_items, read_tv_shots, read_tv_sweep, tv_icl_path
+from offcourse.analysis.results import Folder, read_items, read_tv_items, read_tv_shots, read_tv_sweep, tv_icl_path
 
 SPANISH = {"english-spanish": "spanish-english", "spanish-english": "english-spanish"}
 
@@ -18,7 +17,7 @@ def direction(task: str, groups: Mapping[str, str], tv_direction: str) -> str:
 
 
 def read_pairs(
-    results: Path,
+    results: Folder,
     models: Sequence[str],
     tasks: Sequence[str],
     groups: Mapping[str, str],
@@ -86,7 +85,7 @@ class Peak(NamedTuple):
 
 
 def by_group(
-    results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
+    results: Folder, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
 ) -> dict[str, Peak]:
     """Peak recovery by task group: best layer of the group's mean development accuracy / its mean few-shot accuracy.
 

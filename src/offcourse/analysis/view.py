@@ -1,25 +1,288 @@
-"""A results folder, and what there is in it."""
+"""The view: what a table or figure is handed of one results folder, which is what its declaration names and no more.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A `Declaration` says what a table or figure reads. `Results` is one results folder with everything that it covers. A
+`ResultsView` joins the two: it gives out what is declared, raises for anything else, and states all that it can give
+out as plain values (`ResultsView.parameters`), from which rules, records, `offcourse status` and audits tell changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256
 from offcourse.study.protocol import Protocol
 
+# Methods whose units are tasks are the others: all but these have question sets.
+ON_QUESTIONS = ("dola", "logit_lens")
 VECTORS = ("function_vectors", "task_vectors")
+Scope = tuple[Sequence[str], Sequence[str]]
+NOTHING: Scope = ((), ())
 
 
 @dataclass(frozen=True)
-class ResultsView:
-    """One results folder (a study's or the authors' release) and the models, tasks and protocol that it covers.
+class Declaration:
+    """What a table or figure reads.
 
-    scopes: {method: (models, units)}; a unit is a task or a question set. Apathy has an entry of its own.
-    controls: the study's controls of function vectors; the release has none.
+    rule: its name. methods: whose models and units (tasks or question sets) it shows.
+    inputs: steps whose results it reads. tables_read: numbers of other tables that it reads.
+    columns: of tracked tables, as "tasks.group", for the rows of its models and units.
+    tracked: files of `resources` that it reads whole; a folder stands for its files.
+    switches: of `protocol`. settings: of the configuration, as "function_vectors.n_heads".
+    labels: names of methods of `offcourse.steering`, as it shows them.
+    known: attributes of `Results` that it reads: "last", "adds_bos", "cannot", "without".
+    shown: it reads every table and figure of the folder.
+    unordered: the order of the study's models and units changes nothing.
     """
 
-    results: Path
-    scopes: Mapping[str, tuple[list[str], list[str]]]
+    rule: str
+    methods: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    tables_read: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+    tracked: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    shown: bool = False
+    unordered: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """One results folder (a study's or the authors' release) and what it covers.
+
+    folder: of the results. models: all of them, in order. scopes: (models, units) by method, of the methods it has.
+    artefacts: gives the results of a step, as paths relative to `folder`. tables: numbers of its tables.
+    shown: gives the files of all its tables and figures.
+    settings: sections of the configuration by method. resources: folder of the tracked tables.
+    loaded: whether `model.json` is of loaded models; the release's holds rows of models.tsv.
+    last: the (model, task) of function vectors that was computed last (None: the last of its scope).
+    adds_bos: whether a model's tokenizer adds a BOS, where `model.json` does not say.
+    cannot: why a table cannot be had under a switch's other value, by switch and number. without: the models whose
+    results lack a switch's other value, by switch.
+    """
+
+    folder: Path
+    models: Sequence[str]
+    scopes: Mapping[str, Scope]
+    artefacts: Callable[[str], Sequence[str]]
     registry: Registry
     protocol: Protocol
-    controls: Sequence[str] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: Sequence[int] = ()
+    shown: Callable[[], Sequence[str]] = tuple
+    resources: Path = RESOURCES
+    loaded: bool = True
+    last: tuple[str, str] | None = None
+    adds_bos: Mapping[str, bool] | None = None
+    cannot: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    without: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def only(self, method: str, models: Sequence[str], units: Sequence[str]) -> "Results":
+        """The results with fewer models and units of one method."""
+        return replace(self, scopes={**self.scopes, method: (list(models), list(units))})
+
+
+class ResultsView:
+    """What one product is handed. model: of a job of one model; None for one of the whole folder.
+
+    `view / path` is the path of a declared result. Every other method gives a declared value. All of them raise
+    `OffcourseError`, with the names of the product and of what it asked for, for what is not declared.
+    """
+
+    def __init__(self, declaration: Declaration, results: Results, model: str | None = None):
+        self._declared, self._results, self._model = declaration, results, model
+
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """The declared results, relative to the folder."""
+        found = {path for step in self._declared.inputs for path in self._results.artefacts(step)}
+        if self._model:
+            found = {path for path in found if path.startswith(f"{self._model}/")}
+        found |= {f"tables/table{number}.parquet" for number in self.tables}
+        if self._declared.shown:
+            found |= set(self._results.shown())
+        return frozenset(found | {f"{name}/model.json" for name in self.models()})
+
+    def __truediv__(self, path: str) -> Path:
+        if path not in self.paths:
+            raise self._undeclared(path)
+        return self._results.folder / path
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.paths
+
+    def _undeclared(self, what: str) -> OffcourseError:
+        return OffcourseError(
+            f"{self._declared.rule} reads {what}, which its declaration in src/offcourse/graph/products.py does not "
+            "name (or this study does not have). Add it there, so that a change of it is seen."
+        )
+
+    def _check(self, known: Sequence[str], what: str) -> None:
+        if what not in known:
+            raise self._undeclared(what)
+
+    @property
+    def folder(self) -> Path:
+        """The results folder, for paths that are written."""
+        return self._results.folder
+
+    @property
+    def tables(self) -> list[int]:
+        """Numbers of the declared tables that the folder has."""
+        return [number for number in self._declared.tables_read if number in self._results.tables]
+
+    @property
+    def methods(self) -> list[str]:
+        """The declared methods that the folder has."""
+        return [method for method in self._declared.methods if method in self._results.scopes]
+
+    def scope(self, method: str) -> Scope:
+        """Models and units (tasks or question sets) of a method; both are empty where the folder does not have it."""
+        self._check(self._declared.methods, method)
+        models, units = self._results.scopes.get(method, NOTHING)
+        return ([self._model] if self._model and models else list(models)), list(units)
+
+    def models(self, *methods: str) -> list[str]:
+        """The models of some methods (of all declared ones when none is named), in the folder's order."""
+        if self._model:
+            return [self._model]
+        if not self._declared.methods:
+            return list(self._results.models)
+        shown = [set(self.scope(method)[0]) for method in methods or self._declared.methods]
+        return [model for model in self._results.models if any(model in each for each in shown)]
+
+    def tasks(self, method: str) -> list[str]:
+        """The tasks of one method."""
+        return list(self.scope(method)[1])
+
+    def cell(self, table: str, column: str, row: str) -> Any:
+        """One cell of a tracked table: `cell("tasks", "group", "antonym")`."""
+        self._check(self._declared.columns, f"{table}.{column}")
+        return getattr(getattr(self._results.registry, table)[row], column)
+
+    def groups(self) -> dict[str, str]:
+        """The group of every task of the declared methods (tasks.tsv)."""
+        return {task: self.cell("tasks", "group", task) for task in self._units(on_questions=False)}
+
+    def forms(self, method: str) -> list[tuple[str, str]]:
+        """Question sets of a method, each with its form (questions.tsv)."""
+        return [(name, self.cell("questions", "form", name)) for name in self.scope(method)[1]]
+
+    def post_training(self, models: Sequence[str]) -> list[tuple[str, str]]:
+        """The (base, post-trained) pairs among some models, in their order (models.tsv)."""
+        bases = {name: self.cell("models", "base", name) for name in models}
+        return [(base, name) for name, base in bases.items() if base in models]
+
+    def model_labels(self, models: Sequence[str]) -> list[str]:
+        """Labels of models (models.tsv); two that are the same (say, of checkpoints) get the models' names behind."""
+        labels = [self.cell("models", "label", model) for model in models]
+        return [
+            f"{label} ({model})" if labels.count(label) > 1 else label
+            for label, model in zip(labels, models, strict=True)
+        ]
+
+    def switch(self, name: str) -> Any:
+        """The value of a switch of the protocol."""
+        self._check(self._declared.switches, name)
+        return getattr(self._results.protocol, name)
+
+    def switches(self, *names: str) -> dict[str, Any]:
+        """The values of some switches."""
+        return {name: self.switch(name) for name in names}
+
+    @property
+    def protocol(self) -> Protocol:
+        """The whole protocol, for a product that declares every switch."""
+        self.switches(*Protocol.model_fields)
+        return self._results.protocol
+
+    def setting(self, name: str) -> Any:
+        """A setting such as "function_vectors.n_heads"; None where the folder does not have the method.
+
+        A list of numbers is sorted: the order in which a grid is written changes no number.
+        """
+        self._check(self._declared.settings, name)
+        section, _, key = name.partition(".")
+        if section not in self._results.scopes:
+            return None
+        value = self._results.settings.get(section, {}).get(key)
+        numeric = isinstance(value, list) and all(isinstance(each, int | float) for each in value)
+        return sorted(value) if numeric else value
+
+    def label(self, method: str) -> str:
+        """How a method of `offcourse.steering` is called."""
+        self._check(tuple(self._declared.labels), method)
+        return self._declared.labels[method]
+
+    @property
+    def steering(self) -> list[str]:
+        """The declared methods of `offcourse.steering` that the folder has, in the study's order."""
+        return [method for method in self._results.scopes if method in self._declared.labels]
+
+    def tracked(self, name: str) -> Path:
+        """The path of a file of `resources` that is read whole, or of a folder of such files."""
+        self._check(self._declared.tracked, name)
+        return self._results.resources / name
+
+    @property
+    def loaded(self) -> bool:
+        """Whether `model.json` is of loaded models."""
+        return self._results.loaded
+
+    def known(self, name: str) -> Any:
+        """One of the attributes of `Results` that no file of results says: "last", "adds_bos", "cannot", "without"."""
+        self._check(self._declared.known, name)
+        return getattr(self._results, name)
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything that the view can give out beside files of results, as plain JSON values by name."""
+        found: dict[str, Any] = {}
+        order = sorted if self._declared.unordered else list
+        for method in self.methods:
+            models, units = self.scope(method)
+            kind = "question sets" if method in ON_QUESTIONS else "tasks"
+            found[f"models of {method}"], found[f"{kind} of {method}"] = order(models), order(units)
+        if not self._declared.methods and self._declared.columns:
+            found["models"] = order(self.models())
+        for name in self._declared.columns:
+            table, _, column = name.partition(".")
+            found |= {f"{column} of {row}": self.cell(table, column, row) for row in self._rows(table)}
+        for name in self._declared.settings:
+            if name.partition(".")[0] in self._results.scopes:
+                found[name] = self.setting(name)
+        found |= {f"label of {name}": label for name, label in self._declared.labels.items() if name in self.methods}
+        found |= {name: digest_of(self._results.resources / name) for name in self._declared.tracked}
+        if not self._results.loaded:
+            found |= {name: _plain(self.known(name)) for name in self._declared.known}
+        return found | self.switches(*self._declared.switches)
+
+    def _units(self, on_questions: bool) -> list[str]:
+        methods = [method for method in self.methods if (method in ON_QUESTIONS) == on_questions]
+        return list(dict.fromkeys(unit for method in methods for unit in self.scope(method)[1]))
+
+    def _rows(self, table: str) -> list[str]:
+        if table == "models":
+            return self.models()
+        return self._units(on_questions=table == "questions")
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def digest_of(path: Path) -> str:
+    """Digest of a tracked file, or of the files of a folder with their names."""
+    if path.is_dir():
+        files = "".join(f"{each.name} {sha256(each)}\n" for each in sorted(path.glob("*.tsv")))
+        return hashlib.sha256(files.encode()).hexdigest()[:16]
+    return sha256(path)[:16]

@@ -5,7 +5,7 @@ study with the control `read_position`. Any other needs the models to run again,
 move: it is listed as such, and `offcourse diff` compares the two studies.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -81,12 +81,15 @@ class Limits:
     output_bias: bool = True
 
 
-def sensitivity(make: Make, protocol: Protocol, limits: Limits) -> pd.DataFrame:
+def sensitivity(
+    make: Make, protocol: Protocol, limits: Limits, rules: Sequence[claims.Claim] | None = None
+) -> pd.DataFrame:
     """A row for every cell that a switch moves, and one for every switch that moves none or cannot be turned.
 
-    protocol: that of the results.
+    protocol: that of the results. rules: the paper's claims (None: those of resources/claims.tsv).
     """
     whole, rows = make(protocol, (1, 2, 3), ()), []
+    rules = claims.read_claims() if rules is None else rules
     for switch, field_ in Protocol.model_fields.items():
         now = getattr(protocol, switch)
         other = next(value for value in get_args(field_.annotation) if value != now)
@@ -102,7 +105,7 @@ def sensitivity(make: Make, protocol: Protocol, limits: Limits) -> pd.DataFrame:
         note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
         moved = []
         for number, table in after.items():
-            verdicts = "; ".join(_verdicts(number, before[number], table))
+            verdicts = "; ".join(_verdicts(rules, number, before[number], table))
             moved += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
         if after and not moved:
             moved.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
@@ -172,9 +175,9 @@ def _cells(frame: pd.DataFrame) -> pd.Series:
     return frame[frame["unit"].isin(UNITS)].set_index(["row", "column"])["value"]
 
 
-def _verdicts(number: int, before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+def _verdicts(rules: Sequence[claims.Claim], number: int, before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
     """Claims about a table whose verdict differs, each with both."""
-    rest = [claim for claim in claims.read_claims() if claim.options.get("table") == str(number)]
+    rest = [claim for claim in rules if claim.options.get("table") == str(number)]
     sides = (("before", before), ("after", after))
     sources = {name: claims.study_numbers({number: table}, {}) for name, table in sides}
     decided = [(row["claim"].name, *(row[side]["verdict"] for side in sources)) for row in claims.decide(rest, sources)]

@@ -102,12 +102,11 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+# The tables below hold what differs between classes beside names: a class that is in none of them is built like Llama.
+LLAMA_NORMS = (2, 0, 0, 0)
 NORMS = {  # vectors of one block: of the model's width, of all query heads, of all key heads, of one head
     "GPTJ": (2, 0, 0, 0),
     "GPTNeoX": (4, 0, 0, 0),
-    "Llama": (2, 0, 0, 0),
-    "Mistral": (2, 0, 0, 0),
-    "Qwen2": (2, 0, 0, 0),
     "Gemma2": (4, 0, 0, 0),
     "Gemma3": (4, 0, 0, 2),
     "Olmo": (0, 0, 0, 0),
@@ -116,16 +115,21 @@ NORMS = {  # vectors of one block: of the model's width, of all query heads, of 
 
 FINAL_NORM = {"GPTJ": 2, "GPTNeoX": 2, "Olmo": 0}  # vectors of the model's width; else one
 
-PARTICULARS = {
+BIASED = {  # projections with a bias; a class that is not here has none
+    "GPTJ": ("mlp", "unembedding"),
+    "GPTNeoX": ("queries, keys and values", "attention output", "mlp"),
+    "Qwen2": ("queries, keys and values",),
+}
+
+PARTICULARS = {  # settings of the tiny random model of a class
     "GPTJ": {},
     "GPTNeoX": dict(use_parallel_residual=True, attention_bias=True),
-    "Llama": {},
     "Mistral": dict(head_dim=8, sliding_window=16),
     "Gemma2": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8, attn_logit_softcapping=5.0),
-    "Gemma3": dict(head_dim=8, sliding_window=16, query_pre_attn_scalar=8),
-    "Qwen2": {},
+    "Gemma3": dict(
+        head_dim=8, sliding_window=16, query_pre_attn_scalar=8, layer_types=["sliding_attention", "full_attention"] * 2
+    ),
     "Olmo": dict(clip_qkv=2.0),
-    "Olmo2": {},
 }
 
 MODEL_TYPES = {"GPTJ": "gptj", "GPTNeoX": "gpt_neox", "Gemma3": "gemma3_text"}

@@ -1,13 +1,13 @@
 """Apathy and the top token's probability by layer, a panel per model (Figure 8)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
-from offcourse.analysis.results import apathy_path, is_drawn, lens_path, read_apathy, read_lens
+from offcourse.analysis.results import Folder, apathy_path, is_drawn, lens_path, read_apathy, read_lens
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
 LINES = {
@@ -32,7 +32,7 @@ NUMBERS = pa.DataFrameSchema(
 )
 
 
-def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFrame:
+def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFrame:
     """Means by model, layer and line, see `NUMBERS`.
 
     Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
@@ -76,7 +76,7 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     return pd.concat(parts, ignore_index=True)
 
 
-def _released(results: Path, model: str, questions: str) -> pd.DataFrame:
+def _released(results: Folder, model: str, questions: str) -> pd.DataFrame:
     means = read_apathy(results, model, questions)
     path = apathy_path(model, questions)
     sources = [
@@ -106,12 +106,9 @@ def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
     return found
 
 
-def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Scaled lines against layer."""
     axes = "layer\nmean", "apathy, scaled per model"
-    return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "scaled", axes)
-
-
-def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, models, questions), stem)
+    models = view.models("logit_lens")
+    drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
+    return by_model.page(models, labels, drawn, NUMBERS, LINES, "scaled", axes)

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import items_by_shots
+from offcourse.analysis.results import Folder, items_by_shots
 from offcourse.analysis.sources import source
 from offcourse.figures import style
 from offcourse.study.labels import task_label
@@ -40,7 +39,7 @@ def schema(**own: pa.Column) -> pa.DataFrameSchema:
 
 
 def without_vector(
-    results: Path, path: str, shots: pd.Series, count: int
+    results: Folder, path: str, shots: pd.Series, count: int
 ) -> tuple[dict[str, float | int], list[dict[str, Any]]]:
     """The columns `zero_shot`, `few_shot` and `shots` of one pair, and what they are computed from.
 

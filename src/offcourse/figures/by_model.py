@@ -1,34 +1,33 @@
 """A page with a panel per model and lines against layer: what the logit lens and apathy share."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import read_labels
 from offcourse.figures import style
 
 
 def page(
-    results: Path,
     models: Sequence[str],
+    labels: Sequence[str],
     numbers: pd.DataFrame,
     schema: pa.DataFrameSchema,
     lines: Mapping[str, tuple[str, str]],
     height: str,
     axes: tuple[str, str],
 ) -> style.Page:
-    """Two panels beside each other. lines: name in the legend and colour, by value of the column `line`.
+    """Two panels beside each other.
+
+    labels: of the models. lines: name in the legend and colour, by value of the column `line`.
 
     height: the column that is drawn, between `ci_low` and `ci_high` where there are such columns. axes: their labels;
     that of the layers is completed with the number of questions and their set.
     """
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
-    labels = read_labels(results, models)
 
     def compose(canvas: FigureBase) -> None:
         panels = canvas.subplots(rows, columns, squeeze=False, sharey=True)

@@ -1,7 +1,6 @@
 """The number of heads, the strength and the layer that recover most, models by tasks (Figures 13 to 15)."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,15 +13,16 @@ from matplotlib.patches import Rectangle
 
 from offcourse.analysis import choices, recovery
 from offcourse.analysis.results import (
+    Folder,
     icl_path,
     items_by_shots,
     model_path,
     read_accuracy,
-    read_labels,
     read_shots,
     sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
@@ -50,14 +50,14 @@ TITLE = {
 SCALE = {"n_heads": "number of heads", "strength": "strength", "layer": "layer (% of depth, from 0)"}
 
 
-def numbers(results: Path, models: list[str], tasks: list[str], what: str) -> pd.DataFrame:
+def numbers(results: Folder, models: list[str], tasks: list[str], what: str) -> pd.DataFrame:
     """The choice of every model and task, see `NUMBERS` and `choices.best`."""
     best = choices.best(results, models, tasks).rename(columns={COLUMN[what]: "value"})
     best["sources"] = [_sources(results, row.model, row.task, COLUMN[what]) for row in best.itertuples()]
     return best[list(NUMBERS.columns)]
 
 
-def _sources(results: Path, model: str, task: str, measure: str) -> str:
+def _sources(results: Folder, model: str, task: str, measure: str) -> str:
     shots, _ = recovery.baseline(read_shots(results, model, task))
     items = items_by_shots(results, icl_path(model, task)).loc[shots]
     tried = int(read_accuracy(results, model, task)["n"].sum())
@@ -68,12 +68,12 @@ def _sources(results: Path, model: str, task: str, measure: str) -> str:
     )
 
 
-def page(results: Path, models: list[str], tasks: list[str], what: Choice) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A cell per model and task. Heads and strengths are coloured by rank in the study's grid, layers by depth."""
-    drawn = numbers(results, models, tasks, what)
-    labels = read_labels(results, models)
+    what, (models, tasks) = FIGURES[shown["figure"]], view.scope("function_vectors")
+    drawn, labels = numbers(view, models, tasks, what), view.model_labels(models)
     cells = drawn.pivot(index="model", columns="task", values="value").loc[models, tasks].to_numpy()
-    grid = None if what == "layer" else _grid(results, models, tasks, what)
+    grid = None if what == "layer" else _grid(view, models, tasks, what)
     size = (max(5.2, 2.6 + 0.56 * len(tasks)), max(2.9, 1.7 + max(0.22, 0.36 - 0.01 * len(models)) * len(models)))
 
     def compose(canvas: FigureBase) -> None:
@@ -101,12 +101,7 @@ def page(results: Path, models: list[str], tasks: list[str], what: Choice) -> st
     return style.Page(size, drawn, NUMBERS, compose)
 
 
-def draw(results: Path, models: list[str], tasks: list[str], what: Choice, stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, models, tasks, what), stem)
-
-
-def _grid(results: Path, models: list[str], tasks: list[str], what: str) -> list[float]:
+def _grid(results: Folder, models: list[str], tasks: list[str], what: str) -> list[float]:
     return sorted({value for model in models for task in tasks for value in read_accuracy(results, model, task)[what]})
 
 

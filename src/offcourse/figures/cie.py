@@ -1,16 +1,15 @@
 """Causal indirect effect of every attention head, one panel per task (Figures 9 and 10)."""
 
-from pathlib import Path
-
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from offcourse.analysis.results import cie_path, read_model
+from offcourse.analysis.results import Folder, cie_path
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.schemas.function_vectors import CIE
 from offcourse.schemas.io import read_parquet
@@ -31,11 +30,11 @@ NUMBERS = pa.DataFrameSchema(_COLUMNS, strict=True, ordered=True)
 SHADES = pa.DataFrameSchema({**_COLUMNS, "shade": pa.Column(float, pa.Check.in_range(0, 1))}, strict=True, ordered=True)
 
 
-def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
+def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
     """Mean effect of each head, see `NUMBERS`; of the release see `SHADES`."""
     frames = []
     for task in tasks:
-        effects = read_parquet(Path(results) / cie_path(model, task), CIE, CIE_SHADES).astype({"effect": float})
+        effects = read_parquet(results / cie_path(model, task), CIE, CIE_SHADES).astype({"effect": float})
         measure = "shade" if "shade" in effects else "effect"
         mean = effects
         if measure == "effect":
@@ -51,28 +50,29 @@ def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
     return found[list((SHADES if "shade" in found else NUMBERS).columns)]
 
 
-def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Layers from left to right, heads from bottom to top; every panel has a colour bar of its own, white at 0.
 
     Of the release, whose panels have no zero, one bar for all: from each task's smallest effect to its largest.
     """
-    drawn = numbers(results, model, tasks)
+    model, tasks = shown["model"], view.tasks("function_vectors")
+    drawn = numbers(view, model, tasks)
     shaded = "shade" in drawn
-    label = read_model(results, model)["label"]
+    label = view.cell("models", "label", model)
     layers, heads = drawn["layer"].max() + 1, drawn["head"].max() + 1
     columns = min(len(tasks), 3 if layers < 2 * heads else 2)
     rows = -(-len(tasks) // columns)
-    with style.applied():
-        width = 7.6 / columns if columns > 1 else 5.2
-        height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
-        figure = Figure(figsize=(width * columns, 0.95 + height * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    width = 7.6 / columns if columns > 1 else 5.2
+    height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
+
+    def compose(canvas: FigureBase) -> None:
+        axes = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, task in zip(axes, tasks, strict=False):
             mine = drawn[drawn["task"] == task]
             cells = mine.pivot(index="head", columns="layer", values="shade" if shaded else "effect")
             image = _panel(panel, cells, task_label(task), shaded)
             if not shaded:
-                _bar(figure, image, panel)
+                _bar(canvas, image, panel)
             elif mine["effect"].notna().all():
                 ends = f"{mine['effect'].min():.3f} to {mine['effect'].max():.3f}".replace("-", "\N{MINUS SIGN}")
                 panel.set_title(f"{task_label(task)} ({ends})")
@@ -81,15 +81,17 @@ def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
         for panel in axes[max(0, len(tasks) - columns) : len(tasks)]:
             panel.tick_params(labelbottom=True)
         if shaded:
-            bar = figure.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
+            bar = canvas.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
             bar.set_ticks([0, 1], labels=["least\nof the task", "most\nof the task"])
             bar.outline.set_linewidth(0.4)
-        figure.suptitle(
+        canvas.suptitle(
             f"{label}: causal indirect effect\n(change in probability, mean over {drawn['trials'].max()} prompts)"
         )
-        figure.supxlabel("layer")
-        figure.supylabel("attention head")
-        style.save(figure, drawn, SHADES if shaded else NUMBERS, stem)
+        canvas.supxlabel("layer")
+        canvas.supylabel("attention head")
+
+    size = (width * columns, 0.95 + height * rows)
+    return style.Page(size, drawn, SHADES if shaded else NUMBERS, compose)
 
 
 def _panel(panel: Axes, cells: pd.DataFrame, title: str, shaded: bool) -> AxesImage:
@@ -107,7 +109,7 @@ def _panel(panel: Axes, cells: pd.DataFrame, title: str, shaded: bool) -> AxesIm
     return image
 
 
-def _bar(figure: Figure, image: AxesImage, panel: Axes) -> None:
-    bar = figure.colorbar(image, ax=panel, pad=0.02, aspect=14)
+def _bar(canvas: FigureBase, image: AxesImage, panel: Axes) -> None:
+    bar = canvas.colorbar(image, ax=panel, pad=0.02, aspect=14)
     bar.ax.yaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
     bar.outline.set_linewidth(0.4)

@@ -1,7 +1,6 @@
 """Peak recovery by the number of heads in a function vector, and what post-training changes of it (Figure 5)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +12,9 @@ from matplotlib.ticker import NullLocator
 
 from offcourse.analysis import recovery
 from offcourse.analysis.inference import student_interval
-from offcourse.analysis.results import icl_path, items_by_shots, read_accuracy, read_shots, sweep_path
+from offcourse.analysis.results import Folder, icl_path, items_by_shots, read_accuracy, read_shots, sweep_path
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 
 # The paper's three groups of tasks, with their looks; `CHANGE` is the right panel.
@@ -57,7 +57,7 @@ def group_of(task: str, groups: Mapping[str, str]) -> str:
     return known.get(groups[task], "linguistic and factual")
 
 
-def peaks(results: Path, model: str, tasks: Sequence[str]) -> dict[tuple[str, int], Peak]:
+def peaks(results: Folder, model: str, tasks: Sequence[str]) -> dict[tuple[str, int], Peak]:
     """By task and number of heads. Pairs whose few-shot accuracy is 0 have no recovery and are left out."""
     found = {}
     for task in tasks:
@@ -77,7 +77,7 @@ def peaks(results: Path, model: str, tasks: Sequence[str]) -> dict[tuple[str, in
 
 
 def numbers(
-    results: Path,
+    results: Folder,
     models: Sequence[str],
     tasks: Sequence[str],
     groups: Mapping[str, str],
@@ -128,22 +128,17 @@ def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[d
     ]
 
 
-def page(
-    results: Path,
-    models: Sequence[str],
-    tasks: Sequence[str],
-    groups: Mapping[str, str],
-    pairs: Sequence[tuple[str, str]],
-) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Recovery by group of tasks on the left; on the right, where there are pairs of models, its change."""
-    drawn = numbers(results, models, tasks, groups, pairs)
-    shown = [group for group in GROUPS if group in set(drawn["group"])]
+    models, tasks = view.scope("function_vectors")
+    drawn = numbers(view, models, tasks, view.groups(), view.post_training(models))
+    seen = [group for group in GROUPS if group in set(drawn["group"])]
     change = drawn[drawn["group"] == CHANGE]
     columns = 2 if len(change) else 1
 
     def compose(canvas: FigureBase) -> None:
         panels = canvas.subplots(1, columns, squeeze=False)[0]
-        for group in shown:
+        for group in seen:
             colour, marker = GROUPS[group]
             _line(panels[0], drawn[drawn["group"] == group], colour, marker, group)
         panels[0].set(title="Peak recovery", ylabel="share of few-shot accuracy")
@@ -155,7 +150,7 @@ def page(
             _line(panels[1], change, style.GREY, "o", None)
             panels[1].set(title="Peak recovery, post-trained minus base", ylabel="change")
             _heads(panels[1], change, "pairs of models")
-        if not shown:
+        if not seen:
             panels[0].text(0.5, 0.5, "few-shot accuracy is 0", transform=panels[0].transAxes, ha="center", va="center")
             return
         canvas.legend(loc="outside lower center", ncols=3, handlelength=2.2)
@@ -177,15 +172,3 @@ def _heads(axes: Axes, drawn: pd.DataFrame, what: str) -> None:
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "no"
     one = f"number of heads\n(1 {what.replace('pairs', 'pair')})"
     axes.set_xlabel(one if counts == [1] else f"number of heads (mean and\n95% interval over {span} {what})")
-
-
-def draw(
-    results: Path,
-    models: Sequence[str],
-    tasks: Sequence[str],
-    groups: Mapping[str, str],
-    pairs: Sequence[tuple[str, str]],
-    stem: Path,
-) -> None:
-    """Write `page`."""
-    style.draw(page(results, models, tasks, groups, pairs), stem)

@@ -1,12 +1,12 @@
 """The logit lens by layer, a panel per model (Figures 2, 6 and 7)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
-from offcourse.analysis.results import read_lens_means
+from offcourse.analysis.results import Folder, read_lens_means
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
 LINES = {
@@ -32,7 +32,7 @@ NUMBERS = pa.DataFrameSchema(
 )
 
 
-def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFrame:
+def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFrame:
     """Mean probability by model, layer and line, see `NUMBERS`."""
     parts = []
     for model in models:
@@ -41,12 +41,9 @@ def numbers(results: Path, models: Sequence[str], questions: str) -> pd.DataFram
     return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
 
 
-def page(results: Path, models: Sequence[str], questions: str) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Lines of probability against layer; the last layer is the model's own output."""
     axes = "layer (the last is the output)\nmean and 95% interval", "probability"
-    return by_model.page(results, models, numbers(results, models, questions), NUMBERS, LINES, "mean", axes)
-
-
-def draw(results: Path, models: Sequence[str], questions: str, stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, models, questions), stem)
+    models = view.models("logit_lens")
+    drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
+    return by_model.page(models, labels, drawn, NUMBERS, LINES, "mean", axes)

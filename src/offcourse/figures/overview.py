@@ -1,7 +1,6 @@
 """Each method at work on models that differ: logit lens, function vectors, task vectors by layer (Figure 1)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,10 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import (
+    Folder,
     icl_path,
     items_by_shots,
     read_accuracy,
-    read_labels,
     read_lens_means,
     read_shots,
     read_tv_items,
@@ -26,6 +25,7 @@ from offcourse.analysis.results import (
     tv_sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
@@ -84,7 +84,7 @@ def task_of(tasks: Sequence[str]) -> str:
     return TASK if TASK in tasks else tasks[0]
 
 
-def shown(results: Path, method: str, row: Row) -> list[str]:
+def chosen(results: Folder, method: str, row: Row) -> list[str]:
     """The models in the panels: the paper's where all are there, else all of up to three, else three that differ most.
 
     Those are the ones with the least, the middle and the largest peak recovery; of the logit lens, those whose top
@@ -98,7 +98,7 @@ def shown(results: Path, method: str, row: Row) -> list[str]:
     return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
 
 
-def _reliability(results: Path, method: str, model: str, on: Sequence[str]) -> float:
+def _reliability(results: Folder, method: str, model: str, on: Sequence[str]) -> float:
     if method == "logit_lens":
         means = read_lens_means(results, model, on[0])
         top = means[means["line"] == "top"].set_index("layer")["mean"].sort_index()
@@ -113,7 +113,7 @@ def _reliability(results: Path, method: str, model: str, on: Sequence[str]) -> f
     return float(best) / few_shot if few_shot > 0 else 0.0
 
 
-def _lens(results: Path, model: str, questions: str) -> list[tuple]:
+def _lens(results: Folder, model: str, questions: str) -> list[tuple]:
     means = read_lens_means(results, model, questions)
     return [
         ("logit_lens", model, questions, "", row.line, row.layer, row.mean, row.n, row.sources)
@@ -122,7 +122,7 @@ def _lens(results: Path, model: str, questions: str) -> list[tuple]:
     ]
 
 
-def _function_vectors(results: Path, model: str, task: str) -> list[tuple]:
+def _function_vectors(results: Folder, model: str, task: str) -> list[tuple]:
     """At the paper's setting of that model, or where the sweep lacks it, at the one with the largest accuracy."""
     accuracy = read_accuracy(results, model, task)
     n_heads, strength = PAPER["function_vectors"].get(model) or (0, 0.0)
@@ -143,7 +143,7 @@ def _function_vectors(results: Path, model: str, task: str) -> list[tuple]:
     )
 
 
-def _task_vectors(results: Path, model: str, task: str) -> list[tuple]:
+def _task_vectors(results: Folder, model: str, task: str) -> list[tuple]:
     shots, tried = read_tv_shots(results, model, task), read_tv_items(results, model, task, "dev")
     steered = [(layer, value, tried) for layer, value in read_tv_sweep(results, model, task)["dev"].items()]
     return _vector(
@@ -154,7 +154,7 @@ def _task_vectors(results: Path, model: str, task: str) -> list[tuple]:
     )
 
 
-def _vector(results: Path, key: tuple, swept: tuple, baseline: tuple) -> list[tuple]:
+def _vector(results: Folder, key: tuple, swept: tuple, baseline: tuple) -> list[tuple]:
     """Rows of the steered line and of the two horizontal ones, which have a vertex at either end."""
     path, where, steered = swept
     rows = [
@@ -170,23 +170,23 @@ def _vector(results: Path, key: tuple, swept: tuple, baseline: tuple) -> list[tu
     return rows
 
 
-def numbers(results: Path, rows: Mapping[str, Row]) -> pd.DataFrame:
+def numbers(results: Folder, rows: Mapping[str, Row]) -> pd.DataFrame:
     """What is drawn, see `NUMBERS`. rows: by method, in the order from top to bottom."""
     read = {"logit_lens": _lens, "function_vectors": _function_vectors, "task_vectors": _task_vectors}
     found = []
     for method, row in rows.items():
         on = row.on[0] if method == "logit_lens" else task_of(row.on)
-        for model in shown(results, method, row):
+        for model in chosen(results, method, row):
             found += read[method](results, model, on)
     return pd.DataFrame(found, columns=list(NUMBERS.columns)).astype({"mean": float, "layer": int, "n": int})
 
 
-def page(results: Path, rows: Mapping[str, Row]) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A row of panels per method, a panel per model."""
-    drawn = numbers(results, rows)
+    drawn = numbers(view, {method: Row(*view.scope(method)) for method in view.methods})
     panels = {method: list(dict.fromkeys(mine["model"])) for method, mine in drawn.groupby("method", sort=False)}
     columns = max(map(len, panels.values()))
-    labels = {model: label for models in panels.values() for model, label in _labels(results, models)}
+    labels = {model: label for models in panels.values() for model, label in _labels(view, models)}
 
     def compose(canvas: FigureBase) -> None:
         axes = canvas.subplots(len(panels), columns, squeeze=False)
@@ -207,8 +207,8 @@ def page(results: Path, rows: Mapping[str, Row]) -> style.Page:
     return style.Page((width, 1.75 * len(panels) + 0.8), drawn, NUMBERS, compose)
 
 
-def _labels(results: Path, models: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(models, read_labels(results, models), strict=True))
+def _labels(view: ResultsView, models: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(models, view.model_labels(models), strict=True))
 
 
 def _on(method: str, mine: pd.DataFrame) -> str:
@@ -231,8 +231,3 @@ def _panel(axes: Axes, mine: pd.DataFrame, label: str) -> None:
     axes.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
     axes.set_yticklabels(["0", "0.5", "1"])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
-
-
-def draw(results: Path, rows: Mapping[str, Row], stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, rows), stem)

@@ -1,7 +1,6 @@
 """Peak recovery by task vectors, post-trained minus base, by task group (Figure 16)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,9 +8,10 @@ import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 
 from offcourse.analysis.inference import student_interval
-from offcourse.analysis.results import items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
+from offcourse.analysis.results import Folder, items_by_shots, read_tv_items, tv_icl_path, tv_sweep_path
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.task_vectors import Peak, by_group
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
@@ -31,7 +31,7 @@ NUMBERS = pa.DataFrameSchema(
 
 
 def numbers(
-    results: Path,
+    results: Folder,
     pairs: Sequence[tuple[str, str]],
     tasks: list[str],
     groups: Mapping[str, str],
@@ -60,7 +60,7 @@ def numbers(
     )
 
 
-def _sources(results: Path, role: str, model: str, peak: Peak, pair: str) -> list[dict]:
+def _sources(results: Folder, role: str, model: str, peak: Peak, pair: str) -> list[dict]:
     """What one side of a change was computed from."""
     entries = []
     for task, shots in peak.shots.items():
@@ -71,15 +71,11 @@ def _sources(results: Path, role: str, model: str, peak: Peak, pair: str) -> lis
     return entries
 
 
-def page(
-    results: Path,
-    pairs: Sequence[tuple[str, str]],
-    tasks: list[str],
-    groups: Mapping[str, str],
-    tv_direction: str,
-) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A dot per task group, from top to bottom."""
-    drawn = numbers(results, pairs, tasks, groups, tv_direction)
+    models, tasks = view.scope("task_vectors")
+    pairs = view.post_training(models)
+    drawn = numbers(view, pairs, tasks, view.groups(), view.switch("tv_direction"))
     count = len(pairs)
 
     def compose(canvas: FigureBase) -> None:
@@ -95,15 +91,3 @@ def page(
         panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({spread})")
 
     return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")
-
-
-def draw(
-    results: Path,
-    pairs: Sequence[tuple[str, str]],
-    tasks: list[str],
-    groups: Mapping[str, str],
-    tv_direction: str,
-    stem: Path,
-) -> None:
-    """Write `page`."""
-    style.draw(page(results, pairs, tasks, groups, tv_direction), stem)

@@ -1,7 +1,6 @@
 """How much of few-shot accuracy function vectors and task vectors recover, models by task groups (Figures 3 and 12)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +9,12 @@ from matplotlib.figure import FigureBase
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import (
+    Folder,
     controls_path,
     icl_path,
     items_by_shots,
     read_accuracy,
     read_control_accuracy,
-    read_labels,
     read_model,
     read_shots,
     read_tv_items,
@@ -26,6 +25,7 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.task_vectors import by_group
+from offcourse.analysis.view import ResultsView
 from offcourse.data.rows import is_large
 from offcourse.figures import style
 from offcourse.schemas.function_vectors import READ_POSITION
@@ -70,7 +70,7 @@ def group_of(task: str, groups: Mapping[str, str]) -> str:
 
 
 def function_vectors(
-    results: Path,
+    results: Folder,
     model: str,
     tasks: Sequence[str],
     groups: Mapping[str, str],
@@ -108,7 +108,7 @@ def function_vectors(
 
 
 def _swept_again(
-    results: Path, model: str, task: str, controls: Sequence[str]
+    results: Folder, model: str, task: str, controls: Sequence[str]
 ) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
     """Method, accuracies, artefact and rows of every draw of every control of one pair."""
     if not controls:
@@ -126,7 +126,7 @@ def _entries(each: Sequence[tuple]) -> list[dict]:
 
 
 def task_vectors(
-    results: Path, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
+    results: Folder, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
 ) -> list[tuple]:
     """The same of task vectors; under `mean_times_maximum` the average is mean x max / few-shot (as coded)."""
     rows, coded = [], switches["tv_average"] == "mean_times_maximum"
@@ -146,7 +146,7 @@ def task_vectors(
     return rows
 
 
-def _items(results: Path, model: str, task: str, shots: int) -> tuple[int, int]:
+def _items(results: Folder, model: str, task: str, shots: int) -> tuple[int, int]:
     """How many development items there are over all layers, and how many items with that many shots."""
     layers = read_tv_sweep(results, model, task)["dev"].count()
     items = items_by_shots(results, tv_icl_path(model, task)).loc[shots]
@@ -154,7 +154,7 @@ def _items(results: Path, model: str, task: str, shots: int) -> tuple[int, int]:
 
 
 def numbers(
-    results: Path,
+    results: Folder,
     scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     groups: Mapping[str, str],
     switches: Mapping[str, str],
@@ -176,27 +176,24 @@ def numbers(
     return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype({"recovery": float})
 
 
-def page(
-    results: Path,
-    scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
-    groups: Mapping[str, str],
-    switches: Mapping[str, str],
-    controls: Sequence[str] = (),
-) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A heat map per method and measure, beside each other; colours from 0 to 1, larger values are written as they are.
 
     A grey cell with a dash was not run.
     """
-    drawn = numbers(results, scopes, groups, switches, controls)
+    scopes = {method: view.scope(method) for method in view.methods}
+    switches = view.switches("default_heads", "tv_average", "tv_direction")
+    controls = view.setting("function_vectors.controls") or ()
+    drawn = numbers(view, scopes, view.groups(), switches, controls)
     models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))
-    labels, kinds = read_labels(results, models), list(dict.fromkeys(drawn["group"]))
-    shown = [key for key in PANELS if key[0] in set(drawn["method"])]
+    labels, kinds = view.model_labels(models), list(dict.fromkeys(drawn["group"]))
+    panels_of = [key for key in PANELS if key[0] in set(drawn["method"])]
     # The widths of the labels and of the colour bar, and that of every cell.
-    size = (2.0 + len(shown) * max(0.62, 0.24 * len(kinds)), 1.75 + 0.2 * len(models))
+    size = (2.0 + len(panels_of) * max(0.62, 0.24 * len(kinds)), 1.75 + 0.2 * len(models))
 
     def compose(canvas: FigureBase) -> None:
-        panels = canvas.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-        for panel, key in zip(panels, shown, strict=True):
+        panels = canvas.subplots(1, len(panels_of), sharey=True, squeeze=False)[0]
+        for panel, key in zip(panels, panels_of, strict=True):
             mine = drawn[(drawn["method"] == key[0]) & (drawn["measure"] == key[1])]
             cells = mine.pivot(index="model", columns="group", values="recovery").reindex(index=models, columns=kinds)
             image = _heat_map(panel, cells.to_numpy())
@@ -210,18 +207,6 @@ def page(
         bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "≥ 1"])
 
     return style.Page(size, drawn, NUMBERS, compose)
-
-
-def draw(
-    results: Path,
-    scopes: Mapping[str, tuple[Sequence[str], Sequence[str]]],
-    groups: Mapping[str, str],
-    switches: Mapping[str, str],
-    stem: Path,
-    controls: Sequence[str] = (),
-) -> None:
-    """Write `page`."""
-    style.draw(page(results, scopes, groups, switches, controls), stem)
 
 
 def _heat_map(panel, cells: np.ndarray):

@@ -1,15 +1,14 @@
 """In-context accuracy at 0, 5 and 10 shots, mean over tasks (Figure 11)."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 
 from offcourse.analysis.inference import student_interval
-from offcourse.analysis.results import icl_path, items_by_shots, read_labels, read_shots
+from offcourse.analysis.results import Folder, icl_path, items_by_shots, read_shots
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.errors import OffcourseError
 from offcourse.figures import style
 
@@ -33,7 +32,7 @@ NUMBERS = pa.DataFrameSchema(
 )
 
 
-def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
+def numbers(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
     """Mean accuracy by model and shots, see `NUMBERS`.
 
     The interval is Student's over tasks, cut to 0 and 1. A study whose prompts stop before 10 shots is shown with the
@@ -59,20 +58,20 @@ def numbers(results: Path, models: list[str], tasks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(NUMBERS.columns))
 
 
-def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A line per model from top to bottom, a dot per number of shots."""
-    drawn = numbers(results, models, tasks)
-    labels = read_labels(results, models)
-    shown = sorted(drawn["shots"].unique())
+    models, tasks = view.scope("function_vectors")
+    drawn, labels = numbers(view, models, tasks), view.model_labels(models)
+    counts = sorted(drawn["shots"].unique())
     # The parts around the panel take 1.4 inches; rows of few models are higher.
     size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
 
     def compose(canvas: FigureBase) -> None:
         panel = canvas.subplots()
-        for step, shots in enumerate(shown):
+        for step, shots in enumerate(counts):
             colour, marker = LOOKS.get(shots, OTHER)
             points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
-            y = np.arange(len(models)) + 0.22 * (step - (len(shown) - 1) / 2)
+            y = np.arange(len(models)) + 0.22 * (step - (len(counts) - 1) / 2)
             panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
             panel.plot(points["accuracy"], y, marker, color=colour, markersize=4.5, label=f"{shots}-shot")
         panel.set(xlim=(-0.02, 1.02), ylim=(len(models) - 0.5, -0.5))
@@ -81,14 +80,9 @@ def page(results: Path, models: list[str], tasks: list[str]) -> style.Page:
         for edge in range(1, len(models)):
             panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
         spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
-        fewer = "" if max(shown) == SHOTS[-1] else f"; at most {max(shown)} shots here"
+        fewer = "" if max(counts) == SHOTS[-1] else f"; at most {max(counts)} shots here"
         panel.set_xlabel(f"accuracy without steering\n({spread}{fewer})")
         canvas.suptitle("In-context accuracy by number of shots")
-        canvas.legend(loc="outside lower center", ncols=len(shown), handletextpad=0.2)
+        canvas.legend(loc="outside lower center", ncols=len(counts), handletextpad=0.2)
 
     return style.Page(size, drawn, NUMBERS, compose)
-
-
-def draw(results: Path, models: list[str], tasks: list[str], stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, models, tasks), stem)

@@ -1,7 +1,6 @@
 """Accuracy of a steering method against layer, a page per model, a panel per task and a line per strength."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
@@ -9,14 +8,15 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from offcourse.analysis import recovery
-from offcourse.analysis.results import icl_path, read_model, read_shots, read_steering, steering_path
+from offcourse.analysis.results import Folder, icl_path, read_shots, read_steering, steering_path
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_layer, style
 
 NUMBERS = by_layer.schema(task=pa.Column(str), strength=pa.Column(float))
 
 
-def numbers(results: Path, method: str, model: str, tasks: Sequence[str]) -> pd.DataFrame:
+def numbers(results: Folder, method: str, model: str, tasks: Sequence[str]) -> pd.DataFrame:
     """What the page of one model draws, see `NUMBERS`."""
     parts = []
     for task in tasks:
@@ -32,9 +32,11 @@ def numbers(results: Path, method: str, model: str, tasks: Sequence[str]) -> pd.
     return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
 
 
-def draw(results: Path, method: str, label: str, model: str, tasks: Sequence[str], stem: Path) -> None:
-    """A panel per task, each with the accuracies without a vector as horizontal lines. label: of the method."""
-    drawn = numbers(results, method, model, tasks)
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
+    """A panel per task, each with the accuracies without a vector as horizontal lines."""
+    [method], model = view.steering, shown["model"]
+    tasks, label = view.tasks(method), view.label(method)
+    drawn = numbers(view, method, model, tasks)
     strengths = sorted(drawn["strength"].unique())
     shades = [colormaps["Blues"](0.4 + 0.6 * (i + 1) / len(strengths)) for i in range(len(strengths))]
     looks = {strength: {"color": shade} for strength, shade in zip(strengths, shades, strict=True)}
@@ -44,5 +46,5 @@ def draw(results: Path, method: str, label: str, model: str, tasks: Sequence[str
             axes.plot(setting["layer"], setting["accuracy"], **looks[strength])
 
     lines = {f"strength {strength:g}": look for strength, look in looks.items()}
-    title = f"{read_model(results, model)['label']}: {label}"
-    style.draw(by_layer.page(drawn, NUMBERS, tasks, title, "steered layer", lines, put), stem)
+    title = f"{view.cell('models', 'label', model)}: {label}"
+    return by_layer.page(drawn, NUMBERS, tasks, title, "steered layer", lines, put)

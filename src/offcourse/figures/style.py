@@ -1,9 +1,10 @@
 """How our figures look, and writing them so that the same numbers always give the same bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -54,6 +55,10 @@ RC = {
     "svg.hashsalt": "offcourse",
 }
 DPI = 200
+
+
+# A picture of a product as `graph.catalogue` describes it: at least its `figure`, `model`, `task` and `questions`.
+Shown = Mapping[str, Any]
 
 
 def applied() -> AbstractContextManager[None]:

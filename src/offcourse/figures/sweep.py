@@ -1,7 +1,6 @@
 """Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
 
 import textwrap
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
@@ -10,15 +9,16 @@ from matplotlib.figure import FigureBase
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import (
+    Folder,
     controls_path,
     icl_path,
     read_accuracy,
     read_control_accuracy,
-    read_model,
     read_shots,
     sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_layer, style
 from offcourse.schemas.function_vectors import NULL_CONTROLS, READ_POSITION
 from offcourse.study.labels import task_label
@@ -30,7 +30,7 @@ NUMBERS = by_layer.schema(
 )
 
 
-def numbers(results: Path, model: str, task: str, controls: bool = False) -> pd.DataFrame:
+def numbers(results: Folder, model: str, task: str, controls: bool = False) -> pd.DataFrame:
     """What the page of one model and task draws, see `NUMBERS`. controls: whether the study has them."""
     shots = read_shots(results, model, task)
     lines, entries = by_layer.without_vector(results, icl_path(model, task), shots, recovery.baseline(shots)[0])
@@ -59,14 +59,15 @@ def best(drawn: pd.DataFrame) -> str:
     return f"best of the grid: {', '.join(names)}"
 
 
-def page(results: Path, model: str, task: str, controls: bool = False) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
 
-    With `controls` each panel has vectors that should do nothing as thin grey lines and the function vector read at the
+    With controls each panel has vectors that should do nothing as thin grey lines and the function vector read at the
     other position as a dashed one, and the page says what the best of the grid is for each.
     """
-    drawn = numbers(results, model, task, controls)
-    label = read_model(results, model)["label"]
+    model, task = shown["model"], shown["task"]
+    drawn = numbers(view, model, task, bool(view.setting("function_vectors.controls")))
+    label = view.cell("models", "label", model)
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
     items, seen = int(drawn["n"].max()), set(drawn["control"]) - {""}
     size, margins, said = _margins(len(strengths), len(heads), best(drawn) if seen else "")
@@ -88,11 +89,11 @@ def page(results: Path, model: str, task: str, controls: bool = False) -> style.
         canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
         lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
         names = ["function vector, 0-shot", *by_layer.names_without_vector(drawn)]
-        for shown, line, name in (
+        for there, line, name in (
             (seen & set(NULL_CONTROLS), CONTROL, "controls"),
             (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
         ):
-            lines, names = ([*lines, line], [*names, name]) if shown else (lines, names)
+            lines, names = ([*lines, line], [*names, name]) if there else (lines, names)
         if said:
             canvas.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
         handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
@@ -100,11 +101,6 @@ def page(results: Path, model: str, task: str, controls: bool = False) -> style.
         canvas.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
 
     return style.Page(size, drawn, NUMBERS, compose, tight=False)
-
-
-def draw(results: Path, model: str, task: str, stem: Path, controls: bool = False) -> None:
-    """Write `page`."""
-    style.draw(page(results, model, task, controls), stem)
 
 
 FV = {"color": style.BLUE}

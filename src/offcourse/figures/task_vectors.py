@@ -1,12 +1,10 @@
 """Accuracy of task vectors against layer, a page per model and a panel per task (Figures 18 and 19)."""
 
-from pathlib import Path
-
 import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.analysis.results import (
-    read_model,
+    Folder,
     read_tv_items,
     read_tv_shots,
     read_tv_sweep,
@@ -14,13 +12,14 @@ from offcourse.analysis.results import (
     tv_sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_layer, style
 
 # Accuracy on the development prompts, see `by_layer.schema`.
 NUMBERS = by_layer.schema(task=pa.Column(str))
 
 
-def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
+def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
     """What the page of one model draws, see `NUMBERS`."""
     parts = []
     for task in tasks:
@@ -36,20 +35,15 @@ def numbers(results: Path, model: str, tasks: list[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[list(NUMBERS.columns)]
 
 
-def page(results: Path, model: str, tasks: list[str]) -> style.Page:
+def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A panel per task, each with the accuracies without a vector as horizontal lines."""
-    line = {"color": style.BLUE}
+    line, model, tasks = {"color": style.BLUE}, shown["model"], view.tasks("task_vectors")
     return by_layer.page(
-        numbers(results, model, tasks),
+        numbers(view, model, tasks),
         NUMBERS,
         tasks,
-        read_model(results, model)["label"],
+        view.cell("models", "label", model),
         "replaced layer",
         {"task vector, 0-shot": line},
         lambda axes, mine: axes.plot(mine["layer"], mine["accuracy"], **line),
     )
-
-
-def draw(results: Path, model: str, tasks: list[str], stem: Path) -> None:
-    """Write `page`."""
-    style.draw(page(results, model, tasks), stem)

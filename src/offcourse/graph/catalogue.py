@@ -7,6 +7,7 @@ study's folder; each figure's SVG has a PNG and a parquet of the same stem besid
 from collections.abc import Sequence
 from typing import TypedDict
 
+from offcourse.data.names import STEERING
 from offcourse.study.labels import task_label
 
 # What the report is written from beside Python.
@@ -33,9 +34,9 @@ class Figure(TypedDict):
     svg: str
     model: str | None
     task: str | None
+    questions: str | None
 
 
-PAPER_METHODS = {"function_vectors", "task_vectors", "dola", "logit_lens"}
 TABLE_METHODS = Table(
     id="table_methods",
     title="Steering methods compared",
@@ -61,6 +62,12 @@ FACT_TABLES = {
 }
 
 
+# Tables that the paper does not have, each with the methods that a study must have one of.
+OTHER_TABLES = [
+    (TABLE_METHODS, set(STEERING)),
+]
+
+
 def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
     """The tables of a study with these methods, in the report's order."""
     titles = {}
@@ -82,7 +89,7 @@ def tables(methods: Sequence[str] = ("function_vectors",)) -> list[Table]:
         )
         for number, (title, explanation) in sorted(titles.items())
     ]
-    return numbered + [TABLE_METHODS] * bool(set(methods) - PAPER_METHODS)
+    return numbered + [table for table, needs in OTHER_TABLES if needs & set(methods)]
 
 
 def figures(
@@ -113,6 +120,7 @@ def figures(
         for name in lens_questions:
             shown += [_lens(name)]
         shown += [_apathy(name) for name in lens_questions]
+    shown += [figure for figure, needs in OTHER_FIGURES if needs & set(methods)]
     shown += [_steering(name, label, model) for name, label, its_models in steering for model in its_models]
     return shown
 
@@ -120,7 +128,7 @@ def figures(
 def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figure]:
     return [
         HEADS,
-        *(_sweep(model, task) for model in models for task in tasks),
+        *(sweep_page(model, task) for model in models for task in tasks),
         *(_cie(model) for model in models),
         _single(
             "figure11",
@@ -167,6 +175,7 @@ def _lens(questions: str) -> Figure:
         "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
         "letter and of the likeliest wrong one. The paper's three figures differ in their models only.",
         f"Lines of probability against layer on {questions}, one panel per model.",
+        questions=questions,
     )
 
 
@@ -178,10 +187,13 @@ def _apathy(questions: str) -> Figure:
         "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
         "each scaled to its range.",
         f"Lines of scaled apathy against layer on {questions}, one panel per model.",
+        questions=questions,
     )
 
 
-def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None) -> Figure:
+def _figure(
+    identity: str, figure: str, title: str, explanation: str, alt: str, model=None, task=None, questions=None
+) -> Figure:
     return Figure(
         id=identity,
         figure=figure,
@@ -191,6 +203,7 @@ def _figure(identity: str, figure: str, title: str, explanation: str, alt: str, 
         svg=f"figures/{identity}.svg",
         model=model,
         task=task,
+        questions=questions,
     )
 
 
@@ -237,7 +250,14 @@ POST_TRAINING = _single(
 )
 
 
-def _sweep(model: str, task: str) -> Figure:
+# Single pictures that the paper does not have, each with the methods that a study must have one of.
+OTHER_FIGURES: list[tuple[Figure, set[str]]] = [
+    # (the picture, {"function_vectors"}),
+]
+
+
+def sweep_page(model: str, task: str) -> Figure:
+    """The page of one model and task (Figures 4 and 17)."""
     return _figure(
         f"figure17/{model}_{task}",
         "figure17",

@@ -1,14 +1,14 @@
-"""Products: what the workflow makes of the steps' results, and what each product reads.
+"""The products: model facts, tables, figures, report and RO-Crate. A declaration says what each reads and writes."""
 
-A product is a table, a figure, model.json (a model's facts and self-checks), the report or the RO-Crate.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from offcourse import report
+from offcourse.analysis.model_facts import read_facts
+from offcourse.analysis.view import NOTHING, Declaration, Results, ResultsView
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
@@ -16,58 +16,51 @@ from offcourse.graph import catalogue
 from offcourse.graph.keys import STEPS, checked_by, class_facts, dtype_of, steps_of
 from offcourse.graph.step import HANDED
 from offcourse.layout import Layout, picture_files
-from offcourse.methods.check_model import CONFIRMED, DESCRIBED
+from offcourse.methods.check_model import READ_OF_MODELS
 from offcourse.steering import steering
 from offcourse.study.config import Study
 from offcourse.study.protocol import Protocol
+from offcourse.tables.writing import SUFFIXES
+
+SHOWN = "product"  # the script of all tables and figures
 
 
 @dataclass(frozen=True)
-class Product:
-    """A rule that is not a computing step: it makes a table, a figure, model.json, the report or the RO-Crate.
+class Product(Declaration):
+    """A rule that is no computing step: it makes a table, a figure, `model.json`, the report or the RO-Crate.
 
-    target: "module:function" where the rule's code begins.
-    methods: the rule runs when the study has one of these methods (empty: always), and shows their models and tasks.
-    inputs: steps whose results the rule reads. tables_read: tables that it reads, where the study has them.
-    switches: switches of `protocol` that the rule reads. settings: keys of its first method's section that it reads.
-    tables, figures: numbers of the tables and names of the figures that the rule writes. files: its other files.
-    per_model: whether the rule has one job per model, or one for the study.
-    program: file name in workflow/scripts without .py; default: the rule's name.
-    labels: {method of `offcourse.steering`: the name that readers see}.
-    more_code: what the job hands to the rule's code, see `Step.targets`.
+    What it reads is in the fields of `Declaration`; the rule runs when the study has one of its methods (always, when
+    it names none).
+    target: "module:function" where its code begins: `write(view, out)` of a table, `page(view, shown)` of a figure.
+    tables: numbers or names of the tables that it writes. figures: those that it draws. files: other files.
+    per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
+    released: whether the authors' release has it as well; a table by the rule `published_{rule}`.
+    script: its file in workflow/scripts without .py. caption: its file in workflow/report, when not called like it.
+    more_code: what the code is handed without importing it, see `Step.targets`.
     """
 
-    rule: str
-    target: str
-    methods: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    tables_read: tuple[int, ...] = ()
-    switches: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    tables: tuple[int, ...] = ()
+    target: str = ""
+    tables: tuple[int | str, ...] = ()
     figures: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     per_model: bool = False
-    program: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    local: bool = False
+    released: bool = False
+    script: str = SHOWN
+    caption: str = ""
     more_code: tuple[str, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Where the code of the rule begins: its own function, and what the job hands to it."""
+        """Where the rule's code begins: its own function, and what the job hands to it or does with its picture."""
         return (self.target, *self.more_code)
-
-    @property
-    def script(self) -> str:
-        """Name of its script."""
-        return self.program or self.rule
 
     def instances(self, study: Study) -> list[str | None]:
         """The models that it has jobs for; [None] for one job of the whole study."""
         return self.models(study) if self.per_model else [None]
 
     def models(self, study: Study, model: str | None = None) -> list[str]:
-        """The models that it shows, those of its methods; of the job of one model only that one."""
+        """The models of its methods, or the one model of a job of one."""
         if model:
             return [model]
         return study.models_of(*self.methods) if self.methods else study.models
@@ -77,16 +70,22 @@ class Product:
         paths = [name.format(model=model) for name in self.files]
         if self.rule == "ro_crate":
             paths += [f"ro-crate/{name}" for name in crate_files(study, registry)]
-        paths += [
-            f"tables/table{number}{suffix}" for number in self.tables for suffix in (".parquet", ".csv", ".md", ".tex")
-        ]
-        for page in pages(study, registry, model):
-            if page["figure"] in self.figures:
-                paths += [path.as_posix() for path in picture_files(Path(page["svg"]).with_suffix(""))]
+        paths += self.table_files
+        for page in self.pages(study, registry, model):
+            paths += [path.as_posix() for path in picture_files(Path(page["svg"]).with_suffix(""))]
         return paths
 
+    @property
+    def table_files(self) -> list[str]:
+        """The files of its tables."""
+        return [f"tables/{table_name(table)}.{suffix}" for table in self.tables for suffix in SUFFIXES]
+
+    def pages(self, study: Study, registry: Registry, model: str | None) -> list[catalogue.Figure]:
+        """The pictures of one job."""
+        return [page for page in pages(study, registry, model) if page["figure"] in self.figures]
+
     def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:
-        """The results that it reads, as (step, model, unit)."""
+        """The results of steps that it reads, as (step, model, unit)."""
         wanted = [STEPS[step] for step in self.inputs if STEPS[step].runs_in(study)]
         return [
             (step.name, name, unit)
@@ -97,186 +96,284 @@ class Product:
 
     def numbers_read(self, study: Study) -> list[int]:
         """The tables that it reads."""
-        return [number for number in self.tables_read if number in catalogue.DOLA_TABLES and "dola" in study.methods]
+        return [number for number in self.tables_read if number in _tables_of(study)]
+
+    def view(self, results: Results, model: str | None = None) -> ResultsView:
+        """What its code is handed of a results folder."""
+        return ResultsView(self, results, model)
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
-        """The part of the configuration that one job reads, as plain JSON values."""
+        """Everything that one job reads beside files of results, as plain JSON values."""
         # A method that is added to the package changes nothing for a study without it.
         absent = set(STEERING) - set(study.methods)
         if self.rule == "ro_crate":
             return study.model_dump(mode="json", exclude=absent)
-        if self.rule == "report":
-            said = {name: steering(name).question for name in study.steering_methods}
-            return study.model_dump(mode="json", exclude={"resources", *absent}) | {
-                "template": template(),
-                "questions": said,
-            }
         if self.rule == "check_model":
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
-            row = {
-                name: getattr(registry.model(model), name)
-                for name in ("name", "label", "architecture", *CONFIRMED, *DESCRIBED)
-            }
+            row = {column: getattr(registry.model(model), column) for column in READ_OF_MODELS}
             return numerics | {"row": row, "methods": study.methods_of(model), "class": class_facts(registry, model)}
-        if not self.methods:
-            return {}
-        settings = getattr(study, self.methods[0]).model_dump(mode="json", include=set(self.settings))
-        settings |= {name: label for name, label in self.labels.items() if name in study.methods}
-        return settings | study.protocol.model_dump(include=set(self.switches))
+        read = self.view(results_of(study, registry, Layout(study.study)), model).parameters()
+        if self.rule == "report":
+            said = {name: steering(name).question for name in study.steering_methods}
+            read |= study.model_dump(mode="json", exclude={"resources", *absent})
+            read |= {"template": template(), "questions": said, "facts of the paper's models": _facts(registry)}
+        return read
 
 
-def _shown(rule: str, module: str, *methods: str, function: str = "draw", **more: Any) -> Product:
-    return Product(rule, f"offcourse.{module}:{function}", methods, **more)
+# Tables that have no LaTeX form.
+PLAIN = ("parquet", "csv", "md")
+
+
+def table_name(table: int | str) -> str:
+    """The stem of a table's files: a number is one of the paper's tables."""
+    return f"table{table}" if isinstance(table, int) else table
+
+
+def _facts(registry: Registry) -> str:
+    """Digest of the facts of models.tsv that stand beside the printed ones in the report."""
+    facts = [(fact.model, fact.column, fact.value, fact.printed_value) for fact in read_facts(registry)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 # Of the methods of `offcourse.steering`: their sweeps, and how they are shown.
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 LABELS = {name: steering(name).label for name in STEERING}
-PRODUCTS = {
-    product.rule: product
-    for product in (
-        Product(
-            "check_model",
-            "offcourse.methods.check_model:check_model",
-            files=("{model}/model.json",),
+FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
+VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
+GROUP, FORM, BASE, LABEL = "tasks.group", "questions.form", "models.base", "models.label"
+
+
+def _table(rule: str, module: str, *methods: str, **more: Any) -> Product:
+    return Product(rule, methods, target=f"offcourse.tables.{module}:write", more_code=(VIEW,), **more)
+
+
+def _plain_table(rule: str, module: str, *methods: str, **more: Any) -> Product:
+    files = tuple(f"tables/{rule}.{suffix}" for suffix in PLAIN)
+    return _table(rule, module, *methods, files=files, **more)
+
+
+def _figure(rule: str, module: str, *methods: str, **more: Any) -> Product:
+    return Product(rule, methods, target=f"offcourse.figures.{module}:page", more_code=(VIEW, DRAW), **more)
+
+
+_PRODUCTS = (
+    Product(
+        "check_model",
+        target="offcourse.methods.check_model:check_model",
+        files=("{model}/model.json",),
+        per_model=True,
+        script="check_model",
+        more_code=HANDED["model and tokenizer"],
+    ),
+    _table(
+        "table3",
+        "table3",
+        FV,
+        TV,
+        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+        columns=(GROUP,),
+        switches=("default_heads", "tv_denominator", "tv_direction", "tv_score", "selection"),
+        settings=("function_vectors.n_heads", "function_vectors.large"),
+        known=("last",),
+        tables=(3,),
+        released=True,
+    ),
+    _table(
+        "tables_dola",
+        "dola",
+        DOLA,
+        inputs=("dola",),
+        columns=(FORM,),
+        switches=("dola_mask", "ties", "score_dtype", "selection"),
+        tables=tuple(catalogue.DOLA_TABLES),
+        released=True,
+    ),
+    _plain_table(
+        "certainty",
+        "certainty",
+        FV,
+        TV,
+        DOLA,
+        *STEERING,
+        inputs=("icl", "fv_sweep", "fv_controls", *SWEPT, "tv_icl", "tv_sweep", "dola"),
+        columns=(FORM,),
+        switches=("dola_mask", "ties", "score_dtype"),
+        settings=("function_vectors.controls",),
+        labels=LABELS,
+    ),
+    _figure(
+        "figure_sweep",
+        "sweep",
+        FV,
+        inputs=("icl", "fv_sweep", "fv_controls"),
+        columns=(LABEL,),
+        settings=("function_vectors.controls",),
+        figures=("figure17",),
+        per_model=True,
+        unordered=True,
+    ),
+    _figure(
+        "figure_overview",
+        "overview",
+        LENS,
+        FV,
+        TV,
+        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "logit_lens"),
+        columns=(LABEL,),
+        figures=("figure1",),
+    ),
+    _figure(
+        "figure_recovery",
+        "recovery",
+        FV,
+        TV,
+        inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep"),
+        columns=(GROUP, LABEL),
+        settings=("function_vectors.controls",),
+        switches=("default_heads", "tv_average", "tv_direction"),
+        figures=("figure3",),
+    ),
+    _figure("figure_heads", "heads", FV, inputs=("icl", "fv_sweep"), columns=(GROUP, BASE), figures=("figure5",)),
+    _figure("figure_cie", "cie", FV, inputs=("cie",), columns=(LABEL,), figures=("figure9",), per_model=True),
+    _figure("figure_shots", "shots", FV, inputs=("icl",), columns=(LABEL,), figures=("figure11",)),
+    _figure(
+        "figure_choices",
+        "choices",
+        FV,
+        inputs=("icl", "fv_sweep"),
+        columns=(LABEL,),
+        figures=("figure13", "figure14", "figure15"),
+    ),
+    _figure(
+        "figure_task_vectors",
+        "task_vectors",
+        TV,
+        inputs=("tv_icl", "tv_sweep"),
+        columns=(LABEL,),
+        figures=("figure18",),
+        per_model=True,
+    ),
+    _figure(
+        "figure_post_training",
+        "post_training",
+        TV,
+        inputs=("tv_icl", "tv_sweep"),
+        columns=(GROUP, BASE),
+        switches=("tv_direction",),
+        figures=("figure16",),
+    ),
+    _figure("figure_lens", "lens", LENS, inputs=("logit_lens",), columns=(LABEL,), figures=("figure2",)),
+    _figure("figure_apathy", "apathy", LENS, inputs=("logit_lens", "apathy"), columns=(LABEL,), figures=("figure8",)),
+    _plain_table(
+        "steering_summary",
+        "steering_summary",
+        FV,
+        TV,
+        DOLA,
+        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+        tables_read=(1, 2),
+    ),
+    _plain_table(
+        "sensitivity",
+        "sensitivity",
+        FV,
+        TV,
+        DOLA,
+        inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
+        columns=(GROUP, FORM, "models.architecture"),
+        tracked=("claims.tsv",),
+        switches=tuple(Protocol.model_fields),
+        settings=("function_vectors.controls",),
+        known=("last", "adds_bos", "cannot", "without"),
+        released=True,
+    ),
+    _table(
+        "table_methods",
+        "methods",
+        *STEERING,
+        inputs=("icl", "fv_sweep", *SWEPT),
+        switches=("selection",),
+        tables=("table_methods",),
+        labels=LABELS,
+    ),
+    *(
+        _figure(
+            f"figure_{name}",
+            "steering",
+            name,
+            inputs=("icl", f"{name}_sweep"),
+            columns=(LABEL,),
+            figures=(f"figure_{name}",),
             per_model=True,
-            more_code=HANDED["model and tokenizer"],
-        ),
-        _shown(
-            "table3",
-            "tables.table3",
-            "function_vectors",
-            "task_vectors",
-            function="table3",
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
-            switches=("default_heads", "tv_denominator", "tv_direction", "tv_score", "selection"),
-            settings=("n_heads", "large"),
-            tables=(3,),
-        ),
-        _shown(
-            "tables_dola",
-            "tables.dola",
-            "dola",
-            function="write",
-            inputs=("dola",),
-            switches=("dola_mask", "ties", "score_dtype", "selection"),
-            tables=(1, 2, 4, 5, 6, 7, 8, 9, 10),
-        ),
-        _shown(
-            "certainty",
-            "tables.certainty",
-            "function_vectors",
-            "task_vectors",
-            "dola",
-            function="write",
-            inputs=("icl", "fv_sweep", "fv_controls", *SWEPT, "tv_icl", "tv_sweep", "dola"),
-            switches=("dola_mask", "ties", "score_dtype"),
-            settings=("controls",),
-            labels=LABELS,
-            files=("tables/certainty.parquet", "tables/certainty.csv", "tables/certainty.md"),
-        ),
-        _shown(
-            "figure_sweep",
-            "figures.sweep",
-            "function_vectors",
-            inputs=("icl", "fv_sweep", "fv_controls"),
-            settings=("controls",),
-            figures=("figure17",),
-            per_model=True,
-        ),
-        _shown(
-            "figure_overview",
-            "figures.overview",
-            "function_vectors",
-            "task_vectors",
-            "logit_lens",
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "logit_lens"),
-            figures=("figure1",),
-        ),
-        _shown(
-            "figure_recovery",
-            "figures.recovery",
-            "function_vectors",
-            "task_vectors",
-            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep"),
-            settings=("controls",),
-            switches=("default_heads", "tv_average", "tv_direction"),
-            figures=("figure3",),
-        ),
-        _shown("figure_heads", "figures.heads", "function_vectors", inputs=("icl", "fv_sweep"), figures=("figure5",)),
-        _shown("figure_cie", "figures.cie", "function_vectors", inputs=("cie",), figures=("figure9",), per_model=True),
-        _shown("figure_shots", "figures.shots", "function_vectors", inputs=("icl",), figures=("figure11",)),
-        _shown(
-            "figure_choices",
-            "figures.choices",
-            "function_vectors",
-            inputs=("icl", "fv_sweep"),
-            figures=("figure13", "figure14", "figure15"),
-        ),
-        _shown(
-            "figure_task_vectors",
-            "figures.task_vectors",
-            "task_vectors",
-            inputs=("tv_icl", "tv_sweep"),
-            figures=("figure18",),
-            per_model=True,
-        ),
-        _shown(
-            "figure_post_training",
-            "figures.post_training",
-            "task_vectors",
-            inputs=("tv_icl", "tv_sweep"),
-            switches=("tv_direction",),
-            figures=("figure16",),
-        ),
-        _shown("figure_lens", "figures.lens", "logit_lens", inputs=("logit_lens",), figures=("figure2",)),
-        _shown("figure_apathy", "figures.apathy", "logit_lens", inputs=("logit_lens", "apathy"), figures=("figure8",)),
-        Product(
-            "steering_summary",
-            "offcourse.tables.steering_summary:write",
-            ("function_vectors", "task_vectors", "dola"),
-            inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
-            tables_read=(1, 2),
-            files=("tables/steering_summary.parquet", "tables/steering_summary.csv", "tables/steering_summary.md"),
-        ),
-        Product(
-            "sensitivity",
-            "offcourse.tables.sensitivity:write",
-            ("function_vectors", "task_vectors", "dola"),
-            inputs=("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "dola"),
-            switches=tuple(Protocol.model_fields),
-            settings=("controls",),
-            files=("tables/sensitivity.parquet", "tables/sensitivity.csv", "tables/sensitivity.md"),
-        ),
-        _shown(
-            "table_methods",
-            "tables.methods",
-            *STEERING,
-            function="write",
-            inputs=("icl", "fv_sweep", *SWEPT),
-            switches=("selection",),
-            files=tuple(f"tables/table_methods{suffix}" for suffix in (".parquet", ".csv", ".md", ".tex")),
-            labels=LABELS,
-        ),
-        *(
-            _shown(
-                f"figure_{name}",
-                "figures.steering",
-                name,
-                inputs=("icl", f"{name}_sweep"),
-                figures=(f"figure_{name}",),
-                per_model=True,
-                program="figure_steering",
-                labels={name: steering(name).label},
-            )
-            for name in STEERING
-        ),
-        _shown("tables_facts", "tables.model_facts", function="write", tables=(11, 12)),
-        _shown("report", "report.page", function="write", files=("report.html",)),
-        Product("ro_crate", "offcourse.provenance.crate:write_crate", files=("ro-crate/ro-crate-metadata.json",)),
+            caption="figure_steering",
+            labels={name: steering(name).label},
+        )
+        for name in STEERING
+    ),
+    _table("tables_facts", "model_facts", tables=tuple(catalogue.FACT_TABLES), local=True, released=True),
+    Product(
+        "report",
+        columns=(BASE, LABEL),
+        tracked=("claims.tsv", "paper"),
+        shown=True,
+        target="offcourse.report.page:write",
+        more_code=(VIEW, "offcourse.analysis.comparison:comparison"),
+        files=("report.html",),
+        local=True,
+        script="report",
+    ),
+    Product(
+        "ro_crate",
+        target="offcourse.provenance.crate:write_crate",
+        files=("ro-crate/ro-crate-metadata.json",),
+        local=True,
+        script="ro_crate",
+    ),
+)
+PRODUCTS = {product.rule: product for product in _PRODUCTS}
+# The product that draws each figure.
+DRAWN_BY = {figure: product for product in _PRODUCTS for figure in product.figures}
+
+
+def _tables_of(study: Study) -> list[int]:
+    """Numbers of the tables of results that a study has."""
+    return list(catalogue.DOLA_TABLES) if DOLA in study.methods else []
+
+
+def results_of(study: Study, registry: Registry, layout: Layout) -> Results:
+    """A study's results folder and what it covers."""
+    on = {DOLA: study.dola_questions, LENS: study.lens_questions}
+
+    def artefacts(name: str) -> list[str]:
+        step = STEPS[name]
+        if not step.runs_in(study):
+            return []
+        models, units = study.models_of(*step.methods), step.units(study)
+        return [f"{model}/{name}/{unit}{step.suffix}" for model in models for unit in units]
+
+    return Results(
+        layout.results,
+        study.models,
+        {name: (study.models_of(name), on.get(name) or study.tasks_of(name)) for name in study.methods},
+        artefacts,
+        registry,
+        study.protocol,
+        {name: getattr(study, name).model_dump(mode="json") for name in study.methods},
+        _tables_of(study),
+        lambda: shown_files(study, registry),
     )
-}
+
+
+def shown_files(study: Study, registry: Registry) -> list[str]:
+    """The files of every table and figure of a study, relative to its folder."""
+    return [
+        path
+        for product in products_of(study, registry).values()
+        if product.script == SHOWN
+        for model in product.instances(study)
+        for path in product.outputs(study, registry, model)
+    ]
 
 
 def template() -> str:
@@ -323,6 +420,14 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[ca
         vectors[1],
         [(name, steering(name).label, [model] if model else study.models_of(name)) for name in study.steering_methods],
     )
+
+
+def pages_in(results: Results) -> list[catalogue.Figure]:
+    """Every picture that can be drawn from a results folder, but for those of `offcourse.steering`."""
+    scopes = {method: results.scopes.get(method, NOTHING) for method in (FV, TV, LENS)}
+    pairs = results.registry.post_training(scopes[TV][0])
+    methods = [method for method in scopes if method in results.scopes]
+    return catalogue.figures(*scopes[FV], methods, scopes[LENS][1], pairs, scopes[TV][0])
 
 
 def products_of(study: Study, registry: Registry) -> dict[str, Product]:

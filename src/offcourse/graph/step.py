@@ -38,7 +38,7 @@ class Step:
         the section called like the method; a step of several methods writes `section.key`, and reads the sections of
         the study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
-    job: the rule that runs the step, when it is not called like it. program: the script of that rule, likewise.
+    job: the rule that runs the step, when it is not called like it.
     more_code: modules that `target` calls without importing them.
     asked_by: a list in the method's section; the step runs when it is not empty.
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
@@ -56,7 +56,6 @@ class Step:
     methods: tuple[str, ...] = ("function_vectors",)
     reads: str = "model"
     job: str = ""
-    program: str = ""
     more_code: tuple[str, ...] = ()
     asked_by: str = ""
     borrows: Mapping[str, str] = field(default_factory=dict)
@@ -68,8 +67,8 @@ class Step:
 
     @property
     def script(self) -> str:
-        """Name of the script of that rule."""
-        return self.program or self.rule
+        """Name of the script of that rule, in workflow/scripts without .py."""
+        return "step"
 
     @property
     def runs_model(self) -> bool:

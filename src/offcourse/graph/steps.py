@@ -172,7 +172,7 @@ def _steering_steps(name: str) -> Iterator[Step]:
     method = steering(name)
     # What the sweep alone reads, and which models and tasks the method has, changes no vector.
     settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
-    shared = {"methods": (name,), "program": "steering_method", "more_code": (f"offcourse.steering.{name}",)}
+    shared = {"methods": (name,), "more_code": (f"offcourse.steering.{name}",)}
     yield Step(
         name,
         "offcourse.methods.steering:vectors",

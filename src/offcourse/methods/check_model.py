@@ -32,6 +32,8 @@ DESCRIBED = (
     "licence",
     "gated",
 )
+# All columns that `check_model` reads.
+READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
 # In the place of a method's name: every method beyond the paper's, which edits the residual stream.
 OTHER = "steering"
 # The methods that a self-check speaks for; one that is not here speaks for all of them.
@@ -75,7 +77,6 @@ def check_model(context, out: Path) -> None:
         raise OffcourseError(f"{context.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
         "name": row.name,
-        "label": row.label,
         "class": row.architecture,
         **loaded,
         "context": model.context,

@@ -33,9 +33,7 @@ GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=2048
 def random_config(name: str, vocabulary: int = 512, **changes):
     """The configuration of the tiny model of one class."""
     shape = dict(GPTJ_SHAPE if name == "GPTJ" else SHAPE)
-    if name == "Gemma3":
-        shape |= {"layer_types": ["sliding_attention", "full_attention"] * 2}
-    settings = shape | PARTICULARS[architecture(name).name] | {"vocab_size": vocabulary} | changes
+    settings = shape | PARTICULARS.get(architecture(name).name, {}) | {"vocab_size": vocabulary} | changes
     return AutoConfig.for_model(MODEL_TYPES.get(name, name.lower()), bos_token_id=0, eos_token_id=1, **settings)
 
 

@@ -4,7 +4,7 @@ Counted as `transformers` builds each class; a row whose facts contradict each o
 is not the published one.
 """
 
-from offcourse.data.architectures import FINAL_NORM, NORMS
+from offcourse.data.architectures import BIASED, FINAL_NORM, LLAMA_NORMS, NORMS
 from offcourse.data.rows import Model
 
 GATED = ("SwiGLU", "GeGLU")  # activations of feed-forward networks with three matrices
@@ -30,22 +30,21 @@ def parameters(model: Model) -> int:
     block = attention_weights(model) + mlp_weights(model) + _biases(model) + _norms(model)
     embeddings = unembedding_weights(model) * (1 if model.tied_embeddings else 2)
     final = FINAL_NORM.get(model.architecture, 1) * model.width
-    head_bias = model.vocabulary if model.architecture == "GPTJ" else 0
+    head_bias = model.vocabulary if "unembedding" in BIASED.get(model.architecture, ()) else 0
     return model.layers * block + embeddings + final + head_bias
 
 
 def _biases(model: Model) -> int:
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    of_queries_keys_values = queries + 2 * keys
-    of_mlp = model.mlp_width + model.width
-    return {
-        "GPTJ": of_mlp,
-        "GPTNeoX": of_queries_keys_values + model.width + of_mlp,
-        "Qwen2": of_queries_keys_values,
-    }.get(model.architecture, 0)
+    of_part = {
+        "queries, keys and values": queries + 2 * keys,
+        "attention output": model.width,
+        "mlp": model.mlp_width + model.width,
+    }
+    return sum(of_part.get(part, 0) for part in BIASED.get(model.architecture, ()))
 
 
 def _norms(model: Model) -> int:
-    of_width, of_queries, of_keys, of_head = NORMS[model.architecture]
+    of_width, of_queries, of_keys, of_head = NORMS.get(model.architecture, LLAMA_NORMS)
     of_heads = of_queries * model.heads + of_keys * model.kv_heads + of_head
     return of_width * model.width + of_heads * model.head_dim

@@ -11,6 +11,7 @@ from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.plan.compute_site import ENERGY, site_of
+from offcourse.plan.costs import assumed
 from offcourse.plan.jobs import CHECK, PlannedJob, disk, downloads, plan
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates
@@ -39,7 +40,7 @@ def forecast(
     return {
         "study": study.study,
         "rates": asdict(rates),
-        "notes": _notes(study, rates),
+        "notes": _notes(study, registry, rates),
         "jobs": [_job(job, (job.name, job.model) in done) for job in jobs],
         "steps": _summed(jobs, done, "name"),
         "models": _summed(jobs, done, "model"),
@@ -108,13 +109,18 @@ def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None =
     }
 
 
-def _notes(study: Study, rates: Rates) -> list[str]:
-    """Where the rates do not fit the study."""
+def _notes(study: Study, registry: Registry, rates: Rates) -> list[str]:
+    """Where the plan rests on something that is not the study's own: sizes of question sets, and rates."""
+    names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
+    taken = {name: assumed(registry.question_set(name)) for name in sorted(names)}
+    notes = [
+        f"{name} was never counted: it is taken to be as large as {other}" for name, other in taken.items() if other
+    ]
     threads = job_threads(study, rates.threads * rates.places)
     if rates.device == "gpu" or threads == rates.threads:
-        return []
+        return notes
     again = "measure them again with --calibrate and this --configfile"
-    return [f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]
+    return [*notes, f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]
 
 
 def _job(job: PlannedJob, done: bool) -> dict[str, Any]:

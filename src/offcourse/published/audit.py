@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from offcourse.audit.audit import Audit
+from offcourse.graph.release import Release
 from offcourse.graph.release_rules import CONVERTED, NAME, ON_DEMAND, PAGES
 from offcourse.layout import Layout, picture_files
 from offcourse.published.files import outputs
-from offcourse.published.release import Release
 
 # Pages of the sweep that were asked for one by one; the other rules make what `outputs` says.
 ONE_BY_ONE = "published_sweep_page"

@@ -1,6 +1,6 @@
 """The authors' released results as artefacts below `results/published/`, with a record each: how they are made.
 
-The models of a group are converted side by side. What there is of them is in `published.release`.
+The models of a group are converted side by side. What there is of them is in `graph.release`.
 """
 
 import sys
@@ -18,10 +18,10 @@ from offcourse.data.names import ARCHIVE
 from offcourse.data.questions import load_questions
 from offcourse.data.release_files import release_path
 from offcourse.files import write_json
-from offcourse.graph.release_rules import CONVERTED, NAME
+from offcourse.graph.release import APATHY_MODELS, CIE_TASKS, Release
+from offcourse.graph.release_rules import CONVERTED, NAME, script_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
-from offcourse.published.release import APATHY_MODELS, CIE_TASKS, Release
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.released import (
     APATHY_MEANS,
@@ -135,7 +135,7 @@ _CONVERT = {
 def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
     """Write the tables of one model and their records; returns what is said of each page."""
     release, watch, said = Release(layout), Stopwatch(), []
-    code, script = code_behind(CONVERTED[group]), script_digest(rule)
+    code, script = code_behind(CONVERTED[group]), script_digest(script_of(rule))
     freeze_imports(code["modules"])
     folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
     for made in _CONVERT[group](release, name):
@@ -189,7 +189,7 @@ def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch
         "outputs": hashes([release.listed], layout.base),
         "parameters": {},
         "code": code_behind(CONVERTED["function_vectors"]),
-        "script": script_digest(rule),
+        "script": script_digest(script_of(rule)),
         "made": watch.made(),
     }
     write_record(layout.rule_record(rule), record)

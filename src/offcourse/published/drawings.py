@@ -1,17 +1,17 @@
 """The figures of the authors' release, by the code that draws a study's; their names: `published.figures`."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from offcourse.errors import OffcourseError
-from offcourse.figures import apathy, cie, lens, style, sweep
 from offcourse.files import write_json
-from offcourse.published.figures import CIE_FIGURES, LENS_FIGURES, names, not_released
-from offcourse.published.release import CIE_TASKS, Release, apathy_models
-from offcourse.published.side_by_side import of_release
-from offcourse.published.view_figures import pages
+from offcourse.graph import catalogue
+from offcourse.graph.release import Release, results_of_release
+from offcourse.layout import picture_files
+from offcourse.published.figures import covered, names, not_released, pages_of
+from offcourse.run.products import draw
 
 # Parts of figures that the release cannot give, and why.
 NOT_RELEASED = {
@@ -30,51 +30,33 @@ NOT_RELEASED = {
 TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
 
-def drawings(release: Release) -> list[dict[str, partial]]:
-    """Zero-argument functions that draw the release's figures, by figure name (`published.figures.names`).
-
-    The figures in one dict are drawn in the same worker process, because they read the same results.
-    """
-    results, view, asked = release.layout.results, of_release(release), release.question_set("lens").name
-    of_view = {name: page for name, page in pages(view).items() if name not in ("figure2", "figure8")}
-    of_view |= {f"{name}/{asked}": partial(lens.page, results, models, asked) for name, models in LENS_FIGURES.items()}
-    of_view[f"figure8/{asked}"] = partial(apathy.page, results, apathy_models(release), asked)
-    # Causal effects are a page of their own making: shades have no scale to share.
-    calls = {
-        f"figure9/{model}": partial(cie.draw, results, model, CIE_TASKS, results / "figures" / "figure9" / model)
-        for model in CIE_FIGURES
-    }
-    calls |= {
-        name: partial(_draw_page, of_view[name], results / "figures" / name)
-        for name in names(release)
-        if name in of_view
-    }
-    alone = [{name: call} for name, call in calls.items() if name not in TOGETHER]
-    return [{name: calls[name] for name in TOGETHER}, *alone]
-
-
-def _draw_page(page: Callable[[], style.Page], stem: Path) -> None:
-    style.draw(page(), stem)
+def drawings(release: Release) -> list[list[str]]:
+    """The figures of the release by id (see `published.figures.names`). One process draws those of one list."""
+    return [list(TOGETHER), *([name] for name in names(release) if name not in TOGETHER)]
 
 
 def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw the release's figures in `threads` processes, and write which figures cannot be drawn and why."""
+    """Draw them, `threads` lists at a time, and list what cannot be drawn with the reason."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(_draw, drawings(release)))
+        list(pool.map(partial(_draw, release), drawings(release)))
     write_json(not_released(release), NOT_RELEASED)
 
 
-def _draw(job: dict[str, partial]) -> None:
-    for figure in job.values():
-        figure()
+def _draw(release: Release, ids: Sequence[str]) -> None:
+    results = results_of_release(release)
+    for page in pages_of(release, results):
+        if page["id"] in ids:
+            draw(covered(release, results, page), page)
 
 
-def sweep_page(results: Path, page: str) -> partial:
-    """A function that draws one page of the sweep; `page` is {model}_{task}.
+def draw_sweep_page(release: Release, page: str) -> list[Path]:
+    """Draw a page of the sweep, called {model}_{task}, and return its files.
 
-    Raises `OffcourseError` for a page that the release does not have.
+    Raises `OffcourseError` for one that is none.
     """
     model, _, task = page.partition("_")
-    if not task or not (results / model / "fv_sweep" / f"{task}.parquet").exists():
+    results = results_of_release(release)
+    if not task or f"{model}/fv_sweep/{task}.parquet" not in results.artefacts("fv_sweep"):
         raise OffcourseError(f"the release has no sweep {page!r}; expected {{model}}_{{task}}, as gpt-j-6b_antonym")
-    return partial(sweep.draw, results, model, task, results / "figures" / "figure17" / page)
+    draw(results, catalogue.sweep_page(model, task))
+    return picture_files(results.folder / "figures" / "figure17" / page)

@@ -6,9 +6,11 @@ Imports nothing that draws: the workflow asks for these names each time it start
 from collections.abc import Iterator
 from pathlib import Path
 
+from offcourse.analysis.view import Results
 from offcourse.graph import catalogue
+from offcourse.graph.products import DRAWN_BY, FV, LENS, pages_in
+from offcourse.graph.release import CIE_TASKS, Release, apathy_models, models_of
 from offcourse.layout import picture_files
-from offcourse.published.release import Release, models_of, tasks_of
 
 # Pages of the sweep that the paper shows: Figures 4 and 17.
 SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
@@ -35,6 +37,7 @@ def names(release: Release) -> list[str]:
         *(f"figure9/{model}" for model in CIE_FIGURES),
         *(f"figure17/{'_'.join(page)}" for page in SWEEP_PAGES),
         *(f"figure18/{model}" for model in vectors),
+        *(figure["id"] for figure, _ in catalogue.OTHER_FIGURES if DRAWN_BY[figure["figure"]].released),
     ]
 
 
@@ -50,14 +53,22 @@ def not_released(release: Release) -> Path:
     return release.layout.results / "figures" / "not_released.json"
 
 
-def pages_of(release: Release) -> list[catalogue.Figure]:
-    """The pictures among them that a study has as well, for the report."""
-    models, tasks = models_of(release, "function_vectors"), tasks_of(release, "function_vectors")
-    vectors, asked = models_of(release, "task_vectors"), release.question_set("lens").name
-    methods = ("function_vectors", "task_vectors", "logit_lens")
-    pages = catalogue.figures(models, tasks, methods, (asked,), release.registry.post_training(vectors), vectors)
+def pages_of(release: Release, results: Results) -> list[catalogue.Figure]:
+    """The pictures of the release, of those that a study has as well."""
     drawn = set(names(release))
-    return [each for page in pages for each in _as_released(page) if each["id"] in drawn]
+    return [each for page in pages_in(results) for each in _as_released(page) if each["id"] in drawn]
+
+
+def covered(release: Release, results: Results, page: catalogue.Figure) -> Results:
+    """The results that one picture of the release shows: the paper's models of the lens, the drawn tasks of effects."""
+    name, asked = page["id"].split("/")[0], list(results.scopes[LENS][1])
+    if name in LENS_FIGURES:
+        return results.only(LENS, LENS_FIGURES[name], asked)
+    if name == "figure8":
+        return results.only(LENS, apathy_models(release), asked)
+    if name == "figure9":
+        return results.only(FV, [page["model"]], CIE_TASKS)
+    return results
 
 
 def _as_released(page: catalogue.Figure) -> Iterator[catalogue.Figure]:

@@ -5,11 +5,12 @@ Their names and files are in `published.side_by_side`.
 
 from offcourse.data.registry import Registry
 from offcourse.figures import side_by_side, style
+from offcourse.graph.products import results_of
+from offcourse.graph.release import Release, results_of_release
 from offcourse.layout import Layout
 from offcourse.published.pages import recorded
-from offcourse.published.release import Release
-from offcourse.published.side_by_side import RULE, names, of_release, of_study, outputs
-from offcourse.published.view_figures import pages
+from offcourse.published.side_by_side import RULE, names, outputs, pages_by_name
+from offcourse.run.products import picture
 from offcourse.study.config import Study
 
 RELEASED, STUDY = "Released by the authors", "This study"
@@ -17,12 +18,12 @@ RELEASED, STUDY = "Released by the authors", "This study"
 
 def make(study: Study, registry: Registry, layout: Layout, release: Release, inputs: list[str]) -> None:
     """Draw every figure that both have and write the record."""
-    ours, theirs = of_study(study, registry, layout), of_release(release)
-    drawn = pages(ours), pages(theirs)
+    results = results_of(study, registry, layout)
+    ours, theirs = pages_by_name(results), pages_by_name(results_of_release(release), release)
 
     def write() -> None:
         for name in names(ours, theirs):
-            both = {RELEASED: drawn[1][name](), STUDY: drawn[0][name]()}
+            both = {RELEASED: picture(*theirs[name]), STUDY: picture(*ours[name])}
             style.draw(side_by_side.together(both), layout.results / "figures" / RULE / name)
 
-    recorded(RULE, layout, inputs, outputs(ours, theirs), write, study.protocol)
+    recorded(RULE, layout, inputs, outputs(results, release), write, study.protocol)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from offcourse.analysis.view import ResultsView
 from offcourse.claims import verdicts
 from offcourse.data.printed import NUMBERS
 from offcourse.schemas.io import read_parquet
@@ -26,7 +27,7 @@ COMPARED = ["table", "row", "column", "printed", "printed_value", "release", "ou
 
 
 def claim_rows(
-    results: Path,
+    results: ResultsView,
     tables: Sequence[Mapping[str, Any]],
     figures: Sequence[Mapping[str, Any]],
     released: Path | None,
@@ -102,7 +103,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Verdicts on {len(rows)} claims: {', '.join(f'{verdict} {counts[verdict]}' for verdict in known)}."
 
 
-def _tables(results: Path, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
+def _tables(results: ResultsView, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     numbers = {table["id"].removeprefix("table"): results / table["parquet"] for table in tables}
     # Claims rest on the paper's tables of results.
     return {number: read_parquet(numbers[str(number)], CELLS) for number in NUMBERS if str(number) in numbers}
@@ -125,7 +126,7 @@ def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
     return {name: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for name, paths in found.items() if paths}
 
 
-def _figures(results: Path, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
+def _figures(results: ResultsView, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     parts: dict[str, list[pd.DataFrame]] = {}
     for page in figures:
         if page["figure"] in FIGURES:

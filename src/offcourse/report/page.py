@@ -11,6 +11,8 @@ import pandas as pd
 
 from offcourse.analysis import steering_summary as judged
 from offcourse.analysis.results import read_model
+from offcourse.analysis.sources import PERCENT
+from offcourse.analysis.view import ResultsView
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import STEERING
 from offcourse.files import write_whole
@@ -21,10 +23,7 @@ from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS
 from offcourse.steering import steering
 from offcourse.study.labels import task_label
-from offcourse.tables import dola, writing
-from offcourse.tables import methods as table_methods
-from offcourse.tables import model_facts as table_facts
-from offcourse.tables import table3 as table_forms
+from offcourse.tables import writing
 
 # What a reader is told that each method asks.
 QUESTIONS = {
@@ -55,7 +54,7 @@ OPTIONAL = ("models", "tasks", "dtype", "large")
 
 
 def write(
-    results: Path,
+    view: ResultsView,
     study: Mapping[str, Any] | None,
     figures: Sequence[Mapping[str, Any]],
     tables: Sequence[Mapping[str, Any]],
@@ -69,14 +68,14 @@ def write(
 ) -> None:
     """Write the report of a study to `out`; of the authors' release alone where `study` is None.
 
-    figures, tables: as `graph.catalogue` lists them. Their paths are relative to `results`, the report's links to them
-    relative to `out`. Of the sweep pages the best and the worst recovered task of each model
+    figures, tables: as `graph.catalogue` lists them; their paths are relative to the folder of `view`, the report's
+    links to them relative to `out`. Of the sweep pages the best and the worst recovered task of each model
     are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
     fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
     of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
     was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
     """
-    results, out, audits = Path(results), Path(out), audits or {}
+    out, audits = Path(out), audits or {}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -88,26 +87,26 @@ def write(
         (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
     ]
     environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
-    steered = _steered(results)
+    steered = _steered(view)
     columns, compared = report_claims.comparison_rows(comparison, study is not None)
-    claims = report_claims.claim_rows(results, tables, figures, released, audits, study is not None)
+    claims = report_claims.claim_rows(view, tables, figures, released, audits, study is not None)
     page = environment.get_template("report.html.j2").render(
         study=study,
         questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
         settings=settings(study) if study else [],
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
-        models=[_model(results, model) for model in models],
+        models=[_model(view, model) for model in models],
         claims=claims,
         claims_summary=report_claims.summary(claims),
         compared_by=columns,
         compared=compared,
         steered=steered,
-        certainty=_certainty(results),
-        switches=_switches(results),
+        certainty=_certainty(view),
+        switches=_switches(view),
         summaries=_summaries(steered),
-        tables=[_table(results, table, out) for table in tables],
-        figures=pictures.figures(results, figures, out, budget),
+        tables=[_table(view, table, out) for table in tables],
+        figures=pictures.figures(view, figures, out, budget),
         task_label=task_label,
         audits=audits,
         files=files(study) if study else [],
@@ -121,30 +120,30 @@ def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(f"{{model}}/{path}.parquet", text) for path, text, methods in FILES if own & set(methods)]
 
 
-def _steered(results: Path) -> list[dict[str, Any]]:
+def _steered(view: ResultsView) -> list[dict[str, Any]]:
     """The rows of tables/steering_summary.parquet with recovery: steered over few-shot accuracy. Empty without it."""
-    path = results / "tables/steering_summary.parquet"
-    if not path.exists():
+    path = "tables/steering_summary.parquet"
+    if path not in view:
         return []
-    rows = read_parquet(path, judged.SUMMARY).to_dict("records")
+    rows = read_parquet(view / path, judged.SUMMARY).to_dict("records")
     return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
 
 
-def _certainty(results: Path) -> dict[str, Any] | None:
+def _certainty(view: ResultsView) -> dict[str, Any] | None:
     """`columns`, `rows` and `notes` of tables/certainty as it is printed, if there is one."""
-    path = results / "tables/certainty.csv"
-    if not path.exists():
+    if "tables/certainty.csv" not in view:
         return None
+    path = view / "tables/certainty.csv"
     form = pd.read_csv(path, dtype=str, keep_default_na=False)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     return {"columns": list(form.columns), "rows": form.to_numpy().tolist(), "notes": notes}
 
 
-def _switches(results: Path) -> list[dict[str, Any]]:
+def _switches(view: ResultsView) -> list[dict[str, Any]]:
     """The rows of tables/sensitivity.parquet, if there is one."""
-    path = results / "tables/sensitivity.parquet"
-    return read_parquet(path, SENSITIVITY).to_dict("records") if path.exists() else []
+    path = "tables/sensitivity.parquet"
+    return read_parquet(view / path, SENSITIVITY).to_dict("records") if path in view else []
 
 
 def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -189,9 +188,9 @@ def _text(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-def _model(results: Path, model: str) -> dict[str, Any]:
+def _model(view: ResultsView, model: str) -> dict[str, Any]:
     """The model's facts, with the names of the self-checks that it passed and failed."""
-    facts = read_model(results, model)
+    facts = read_model(view, model) | {"label": view.cell("models", "label", model)}
     checks = facts["checks"].items()
     return {
         **facts,
@@ -200,19 +199,12 @@ def _model(results: Path, model: str) -> dict[str, Any]:
     }
 
 
-def _table(results: Path, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    path = results / table["parquet"]
+def _table(view: ResultsView, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    path = view / table["parquet"]
     cells = read_parquet(path, CELLS, FACT_CELLS)
     own = table["id"] == "table3"
-    if own:
-        form = table_forms.paper_form(cells)
-    elif table["id"] == table_methods.NAME:
-        form = table_methods.paper_form(cells)
-    elif "text" in cells:
-        form = table_facts.paper_form(cells)
-    else:
-        form = dola.printed(int(table["id"].removeprefix("table")), cells)
-    known = cells[cells["unit"] == table_forms.PERCENT] if own else cells
+    form = pd.read_csv(path.with_suffix(".csv"), index_col=0, dtype=str, keep_default_na=False)
+    known = cells[cells["unit"] == PERCENT] if own else cells
     known = known.set_index(["row", "column"])
     rows = [
         (row, [(form.loc[row, column], _interval(known, row, column)) for column in form.columns]) for row in form.index

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from offcourse.analysis.view import ResultsView
 from offcourse.errors import OffcourseError
 from offcourse.figures import sweep
 from offcourse.schemas.io import read_parquet
@@ -21,7 +22,9 @@ POINTS = 8.5
 BUDGET = 6_500_000
 
 
-def figures(results: Path, pages: Sequence[Mapping[str, Any]], out: Path, budget: int = BUDGET) -> list[dict[str, Any]]:
+def figures(
+    results: ResultsView, pages: Sequence[Mapping[str, Any]], out: Path, budget: int = BUDGET
+) -> list[dict[str, Any]]:
     """The figures with their pictures, as far as the budget goes; pages beyond it are linked.
 
     Each figure has an equal share; what the smaller ones leave of theirs goes to the larger ones.
@@ -41,7 +44,7 @@ def figures(results: Path, pages: Sequence[Mapping[str, Any]], out: Path, budget
     return found
 
 
-def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:
+def _figure(results: ResultsView, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:
     """One figure with its `shown` pages, as pictures, and its `linked` ones."""
     shown, linked = (_choose_sweeps(results, pages)) if pages[0]["figure"] == "figure17" else (pages, [])
     return {
@@ -61,7 +64,7 @@ def _figure(results: Path, pages: list[Mapping[str, Any]], out: Path) -> dict[st
     }
 
 
-def _choose_sweeps(results: Path, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
+def _choose_sweeps(results: ResultsView, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
     """Each model's best and worst recovered task, and then the pages of all others."""
     shown, linked = [], []
     for _, group in groupby(pages, key=lambda page: page["model"]):
@@ -76,7 +79,7 @@ def _choose_sweeps(results: Path, pages: list[Mapping[str, Any]]) -> tuple[list,
     return shown, linked
 
 
-def _recovery(results: Path, page: Mapping[str, Any]) -> float:
+def _recovery(results: ResultsView, page: Mapping[str, Any]) -> float:
     """Peak recovery (Eq. 7) from the numbers that the page draws."""
     drawn = read_parquet((results / page["svg"]).with_suffix(".parquet"), sweep.NUMBERS)
     drawn = drawn[drawn["control"] == ""]
@@ -84,7 +87,7 @@ def _recovery(results: Path, page: Mapping[str, Any]) -> float:
     return drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan")
 
 
-def _picture(results: Path, page: Mapping[str, Any]) -> str:
+def _picture(results: ResultsView, page: Mapping[str, Any]) -> str:
     """The smaller of SVG and PNG as a data address: a picture of its own, so that ids of two SVGs cannot clash."""
     svg = results / page["svg"]
     png = svg.with_suffix(".png")
@@ -95,7 +98,7 @@ def _picture(results: Path, page: Mapping[str, Any]) -> str:
         raise OffcourseError(f"the report needs {svg} and {png}: {error.strerror}. Run the workflow again.") from error
 
 
-def _width(results: Path, page: Mapping[str, Any]) -> float:
+def _width(results: ResultsView, page: Mapping[str, Any]) -> float:
     """How wide a picture is shown at most, in the page's letter heights: so that letters in all are of one size."""
     with (results / page["svg"]).open(encoding="utf-8") as file:
         found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', file.read(4096))
@@ -104,7 +107,7 @@ def _width(results: Path, page: Mapping[str, Any]) -> float:
     return round(float(found[1]) / POINTS, 1)
 
 
-def links(results: Path, page: Mapping[str, Any], out: Path) -> dict[str, str]:
+def links(results: ResultsView, page: Mapping[str, Any], out: Path) -> dict[str, str]:
     """The addresses of a picture's files."""
     return {suffix: link((results / page["svg"]).with_suffix(f".{suffix}"), out) for suffix in SUFFIXES}
 

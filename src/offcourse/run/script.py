@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.data.registry import Registry
-from offcourse.graph.products import PRODUCTS
+from offcourse.graph.products import PRODUCTS, results_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.run import products
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
 from offcourse.store.fingerprint import freeze_imports, script_digest
@@ -33,20 +34,11 @@ class ScriptRun:
         """Folder of the study."""
         return self.layout.results
 
-    @property
-    def models(self) -> list[str]:
-        """The models that the job's product shows."""
-        return PRODUCTS[self.rule].models(self.study, self.model)
-
-    @property
-    def tasks(self) -> list[str]:
-        """The tasks of its methods."""
-        return self.study.tasks_of(*PRODUCTS[self.rule].methods)
-
-    @property
-    def stem(self) -> Path:
-        """The first output without its suffix."""
-        return self.output[0].with_suffix("")
+    def make(self) -> None:
+        """Make the job's table or figure."""
+        product = PRODUCTS[self.rule]
+        results = results_of(self.study, self.registry, self.layout)
+        products.make(product, results, product.pages(self.study, self.registry, self.model))
 
     def compute(self, *steps: str) -> None:
         """Run steps on the job's model."""

@@ -5,13 +5,13 @@ A row per method, model and task (or question set), then rows over all model-tas
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from offcourse.analysis import inference, recovery, selection, truthfulness
 from offcourse.analysis.results import (
+    Folder,
     read_control_accuracy,
     read_dola,
     read_items,
@@ -24,6 +24,7 @@ from offcourse.analysis.results import (
     tv_sweep_path,
 )
 from offcourse.analysis.steering_summary import paired_hits
+from offcourse.analysis.view import ResultsView
 from offcourse.data.rows import is_large
 from offcourse.schemas.function_vectors import NULL_CONTROLS
 from offcourse.schemas.io import read_parquet
@@ -60,37 +61,26 @@ NOTES = (
 )
 
 
-def write(
-    out: Path,
-    results: Path,
-    function_vectors: tuple[Sequence[str], Sequence[str]] | None,
-    task_vectors: tuple[Sequence[str], Sequence[str]] | None,
-    dola: tuple[Sequence[str], Sequence[tuple[str, str]]] | None,
-    switches: Mapping[str, str],
-    controls: bool = False,
-    methods: Mapping[str, tuple[str, Sequence[str], Sequence[str]]] = MappingProxyType({}),
-) -> None:
-    """Write `certainty.parquet`, `.csv` and `.md` into `out`.
+def write(view: ResultsView, out: Path) -> None:
+    """Write `certainty.parquet`, `.csv` and `.md` into `out`, with the rows of every method that the folder has."""
+    controls = bool(view.setting("function_vectors.controls"))
+    switches = view.switches("dola_mask", "ties", "score_dtype")
 
-    function_vectors, task_vectors: models and tasks of each, None when the study does not have the method. dola:
-    models and question sets with their form. switches: the protocol's `dola_mask`, `ties`, `score_dtype`. controls:
-    whether the study swept vectors that should do nothing. methods: by name the label, models and tasks of each method
-    of `offcourse.steering`.
-    """
-    rows: list[dict] = []
-    if function_vectors:
-        models, tasks = function_vectors
-        pairs = [_function_vector(results, model, task, controls) for model in models for task in tasks]
-        rows += pairs + _over_pairs("function vector", pairs)
-    for name, (label, models, tasks) in methods.items():
-        pairs = [_on_queries(results, label, model, task, name) for model in models for task in tasks]
-        rows += pairs + _over_pairs(label, pairs)
-    if task_vectors:
-        models, tasks = task_vectors
-        pairs = [_task_vector(results, model, task) for model in models for task in tasks]
-        rows += pairs + _over_pairs("task vector", pairs)
-    if dola:
-        rows += [_dola(results, model, *questions, switches) for model in dola[0] for questions in dola[1]]
+    def pairs_of(method: str) -> list[tuple[str, str]]:
+        models, tasks = view.scope(method)
+        return [(model, task) for model in models for task in tasks]
+
+    found = {}
+    if "function_vectors" in view.methods:
+        found["function vector"] = [_function_vector(view, *pair, controls) for pair in pairs_of("function_vectors")]
+    for name in view.steering:
+        found[view.label(name)] = [_on_queries(view, view.label(name), *pair, name) for pair in pairs_of(name)]
+    if "task_vectors" in view.methods:
+        found["task vector"] = [_task_vector(view, *pair) for pair in pairs_of("task_vectors")]
+    rows = [row for method, pairs in found.items() for row in (*pairs, *_over_pairs(method, pairs))]
+    rows += [
+        _dola(view, model, *questions, switches) for model in view.scope("dola")[0] for questions in view.forms("dola")
+    ]
     types = {name: column.dtype.type for name, column in CERTAINTY.columns.items()}
     table = corrected(pd.DataFrame(rows, columns=list(types)).astype(types))
     writing.write_plain(out, "certainty", TITLE, CAPTION, table, CERTAINTY, printed(table), NOTES)
@@ -134,13 +124,13 @@ def _null(accuracy: float, items: int) -> float:
     return (accuracy * items + 0.5) / (items + 1)
 
 
-def _on_queries(results: Path, label: str, model: str, task: str, name: str = "") -> dict:
+def _on_queries(results: Folder, label: str, model: str, task: str, name: str = "") -> dict:
     """The row of one method on the queries of function vectors.
 
     name: a method of `offcourse.steering`; "" for function vectors.
     """
     swept = of_sweep(read_steering(results, name, model, task)) if name else None
-    base, sweep = paired_hits(Path(results), model, task, swept)
+    base, sweep = paired_hits(results, model, task, swept)
     hits = sweep.to_numpy(float)
     few_shot = recovery.baseline(read_shots(results, model, task))[1]
     found = _row(label, model, task, hits, float(base.mean()), few_shot)
@@ -149,7 +139,7 @@ def _on_queries(results: Path, label: str, model: str, task: str, name: str = ""
     return found
 
 
-def _function_vector(results: Path, model: str, task: str, controls: bool) -> dict:
+def _function_vector(results: Folder, model: str, task: str, controls: bool) -> dict:
     found = _on_queries(results, "function vector", model, task)
     if controls:
         largest = read_control_accuracy(results, model, task).groupby(["control", "draw"])["accuracy"].max()
@@ -158,8 +148,8 @@ def _function_vector(results: Path, model: str, task: str, controls: bool) -> di
     return found
 
 
-def _task_vector(results: Path, model: str, task: str) -> dict:
-    sweep = read_parquet(Path(results) / tv_sweep_path(model, task), TV_SWEEP)
+def _task_vector(results: Folder, model: str, task: str) -> dict:
+    sweep = read_parquet(results / tv_sweep_path(model, task), TV_SWEEP)
     dev, test = (
         sweep[sweep["split"] == split].pivot(index="layer", columns="item", values="hit").to_numpy(float)
         for split in ("dev", "test")
@@ -175,7 +165,7 @@ def _task_vector(results: Path, model: str, task: str) -> dict:
     return found | {"by_luck": luck.mean - null, "by_luck_high": luck.high - null, "p": luck.p, "null": null}
 
 
-def _dola(results: Path, model: str, questions: str, form: str, switches: Mapping[str, str]) -> dict:
+def _dola(results: Folder, model: str, questions: str, form: str, switches: Mapping[str, str]) -> dict:
     """The whole grid of buckets and alphas by MC1, or by accuracy."""
     removed, exact = switches["dola_mask"] == "removed", switches["score_dtype"] == "float64"
     metrics = truthfulness.per_question(read_dola(results, model, questions), removed, exact)

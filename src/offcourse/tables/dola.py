@@ -9,6 +9,7 @@ import pandas as pd
 from offcourse.analysis import inference, selection, truthfulness
 from offcourse.analysis.results import read_dola
 from offcourse.analysis.sources import ALPHA, DEPTH, P_VALUE, listed
+from offcourse.analysis.view import ResultsView
 from offcourse.data.rows import LARGE_ABOVE
 from offcourse.schemas.results import as_cells
 from offcourse.tables import writing
@@ -35,26 +36,15 @@ QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose be
 OTHER_TIES = "questions, other tie rule"
 
 
-def write(
-    results: Path,
-    models: Sequence[str],
-    sets: Sequence[tuple[str, str]],
-    removed: bool,
-    shared_ties: bool,
-    out: Path,
-    exact: bool = False,
-    selected: str = "same_items",
-) -> None:
-    """Write every table into `out`.
-
-    sets: (name, form) of the study's question sets. removed: the protocol's `dola_mask`. shared_ties: its `ties`.
-    exact: its `score_dtype`, see `truthfulness.mc2`. selected: its `selection`.
-    """
+def write(view: ResultsView, out: Path) -> None:
+    """Write Tables 1, 2 and 4 to 10 into `out`."""
+    removed, shared_ties = view.switch("dola_mask") == "removed", view.switch("ties") == "shared"
+    exact, selected = view.switch("score_dtype") == "float64", view.switch("selection")
     runs = {form: [] for form in METRICS}
-    for name, form in sets:
-        for model in models:
-            metrics = truthfulness.per_question(read_dola(results, model, name), removed, exact)
-            runs[form].append(run_of(results, model, name, form, metrics, shared_ties, selected, removed, exact))
+    for name, form in view.forms("dola"):
+        for model in view.models("dola"):
+            metrics = truthfulness.per_question(read_dola(view, model, name), removed, exact)
+            runs[form].append(run_of(view, model, name, form, metrics, shared_ties, selected, removed, exact))
     for number in CAPTIONS:
         shown = [run for run in runs[FORM_OF[number]] if _belongs(number, run)]
         table = cells(number, shown, shared_ties)

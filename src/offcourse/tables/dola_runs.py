@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from offcourse.analysis import selection, truthfulness
-from offcourse.analysis.results import dola_path, read_model, read_premature_layers
+from offcourse.analysis.results import Folder, dola_path, read_model, read_premature_layers
 from offcourse.analysis.sources import listed, source
 from offcourse.data.rows import is_large
 
@@ -147,7 +146,7 @@ class DolaRun:
 
 
 def run_of(
-    results: Path,
+    results: Folder,
     model: str,
     name: str,
     form: str,

@@ -4,13 +4,14 @@ Its row of function vectors is "FV search" of Table 3, on the same models and ta
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from offcourse.analysis import inference, recovery
 from offcourse.analysis.results import (
+    Folder,
     icl_path,
     read_items,
     read_shots,
@@ -21,6 +22,7 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.selection import best_accuracy, note, repetitions
 from offcourse.analysis.sources import ACCURACY, PAIRS, PERCENT, source
+from offcourse.analysis.view import ResultsView
 from offcourse.schemas.results import as_cells
 from offcourse.tables import writing
 from offcourse.tables.table3 import INTERVALS, chosen_settings, method_cells
@@ -31,18 +33,17 @@ CAPTION = (
     "model-task pairs, with their count, whose best accuracy is at least the given fraction of few-shot accuracy."
 )
 ACCURACIES = {"zero_shot": "0-shot", "best": "steered", "few_shot": "few-shot"}
-Scope = tuple[str, Sequence[str], Sequence[str]]
 
 
-def write(results: Path, methods: Mapping[str, Scope], selection: str, out: Path) -> None:
+def write(view: ResultsView, out: Path) -> None:
     """Write `table_methods` (`CELLS`, and its printed forms) into `out`.
 
-    methods: by name the label, models and tasks of each method of `offcourse.steering`. Settings and layers are chosen
-    as `selection` says, see `analysis.selection`.
+    Settings and layers are chosen as the protocol's `selection` says, see `analysis.selection`.
     """
-    found = {label: read_pairs(results, name, *scope, selection) for name, (label, *scope) in methods.items()}
+    selection = view.switch("selection")
+    found = {view.label(name): read_pairs(view, name, *view.scope(name), selection) for name in view.steering}
     pairs = list(dict.fromkeys(pair for mine in found.values() for pair in mine["pair"]))
-    found = {FUNCTION_VECTORS: _read(results, None, pairs, selection), **found}
+    found = {FUNCTION_VECTORS: _read(view, None, pairs, selection), **found}
     table = as_cells([row for label, mine in found.items() for row in cells(label, mine)])
     lines = [
         f"{label}: {len(mine)} pairs, the best of {mine['settings'].max()} settings and layers each."
@@ -61,12 +62,14 @@ def write(results: Path, methods: Mapping[str, Scope], selection: str, out: Path
     writing.write(out, NAME.removeprefix("table"), CAPTION, table, paper_form(table), lines, title="Steering methods")
 
 
-def read_pairs(results: Path, method: str, models: Sequence[str], tasks: Sequence[str], selection: str) -> pd.DataFrame:
+def read_pairs(
+    results: Folder, method: str, models: Sequence[str], tasks: Sequence[str], selection: str
+) -> pd.DataFrame:
     """One row per model and task of a method: `pair`, its accuracies, and `at`, the rows of the sweep that are best."""
     return _read(results, method, [(model, task) for model in models for task in tasks], selection)
 
 
-def _read(results: Path, method: str | None, pairs: Sequence[tuple[str, str]], selection: str) -> pd.DataFrame:
+def _read(results: Folder, method: str | None, pairs: Sequence[tuple[str, str]], selection: str) -> pd.DataFrame:
     rows = []
     for model, task in pairs:
         accuracy = read_shots(results, model, task)

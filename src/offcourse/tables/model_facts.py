@@ -1,6 +1,5 @@
 """Tables 11 and 12: facts of models as `model.json` has them, in the paper's form."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +7,7 @@ import pandas as pd
 from offcourse.analysis.model_facts import COLUMNS, MISSING, known_facts, text
 from offcourse.analysis.results import model_path, read_model
 from offcourse.analysis.sources import FACT, listed, source
+from offcourse.analysis.view import ResultsView
 from offcourse.schemas.results import FACT_CELLS
 from offcourse.tables import writing
 
@@ -26,14 +26,14 @@ NOTES = {
 FOR_RELEASE = "No weights were read for these tables of the release: everything is from resources/models.tsv."
 
 
-def write(results: Path, models: Sequence[str], out: Path, loaded: bool = True) -> None:
+def write(view: ResultsView, out: Path) -> None:
     """Write `table11` and `table12` as parquet (`FACT_CELLS`), csv, md and tex into `out`.
 
-    A row per model, in the order of `models`. loaded: whether `model.json` is of loaded models; that of the release
-    holds the rows of models.tsv.
+    A row per model, in the folder's order. The `model.json` of a released model holds its row of models.tsv.
     Raises `OffcourseError` for a `model.json` that is missing or damaged.
     """
-    known = {model: read_model(results, model) for model in models}
+    models, loaded = view.models(), view.loaded
+    known = {model: read_model(view, model) for model in models}
     names = {model: row["repo"] if row.get("source") == "hub" else model for model, row in known.items()}
     for number in NUMBERS:
         table = pd.DataFrame(

@@ -1,11 +1,11 @@
 """The table of what steers each model (`analysis.steering_summary`), written as parquet, csv and md."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from offcourse.analysis.steering_summary import SUMMARY, steering_summary
+from offcourse.analysis.view import ResultsView
 from offcourse.tables import writing
 
 NAME = "steering_summary"
@@ -15,16 +15,9 @@ CAPTION = (
 )
 
 
-def write(
-    results: Path,
-    out: Path,
-    function_vectors: tuple[Sequence[str], Sequence[str]],
-    task_vectors: tuple[Sequence[str], Sequence[str]],
-    dola: Sequence[int],
-) -> None:
-    """Write `steering_summary.parquet`, `.csv` and `.md` into `out`; arguments as in
-    `analysis.steering_summary`."""
-    frame = steering_summary(Path(results), function_vectors, task_vectors, dola)
+def write(view: ResultsView, out: Path) -> None:
+    """Write `steering_summary.parquet`, `.csv` and `.md` into `out`, see `analysis.steering_summary`."""
+    frame = steering_summary(view, view.scope("function_vectors"), view.scope("task_vectors"), view.tables)
     writing.write_plain(out, NAME, "Steering", CAPTION, frame, SUMMARY, texts(frame))
 
 

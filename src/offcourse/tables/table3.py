@@ -8,6 +8,7 @@ import pandas as pd
 
 from offcourse.analysis import inference, recovery, task_vectors
 from offcourse.analysis.results import (
+    Folder,
     icl_path,
     read_items,
     read_model,
@@ -18,6 +19,7 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.selection import best_accuracy, note, repetitions, weights
 from offcourse.analysis.sources import PAIRS, PERCENT, source
+from offcourse.analysis.view import ResultsView
 from offcourse.data.rows import LARGE_ABOVE, is_large
 from offcourse.errors import OffcourseError
 from offcourse.schemas.results import as_cells
@@ -40,41 +42,26 @@ INTERVALS = (
 )
 
 
-def table3(
-    results: Path,
-    models: list[str],
-    tasks: list[str],
-    default_heads: str,
-    out: Path,
-    groups: Mapping[str, str] | None = None,
-    tv_switches: Mapping[str, str] | None = None,
-    function_vectors: bool = True,
-    tv_scope: tuple[list[str], list[str]] | None = None,
-    n_heads: Sequence[int] = (),
-    large_n_heads: Sequence[int] | None = None,
-    selection: str = "same_items",
-    last: tuple[str, str] | None = None,
-) -> None:
+def write(view: ResultsView, out: Path) -> None:
     """Write `table3.parquet` (long, `CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
-    `default_heads` is `maximum` or `single`, see `DEFAULT_HEADS`. The `.md` ends with notes, one per line.
-    `function_vectors` says whether the study has their rows, `tv_switches` the switches of task vectors (see
-    `analysis.task_vectors.read_pairs`) when it has their row; `groups` is then the group of each task. `n_heads` is the
-    study's grid, `large_n_heads` that of large models (None: the same): what of it a model's sweep lacks is noted.
-    `selection` says where the settings of function vectors are chosen, see `analysis.selection`. `models` and `tasks`
-    are those of function vectors, `tv_scope` those of task vectors (None: the same). `last` is the (model, task) of
-    function vectors that was computed last, whose accuracy is left over for task vectors (None: the last one here).
+    The table has the rows of function vectors and of task vectors where the folder has these methods. The `.md` ends
+    with notes, one per line; one of them names what a model's sweep lacks of the study's grid.
     """
     parts, lines, before = [], [], None
-    if function_vectors:
-        pairs = read_pairs(results, models, tasks, default_heads, selection)
+    switches = view.switches("tv_denominator", "tv_direction", "tv_score")
+    if "function_vectors" in view.methods:
+        default_heads, selection = view.switch("default_heads"), view.switch("selection")
+        pairs = read_pairs(view, *view.scope("function_vectors"), default_heads, selection)
         parts.append(function_vector_cells(pairs))
-        lines += notes(pairs, default_heads, selection) + left_out(pairs, n_heads, large_n_heads)
-        before = left_over(pairs, last)
-    if tv_switches is not None:
-        pairs = task_vectors.read_pairs(results, *(tv_scope or (models, tasks)), groups, tv_switches, before)
+        large = view.setting("function_vectors.large")
+        grids = view.setting("function_vectors.n_heads"), large and large["n_heads"]
+        lines += notes(pairs, default_heads, selection) + left_out(pairs, *grids)
+        before = left_over(pairs, view.known("last"))
+    if "task_vectors" in view.methods:
+        pairs = task_vectors.read_pairs(view, *view.scope("task_vectors"), view.groups(), switches, before)
         parts.append(task_vector_cells(pairs))
-        lines += task_vector_notes(pairs, tv_switches)
+        lines += task_vector_notes(pairs, switches)
     table = pd.concat(parts, ignore_index=True)
     lines.append(INTERVALS)
     writing.write(out, 3, CAPTION, table, paper_form(table), lines)
@@ -90,12 +77,12 @@ def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple
 
 
 def read_pairs(
-    results: Path,
+    results: Folder,
     models: list[str],
     tasks: list[str],
     default_heads: str,
     selection: str = "same_items",
-    read: Callable[[Path, str, str], pd.DataFrame] = read_sweep,
+    read: Callable[[Folder, str, str], pd.DataFrame] = read_sweep,
 ) -> pd.DataFrame:
     """One row per model and task. `large` says which default numbers of heads the model has. read: gives their sweep.
 

@@ -1,4 +1,4 @@
-"""Rule `published_models`: see `offcourse.published.pages`."""
+"""Rules of tables, figures and report of the authors' release, see `offcourse.published.pages`."""
 
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
@@ -6,4 +6,4 @@ from offcourse.published.pages import make
 from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
-    make(snakemake.rule, list(snakemake.input), Layout(NAME))
+    make(snakemake.rule, list(snakemake.input), Layout(NAME), snakemake.threads)

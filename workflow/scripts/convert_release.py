@@ -1,4 +1,4 @@
-"""Rule `published_cie`: causal effects of heads as shades, from the authors' drawings."""
+"""Rules `published_{group}`: the authors' results of one group in the schemas of a study's."""
 
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
@@ -6,4 +6,4 @@ from offcourse.published.convert import convert
 from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
-    convert("cie", Layout(NAME), snakemake.rule, snakemake.threads)
+    convert(snakemake.rule.removeprefix("published_"), Layout(NAME), snakemake.rule, snakemake.threads)

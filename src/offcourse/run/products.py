@@ -1,0 +1,36 @@
+"""Making a product: its code is found by its declaration and handed the view of a results folder."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from offcourse.analysis.view import Results
+from offcourse.figures import style
+from offcourse.graph.catalogue import Figure
+from offcourse.graph.products import DRAWN_BY, Product
+
+
+def code_of(product: Product) -> Callable:
+    """The function that a product's declaration names."""
+    module, _, function = product.target.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def picture(results: Results, shown: Figure) -> style.Page:
+    """One picture of a results folder, before it is drawn."""
+    product = DRAWN_BY[shown["figure"]]
+    return code_of(product)(product.view(results, shown["model"] if product.per_model else None), shown)
+
+
+def draw(results: Results, shown: Figure) -> None:
+    """Draw one picture into its three files."""
+    style.draw(picture(results, shown), results.folder / Path(shown["svg"]).with_suffix(""))
+
+
+def make(product: Product, results: Results, shown: Sequence[Figure] = ()) -> None:
+    """Write a table of a results folder, or draw the pictures `shown` of a figure."""
+    if product.figures:
+        for each in shown:
+            draw(results, each)
+    else:
+        code_of(product)(product.view(results), results.folder / "tables")

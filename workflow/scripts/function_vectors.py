@@ -1,6 +1,0 @@
-"""Rule `function_vectors`: one model, every task of the study."""
-
-from offcourse.run.script import script
-
-with script(snakemake) as run:
-    run.compute("function_vectors")

@@ -1,6 +1,0 @@
-"""Rule `head_means`: one model, every task of the study."""
-
-from offcourse.run.script import script
-
-with script(snakemake) as run:
-    run.compute("head_means")

@@ -1,6 +1,0 @@
-"""Rule `icl`: one model, every task of the study."""
-
-from offcourse.run.script import script
-
-with script(snakemake) as run:
-    run.compute("icl")

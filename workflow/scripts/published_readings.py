@@ -1,9 +1,0 @@
-"""Rule `published_readings`: mean lines of the logit lens and of apathy, from the authors' drawings."""
-
-from offcourse.graph.release_rules import NAME
-from offcourse.layout import Layout
-from offcourse.published.convert import convert
-from offcourse.run.log import logged
-
-with logged(snakemake.log[0]):
-    convert("readings", Layout(NAME), snakemake.rule, snakemake.threads)

@@ -1,9 +1,0 @@
-"""Rule `published_report`: the report of the authors' released results alone."""
-
-from offcourse.graph.release_rules import NAME
-from offcourse.layout import Layout
-from offcourse.published.pages import make
-from offcourse.run.log import logged
-
-with logged(snakemake.log[0]):
-    make(snakemake.rule, list(snakemake.input), Layout(NAME))

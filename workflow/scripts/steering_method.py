@@ -1,6 +1,0 @@
-"""Rules of a steering method: its vectors, and their sweep; one model, every task of the study."""
-
-from offcourse.run.script import script
-
-with script(snakemake) as run:
-    run.compute(run.rule)
