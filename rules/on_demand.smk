@@ -7,7 +7,7 @@ rule comparison:
         of_release("published_table3"),
         of_release("published_tables_dola"),
         [path for path in presented() if path.match("tables/*.parquet")],
-        facts(),
+        model_files(),
     output:
         published_files.comparison_files(RESULTS),
         record=record("comparison"),
@@ -27,7 +27,7 @@ rule side_by_side:
         released("function_vectors", "task_vectors", "readings"),
         of_release("published_models"),
         [path for step in pages_of_both.STEPS if step in steps_of(STUDY) for path in of_every_model(step)],
-        facts(),
+        model_files(),
     output:
         pages_of_both.outputs(results_of(STUDY, REGISTRY, LAYOUT), RELEASE),
         record=record("side_by_side"),

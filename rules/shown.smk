@@ -30,7 +30,7 @@ for product in PRODUCTS.values():
 rule report:
     input:
         presented(),
-        facts(),
+        model_files(),
         released=released_tables(),
     output:
         shown("report"),
@@ -51,7 +51,7 @@ rule ro_crate:
     input:
         report=RESULTS / "report.html",
         shown=presented(),
-        facts=facts(),
+        facts=model_files(),
         records=records_of(STUDY, REGISTRY, LAYOUT),
     output:
         drawn("ro_crate"),

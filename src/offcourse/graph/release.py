@@ -195,7 +195,7 @@ def results_of_release(release: Release) -> Results:
     """The release's results folder and what it covers. The release's protocol is the published one."""
     made: dict[str, list[str]] = {}
     for group in CONVERTED:
-        for step, model, unit in release.contents(group):
+        for step, model, unit in release.results_of(group):
             # The scores of the release do not say which premature layers were chosen: files beside them do.
             read_with = "dola" if step == "premature_layers" else step
             made.setdefault(read_with, []).append(f"{model}/{step}/{unit}.parquet")
