@@ -7,20 +7,9 @@ from offcourse.graph.keys import STEPS
 from offcourse.graph.products import PRODUCTS
 from offcourse.store.reached import BY_VALUE, PACKAGE, SOURCE, parsed, reached
 
-# Code that ran and is in no key: what it gives is in the key by value (rows, configuration, names of files), or it is
-# the machinery that runs around a result.
-VALUES = (
-    "data.rows",
-    "data.registry",
-    "data.tsv",
-    "data.pins",
-    "study.",
-    "settings",
-    "layout",
-    "graph.",
-    "run.",
-    "files",
-)
+# Code that ran and is in no key: what it gives is in the key by value (the configuration, names of files), or it is the
+# machinery around a result.
+VALUES = ("study.config", "layout", "graph.", "run.")
 
 
 def uncounted(ran: dict[str, list[str]]) -> list[str]:
@@ -47,7 +36,7 @@ def _missing(name: str, places: list[str]):
     code = reached(*targets).code
     for place in places:
         path, _, line = place.rpartition(":")
-        if not Path(path).is_relative_to(SOURCE):
+        if not (path.endswith(".py") and Path(path).is_relative_to(SOURCE)):
             continue
         module = ".".join([PACKAGE, *Path(path).relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
         short = module.removeprefix(f"{PACKAGE}.")

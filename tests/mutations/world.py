@@ -205,7 +205,7 @@ def stale(configfile: Path, folder: Path) -> dict[Unit, tuple[str, ...]]:
     """What `offcourse status` says is not fresh in a finished study, with its reasons."""
     study = read_study(configfile)
     states = status(study, Registry.load(), Layout(study.study, folder))
-    return {(state.step, state.model, state.task): state.why for state in states if state.job}
+    return {(state.step, state.model, state.unit): state.why for state in states if state.job}
 
 
 class Trace:
