@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := passive
 unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: mutations study install test smoke lint format bench published envs help
+.PHONY: study install test smoke lint format bench published mutations envs schema help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -60,6 +60,9 @@ published: $(INSTALLED) ## the paper's tables and figures from the authors' rele
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py
+
+schema: $(INSTALLED) ## export the JSON schema of a configuration, for editors
+	$(BIN)/python workflow/schemas/export.py
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10

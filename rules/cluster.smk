@@ -40,7 +40,7 @@ def threads(rule):
         return STUDY.numerics.threads
     if GROUP:
         return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
-    return max(1, (workflow.cores or 1) // len(STUDY.models))
+    return max(1, (workflow.resource_settings.cores or 1) // len(STUDY.models))
 
 
 def asks(rule):

@@ -1,7 +1,21 @@
 # Paths, and the study that the configuration describes. No rule, no science.
+import importlib.util
 import json
 import sys
 from pathlib import Path
+
+# One checkout, one package: keys hold digests of the package's modules and of the scripts beside it, so another
+# package than this checkout's would be recorded as the code that ran. Nothing of it is imported before this is known.
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+FOUND = importlib.util.find_spec("offcourse")
+PACKAGE = Path(FOUND.origin).resolve().parent if FOUND and FOUND.origin else None
+if PACKAGE != CHECKOUT / "src" / "offcourse":
+    sys.exit(
+        f"offcourse: this is the workflow of {CHECKOUT}, but {sys.executable} "
+        + (f"imports the package from {PACKAGE}" if PACKAGE else "has no package offcourse")
+        + f". Use the checkout's own: `make install` in {CHECKOUT}, and then its .venv/bin/snakemake (or `pip install "
+        f"--no-deps --editable {CHECKOUT}` into this environment)."
+    )
 
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
@@ -17,8 +31,12 @@ from offcourse.data.registry import Registry
 from offcourse.data.release_files import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
+from offcourse.study.yaml_file import read_yaml
 
 try:
+    # Snakemake takes the last of two equal keys without a word.
+    for path in workflow.configfiles:
+        read_yaml(path)
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
     REGISTRY = Registry.load()
     STUDY.check(REGISTRY)
@@ -27,7 +45,6 @@ except OffcourseError as error:
 
 LAYOUT = Layout(STUDY.study)
 RESULTS = LAYOUT.results
-CHECKOUT = Path(workflow.basedir)
 
 
 wildcard_constraints:

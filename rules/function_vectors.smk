@@ -2,18 +2,6 @@
 # The longest chain of jobs goes first: jobs that nothing waits for fill the gaps, the longest of them first.
 
 
-rule fetch_words:
-    output:
-        release_lists(),
-    log:
-        RESULTS / "logs/fetch_words.log",
-    localrule: True
-    conda:
-        "../envs/offcourse.yaml"
-    script:
-        "../workflow/scripts/fetch_inputs.py"
-
-
 rule prompts:
     input:
         words=release_lists(),
@@ -44,6 +32,8 @@ rule icl:
         records=each("icl", "provenance/{model}/icl/{task}.json"),
     log:
         RESULTS / "logs/icl/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/icl/{model}.tsv"
     group:
         GROUP
     conda:
@@ -68,6 +58,8 @@ rule head_means:
         records=each("head_means", "provenance/{model}/head_means/{task}.json"),
     log:
         RESULTS / "logs/head_means/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/head_means/{model}.tsv"
     priority: 20
     group:
         GROUP
@@ -94,6 +86,8 @@ rule cie:
         records=each("cie", "provenance/{model}/cie/{task}.json"),
     log:
         RESULTS / "logs/cie/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/cie/{model}.tsv"
     priority: 20
     group:
         GROUP
@@ -145,6 +139,8 @@ rule fv_sweep:
         records=each("fv_sweep", "provenance/{model}/fv_sweep/{task}.json"),
     log:
         RESULTS / "logs/fv_sweep/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/fv_sweep/{model}.tsv"
     priority: 20
     group:
         GROUP
@@ -175,6 +171,8 @@ rule fv_controls:
         records=each("fv_controls", "provenance/{model}/fv_controls/{task}.json"),
     log:
         RESULTS / "logs/fv_controls/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/fv_controls/{model}.tsv"
     priority: 20
     group:
         GROUP

@@ -25,6 +25,8 @@ rule check_model:
         record=RESULTS / "provenance/{model}/check_model.json",
     log:
         RESULTS / "logs/check_model/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/check_model/{model}.tsv"
     group:
         GROUP
     conda:

@@ -1,18 +1,6 @@
 # Questions with true and false answers (paper sections 3): DoLa, and the logit lens with apathy.
 
 
-rule fetch_questions:
-    output:
-        release_questions(),
-    log:
-        RESULTS / "logs/fetch_questions.log",
-    localrule: True
-    conda:
-        "../envs/offcourse.yaml"
-    script:
-        "../workflow/scripts/fetch_inputs.py"
-
-
 rule dola:
     input:
         questions=release_questions(),
@@ -22,6 +10,8 @@ rule dola:
         records=each("dola", "provenance/{model}/dola/{questions}.json"),
     log:
         RESULTS / "logs/dola/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/dola/{model}.tsv"
     priority: 10
     group:
         GROUP
@@ -52,6 +42,8 @@ rule readings:
         apathy_records=each("apathy", "provenance/{model}/apathy/{questions}.json"),
     log:
         RESULTS / "logs/readings/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/readings/{model}.tsv"
     group:
         GROUP
     conda:

@@ -15,6 +15,8 @@ for method in STEERING:
             records=each(method, f"provenance/{{model}}/{method}/{{task}}.json"),
         log:
             RESULTS / f"logs/{method}/{{model}}.log",
+        benchmark:
+            RESULTS / f"benchmarks/{method}/{{model}}.tsv"
         group:
             GROUP
         conda:
@@ -43,6 +45,8 @@ for method in STEERING:
             records=each(method, f"provenance/{{model}}/{method}_sweep/{{task}}.json"),
         log:
             RESULTS / f"logs/{method}_sweep/{{model}}.log",
+        benchmark:
+            RESULTS / f"benchmarks/{method}_sweep/{{model}}.tsv"
         group:
             GROUP
         conda:

@@ -14,6 +14,8 @@ rule task_vectors:
         sweep_records=each("tv_sweep", "provenance/{model}/tv_sweep/{task}.json"),
     log:
         RESULTS / "logs/task_vectors/{model}.log",
+    benchmark:
+        RESULTS / "benchmarks/task_vectors/{model}.tsv"
     priority: 5
     group:
         GROUP

@@ -30,6 +30,7 @@ def with_model(registry: Registry, base: Path, name: str, architecture: str = "L
         repo=str(folder),
         revision="",
         architecture=architecture,
+        parameters=None,
         layers=module.config.num_hidden_layers,
     )
     layout = Layout("mine", base)

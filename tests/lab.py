@@ -87,7 +87,7 @@ class Lab:
 
     def status(self) -> tuple[int, dict]:
         """Exit code of `offcourse status`, and what is not fresh."""
-        stale = {(s["step"], s["model"], s["task"]): s["why"] for s in self.states() if not s["fresh"]}
+        stale = {(s["step"], s["model"], s["unit"]): s["why"] for s in self.states() if not s["fresh"]}
         return (1 if stale else 0), stale
 
     def computed(self, executed: set[tuple[str, str]]) -> set[tuple[str, str, str]]:

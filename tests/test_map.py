@@ -12,7 +12,6 @@ WHOLE = {"workflow", "slurm", "architectures"}
 # Packages whose tests are those of other packages, and why.
 ELSEWHERE = {
     "schemas": "every table that a test reads or writes is checked by its schema",
-    "check_gpu": "it needs a GPU",
 }
 # Test files that import nothing of their package, and how they reach it.
 FROM_OUTSIDE = {

@@ -1,83 +1,61 @@
-"""What sections of the configuration are made of: single values that are checked, and what every method has."""
+"""Types of the configuration's values, and the sections that every method has.
 
-from collections.abc import Callable
-from typing import Annotated, Any
+Each type carries its bounds, so that the JSON schema (`study.schema`) and the messages about a mistake say the same.
+A bound is far above what a study needs and below what a machine can plan: a slip of the keyboard such as 1000000000
+strengths ends in one message instead of a graph that fills the memory.
+"""
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-
-def wrong(expected: str) -> PydanticCustomError:
-    """What is raised for a value that is not what was `expected`, in words."""
-
-    return PydanticCustomError("expected", "{expected}", {"expected": expected})
-
-
-def leaf(expected: str, accept: Callable[[Any], bool], convert: Callable[[Any], Any] = lambda value: value) -> Any:
-    """A validator of a single value; nothing is coerced but by `convert` (YAML has types of its own)."""
-
-    def check(value: Any) -> Any:
-        if not accept(value):
-            raise wrong(expected)
-        return convert(value)
-
-    return PlainValidator(check)
-
-
-def is_int(value: Any) -> bool:
-    """Whether a value is a whole number; YAML's true and false are none."""
-
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-
-    return is_int(value) or (isinstance(value, float) and abs(value) < float("inf"))
-
-
-def choice(*values: str) -> Any:
-    """A validator of one of some texts."""
-
-    return leaf("one of " + ", ".join(values), lambda value: isinstance(value, str) and value in values)
+T = TypeVar("T")
 
 
 def distinct(values: list) -> list:
     """Refuse a list with an entry twice."""
-
     for value in values:
         if values.count(value) > 1:
-            raise wrong(f"distinct entries ({value!r} occurs twice)")
+            raise PydanticCustomError(
+                "expected", "{expected}", {"expected": f"distinct entries ({value!r} occurs twice)"}
+            )
     return values
 
 
-def filled(values: list) -> list:
-    """Refuse an empty list, and one with an entry twice."""
+_UNIQUE = {"uniqueItems": True}
+# A list of settings; each entry is at least one more pass over a whole sweep. The paper's longest list has 8.
+Filled = Annotated[list[T], Field(min_length=1, max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
+# A grid of numbers, which is sorted: the order in which a grid is written changes no number.
+Ascending = Annotated[Filled[T], AfterValidator(sorted)]
+# The same as `Filled`, but it may be empty.
+Several = Annotated[list[T], Field(max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
 
-    if not values:
-        raise wrong("at least one entry")
-    return distinct(values)
-
-
-Text = Annotated[str, leaf("a name", lambda value: isinstance(value, str) and bool(value.strip()))]
-Positive = Annotated[int, leaf("a whole number above 0", lambda value: is_int(value) and value > 0)]
-AutoOrPositive = Annotated[
-    str | int, leaf("auto or a whole number above 0", lambda value: value == "auto" or (is_int(value) and value > 0))
-]
-Strength = Annotated[float, leaf("a number above 0", lambda value: is_number(value) and value > 0, float)]
-Filled = AfterValidator(filled)
-# A grid of numbers: the order in which it is written changes no number.
-Ascending = AfterValidator(lambda values: sorted(filled(values)))
+# A name of a table's row (resources/). The longest that a file system takes as a file name is 255 bytes.
+Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+# Names of models, tasks or question sets; each is a row of the graph. The registry has fewer than a hundred of a kind.
+Names = Annotated[list[Text], Field(min_length=1, max_length=1000, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
+# Demonstrations of a prompt: the longest context of a registered model holds fewer.
+Shots = Annotated[int, Field(ge=1, le=1000)]
+# Prompts or words per task; the longest word list has some thousands.
+Items = Annotated[int, Field(ge=1, le=100_000)]
+# Repetitions of a whole sweep.
+Draws = Annotated[int, Field(ge=1, le=1000)]
+# Attention heads of a vector; the largest model of the paper has 5,120.
+HeadCount = Annotated[int, Field(ge=1, le=100_000)]
+# A factor of a vector; 65,504 is the largest number of float16.
+Strength = Annotated[float, Field(gt=0, le=65_504)]
+# Rows of one pass through a model; a pass of a million rows does not fit into any card.
+Rows = Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)]
+# CPU threads of a job; the largest nodes have some hundreds of cores.
+Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):
-    """One section of the configuration: unknown keys are refused."""
+    """One section of the configuration: unknown keys are refused. Values are not coerced, since YAML has types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Dtype = Annotated[str, choice("auto", "float32", "bfloat16", "float16")]
-Names = Annotated[list[Text], Filled]
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class OfMethod(Section):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_prompts import write_prompts
 from scipy.stats import fisher_exact
 
 from offcourse.analysis.steering_summary import HARMS, UNSURE, WORKS, steering_summary
@@ -36,6 +37,11 @@ def results(tmp_path):
         ]
         save(tmp_path / f"m/icl/{task}.parquet", shots, ICL)
         save(tmp_path / f"m/fv_sweep/{task}.parquet", sweep, FV_SWEEP)
+        write_prompts(
+            tmp_path / f"m/prompts/{task}.parquet",
+            function_vectors=[max(0, item - 29) for item in range(ITEMS)],
+            task_vectors=list(range(ITEMS)),
+        )
     tv = [
         (split, layer, item, layer == 4 and item < 30)
         for split in ("dev", "test")
@@ -76,6 +82,17 @@ def test_what_works_what_does_not_and_what_harms(results):
     assert (vector["layer"], vector["steered"], vector["unsteered"]) == (4, 0.75, 0.0)
     assert vector["p"] == pytest.approx(fisher_exact([[30, 10], [0, 80]]).pvalue)
     assert found.loc["DoLa", "q"]["p"] == 0.001
+    # 30 of 40 answers begin with token 0, and each of the other ten with its own.
+    assert (best["chance"], best["targets"]) == (0.75, 11)
+    assert (vector["chance"], vector["targets"]) == (1 / ITEMS, ITEMS)
+    assert found.loc["DoLa", "q"][["chance", "targets"]].isna().all()
+
+
+def test_prompts_that_do_not_say_how_their_targets_differ_are_named(results):
+    path = results / "m/prompts/strong.parquet"
+    pd.read_parquet(path).pipe(lambda frame: pd.DataFrame(frame.to_dict("list"))).to_parquet(path)
+    with pytest.raises(OffcourseError, match=r"prompts/strong\.parquet does not say how its targets differ"):
+        steering_summary(results, (["m"], ["strong"]))
 
 
 def test_a_gain_that_the_best_of_the_grid_has_by_luck_is_no_effect(results):

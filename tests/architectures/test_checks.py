@@ -22,6 +22,7 @@ def name(request):
 
 def check(row, module, tmp_path, bos=True, plain_ids=None) -> set[str]:
     """Names of the checks that fail."""
+    module.config.save_pretrained(tmp_path)
     random_tokenizer([TEXT] * 3, bos).save_pretrained(tmp_path)
     tokenizer = Tokenizer(tmp_path)
     assert tokenizer.adds_bos is bos

@@ -61,7 +61,7 @@ def test_a_page_and_the_panel_of_the_figure_are_the_same_lines(release, made):
 
 
 def _title(label: str) -> str:
-    return {"OLMo 7B": r"OLMo 7B \(Final\)"}.get(label, label.partition(" (")[0])
+    return {"OLMo 7B": "OLMo 7B (Final)"}.get(label, label.partition(" (")[0])
 
 
 def test_the_last_panel_of_figure_8_goes_from_0_to_1(made):

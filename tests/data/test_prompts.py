@@ -135,7 +135,7 @@ def test_an_answer_without_a_token_is_named():
     def merging(text: str) -> list[int]:
         return [ord(sign) for sign in text.split("A:")[0]] + [5] * text.count("A:")
 
-    with pytest.raises(OffcourseError, match="task antonym: the tokenizer has no token of its own for the answer ' "):
+    with pytest.raises(OffcourseError, match=r"task antonym, the answer ' .*: the tokenizer has no token of its own"):
         build_prompts(PAIRS, {**SMALL, **PUBLISHED}, merging, False)
 
 

@@ -5,6 +5,8 @@ import http.server
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import threading
 from functools import partial
@@ -60,6 +62,16 @@ def words(tmp_path: Path) -> Path:
     return tmp_path / "words" / "antonyms.tsv"
 
 
+def test_the_advice_about_normal_forms_works(words):
+    """The command of the message, as a shell runs it, makes the list one that is read."""
+    words.write_text("input\toutput\nbig\te\u0301te\u0301\nnaïve\tX\n", encoding="utf-8")
+    with pytest.raises(OffcourseError) as caught:
+        load_pairs(ANTONYM, "embedded", words.parents[1])
+    command = str(caught.value).partition("brought into it by: ")[2].replace("python3", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True)
+    assert load_pairs(ANTONYM, "embedded", words.parents[1]) == [("big", "\u00e9t\u00e9"), ("naïve", "X")]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -72,6 +84,26 @@ def words(tmp_path: Path) -> Path:
         ("input\toutput\nbig\tsmall\n\nup\tdown\n", "line 3: expected 2"),
         ("inputs\toutput\nbig\tsmall\n", "no column 'input' .*did you mean 'inputs'"),
         ("", "no column 'input'"),
+        # As spreadsheets save them.
+        (
+            'input\toutput\nbig\t"small, really"\n',
+            "line 2: .*'output' has a double quote at its edge",
+        ),
+        ('"input"\t"output"\nbig\tsmall\n', "no column 'input'"),
+        (
+            "input\toutput\nbig\t\u200bsmall\n",
+            r"line 2: .*'output' has an invisible .* number 1: U\+200B \(ZERO",
+        ),
+        ("input\toutput\nbig\tsmall\u200d\n", r"line 2: .* number 6: U\+200D"),
+        ("input\toutput\nup\tdown\nbi\u00adg\tsmall\n", r"line 3: .*'input' .* number 3: U\+00AD \(SOFT HYPHEN\)"),
+        ("input\toutput\nbig\tvery\u00a0small\n", r"line 2: .* number 5: U\+00A0 \(NO-BREAK SPACE\)"),
+        ("input\toutput\nbig\tvery\u202fsmall\n", r"U\+202F"),
+        ("input\toutput\nbig\tsmall\ufeff\n", r"number 6: U\+FEFF"),
+        ("input\toutput\nbig\t\u3164\n", r"number 1: U\+3164 \(HANGUL FILLER\)"),
+        ("input\toutput\nbig\tsmall\u2028\n", r"number 6: U\+2028"),
+        ("input\toutput\nbig\ta\u0007b\n", r"number 2: U\+0007"),
+        ("input\toutput\nbig\te\u0301te\u0301\n", r"line 2: .* not in Unicode's normal form NFC .*'e\\u0301te"),
+        ("input\toutput\nfine\tgood\n\ufb01ne\tbad\n", "line 3: .* was already on line 2"),
     ],
 )
 def test_a_mistake_in_a_list_is_named(words, content, message):

@@ -6,7 +6,7 @@ import pytest
 from made_study import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 from scipy import stats
-from views import draw
+from views import draw, view_of
 
 from offcourse.analysis.cells import plotted, recompute_point
 from offcourse.figures import heads as figure_heads
@@ -178,6 +178,16 @@ def test_recovery_by_number_of_heads_and_its_change(results, counted, tmp_path, 
     assert "number of heads (mean and\n95% interval over 3 to 8 model-task pairs)" in texts(drawn[0])
     assert right.get_xlabel().endswith("over 2 pairs of models)")
     assert_tidy(drawn[0])
+
+
+def test_the_group_of_a_task_moves_its_points_in_figure_5(results, tmp_path):
+    for name, group in (("before", "linguistic"), ("after", "from-english")):
+        draw("figure5", results, tmp_path / name, fv=(NAMES, TASKS), groups=GROUPS | {"antonym": group})
+    frames = [pd.read_parquet(tmp_path / f"{name}.parquet").set_index("group")["n"] for name in ("before", "after")]
+    assert frames[0]["from English"].max() < frames[1]["from English"].max()
+    view = [view_of("figure_heads", results, fv=(NAMES, TASKS), groups=GROUPS | {"antonym": group}).parameters()
+            for group in ("linguistic", "from-english")]  # fmt: skip
+    assert view[0] != view[1]
 
 
 def test_without_pairs_there_is_no_change(results, tmp_path, drawn):

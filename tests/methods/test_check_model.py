@@ -4,7 +4,9 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
+import offcourse.models.load
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import METHODS, PAPER
 from offcourse.data.registry import Registry
@@ -21,7 +23,9 @@ from offcourse.study.config import load_study
 def facts(tmp_path):
     """`facts("Gemma2", ["dola"], layers=None)`: of a random model of one class, in a study of some methods."""
 
-    def make(name="Llama", methods=METHODS, n_heads=(2,), **columns):
+    def make(name="Llama", methods=METHODS, n_heads=(2,), settings=None, **columns):
+        if name != "Llama":
+            columns.setdefault("parameters", None)
         row = Registry.load().model("tiny-llama")
         row = dataclasses.replace(row, name="tiny", repo=name, architecture=name, **columns)
         registry, layout = dataclasses.replace(Registry.load(), models={"tiny": row}), Layout("one", tmp_path)
@@ -34,6 +38,7 @@ def facts(tmp_path):
                 "methods": list(methods),
                 "function_vectors": grid,
             }
+            | (settings or {})
         )
         prepare(row, registry, layout.model_folder("tiny"), layout.downloads)
         out = tmp_path / "model.json"
@@ -79,6 +84,43 @@ def test_a_column_that_the_model_contradicts_is_named_and_an_empty_one_is_filled
     assert facts(layers=None, heads=None)[0]["layers"] == 4
     with pytest.raises(OffcourseError, match=r"tiny: layers is 4, the registry says 5; mlp_width is 64, the registry"):
         facts(layers=5, mlp_width=65)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"parameters": 299297}, "parameters is 299296, the registry says 299297"),
+        ({"tied_embeddings": True}, "the unembedding has weights of its own, the registry says yes"),
+    ],
+)
+def test_parameters_and_tying_are_those_of_the_registry(facts, columns, says):
+    with pytest.raises(OffcourseError, match=f"tiny: {says}"):
+        facts(**columns)
+
+
+@pytest.fixture
+def loaded_wrong(monkeypatch):
+    """One number of one tensor changes between the file and the loaded model."""
+    load = offcourse.models.load.load
+
+    def loads_wrong(*args):
+        model = load(*args)
+        with torch.no_grad():
+            model.blocks[1].mlp.up_proj.weight[0, 0] += 1
+        return model
+
+    monkeypatch.setattr("offcourse.models.load.load", loads_wrong)
+
+
+def test_weights_that_are_not_those_of_the_files_are_refused(facts, loaded_wrong):
+    with pytest.raises(OffcourseError, match=r"self-checks failed: the weights are those of the files"):
+        facts()
+
+
+def test_a_model_that_no_method_can_run_is_refused_even_when_the_study_asks_nothing_of_it(facts, loaded_wrong):
+    nothing = {"models": ["tiny", "other"], "dola": {"models": ["other"]}}
+    with pytest.raises(OffcourseError, match=r"self-checks failed: the weights are those of the files"):
+        facts(methods=["dola"], settings=nothing)
 
 
 def test_a_grid_above_the_models_heads_is_refused_when_only_the_loaded_model_knows_them(facts):

@@ -147,5 +147,5 @@ def test_mc1_and_mc2_of_the_unsteered_model_are_those_of_lm_evaluation_harness(r
 
 def test_a_question_longer_than_the_context_is_named(tmp_path):
     short = with_model(Registry.load(), tmp_path, "short", max_position_embeddings=64)
-    with pytest.raises(OffcourseError, match=r"passages, question 1: \d+ tokens with its answer, but short reads 64"):
+    with pytest.raises(OffcourseError, match=r"passages, question 1 with its answer: \d+ tokens, but short reads 64"):
         compute(context(short, tmp_path, "short"))

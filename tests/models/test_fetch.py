@@ -69,7 +69,7 @@ def test_a_truncated_weight_file_is_named(prepared, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(OffcourseError, match=r"model\.safetensors is missing or is not the file"):
         fetch.verify(folder)
-    with pytest.raises(OffcourseError, match=r"weights in .* cannot be read"):
+    with pytest.raises(OffcourseError, match=r"model\.safetensors cannot be read as safetensors .* Delete"):
         load(folder, "Llama", "float32")
 
 

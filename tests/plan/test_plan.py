@@ -238,9 +238,9 @@ def test_a_70b_model_in_bfloat16_takes_its_number_of_cards():
     study = load_study({"study": "s", "models": ["llama-2-70b"], "tasks": ["antonym"]})
     sizes = {memory: study.model_copy(update={"resources": {"gpu_memory": memory}}) for memory in (40, 80, 141)}
     model = REGISTRY.model("llama-2-70b")
-    assert {memory: fit(sized, model, 2)[0] for memory, sized in sizes.items()} == {40: 5, 80: 3, 141: 2}
-    cards, memory = fit(sizes[80], model, 2)
-    assert cards * memory > 2 * model.parameters and memory < 0.9 * 80e9
+    assert {memory: fit(sized, model, 2, 1.3e9) for memory, sized in sizes.items()} == {40: 5, 80: 3, 141: 2}
+    for each in (job for job in plan(sizes[80], REGISTRY) if job.cards):
+        assert each.cards == 3 and each.cards * each.memory > 2 * model.parameters and each.memory < 0.9 * 80e9
 
 
 def test_a_model_that_cannot_fit_is_refused_by_name():
@@ -251,8 +251,10 @@ def test_a_model_that_cannot_fit_is_refused_by_name():
 
 def test_a_model_whose_facts_are_missing_is_named():
     row = dataclasses.replace(REGISTRY.model("tiny-llama"), mlp_width=None)
+    registry = dataclasses.replace(REGISTRY, models=REGISTRY.models | {"tiny-llama": row})
+    study = load_study({"study": "s", "models": ["tiny-llama"], "tasks": ["antonym"]})
     with pytest.raises(OffcourseError, match="tiny-llama cannot be planned: .* lacks its mlp_width"):
-        fit(PAPER, row, 2)
+        plan(study, registry)
 
 
 def test_the_paper_s_jobs_are_those_of_its_graph(jobs):

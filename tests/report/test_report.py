@@ -253,3 +253,13 @@ def test_methods_have_the_runs_own_parameters_and_versions(page, study):
         "Python": "3.11.7",
         "torch": "2.13.0, 2.14.0",
     }
+
+
+def test_answers_that_mostly_begin_with_one_token_are_warned_of_and_chance_stands_beside_accuracy(page):
+    [warning] = [part for part in page[1].split("<p") if part.startswith(' class="warning"')]
+    # A third of the answers to country-capital begin with one token, in `made_study`.
+    assert "More than 25 %" in warning
+    assert "capital" in warning.lower()
+    assert "antonym" not in warning.lower()
+    assert "(33 %; 29 different first tokens of 42)" in warning
+    assert '<th scope="col" class="number">Chance</th>' in page[1]

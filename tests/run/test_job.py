@@ -1,6 +1,7 @@
 """Steps on a real prepared model folder, one task at a time."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,7 @@ def test_an_answer_without_a_token_is_named(base, tmp_path):
     word = next(token for token, index in tokens["model"]["vocab"].items() if index == target)
     poor = Layout("one", tmp_path)
     poor.model_folder(MODEL).mkdir(parents=True)
+    shutil.copy(folder / "config.json", poor.model_folder(MODEL))
     (poor.model_folder(MODEL) / "tokenizer.json").write_text(json.dumps(tokens))
     (poor.model_folder(MODEL) / "tokenizer_config.json").write_text(json.dumps(config | {"unk_token": word}))
     with pytest.raises(

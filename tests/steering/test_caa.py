@@ -154,11 +154,11 @@ def test_a_study_that_it_cannot_be_measured_in_is_refused(changes, said):
 
 
 def test_wrong_settings_and_names_are_refused_by_their_key():
-    with pytest.raises(OffcourseError, match="caa.pairs: expected a whole number above 0, got 0"):
+    with pytest.raises(OffcourseError, match="caa.pairs: expected a whole number from 1 to 100000, got 0"):
         load_study(STUDY | {"caa": {"pairs": 0}})
     with pytest.raises(OffcourseError, match="unknown key caa.pair; did you mean 'caa.pairs'"):
         load_study(STUDY | {"caa": {"pair": 1}})
-    with pytest.raises(OffcourseError, match="no method 'cca'; did you mean 'caa'"):
+    with pytest.raises(OffcourseError, match=r"methods\[0\]: expected one of .*, got 'cca'; did you mean 'caa'"):
         load_study(STUDY | {"methods": ["cca"]})
 
 

@@ -140,10 +140,10 @@ def test_status_says_of_each_rule_what_is_missing_and_what_changed(made, tmp_pat
         ),
         "published_report": (0, "follows published_tables_facts; follows published_figures"),
     }
-    sheet = copy.checkout / "src" / "offcourse" / "present" / "report.css"
+    sheet = copy.checkout / "src" / "offcourse" / "report" / "report.css"
     sheet.write_text(sheet.read_text() + "/* another */\n")
     assert "; parameter template: " in states(copy)["published_report"][1]
-    module = copy.checkout / "src" / "offcourse" / "published" / "task_vectors.py"
+    module = copy.checkout / "src" / "offcourse" / "archive" / "task_vectors.py"
     module.write_text(module.read_text() + "UNUSED = 1\n")
     found = states(copy)
     assert found["published_task_vectors"] == (0, "code of offcourse.archive.task_vectors")

@@ -84,10 +84,10 @@ def test_side_by_side_is_planned_from_both_stores_and_no_part_of_a_run(lab):
     assert "rule published_figures:" not in planned and "rule published_dola:" not in planned
 
 
-def changed_grid(lab, tmp_path, strengths: list) -> None:
+def changed_grid(lab, tmp_path, strengths: list, **more) -> None:
     """Let the lab's study have other strengths."""
     study = yaml.safe_load(SMOKE.read_text())
-    study["function_vectors"]["strengths"] = strengths
+    study["function_vectors"] |= {"strengths": strengths} | more
     lab.configfile = tmp_path / "study.yaml"
     lab.configfile.write_text(yaml.safe_dump(study))
 
@@ -136,7 +136,7 @@ def test_a_damaged_result_is_said_and_mended_from_the_store(lab):
 
 def test_ctrl_c_in_the_middle_of_a_step_leaves_whole_files_and_a_rerun_finishes(lab, tmp_path):
     """While the sweep, with a grid that takes it some seconds per task, computes its second task."""
-    changed_grid(lab, tmp_path, [1 + i / 1000 for i in range(1500)])
+    changed_grid(lab, tmp_path, [1 + i / 1000 for i in range(100)], n_heads=list(range(1, 17)), test_items=10)
     log = lab.results / "logs" / "fv_sweep" / "tiny-llama.log"
     log.unlink()
     out = tmp_path / "out"

@@ -90,7 +90,7 @@ def of_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def verdict(printed: float, half: float, value: float) -> str:
-    """Of one cell; half: half a unit of the last printed digit."""
+    """The verdict on one cell: does `value` agree with what is printed? half: half a unit of the last printed digit."""
     if pd.isna(value):
         return CANNOT
     apart = abs(value - printed)

@@ -50,7 +50,7 @@ class Fact:
     value: int | str | None
 
     def of(self, known: Mapping[str, Any]) -> int | str | None:
-        """The same fact of a row of models.tsv or of a study's `model.json`; None where it does not say."""
+        """This fact as `known` has it, a row of models.tsv or a study's `model.json`; None where `known` is silent."""
         return total_heads(known) if self.name == "total_heads" else known.get(self.name)
 
 

@@ -35,9 +35,9 @@ def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
 
 
 def hits(sweep: pd.DataFrame) -> pd.DataFrame:
-    """The same one by one: a row per setting and layer (the index), a column per item; 1 is a hit.
+    """The hits of a sweep item by item: a row per setting and layer (the index), a column per item; 1 is a hit.
 
-    A sweep of counts has one column, the accuracy: which items were hit was not released.
+    The release's sweeps hold counts, not items, so they have one column, the accuracy.
     """
     if "hit" not in sweep:
         return shares(sweep, SETTING)[["accuracy"]]

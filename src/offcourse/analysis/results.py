@@ -39,6 +39,11 @@ def has(results: Folder, path: str) -> bool:
     return path in results if isinstance(results, ResultsView) else (results / path).exists()
 
 
+def prompts_path(model: str, task: str) -> str:
+    """The prompts of one pair."""
+    return f"{model}/prompts/{task}.parquet"
+
+
 def cie_path(model: str, task: str) -> str:
     """The causal indirect effects of one pair."""
     return f"{model}/cie/{task}.parquet"
@@ -113,6 +118,18 @@ def read_premature_layers(results: Folder, model: str, questions: str) -> pd.Dat
         raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
     rows = [(bucket, int(layer), tokens) for bucket, layers in chosen.items() for layer, tokens in layers.items()]
     return pd.DataFrame(rows, columns=["bucket", "layer", "tokens"])
+
+
+def read_targets(results: Folder, model: str, task: str, method: str) -> dict[str, Any]:
+    """How the targets of a method's evaluated items differ, see `targets.spread`.
+
+    Raises `OffcourseError` for a file of prompts that does not say.
+    """
+    path = results / prompts_path(model, task)
+    said = pd.read_parquet(path, columns=["kind"]).attrs.get("targets", {})
+    if method not in said:
+        raise OffcourseError(f"{path} does not say how its targets differ. Delete it and run the workflow again.")
+    return said[method]
 
 
 def is_released(scores: pd.DataFrame) -> bool:
@@ -207,7 +224,7 @@ def _changed(path: Path) -> int:
 
 
 def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """The same of every control and draw, with columns `control` and `draw` in front."""
+    """The accuracy of every setting and layer, for each draw of each control (`control` and `draw` in front)."""
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     parts = [
         recovery.accuracy(mine).assign(control=control, draw=draw)
@@ -222,7 +239,7 @@ def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFram
 def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
 
-    That of the function vector itself for a model whose tokenizer adds no BOS: the two are the same by construction.
+    For a model whose tokenizer adds no BOS both positions are one, so the sweep of the function vector is returned.
     """
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     other = controls[controls["control"] == READ_POSITION]
@@ -235,7 +252,10 @@ def read_shots(results: Folder, model: str, task: str) -> pd.Series:
 
 
 def read_tv_shots(results: Folder, model: str, task: str) -> pd.Series:
-    """The same in the prompts of task vectors: 0 shots, and the number that vectors are built with."""
+    """The in-context accuracy (0 to 1) of a pair in the prompts of task vectors.
+
+    Keys: 0 shots, and the number of shots that the vectors are built with.
+    """
     return _shots(results, tv_icl_path(model, task))
 
 
@@ -257,7 +277,7 @@ def items_by_shots(results: Folder, path: str) -> pd.Series:
 
 
 def read_items(results: Folder, path: str, shots: int) -> int:
-    """The same for one number of shots."""
+    """How many items a pair's in-context accuracy is over, at one number of shots; `path` as of `icl_path`."""
     return int(items_by_shots(results, path).loc[shots])
 
 

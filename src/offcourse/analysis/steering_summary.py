@@ -24,6 +24,7 @@ from offcourse.analysis.results import (
     read_model,
     read_shots,
     read_sweep,
+    read_targets,
     read_tv_shots,
     tv_icl_path,
     tv_sweep_path,
@@ -35,7 +36,8 @@ from offcourse.schemas.task_vectors import TV_SWEEP
 
 WORKS, HARMS, UNSURE = "works", "harms", "no clear effect"
 LEVEL = 0.05
-# Accuracies are 0 to 1; few_shot is missing where the method has none, layer for DoLa.
+# Accuracies are 0 to 1; few_shot is missing where the method has none, layer for DoLa. targets: different first tokens
+# of the evaluated answers; chance: accuracy of always predicting the commonest one. Both are missing for DoLa.
 SUMMARY = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -47,6 +49,8 @@ SUMMARY = pa.DataFrameSchema(
         "unsteered": pa.Column(float),
         "steered": pa.Column(float),
         "few_shot": pa.Column(float, nullable=True),
+        "chance": pa.Column(float, pa.Check.in_range(0, 1), nullable=True),
+        "targets": pa.Column(float, pa.Check.gt(0), nullable=True),
         "items": pa.Column(int, pa.Check.gt(0)),
         "p": pa.Column(float, pa.Check.in_range(0, 1)),
         "p_holm": pa.Column(float, pa.Check.in_range(0, 1)),
@@ -75,7 +79,12 @@ def steering_summary(
     frame["p_holm"] = frame.groupby("method")["p"].transform(lambda p: inference.holm(p.tolist()))
     gain, sure = frame["steered"] - frame["unsteered"], frame["p_holm"] < LEVEL
     frame["verdict"] = np.where(sure & (gain > 0), WORKS, np.where(sure & (gain < 0), HARMS, UNSURE))
-    types = {"layer": float, "few_shot": float, "p": float, "p_holm": float, "items": int, "layers": int}
+    types = dict.fromkeys(("layer", "few_shot", "chance", "targets"), float) | {
+        "p": float,
+        "p_holm": float,
+        "items": int,
+        "layers": int,
+    }
     return SUMMARY.validate(frame.astype(types)) if rows else frame
 
 
@@ -101,8 +110,14 @@ def paired_hits(
 
 def _row(results: Folder, model: str, method: str, on: str, p: float, **more) -> dict:
     """What all rows have. more: the columns that a method gives; the others are missing."""
-    found = {"model": model, "method": method, "on": on, "layer": np.nan, "few_shot": np.nan, "p": p}
+    found = {"model": model, "method": method, "on": on, "p": p}
+    found |= dict.fromkeys(("layer", "few_shot", "chance", "targets"), np.nan)
     return found | {"layers": read_model(results, model)["layers"]} | more
+
+
+def _chance(results: Folder, model: str, task: str, method: str) -> dict[str, float]:
+    targets = read_targets(results, model, task, method)
+    return {"chance": targets["commonest"], "targets": targets["distinct"]}
 
 
 def _function_vector(results: Folder, model: str, task: str) -> dict:
@@ -121,6 +136,7 @@ def _function_vector(results: Folder, model: str, task: str) -> dict:
         steered=best.max(),
         few_shot=recovery.baseline(read_shots(results, model, task))[1],
         items=len(base),
+        **_chance(results, model, task, "function_vectors"),
     )
 
 
@@ -143,6 +159,7 @@ def _task_vector(results: Folder, model: str, task: str) -> dict:
         steered=steered.mean(),
         few_shot=shots.loc[shots.index.max()],
         items=len(steered),
+        **_chance(results, model, task, "task_vectors"),
     )
 
 

@@ -27,6 +27,7 @@ TOLERANCE = 1e-6
 GRID = 1e-4  # an accuracy may be so far from k/items
 
 _TOKEN = re.compile(rb"\((?:\\.|[^\\()])*\)|[\[\]]|[^\s()\[\]]+", re.DOTALL)
+_ESCAPED = re.compile(rb"\\([()\\])")
 _WORD_SPACE = -200  # thousandths of the type size; a TJ array moves the pen so far between words
 
 
@@ -69,6 +70,8 @@ class Panel:
 
 def drawing(content: bytes) -> list[Line | Text]:
     """Paths and texts of a page's content stream, in the order in which they are drawn."""
+    # pypdf's ContentStream splits a page into the same operators, which a test compares, and takes 4.2 times as long:
+    # 8.3 s instead of 2.0 s for every seventh page of the release (62 pages, both runs interleaved).
     found: list[Line | Text] = []
     stack: list[bytes] = []
     colours, colour, filling = [], ("0",), ("0",)
@@ -113,7 +116,7 @@ def _joined(stack: Sequence[bytes]) -> str:
     text = ""
     for token in stack:
         if token[:1] == b"(":
-            text += token[1:-1].decode("latin1")
+            text += _ESCAPED.sub(rb"\1", token[1:-1]).decode("latin1")
         elif token not in (b"[", b"]") and float(token) < _WORD_SPACE:
             text += " "
     return text

@@ -154,7 +154,10 @@ def _unpacked(archive: Path, folder: str, wanted: Mapping[str, Released]) -> Ite
 
 
 def _download(url: str, folder: Path) -> Path:
-    """The archive itself has no known sha256: its host packs it anew now and then. Its files are checked instead."""
+    """Download the archive into `folder`, and return its path.
+
+    The archive has no known sha256, since its host packs it anew now and then. Callers check the files inside.
+    """
     pooch.get_logger().setLevel("WARNING")
     try:
         downloader = pooch.HTTPDownloader(timeout=60)

@@ -66,13 +66,13 @@ class ReleasedRun:
 
     @property
     def layers_path(self) -> str:
-        """The file that counts the chosen layers, which FACTOR and runs without premature layers do not have."""
+        """Path of the file that counts the chosen layers; FACTOR and runs without premature layers have none."""
         folder, name = self.path.rsplit("/", 1)
         return f"{folder}/layers.json" if name == "results.json" else self.path.removesuffix(".json") + "layers.json"
 
 
 def run_of(path: str) -> ReleasedRun | None:
-    """What the path of a released file says; None for a file that is none of scores."""
+    """The model, set and setting that the path of a file of scores names; None for the path of any other file."""
     found = next(filter(None, (pattern.fullmatch(path) for pattern in _PATHS)), None)
     if not found:
         return None

@@ -27,7 +27,7 @@ from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
 # Folders of a study that hold no result.
-OTHER = ("logs", "provenance")
+OTHER = ("logs", "benchmarks", "provenance")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Audit:
                 yield from product.outputs(self.study, self.registry, model)
 
     def names(self) -> dict[str, list[str]]:
-        """What can be audited by name: tables, figures, a figure's pages and the report, with their files."""
+        """{name: files} of what can be audited by name: tables, figures, a figure's pages, the report."""
         found: dict[str, list[str]] = {}
         for output in self._shown():
             path = Path(output)
@@ -132,11 +132,11 @@ class Audit:
         return known[name]
 
     def chain(self, *names: str) -> list[Finding]:
-        """Everything behind tables or figures."""
+        """Findings about the files of tables or figures and about everything behind them."""
         return self._visit([path for name in names for path in self.files(name)])
 
     def behind(self, path: str) -> list[Finding]:
-        """Everything behind one file, itself included."""
+        """Findings about one file and about everything behind it."""
         return self._visit([path])
 
     def record_of(self, path: str) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Audit:
         return found
 
     def _visit(self, paths: Iterable[str]) -> list[Finding]:
-        """The files, what they were made from, and so on; each once."""
+        """Findings about files, about what they were made from, and so on down to the leaves; one per file."""
         findings: dict[str, Finding] = {}
         waiting = list(paths)
         while waiting:
@@ -326,5 +326,5 @@ class Audit:
         return self._hashes[path]
 
     def path(self, path: Path) -> str:
-        """A file's name in records and findings."""
+        """A file's path as records and findings write it: relative to the working folder."""
         return relative(path, self.layout.base)

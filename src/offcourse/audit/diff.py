@@ -1,4 +1,4 @@
-"""What differs between two studies, and which results were made in a certain way: both from records alone."""
+"""What differs between two studies, from their records and tables alone."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -129,7 +129,7 @@ def _plotted(point: Mapping[str, Any], name: str, column: str | None) -> str:
 
 
 def _items(results: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Which items an entry is over."""
+    """The items (words, questions or trials) that one entry of `sources` is computed over."""
     if entry["artefact"].endswith(".json"):
         return {"items": []}
     rows = rows_of(results, entry)

@@ -11,7 +11,7 @@ from offcourse.store.fingerprint import script_digest
 
 
 def changes(record: Mapping[str, Any]) -> list[str]:
-    """What changed in code, packages and templates since the record of one of these rules was written."""
+    """What changed in code, packages and templates since the record of a rule of the release was written."""
     rule = record["rule"]
     if rule not in TARGETS:
         return ["this version has no such rule"]

@@ -126,7 +126,7 @@ def step_changes(
     known: Mapping[str, Any],
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """What the key of a result would have otherwise now than its record says."""
+    """The parts of a result's key that differ now from what its record says."""
     model, unit = known["model"], known["task"]
     inputs = known["parts"]["inputs"]
     digests = {
@@ -156,7 +156,7 @@ def product_reasons(
     model: str | None,
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """The same for the files of a job that makes facts, tables or figures."""
+    """Why the files of a product are not what the workflow would make now; empty when they are."""
     outputs = [layout.results / path for path in product.outputs(study, registry, model)]
     known = _intact(outputs, layout.rule_record(product.rule, model), layout)
     if isinstance(known, list):
@@ -177,7 +177,7 @@ def product_changes(
     known: Mapping[str, Any],
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
-    """What differs now from a record of such a job: code, settings, what it reads. `hashed` gives a file's sha256."""
+    """What differs now from the record of a product's job: code, settings, what it reads. hashed: sha256 of a file."""
     code = code_behind(*product.targets)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
@@ -205,7 +205,7 @@ def inputs_of(product: Product, study: Study, layout: Layout, model: str | None)
 
 
 def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:
-    """The record of `outputs` when they fit it, else what is wrong."""
+    """The record of `outputs` when the files fit their record, else what is wrong with them."""
     if missing := [path for path in outputs if not path.exists()]:
         return ["not made yet" if len(missing) == len(outputs) else f"{missing[0].name} is missing"]
     if not record.exists():
@@ -219,7 +219,7 @@ def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, which parts of a key changed."""
+    """The parts of a key that changed, in words."""
     names = {
         "code": "code of {}",
         "modules": "code of {}",

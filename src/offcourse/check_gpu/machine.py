@@ -17,6 +17,8 @@ from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.plan.machine import device_rates
 from offcourse.plan.rates import A100, Rates, rates_path, write_rates
 
+# There where the NVIDIA driver is loaded.
+DRIVER = Path("/proc/driver/nvidia/version")
 # What a job imports before it computes, timed in a process of its own.
 IMPORTS = """
 import json, time
@@ -33,7 +35,7 @@ def device() -> str:
     """ "cuda" or "cpu". Raises `OffcourseError` when there is a GPU that torch cannot use, with torch's reason."""
     if torch.cuda.is_available():
         return "cuda"
-    if not Path("/proc/driver/nvidia/version").exists():
+    if not DRIVER.exists():
         return "cpu"
     try:
         torch.cuda.init()
@@ -43,8 +45,8 @@ def device() -> str:
             f"{str(error).splitlines()[0]} Install a torch built for this driver, or a newer driver."
         ) from error
     raise OffcourseError(
-        "this machine has an NVIDIA driver, but torch sees no GPU: CUDA_VISIBLE_DEVICES or the job's allocation may hide "
-        "the GPU. Ask for one (Slurm: --gres=gpu:1) and run the check again."
+        "this machine has an NVIDIA driver, but torch sees no GPU: CUDA_VISIBLE_DEVICES or the job's allocation may "
+        "hide the GPU. Ask for one (Slurm: --gres=gpu:1) and run the check again."
     )
 
 

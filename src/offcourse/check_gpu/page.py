@@ -62,9 +62,9 @@ def markdown(found: Findings) -> str:
         "",
         "## Engine against plain forwards",
         "",
-        "Largest error of a final state, relative to the state (of a log-probability in the last column), and in brackets "
-        "how many times the rounding floor that is. The floor is what rounding alone does to the plain model. Up to 4 "
-        "times pass.",
+        "Largest error of a final state, relative to the state (of a log-probability in the last column), and in "
+        "brackets how many times the rounding floor that is. The floor is what rounding alone does to the plain model. "
+        "Up to 4 times pass.",
         "",
         *_exact(found.exact),
         "",
@@ -83,8 +83,9 @@ def markdown(found: Findings) -> str:
         "| model | pass | edits | s | naive loop s | times faster | TFLOP | share of the products' rate |",
         "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {row['model']} | {row['pass']} | {row['edits']:,} | {row['seconds']:.3f} | {row['naive_seconds']:.1f} | "
-            f"{row['times_faster']:.0f} | {row['tflop']:.2f} | {row['share_of_rate']:.0%} |"
+            f"| {row['model']} | {row['pass']} | {row['edits']:,} | {row['seconds']:.3f} | "
+            f"{row['naive_seconds']:.1f} | {row['times_faster']:.0f} | {row['tflop']:.2f} | "
+            f"{row['share_of_rate']:.0%} |"
             for row in found.speed
         ),
         "",

@@ -6,14 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
+from offcourse.checkout import require_own
 from offcourse.data.registry import Registry
 from offcourse.layout import Layout
 from offcourse.study.config import read_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+
+def _own(folder: Path) -> Path:
+    require_own(folder)
+    return folder
+
+
 Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
-Directory = Annotated[Path, typer.Option("--directory", help="Where the study runs (as for snakemake).")]
+Directory = Annotated[Path, typer.Option("--directory", callback=_own, help="Where the study runs (as for snakemake).")]
 Published = Annotated[
     bool, typer.Option("--published", help="The authors' released results instead of a study (make published).")
 ]
@@ -29,6 +36,7 @@ def offcourse() -> None:
 
     Exit codes: 0 fine, 1 something is wrong (stale, damaged, different, not found), 2 bad input.
     """
+    require_own(Path())
 
 
 def study_of(configfile: Path, directory: Path) -> tuple:

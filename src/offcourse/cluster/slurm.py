@@ -125,6 +125,8 @@ def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
     return None
 
 
+# Text and not `--json`: Slurm 22.05's `sinfo --json` lists nodes without the time limit of a partition and without the
+# default partition, its `scontrol` has no --json, and a site may have built Slurm without the JSON plugin.
 def _nodes(line: str) -> Nodes:
     """One line of sinfo: partition (the default with a star), generic resources, CPUs, MB, time limit."""
     partition, gres, cpus, memory, limit = line.strip().split("|")

@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 
 from offcourse.data.draws import keyed_generator
+from offcourse.data.targets import prompt_and_answer
 from offcourse.data.tasks import split_sizes
 from offcourse.errors import OffcourseError
 from offcourse.schemas.prompts import PROMPTS
 
 BUILD_SEED, EVALUATION_SEED = 42, 0
 HELD_OUT = 0.3
+
+ADVICE = "Remove this pair from the word list, or leave the task out for this model."
 
 Pair = tuple[str, str]
 
@@ -94,7 +97,7 @@ def build_prompts(
     `read_position` is the last token except in head_mean; `target` is the answer string, so that `text + target` is
     what was tokenised to find `target_id`. There are min(test_items, test part) items.
 
-    Raises `OffcourseError` when the list is too short or an answer has no token of its own.
+    Raises `OffcourseError` when the list is too short, and for an answer without a token behind its prompt.
     """
     if min(split_sizes(len(pairs))) < 1:
         raise _too_few(settings, "the three parts of the split", 4, len(pairs))
@@ -188,13 +191,8 @@ def _permuted(demos: list[Pair], rng: np.random.RandomState | np.random.Generato
 
 def _row(prompt: Prompt, settings: Mapping[str, Any], encode: Callable, adds_bos: bool) -> tuple:
     text, target = prompt_text(prompt.demos, prompt.query[0]), f" {prompt.query[1]}"
-    tokens, with_target = list(encode(text)), encode(text + target)
-    if len(with_target) <= len(tokens):
-        raise OffcourseError(
-            f"task {settings['task']}: the tokenizer has no token of its own for the answer {target!r} to "
-            f"{prompt.query[0]!r} (it is merged with the prompt or dropped). Remove this pair from the word list, or "
-            "leave the task out for this model."
-        )
+    what = f"task {settings['task']}, the answer {target!r} to {prompt.query[0]!r}"
+    tokens, answer = prompt_and_answer(encode, text, target, what, ADVICE)
     read_position = len(tokens) - 1
     if prompt.kind == "head_mean" and settings["head_read_position"] == "as_coded" and adds_bos:
         # The released code labels tokens without the BOS but reads them with it: everything is one to the left.
@@ -206,7 +204,7 @@ def _row(prompt: Prompt, settings: Mapping[str, Any], encode: Callable, adds_bos
         text,
         tokens,
         read_position,
-        with_target[len(tokens)],
+        answer[0],
         target,
     )
 

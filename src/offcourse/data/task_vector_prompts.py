@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from offcourse.data.draws import keyed_generator
-from offcourse.data.prompts import Pair
+from offcourse.data.prompts import ADVICE, Pair
+from offcourse.data.targets import prompt_and_answer
 from offcourse.errors import OffcourseError
 from offcourse.schemas.prompts import PROMPTS
 
@@ -62,7 +63,7 @@ def build_task_vector_prompts(
 
     Every dataset is drawn from a generator of its own, keyed by (seed, task, role, index), whatever the protocol: the
     released code drew from a set of strings, whose order changes with every start of the interpreter.
-    Raises `OffcourseError` when too few pairs remain.
+    Raises `OffcourseError` when too few pairs remain, and for an answer that shares a token with its prompt.
     """
     pairs, found = usable_pairs(pairs, match, encode_bare), len(pairs)
     needs = max(settings["shots"], settings["dummy_queries"]) + 1
@@ -108,11 +109,6 @@ def _dataset(pairs: list[Pair], settings: Mapping[str, Any], role: str, index: i
 
 def _row(kind: str, index: int, demos: list[Pair], query: Pair, task: str, encode: Callable) -> tuple:
     text, target = prompt_text(demos, query[0]), query[1]
-    tokens, with_target = list(encode(text)), encode(text + target)
-    if len(with_target) <= len(tokens):
-        raise OffcourseError(
-            f"task {task}: the tokenizer has no token of its own for the answer {target!r} to {query[0]!r} in a prompt "
-            "of task vectors (it is merged with the prompt or dropped). Remove this pair from the word list, or leave "
-            "the task out for this model."
-        )
-    return (kind, index, len(demos), text, tokens, len(tokens) - 1, with_target[len(tokens)], target)
+    what = f"task {task}, the answer {target!r} to {query[0]!r} in a prompt of task vectors"
+    tokens, answer = prompt_and_answer(encode, text, target, what, ADVICE)
+    return (kind, index, len(demos), text, tokens, len(tokens) - 1, answer[0], target)

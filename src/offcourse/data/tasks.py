@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from offcourse.data.cells import problem, same_word
 from offcourse.data.names import RESOURCES
 from offcourse.data.release_files import release_file, release_source
 from offcourse.data.rows import Task
@@ -28,7 +29,7 @@ def load_pairs(
     is taken from the folder OFFCOURSE_MIRROR or the network, and kept below `downloads/release`. The authors have a
     list for each `method`; ours serve both.
     Raises `OffcourseError` for a file that is missing, damaged, not UTF-8, or (embedded) has an empty, padded or
-    repeated entry.
+    repeated entry, or one with what `cells` refuses. The authors' lists are taken as they are.
     """
     if data == "release":
         path = release_file(release_list(task, method), resources, downloads)
@@ -66,15 +67,15 @@ def own_pairs(task: Task, path: Path) -> Pairs:
     first_line: dict[str, int] = {}
     for line, pair in enumerate(pairs, start=2):
         for column, word in zip((task.input_column, task.output_column), pair, strict=True):
-            if not word or word != word.strip():
-                what = "is empty" if not word.strip() else f"has a space around it: {word!r}"
-                raise OffcourseError(f"{path}, line {line}: the entry in column {column!r} {what}")
-        if pair[0] in first_line:
+            if wrong := problem(word, str(path)):
+                raise OffcourseError(f"{path}, line {line}: the entry in column {column!r} {wrong}")
+        key = same_word(pair[0])
+        if key in first_line:
             raise OffcourseError(
                 f"{path}, line {line}: {pair[0]!r} in column {task.input_column!r} was already on line "
-                f"{first_line[pair[0]]}; keep one of the two"
+                f"{first_line[key]}; keep one of the two"
             )
-        first_line[pair[0]] = line
+        first_line[key] = line
     return pairs
 
 

@@ -18,6 +18,8 @@ from offcourse.models.footprint import LOGIT_BYTES
 # Bytes of one slice of the vocabulary in the elementwise work. On a CPU it then stays in a core's cache; on a GPU
 # starting an operation takes as long as computing a small one.
 SLICE = {"cpu": 1 << 20, "cuda": 64 << 20}
+# Logarithm of a share that is as good as none.
+NOTHING = -1e30
 
 
 @dataclass
@@ -154,5 +156,10 @@ def _passing(log_p, largest, alpha) -> tuple[Tensor, Tensor] | None:
 
 
 def _over(log_p, log_q, columns, passes) -> Tensor:
-    ratio = log_p[:, columns] - log_q[:, :, columns]
-    return log_sum_exp_(ratio.masked_fill_(~passes, float("-inf")))
+    """A slice of the columns at a time: where the mature layer is undecided, nearly all words pass."""
+    words, parts = _words(log_q), []
+    for some, passing in zip(columns.split(words), passes.split(words, 1), strict=True):
+        ratio = log_p[:, some] - log_q[:, :, some]
+        # A number instead of infinity, since a state may have no word in a slice.
+        parts.append(log_sum_exp_(ratio.masked_fill_(~passing, NOTHING)))
+    return torch.stack(parts).logsumexp(0)

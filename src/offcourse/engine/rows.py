@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offcourse.engine.placed import Placed
+
 
 @dataclass
 class ResidualRows:
@@ -19,14 +21,17 @@ class ResidualRows:
     layers: int
     replace: bool = False
 
+    def __post_init__(self):
+        self._placed = Placed(self.vectors)
+
     def begins(self, layer: int) -> int:
         """Number of rows that join at the input of block `layer`; `layers` stands for the final norm."""
         return self.vectors.shape[-2] if 1 <= layer <= self.layers else 0
 
     def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
         """[rows, width]: the rows `part` of those that join at the input of block `layer`, from the state `last`."""
-        vectors = self.vectors if self.vectors.dim() == 2 else self.vectors[layer - 1]
-        vectors = vectors[part].to(last.device, last.dtype)
+        vectors = self._placed.on(last.device, last.dtype)
+        vectors = (vectors if vectors.dim() == 2 else vectors[layer - 1])[part]
         return vectors if self.replace else last + vectors
 
     def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:
@@ -44,6 +49,9 @@ class HeadRows:
     values: Tensor
     only: int | None = None
 
+    def __post_init__(self):
+        self._placed = Placed(self.values)
+
     def begins(self, layer: int) -> int:
         """Number of rows that join at the input of block `layer`."""
         wanted = layer < self.values.shape[0] and self.only in (None, layer)
@@ -57,7 +65,7 @@ class HeadRows:
         """Replace head `part.start + i` of row i in place; `heads` is [rows, heads, head_dim]."""
         index = torch.arange(part.start, part.stop, device=heads.device)
         rows = torch.arange(len(index), device=heads.device)
-        heads[rows, index] = self.values[layer, part].to(heads.device, heads.dtype)
+        heads[rows, index] = self._placed.on(heads.device, heads.dtype)[layer, part]
 
 
 Rows = ResidualRows | HeadRows

@@ -15,6 +15,7 @@ from torch import Tensor
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests, shared_beginning
+from offcourse.engine.placed import Placed
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.models.load import LanguageModel
@@ -88,7 +89,7 @@ class Engine:
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
         """Probability and rank of one target token after each prompt; shared beginnings are computed once."""
-        states = [self._forest_states(forest, [path[-1] for path in forest.where]) for _, forest in self._cut(prompts)]
+        states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
         return self._unembed(torch.cat(states), torch.as_tensor(list(targets)), probability=True)
 
     @torch.inference_mode()
@@ -109,7 +110,7 @@ class Engine:
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """The most likely token after each prompt: [prompts] ids."""
-        states = [self._forest_states(forest, [path[-1] for path in forest.where]) for _, forest in self._cut(prompts)]
+        states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
         return unembed.predict(self.model.head, torch.cat(states))
 
     @torch.inference_mode()
@@ -183,28 +184,29 @@ class Engine:
             ]
             nodes = sorted({node for path in paths for node in path})
             row = {node: index for index, node in enumerate(nodes)}
+            places = Placed(torch.tensor(nodes))
             hidden: dict[int, Tensor] = {}
             with torch.inference_mode(), ExitStack() as stack:
                 for layer in layers:
 
-                    def capture(module, args, layer=layer, nodes=nodes, hidden=hidden):
-                        hidden[layer] = args[0][0, nodes]
+                    def capture(module, args, layer=layer, hidden=hidden, places=places):
+                        hidden[layer] = args[0][0, places.on(args[0].device)]
 
                     stack.callback(self.model.blocks[layer].register_forward_pre_hook(capture).remove)
-                final = self._forest_states(forest, nodes, context)
+                final = self._forest_states(forest, places, context)
             yield States(part, [[row[node] for node in path] for path in paths], hidden, final)
 
     def readings(self, prompts: Sequence[Sequence[int]]) -> Iterator[Readings]:
         """The residual stream and both sub-layers' outputs at the last position, from one pass per forest."""
         model = self.model
         for part, forest in self._cut(prompts):
-            nodes = [path[-1] for path in forest.where]
+            nodes = _ends(forest)
             seen = Readings(part, {}, {}, {}, torch.empty(0))
             with torch.inference_mode(), ExitStack() as stack:
                 for layer, block in enumerate(model.blocks):
 
                     def before(module, args, layer=layer, nodes=nodes, seen=seen):
-                        seen.hidden[layer] = args[0][0, nodes]
+                        seen.hidden[layer] = args[0][0, nodes.on(args[0].device)]
 
                     stack.callback(block.register_forward_pre_hook(before).remove)
                     for into, name in (
@@ -214,7 +216,7 @@ class Engine:
 
                         def after(module, args, out, layer=layer, nodes=nodes, into=into):
                             # Some classes flatten the batch axis on the way through the feed-forward network.
-                            into[layer] = out.reshape(-1, out.shape[-1])[nodes]
+                            into[layer] = out.reshape(-1, out.shape[-1])[nodes.on(out.device)]
 
                         stack.callback(block.get_submodule(name).register_forward_hook(after).remove)
                 final = self._forest_states(forest, nodes)
@@ -225,16 +227,17 @@ class Engine:
         out = []
         for part, forest in self._cut(prompts):
             nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
+            nodes = Placed(torch.tensor(nodes))
             captured: list[Tensor] = []
 
             def capture(module, args, nodes=nodes, captured=captured):
-                captured.append(args[0][0, nodes].float().cpu())
+                captured.append(args[0][0, nodes.on(args[0].device)].float())
 
             with ExitStack() as stack:
                 for module in modules:
                     stack.callback(module.register_forward_pre_hook(capture).remove)
                 self._forest_states(forest, nodes)
-            out.append(torch.stack(captured, 1))
+            out.append(torch.stack([states.cpu() for states in captured], 1))
         return torch.cat(out)
 
     def row_states(self, prompt: Sequence[int], rows: Rows) -> Tensor:
@@ -252,7 +255,7 @@ class Engine:
     def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
         return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability)
 
-    def _forest_states(self, forest: Forest, nodes: Sequence[int], context: Context | None = None) -> Tensor:
+    def _forest_states(self, forest: Forest, nodes: Placed, context: Context | None = None) -> Tensor:
         """Final-normed states [len(nodes), width] of some tokens of a forest."""
         before = len(context.tokens) if context else 0
         state = PassState(
@@ -263,7 +266,8 @@ class Engine:
             context=context.kept if context else None,
         )
         with running(state):
-            return self.model.forward(forest.tokens, state.depth)[0, nodes]
+            states = self.model.forward(forest.tokens, state.depth)[0]
+            return states[nodes.on(states.device)]
 
     @contextmanager
     def _bias_dropped(self, layer: int | None):
@@ -276,6 +280,11 @@ class Engine:
             yield
         finally:
             handle.remove()
+
+
+def _ends(forest: Forest) -> Placed:
+    """The last token's place of every prompt."""
+    return Placed(torch.tensor([path[-1] for path in forest.where]))
 
 
 class _PromptPass:

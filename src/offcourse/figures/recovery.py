@@ -128,7 +128,7 @@ def _entries(each: Sequence[tuple]) -> list[dict]:
 def task_vectors(
     results: Folder, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
 ) -> list[tuple]:
-    """The same of task vectors; under `mean_times_maximum` the average is mean x max / few-shot (as coded)."""
+    """The rows of task vectors. Under `mean_times_maximum` the average is mean x max / few-shot (as coded)."""
     rows, coded = [], switches["tv_average"] == "mean_times_maximum"
     for group, peak in by_group(results, model, tasks, groups, switches["tv_direction"]).items():
         average = peak.mean * peak.best if coded else peak.mean

@@ -1,4 +1,4 @@
-"""The same figure of several stores of results on one page: the released numbers and a study's."""
+"""One figure drawn from two results folders on one page: the authors' release and a study."""
 
 from collections.abc import Mapping
 

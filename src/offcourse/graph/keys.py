@@ -147,7 +147,7 @@ def key_parts(
 
 
 def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
-    """The same dependencies as far as they are known before anything ran, for a rule's `params`."""
+    """What a step's results depend on, as far as that is known before anything ran: a rule's `params`."""
     study = study.sized(registry.model(model).parameters)
     code = {"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets), "columns": step.written}
     if step.reads_weights:

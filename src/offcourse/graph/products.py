@@ -271,7 +271,7 @@ _PRODUCTS = (
         FV,
         TV,
         DOLA,
-        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep"),
+        inputs=("prompts", "icl", "fv_sweep", "tv_icl", "tv_sweep"),
         tables_read=(1, 2),
     ),
     _plain_table(

@@ -169,7 +169,7 @@ def models_of(release: Release, group: str) -> list[str]:
 
 
 def all_models(release: Release) -> list[str]:
-    """Those of all groups."""
+    """The released models that the registry has, of any group, in the registry's order."""
     named = {name for group in CONVERTED for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 

@@ -13,7 +13,7 @@ from offcourse.models.fetch import verify, weights_digest
 PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
 
 # Columns of the registry that the loaded model must confirm, where they are filled in.
-CONFIRMED = ("layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
+CONFIRMED = ("parameters", "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
 # Columns that only the registry knows: the words of Table 11, and Table 12.
 DESCRIBED = (
     "family",
@@ -54,25 +54,28 @@ def check_model(context, out: Path) -> None:
     Raises `OffcourseError` naming every failed check that speaks for a method of the study and every registry column
     that the model contradicts. What other methods it cannot run is in its record (`capabilities`).
     """
-    from transformers import AutoTokenizer
-
     from offcourse.engine.attention import uninstalled
     from offcourse.engine.checks import engine_agrees
     from offcourse.models.checks import run_checks
+    from offcourse.models.file_check import NAME, weights_equal_files
 
     verify(context.folder)
     row, model = context.registry.model(context.model), context.engine.model
-    plain = AutoTokenizer.from_pretrained(context.folder)(PROMPT).input_ids
+    plain = plain_ids(context.folder, PROMPT)
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
-    _confirm(row, loaded)
+    _confirm(row, loaded, model.tied)
     methods = context.study.methods_of(context.model)
     if "function_vectors" in methods:
         context.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
         checks = run_checks(model, context.tokenizer, plain, PROMPT)
+    checks[NAME] = weights_equal_files(model, context.folder)
     checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
     can = capabilities(checks, methods)
     against = {name for method in methods for name in can[method]["why_not"]}
+    # A model that can run nothing is refused whatever the study asks of it.
+    if not any(method["runs"] for method in can.values()):
+        against = {name for name, check in checks.items() if not check["passed"]}
     if against:
         raise OffcourseError(f"{context.model}: {_refusal(checks, against, model.module.dtype)}")
     facts: dict[str, Any] = {
@@ -83,7 +86,6 @@ def check_model(context, out: Path) -> None:
         **{column: getattr(row, column) for column in DESCRIBED},
         "configuration": configuration(model),
         "adds_bos": context.tokenizer.adds_bos,
-        "parameters": model.parameters,
         "dtype": str(model.module.dtype).removeprefix("torch."),
         "weights_digest": weights_digest(context.folder),
         "checks": checks,
@@ -121,7 +123,7 @@ def configuration(model) -> dict[str, Any]:
         "sliding_window": getattr(config, "sliding_window", None),
         "attention_softcap": getattr(config, "attn_logit_softcapping", None),
         "final_softcap": model.final_softcap,
-        "tied_embeddings": bool(config.tie_word_embeddings),
+        "tied_embeddings": model.tied,
     }
 
 
@@ -139,11 +141,34 @@ def capabilities(checks: dict[str, dict], methods: Sequence[str]) -> dict[str, d
     return {method: {"runs": not why, "why_not": why} for method, why in against.items()}
 
 
-def _confirm(row: Model, loaded: dict[str, int]) -> None:
+def plain_ids(folder: Path, text: str) -> list[int]:
+    """Token ids that `transformers` itself makes of a text, with no code that comes with the model.
+
+    Raises `OffcourseError` when it cannot open the folder's tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)(text).input_ids
+    # Whatever is wrong with one of the tokenizer's files raises what its first use happens to raise.
+    except Exception as error:
+        reason = (str(error) or "no reason given").splitlines()[0]
+        raise OffcourseError(
+            f"{folder}: transformers cannot open the tokenizer ({type(error).__name__}: {reason}). Correct "
+            "tokenizer_config.json, or use an undamaged copy of the model."
+        ) from error
+
+
+def _confirm(row: Model, loaded: dict[str, int], tied: bool) -> None:
+    """Raise `OffcourseError` for each number of the registry that the loaded model contradicts."""
     wrong = [
         f"{name} is {value}, the registry says {getattr(row, name)}"
         for name, value in loaded.items()
         if getattr(row, name) not in (None, value)
     ]
+    if row.tied_embeddings != tied:
+        shares = {True: "shares its weights with the embedding", False: "has weights of its own"}
+        says = "yes" if row.tied_embeddings else "no"
+        wrong.append(f"the unembedding {shares[tied]}, the registry says {says} (tied_embeddings)")
     if wrong:
         raise OffcourseError(f"{row.name}: {'; '.join(wrong)}. Correct resources/models.tsv or choose another model.")

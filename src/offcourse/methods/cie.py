@@ -14,12 +14,15 @@ from offcourse.engine import Engine, HeadRows
 
 
 def compute(context, task: Task) -> pd.DataFrame:
-    """One row per trial, layer and head."""
+    """The causal indirect effect of every head: one row per trial, layer and head."""
     return measure(context, task, context.tensors("head_means", task)["mean"])
 
 
 def measure(context, task: Task, means: torch.Tensor) -> pd.DataFrame:
-    """The same for some mean outputs of heads, [layers, heads, head_dim]."""
+    """The causal indirect effect of every head, for given mean outputs of the heads.
+
+    means: [layers, heads, head_dim]. One row per trial, layer and head.
+    """
     prompts = context.prompts(task, "cie")
     drop_bias = context.parameters["cie_output_bias"] == "dropped"
     effects = [

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from tqdm import tqdm
 from offcourse.data.names import RESOURCES
 from offcourse.data.questions import Question, evaluated, prompt_text
 from offcourse.data.rows import QuestionSet, is_large
+from offcourse.data.targets import prompt_and_answer
 from offcourse.engine import Engine
 from offcourse.engine.contrast import Contrast, contrast
 from offcourse.engine.forest import shared_beginning
-from offcourse.errors import OffcourseError
 from offcourse.study.dola_buckets import candidate_layers
 
 MASKED_SCORE = -1000.0
@@ -59,15 +60,13 @@ def compute(context, row: QuestionSet) -> pd.DataFrame:
     answers = [
         answer
         for number, question in enumerate(questions)
-        for answer in tokenized(tokenizer.encode, prompt_text(row.form, question, shots), question, number)
+        for answer in tokenized(
+            lru_cache(2)(partial(tokenizer.encode, name=f"{row.name}, question {number + 1} with its answer")),
+            prompt_text(row.form, question, shots),
+            question,
+            number,
+        )
     ]
-    for answer in answers:
-        if len(answer.ids) > engine.model.context:
-            raise OffcourseError(
-                f"{row.name}, question {answer.question + 1}: {len(answer.ids)} tokens with its answer, but "
-                f"{context.model} reads {engine.model.context}. Use `limit`, or leave this question set out for this "
-                "model."
-            )
     buckets = candidate_layers(settings["buckets"], engine.model.layers, is_large(engine.model.parameters))
     frames, chosen = [], {bucket: np.zeros(engine.model.layers, int) for bucket in buckets}
     quiet = not os.isatty(2)
@@ -87,12 +86,13 @@ def compute(context, row: QuestionSet) -> pd.DataFrame:
 
 def tokenized(encode, text: str, question: Question, number: int) -> Iterator[Answer]:
     """Every answer of a question behind its prompt `text`; an answer is what the tokens go beyond the prompt's."""
-    last = len(encode(text)) - 1
     for index, (kind, answer) in enumerate(question.answers):
-        ids = tuple(encode(f"{text} {answer}"))
-        if len(ids) <= last + 1:
-            raise OffcourseError(f"question {number + 1}: the tokenizer has no token of its own for {answer!r}")
-        yield Answer(number, index, kind, ids, last)
+        what, advice = (
+            f"question {number + 1}, {answer!r}",
+            "Correct the question, or leave its set out for this model.",
+        )
+        prompt, behind = prompt_and_answer(encode, text, f" {answer}", what, advice)
+        yield Answer(number, index, kind, (*prompt, *behind), len(prompt) - 1)
 
 
 @dataclass

@@ -11,7 +11,6 @@ from offcourse.data.questions import Lettered, lettered, load_questions
 from offcourse.data.rows import QuestionSet
 from offcourse.engine import Engine
 from offcourse.engine.run import Readings
-from offcourse.errors import OffcourseError
 
 
 @dataclass
@@ -31,14 +30,7 @@ def _measure(context, row: QuestionSet) -> Measured:
     questions = load_questions(row, context.parameters["limit"], RESOURCES, context.layout.downloads)
     prompts = lettered(questions)
     encode = context.tokenizer.encode
-    token_ids = [encode(prompt.text) for prompt in prompts]
-    longest = context.engine.model.context
-    for number, ids in enumerate(token_ids, start=1):
-        if len(ids) > longest:
-            raise OffcourseError(
-                f"{row.name}, question {number}: {len(ids)} tokens, but {context.model} reads {longest}. Use `limit`, "
-                "or leave this question set out for this model."
-            )
+    token_ids = [encode(prompt.text, f"{row.name}, question {n}") for n, prompt in enumerate(prompts, start=1)]
     letters = [letter_tokens(context.tokenizer.encode_bare, prompt) for prompt in prompts]
     lenses, apathies = [], []
     for part in context.engine.readings(token_ids):

@@ -16,12 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, write_json, writing
+from offcourse.models.folder import UNDAMAGED, check_folder
+from offcourse.models.headers import weight_files
 from offcourse.models.hub import asking
+from offcourse.models.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -31,7 +35,8 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
     """Fill `folder` with the model, whole or not at all, and write its manifest last.
 
-    Raises `OffcourseError` for what a user can mend: no network, a gated model, a wrong sha256, no space, no folder.
+    Raises `OffcourseError` for what a user can mend: no network, a gated model, a wrong sha256, no space, no folder, or
+    a folder that no model can be loaded from (`models.folder`).
     """
     if model.licence_notice:
         # The stderr of a job is its log; terms that a download accepts must be on the terminal before it begins.
@@ -42,6 +47,9 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             SOURCES[model.source](model, registry, scratch, downloads)
+            where = f"{model.name} ({model.repo})"
+            check_folder(scratch, ARCHITECTURES[model.architecture], where, UNDAMAGED)
+            Tokenizer(scratch, where)
             files = {
                 str(path.relative_to(scratch)): sha256(path)
                 for path in sorted(scratch.rglob("*"))
@@ -185,9 +193,11 @@ def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path)
     origin = Path(model.repo).expanduser()
     ggufs = list(origin.glob("*.gguf")) if origin.is_dir() else [origin] if origin.suffix == ".gguf" else []
     if origin.is_dir() and (origin / "config.json").exists():
+        # Of the folder itself: weights in another format are not linked, and would be taken for none.
+        weight_files(origin, f"{model.name} ({model.repo})", UNDAMAGED)
         for path in sorted(origin.iterdir()):
             if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"} and path.name != MANIFEST:
-                os.symlink(path.resolve(), folder / path.name)
+                os.symlink(_file_behind(path, model.name), folder / path.name)
     elif len(ggufs) == 1 and ggufs[0].exists():
         from offcourse.models.gguf import convert
 
@@ -197,6 +207,19 @@ def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path)
             f"{model.name}: {origin} is neither a model folder with config.json and safetensors, nor one GGUF file. "
             "Correct `repo` in resources/models.tsv."
         )
+
+
+def _file_behind(path: Path, name: str) -> Path:
+    """The regular file that a path of a model folder leads to."""
+    try:
+        found = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise OffcourseError(
+            f"{name}: {path} is a link that leads to no file ({error}). Mend it or remove it."
+        ) from error
+    if not found.is_file():
+        raise OffcourseError(f"{name}: {path} is no regular file. Remove it from the model's folder.")
+    return found
 
 
 def _random(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:

@@ -38,8 +38,8 @@ def convert(file: Path, folder: Path) -> None:
     where = dict(pretrained_model_name_or_path=file.parent, gguf_file=file.name)
     try:
         with _parsed_once():
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(**where)
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     except (ValueError, OSError, KeyError, IndexError) as error:
         raise OffcourseError(
             f"{file.name} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "

@@ -1,17 +1,22 @@
 """A loaded model behind one small interface, whatever its class, device map or dtype."""
 
-import json
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+import transformers
+from accelerate.utils import get_balanced_memory, get_max_memory, infer_auto_device_map
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from offcourse.data.architectures import ARCHITECTURES, Architecture
 from offcourse.errors import OffcourseError
+from offcourse.models.folder import UNDAMAGED, check_folder
+from offcourse.models.loading_report import refuse_not_finite, refuse_unlike
 from offcourse.models.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -48,6 +53,13 @@ class LanguageModel:
     def parameters(self) -> int:
         """Number of parameters; those that are used twice (tied embeddings) count once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def tied(self) -> bool:
+        """Whether the unembedding shares its weights with the embedding."""
+        weight, embedding = self.head.weight, self.module.get_input_embeddings().weight
+        # Offloaded weights are placeholders, which are not shared.
+        return self.module.config.tie_word_embeddings if weight.is_meta else weight is embedding
 
     @property
     def input_device(self) -> torch.device:
@@ -99,37 +111,127 @@ class LanguageModel:
                     block.forward = original
 
 
-def load(folder: Path, architecture: str, dtype: str) -> LanguageModel:
+def load(
+    folder: Path,
+    architecture: str,
+    dtype: str,
+    offload: bool = False,
+    max_memory: Mapping[int | str, int] | None = None,
+) -> LanguageModel:
     """Load a prepared model folder (`offcourse.models.fetch`).
 
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
+    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    max_memory: bytes of each device for weights, as accelerate takes them; None for what is free.
     accelerate spreads the model over the GPUs there are. Without a GPU the model stays on the CPU, and the process
     keeps freed memory from then on (`models.memory`).
 
-    Raises `OffcourseError` when the folder holds another class, or weights that cannot be read.
+    Raises `OffcourseError` when the folder holds another class, code of its own, weights that cannot be read, or are
+    not exactly those of its configuration (`models.folder`, `models.loading_report`), or more of them than the GPUs
+    have room for. Nothing is asked of a network or a terminal, and no code that comes with a model is run.
     """
     row = ARCHITECTURES[architecture]
-    named = json.loads((folder / "config.json").read_text())["architectures"]
-    if row.causal_lm not in named:
-        raise OffcourseError(
-            f"{folder} holds {', '.join(named)}, but resources/models.tsv says {architecture}. Correct the "
-            "`architecture` column; the known ones are in src/offcourse/data/architectures.py."
-        )
-    device_map = "auto" if torch.cuda.is_available() else None
-    try:
-        # The one attention that every class has; the engine puts its own in its place.
-        module = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], device_map=device_map, attn_implementation="eager"
-        )
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise OffcourseError(
-            f"the weights in {folder} cannot be read ({reason}). Delete the folder and run again: it is prepared anew."
-        ) from error
+    tensors = check_folder(folder, row)
+    on_cards = bool(max_memory) or torch.cuda.is_available()
+    module, report, device_map = _loaded(
+        folder, row, dtype, lambda config: _places(folder, config, dtype, offload, max_memory) if on_cards else None
+    )
+    refuse_unlike(module, tensors, report, folder)
     if device_map is None:
         # Weights come as a map of the file, which a busy system may page out between passes: keep them in memory.
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
         keep_freed_memory()
+    refuse_not_finite(module, folder)
     return LanguageModel(module.eval(), row)
+
+
+def _loaded(
+    folder: Path, row: Architecture, dtype: str, places: Callable[[Any], dict[str, Any] | None]
+) -> tuple[nn.Module, dict, dict[str, Any] | None]:
+    """What `transformers` makes of the folder, its loading report, and where `places` puts each part."""
+    # trust_remote_code is said, or transformers asks on the terminal.
+    alone = dict(trust_remote_code=False, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(folder, **alone)
+        if type(config) is not getattr(transformers, row.causal_lm).config_class:
+            raise OffcourseError(
+                f"{folder}: model_type in config.json is {config.model_type!r}, which is not the one of "
+                f"{row.causal_lm}. Correct config.json, or use an undamaged copy of the model."
+            )
+        _check_rope(folder, getattr(config, "rope_parameters", None))
+        # The one attention that every class has; the engine puts its own in its place.
+        device_map = places(config)
+        module, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=DTYPES[dtype],
+            device_map=device_map,
+            attn_implementation="eager",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **alone,
+        )
+        return module, report, device_map
+    except OffcourseError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OffcourseError(
+            f"{folder} does not fit the memory of this machine in {dtype} ({type(error).__name__}). Use more or "
+            "larger GPUs (`resources` of the study), or a precision of fewer bytes (`numerics.dtype`)."
+        ) from error
+    # What a wrong entry of config.json or a wrong tensor raises is whatever its first use happens to raise.
+    except Exception as error:
+        reason = (str(error) or "no reason given").splitlines()[0]
+        raise OffcourseError(
+            f"{folder} cannot be loaded as {row.causal_lm} ({type(error).__name__}: {reason}). An entry of its "
+            "config.json or its weights are damaged, or this version of transformers does not know them. "
+            f"{UNDAMAGED}"
+        ) from error
+
+
+def _check_rope(folder: Path, settings: object) -> None:
+    """Raise `OffcourseError` for a kind of rotary positions that `transformers` does not have.
+
+    settings: `rope_parameters` of a configuration; with several kinds of layers, one entry per kind.
+    """
+    if not isinstance(settings, dict):
+        return
+    for part in settings.values():
+        _check_rope(folder, part)
+    kind = settings.get("rope_type", settings.get("type", "default"))
+    if kind not in {"default", *ROPE_INIT_FUNCTIONS}:
+        raise OffcourseError(
+            f"{folder}: config.json asks for rotary positions of the type {kind!r}; transformers knows "
+            f"{', '.join(sorted({'default', *ROPE_INIT_FUNCTIONS}))}. Correct rope_scaling or rope_parameters in it."
+        )
+
+
+def _places(
+    folder: Path, config: Any, dtype: str, offload: bool, max_memory: Mapping[int | str, int] | None
+) -> dict[str, Any]:
+    """Where each part of a model goes, before any weight is read.
+
+    Raises `OffcourseError` with the model's size when a part would go to the machine's memory or to its disk.
+    """
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
+    module.tie_weights()
+    room = get_max_memory(dict(max_memory) if max_memory else None)
+    kept = {"dtype": DTYPES[dtype], "no_split_module_classes": module._no_split_modules}
+    balanced = get_balanced_memory(module, room, **kept)
+    places = infer_auto_device_map(module, balanced, **kept)
+    elsewhere = {"cpu", "disk"} & set(map(str, places.values()))
+    if elsewhere and not offload:
+        size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+        cards = [amount for device, amount in room.items() if device != "cpu"]
+        listed = ", ".join(f"{amount / 1e9:.3g} GB" for amount in cards)
+        raise OffcourseError(
+            f"{folder.name} does not fit: {size / 1e9:.3g} GB of weights in {dtype}, and room for {listed} on "
+            f"{len(cards)} GPU{'s' * (len(cards) != 1)}. Give the job more or larger cards (`offcourse plan` says how "
+            "many), choose a smaller numerics.dtype, or set `numerics: {offload: allow}`, which keeps the rest in "
+            "memory or on disk and takes many times as long."
+        )
+    return places

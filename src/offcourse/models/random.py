@@ -71,6 +71,11 @@ def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512
 
 
 def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str]) -> None:
-    """Write a random model and its tokenizer, which adds a BOS, as a folder that `transformers` loads."""
+    """Write a random model and its tokenizer, which adds a BOS, as a folder that `transformers` loads.
+
+    texts: word lists, whose cells are learnt with a space in front, as they stand in a prompt: otherwise the space is a
+    token of its own, which would begin every answer.
+    """
+    texts = ["".join(f" {cell}" for cell in text.replace("\n", "\t").split("\t")) for text in texts]
     random_model(name, seed, vocabulary=WRITTEN_VOCABULARY).save_pretrained(folder)
     random_tokenizer(texts, True, WRITTEN_VOCABULARY).save_pretrained(folder)

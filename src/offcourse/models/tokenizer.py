@@ -9,30 +9,68 @@ from pathlib import Path
 from tokenizers import Tokenizer as FastTokenizer
 
 from offcourse.errors import OffcourseError
+from offcourse.models.folder import UNDAMAGED, sizes
 
 
 class Tokenizer:
-    """Text to token ids, with whatever the tokenizer adds by itself (a BOS, for some families)."""
+    """Text to token ids, with whatever the tokenizer adds by itself (a BOS, for some families).
 
-    def __init__(self, folder: Path):
+    context, vocabulary: the most tokens that the model reads, and the rows of its embedding; from config.json.
+    """
+
+    def __init__(self, folder: Path, where: str = ""):
+        """Read `tokenizer.json`; where: how messages name the folder.
+
+        Raises `OffcourseError` when it is not there or cannot be read.
+        """
         path = Path(folder) / "tokenizer.json"
-        if not path.exists():
+        if not path.is_file():
             raise OffcourseError(
-                f"{folder} has no tokenizer.json. Open the model with AutoTokenizer in transformers and "
+                f"{where or folder} has no tokenizer.json. Open the model with AutoTokenizer in transformers and "
                 "save_pretrained it into a folder, then use that folder as a model of source `local`."
             )
-        self._tokenizer = FastTokenizer.from_file(str(path))
+        try:
+            self._tokenizer = FastTokenizer.from_file(str(path))
+        # The library raises nothing narrower, whatever is wrong with the file.
+        except Exception as error:
+            raise OffcourseError(
+                f"{where or folder}: tokenizer.json is not a tokenizer ({str(error).splitlines()[0]}); it may be cut. "
+                f"{UNDAMAGED}"
+            ) from error
+        self.name = Path(folder).name
+        stated = sizes(Path(folder), where or str(folder), UNDAMAGED)
+        self.context, self.vocabulary = stated["context"], stated["vocabulary"]
         self._config = Path(folder) / "tokenizer_config.json"
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of `text`."""
-        return self._tokenizer.encode(text).ids
+    def encode(self, text: str, name: str = "") -> list[int]:
+        """Token ids of `text`; name: how messages name the text.
+
+        Raises `OffcourseError` for a text that is longer than the model's context, or that has a token for which the
+        model has no embedding: tokenizers may know more tokens than the model, which is harmless while none is used.
+        """
+        ids = self._tokenizer.encode(text).ids
+        name = name or f"the text {text[:40]!r}"
+        if self.context is not None and len(ids) > self.context:
+            raise OffcourseError(
+                f"{name}: {len(ids)} tokens, but {self.name} reads {self.context}. Use fewer shots, shorter texts or "
+                "`limit`, or leave this task or question set out for this model."
+            )
+        return self._known(ids, name)
 
     def encode_bare(self, text: str) -> list[int]:
-        """Token ids of `text` alone, nothing added."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Token ids of `text` alone, nothing added. Raises `OffcourseError` as `encode` does for an unknown token."""
+        return self._known(self._tokenizer.encode(text, add_special_tokens=False).ids, repr(text))
+
+    def _known(self, ids: list[int], name: str) -> list[int]:
+        if self.vocabulary is not None and max(ids, default=0) >= self.vocabulary:
+            raise OffcourseError(
+                f"{name}: the tokenizer of {self.name} gives the id {max(ids)}, but the model's vocabulary has "
+                f"{self.vocabulary} rows. The tokenizer is that of another model, or has tokens that were added "
+                "without an embedding. Use the model's own tokenizer, or leave out what uses this token."
+            )
+        return ids
 
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, special tokens included."""

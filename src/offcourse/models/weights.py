@@ -1,6 +1,6 @@
 """Single tensors of a prepared model folder, without loading the model."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 
 from offcourse.data.architectures import Architecture
 from offcourse.errors import OffcourseError
+from offcourse.models.headers import Tensor, headers
 
 Projection = tuple[torch.Tensor, torch.Tensor | None]
 
@@ -15,27 +16,13 @@ Projection = tuple[torch.Tensor, torch.Tensor | None]
 def output_projections(folder: Path, row: Architecture, layers: set[int]) -> dict[int, Projection]:
     """Weight [width, heads * head_dim] and bias ([width] or None) of the attention output projections of `layers`."""
     names = {layer: f"{row.blocks}.{layer}.{row.attention_output}" for layer in layers}
-    where = _files(folder)
+    where = headers(folder)
     tensors = {}
     for layer, name in names.items():
         bias = f"{name}.bias"
         weight = _read(folder, where, f"{name}.weight")
         tensors[layer] = weight, _read(folder, where, bias) if bias in where else None
     return tensors
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Which file holds which tensor."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-        except (ValueError, KeyError) as error:
-            raise OffcourseError(
-                f"{index} is not the index of a model's weights ({error}); it may be truncated. Delete {folder} and "
-                "run again: the model is prepared anew."
-            ) from error
-    return {name: path for path in folder.glob("*.safetensors") for name in _open(path).keys()}  # noqa: SIM118
 
 
 def _open(path: Path):
@@ -48,9 +35,9 @@ def _open(path: Path):
         ) from error
 
 
-def _read(folder: Path, where: dict[str, Path], name: str) -> torch.Tensor:
+def _read(folder: Path, where: Mapping[str, Tensor], name: str) -> torch.Tensor:
     if name not in where:
         raise OffcourseError(
             f"{folder} has no tensor {name}: the `architecture` column of resources/models.tsv does not fit this model."
         )
-    return _open(where[name]).get_tensor(name)
+    return _open(where[name].file).get_tensor(name)

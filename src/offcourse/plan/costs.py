@@ -13,7 +13,7 @@ from pathlib import Path
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import evaluated, lettered, primer
 from offcourse.data.rows import Model, QuestionSet, is_large
-from offcourse.models import shapes
+from offcourse.models import footprint, shapes
 from offcourse.plan.rates import Rates
 from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.steering import steering
@@ -35,8 +35,25 @@ RELEASED = {
 }
 # Another released set is taken to be as large as the paper's set of its form; the plan says so (`assumed`).
 OF_FORM = {"primer": "truthfulqa", "continuation": "factor-news", "letters": "truthfulqa-mc"}
-# The engine's: words and states of a slice of the unembedding, bytes of the logits and of a slice in a contrast.
-WORDS, STATES, HIT_STATES, LOGITS, SLICE = 1024, 512, 2048, 512 << 20, 1 << 20
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The engine's slices. words, states: of the unembedding; hit_states: where only hits are asked for.
+
+    contrast: bytes of a slice of DoLa's logits.
+    """
+
+    words: int
+    states: int
+    hit_states: int
+    contrast: int
+
+
+CPU_SLICES = Slices(1024, 512, 2048, 1 << 20)
+GPU_SLICES = Slices(footprint.WORDS, footprint.STATES, footprint.STATES, footprint.SLICE)
+SLICES = {"cpu": CPU_SLICES, "gpu": GPU_SLICES}
+
 # When only hits are asked for. HITS: expected share of rows that hit. SLICES_SEEN: vocabulary slices a non-hit row is
 # compared with, on average, before a larger logit rules it out.
 HITS, SLICES_SEEN = 0.05, 1.3
@@ -98,7 +115,7 @@ class Work:
         return size * self.token_blocks * of_token + 4 * (SCORES * model.heads * self.scores + self.numbers)
 
     def all_exponentials(self, model: Model) -> float:
-        """Of activations, of attention's softmax and over the vocabulary."""
+        """Exponentials of the activations, of attention's softmax and over the vocabulary."""
         return self.exponentials + model.heads * self.scores + model.mlp_width * self.token_blocks
 
     def calls(self) -> float:
@@ -118,13 +135,21 @@ class Work:
 
 
 def checking(model: Model) -> Work:
-    """Of the self-checks at load, on one short prompt."""
+    """What a model's self-checks ask, on one short prompt."""
     passes = CHECKS * model.layers
     states = CHECKED * CHECKS
     return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
 
 
-def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: int | None = None) -> Work:
+def work(
+    step: str,
+    study: Study,
+    model: Model,
+    unit,
+    budget: int,
+    of_tokens: int | None = None,
+    slices: Slices = CPU_SLICES,
+) -> Work:
     """What a step asks for one task or question set; `study` has the grid of this model's size.
 
     budget: rows of a pass. of_tokens: tokens of a forest of prompts, the same if None.
@@ -136,7 +161,7 @@ def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: in
     if step == "icl":
         # The prompts of one item are nested: each is a beginning of the longest, and a query.
         tokens, states = prompt + vectors.shots * FV_QUERY, vectors.test_items * (vectors.shots + 1)
-        return forest(vectors.test_items, tokens, model, of_tokens) + unembedding(states, 1, model, SOFTMAX)
+        return forest(vectors.test_items, tokens, model, of_tokens) + unembedding(states, 1, model, SOFTMAX, slices)
     if step == "head_means":
         return forest(vectors.trials, prompt, model, of_tokens)
     if step == "cie":
@@ -147,16 +172,17 @@ def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: in
         else:
             passes, per_pass = vectors.trials, layers * model.heads
         run = rows(passes, prompt, per_pass, (layers + 1) / 2, model, budget)
-        return run + unembedding(per_pass + 1, passes, model, SOFTMAX)
+        return run + unembedding(per_pass + 1, passes, model, SOFTMAX, slices)
     if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
         # The prompts that most controls are read from are few beside the sweep.
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
-        run += hits(layers * edits + 1, vectors.test_items, model)
+        run += hits(layers * edits + 1, vectors.test_items, model, slices)
         if step == "fv_controls" and READ_POSITION in vectors.controls:
             # Whether a tokenizer adds a BOS is not known before its download; where it does not, there is less to do.
-            run += work("head_means", study, model, unit, budget, of_tokens) + work("cie", study, model, unit, budget)
+            for read in ("head_means", "cie"):
+                run += work(read, study, model, unit, budget, of_tokens, slices)
         return run
     if step in STEERING:
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
@@ -164,20 +190,20 @@ def work(step: str, study: Study, model: Model, unit, budget: int, of_tokens: in
     if (method := step.removesuffix("_sweep")) in STEERING:
         edits = layers * len(getattr(study, method).strengths)
         run = rows(vectors.test_items, FV_QUERY, edits, (layers - 1) / 2, model, budget)
-        return run + hits(edits + 1, vectors.test_items, model)
+        return run + hits(edits + 1, vectors.test_items, model, slices)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
-        return forest(items, tokens, model, of_tokens) + unembedding(items, 1, model, MAXIMUM)
+        return forest(items, tokens, model, of_tokens) + unembedding(items, 1, model, MAXIMUM, slices)
     if step == "task_vectors":
         # The dummy queries of one dataset stand behind the same demonstrations.
         return forest(tasks.dev_items + tasks.test_items, behind + tasks.dummy_queries * TV_QUERY, model, of_tokens)
     if step == "tv_sweep":
         items = tasks.dev_items + tasks.test_items
         run = rows(items, TV_QUERY, layers, (layers - 1) / 2, model, budget)
-        return run + unembedding(layers + 1, items, model, MAXIMUM)
+        return run + unembedding(layers + 1, items, model, MAXIMUM, slices)
     if step == "dola":
-        return _dola(study, model, unit, of_tokens)
+        return _dola(study, model, unit, of_tokens, slices)
     if step == "logit_lens":
         number, characters, _, _ = sizes(unit, study.logit_lens.limit)
         run = forest(number, characters / MARKUP, model, of_tokens)
@@ -211,38 +237,46 @@ def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budge
     return Work(through, through * prompt, block_passes=passes * model.layers)
 
 
-def unembedding(states: float, times: float, model: Model, numbers: int) -> Work:
-    """So many states unembedded slice by slice, so many times. numbers: `MAXIMUM` or `SOFTMAX`."""
-    passes = times * math.ceil(states / STATES)
+def unembedding(states: float, times: float, model: Model, numbers: int, by: Slices = CPU_SLICES) -> Work:
+    """`states` multiplied with the unembedding slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`."""
+    passes = times * math.ceil(states / by.states)
     all_logits = times * states * model.vocabulary
     return Work(
         unembedded=times * states,
         head_passes=passes,
-        slices=passes * math.ceil(model.vocabulary / WORDS),
+        slices=passes * math.ceil(model.vocabulary / by.words),
         numbers=numbers * all_logits,
         exponentials=all_logits if numbers == SOFTMAX else 0,
     )
 
 
-def hits(states: float, times: float, model: Model) -> Work:
-    """The same where a row leaves as soon as a word beats the target."""
-    share = min(1, HITS + SLICES_SEEN * WORDS / model.vocabulary)
-    passes = times * math.ceil(states / HIT_STATES)
+def hits(states: float, times: float, model: Model, by: Slices = CPU_SLICES) -> Work:
+    """`states` compared with the unembedding slice by slice, `times` times; a row leaves when it is beaten."""
+    share = min(1, HITS + SLICES_SEEN * by.words / model.vocabulary)
+    passes = times * math.ceil(states / by.hit_states)
     return Work(
         unembedded=times * states * share,
         head_passes=passes,
-        slices=passes * math.ceil(model.vocabulary / WORDS),
+        slices=passes * math.ceil(model.vocabulary / by.words),
         numbers=times * states * share * model.vocabulary * MAXIMUM,
     )
 
 
-def _dola(study: Study, model: Model, unit: QuestionSet, budget: int) -> Work:
+def _dola(study: Study, model: Model, unit: QuestionSet, budget: int, by: Slices) -> Work:
     number, question, answers, answer = sizes(unit, study.dola.limit)
-    beginning = len(primer(RESOURCES)) / MARKUP if unit.form == "primer" else 0
+    lengths = beginning(unit), question / PROSE, answers, answer / PROSE
+    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), compared(study, model), model, budget, by)
+
+
+def beginning(unit: QuestionSet) -> float:
+    """Tokens with which all questions of a set begin."""
+    return len(primer(RESOURCES)) / MARKUP if unit.form == "primer" else 0
+
+
+def compared(study: Study, model: Model) -> int:
+    """Layers whose distributions DoLa computes: all candidates and the mature one."""
     buckets = candidate_layers(study.dola.buckets, model.layers, is_large(model.parameters or 0))
-    layers = 1 + len({layer for members in buckets.values() for layer in members})
-    lengths = beginning, question / PROSE, answers, answer / PROSE
-    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), layers, model, budget)
+    return 1 + len({layer for members in buckets.values() for layer in members})
 
 
 def contrasts(
@@ -255,6 +289,7 @@ def contrasts(
     layers: int,
     model: Model,
     budget: int,
+    by: Slices = CPU_SLICES,
 ) -> Work:
     """So many questions behind a shared beginning, a question at a time, all its answers in one forest.
 
@@ -264,10 +299,10 @@ def contrasts(
     tokens = question + answers * answer * distinct
     # One state stands before all answers of a question; their first tokens are predicted there.
     states = 1 + answers * max(0, answer - 1) * distinct
-    together = max(1, LOGITS // (4 * layers * model.vocabulary))
+    together = max(1, footprint.LOGIT_BYTES // (4 * layers * model.vocabulary))
     passes = number * math.ceil(states / together)
     stacked = min(states, together) * layers
-    slices = math.ceil(model.vocabulary / max(64, SLICE // (4 * stacked)))
+    slices = math.ceil(model.vocabulary / max(64, by.contrast // (4 * stacked)))
     read = number * states * layers
     logits = read * model.vocabulary
     through = number * tokens * model.layers

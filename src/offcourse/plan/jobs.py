@@ -16,7 +16,8 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.costs import DTYPE_BYTES, LOGITS, WORD_CALLS, Work, checking, sizes, work
+from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, checking, sizes, work
+from offcourse.plan.memory import workspace
 from offcourse.plan.rates import A100, Rates
 from offcourse.study.config import Study
 
@@ -81,11 +82,17 @@ def _of_model(study: Study, registry: Registry, model: Model, rates: Rates) -> l
 def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[PlannedJob]:
     sized = study.sized(model.parameters)
     parts: dict[str, tuple[Step, list[Work]]] = {CHECK: (checked_by(study, model.name), [])}
+    budgets = rows_budget(study, rates.rows), rows_budget(study, rates.tokens)
+    passes: dict[str, list] = {CHECK: [(CHECK, None)]}
     for name, step in steps_of(study, model.name).items():
         units = [step.unit(registry, unit) for unit in step.units(study)] if step.runs_model else []
-        budgets = rows_budget(study, rates.rows), rows_budget(study, rates.tokens)
-        counted = [work(name, sized, model, unit, *budgets) for unit in units]
+        counted = [work(name, sized, model, unit, *budgets, SLICES[rates.device]) for unit in units]
         parts.setdefault(step.rule, (step, []))[1].extend(counted)
+        passes.setdefault(step.rule, []).extend((name, unit) for unit in units)
+
+    def taken(rule: str, size: int) -> float:
+        return max(workspace(name, sized, model, unit, size, *budgets, rates.device) for name, unit in passes[rule])
+
     for name, (step, works) in parts.items():
         dtype = dtype_of(study, registry, model.name, step)
         size = DTYPE_BYTES[dtype]
@@ -101,7 +108,9 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         if name == CHECK:
             # It hashes the files as well, and reads the tokenizer in `transformers`' way too.
             reading = reading * (1 + PLAIN_TOKENIZER) + HASHING * load
-        cards, memory = _room(study, model, size, name, rates)
+        # Every job of a model has the cards that the widest of them needs.
+        widest = max(taken(rule, size) for rule in passes if passes[rule])
+        cards, memory = _room(study, model, size, taken(name, size), widest, rates)
         # Blocks are spread over the cards and run one after the other: more cards hold more, they are not faster.
         work_seconds = asked.seconds(model, dtype, rates)
         seconds = rates.start + load + reading + work_seconds
@@ -114,49 +123,43 @@ def rows_budget(study: Study, auto: int = A100.rows) -> int:
     return auto if study.numerics.max_rows == "auto" else int(study.numerics.max_rows)
 
 
-def fit(study: Study, model: Model, size: int) -> tuple[int, float]:
-    """Cards that a model takes, and bytes on each.
+def fit(study: Study, model: Model, size: int, widest: float) -> int:
+    """Cards that a model takes. size: bytes of a weight. widest: bytes of its widest pass.
 
-    size: bytes of a weight. Raises `OffcourseError` naming model and card when one node does not have so many.
+    Raises `OffcourseError` naming model and card when one node does not have so many.
     """
-    _complete(model)
     site = site_of(study)
     card, most = site["gpu_memory"] * 1e9, int(site["gpus_per_node"])
-    workspace = _workspace(model, size, rows_budget(study)) + RUNTIME_BYTES
+    beside = widest + RUNTIME_BYTES
     weights = size * shapes.parameters(model)
-    room = USABLE * card - workspace
+    room = USABLE * card - beside
     cards = math.ceil(weights / room) if room > 0 else 0
     if not 0 < cards <= most:
         raise OffcourseError(
-            f"{model.name} does not fit: {weights / 1e9:.0f} GB of weights and {workspace / 1e9:.0f} GB per card for a "
+            f"{model.name} does not fit: {weights / 1e9:.0f} GB of weights and {beside / 1e9:.1f} GB per card for a "
             f"pass, on {most} cards of {card / 1e9:.0f} GB (resources.gpus_per_node, resources.gpu_memory). Leave the "
             "model out, lower numerics.max_rows, or set the numbers of your cluster."
         )
-    return cards, weights / cards + workspace
+    return cards
 
 
-def _room(study: Study, model: Model, size: int, rule: str, rates: Rates) -> tuple[int, float]:
-    """Cards of a job and bytes of each at the peak; on a CPU no card, and bytes of the machine."""
-    # The logits of all layers, and what is computed from them slice by slice.
-    logits = 1.5 * LOGITS if rule == "dola" else 0
-    if rates.device == "gpu":
-        cards, memory = fit(study, model, size)
-        return cards, memory + logits
+def _room(study: Study, model: Model, size: int, beside: float, widest: float, rates: Rates) -> tuple[int, float]:
+    """Cards of a job and bytes of each at the peak; on a CPU no card, and bytes of the machine.
+
+    beside: bytes of the job's widest pass. widest: of the widest pass of any job of the model.
+    """
     weights = size * shapes.parameters(model)
+    if rates.device == "gpu":
+        cards = fit(study, model, size, widest)
+        return cards, weights / cards + beside + RUNTIME_BYTES
     # The file is mapped and copied once, so that both are resident; what a pass needs comes when the file is gone.
-    need = max(2 * weights, weights + _workspace(model, size, rows_budget(study, rates.rows)) + logits)
-    need += CPU_RUNTIME_BYTES
+    need = max(2 * weights, weights + beside) + CPU_RUNTIME_BYTES
     if rates.machine_memory and need > USABLE * rates.machine_memory:
         raise OffcourseError(
             f"{model.name} does not fit: {need / 1e9:.1f} GB at its peak, on this machine of "
             f"{rates.machine_memory / 1e9:.1f} GB ({rates.name}). Leave the model out, or plan for cards: --rates a100."
         )
     return 0, need
-
-
-def _workspace(model: Model, size: int, budget: int) -> float:
-    """Bytes of residual streams, queries, keys, values and the feed-forward's products of one pass."""
-    return budget * (8 * model.width + 3 * model.mlp_width) * max(size, 2)
 
 
 def _complete(model: Model) -> None:

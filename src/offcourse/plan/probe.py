@@ -15,6 +15,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from offcourse.errors import OffcourseError
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.plan.machine import device_rates
@@ -47,7 +49,6 @@ def calibrate(study: Study, directory: Path) -> Path:
         probes = _finish([_start(threads, scratch, "rates") for _ in range(together)])
     names = [field.name for field in fields(Rates) if field.name in probes[0]]
     means = {name: statistics.mean(probe[name] for probe in probes) for name in names}
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     rates = Rates(
         name=f"{found['name']}, measured",
         device=found["device"],
@@ -55,7 +56,7 @@ def calibrate(study: Study, directory: Path) -> Path:
         tokens=GPU_TOKENS if found["cards"] else CPU_TOKENS,
         threads=threads,
         places=places,
-        machine_memory=None if found["cards"] else float(memory),
+        machine_memory=None if found["cards"] else float(psutil.virtual_memory().total),
         **means,
     )
     notes = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node(), "probes": len(probes)}

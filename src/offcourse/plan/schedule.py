@@ -22,12 +22,12 @@ class Submission:
 
     @property
     def cards(self) -> int:
-        """Those of its largest step."""
+        """The cards of the submission, which are the cards of its largest step."""
         return max(job.held for job in self.jobs)
 
     @property
     def wall(self) -> float:
-        """Seconds of all of it."""
+        """Seconds of the whole submission."""
         return sum(job.wall for job in self.jobs)
 
     @property

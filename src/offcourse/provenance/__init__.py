@@ -1,1 +1,1 @@
-"""Records of how results were made, and what can be asked of them."""
+"""Records of how results were made, and the RO-Crate that is written from them."""

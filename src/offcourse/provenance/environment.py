@@ -1,4 +1,4 @@
-"""Where and with what a job ran."""
+"""Where a job ran, and with what: machine, commit, packages, memory and energy."""
 
 import importlib.metadata
 import os
@@ -75,6 +75,7 @@ def _device() -> str:
 
 def peak_memory() -> int:
     """Most memory that this program had resident so far, in bytes."""
+    # Linux keeps the mark of every process; psutil gives the present value and no mark there.
     status = Path("/proc/self/status")
     if status.exists():
         # A program starts with the getrusage figure of the process that started it; Linux's own mark starts anew.

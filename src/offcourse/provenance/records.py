@@ -72,7 +72,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record that is as it was written.
+    """Read a record, and check that the file is as it was written.
 
     Raises `OffcourseError` when it cannot be read, was changed by a byte, or is of another schema than this version's.
     """

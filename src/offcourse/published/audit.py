@@ -14,7 +14,7 @@ ONE_BY_ONE = "published_sweep_page"
 
 
 class ReleaseAudit(Audit):
-    """The same of the release, which has no study."""
+    """The audit of the authors' release, which has no study."""
 
     def __init__(self, base: Path = Path()):
         self.release = Release(Layout(NAME, base))

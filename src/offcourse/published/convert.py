@@ -50,7 +50,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
 
 @dataclass(frozen=True)
 class Made:
-    """One table. files: the released ones that it was made from. notes: what the record says beside them."""
+    """One converted table. files: the released files that it was made from. notes: what the record says besides."""
 
     step: str
     unit: str
@@ -133,7 +133,7 @@ _CONVERT = {
 
 
 def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
-    """Write the tables of one model and their records; returns what is said of each page."""
+    """Write the tables of one model and their records. Returns how each page of the sweep was read."""
     release, watch, said = Release(layout), Stopwatch(), []
     code, script = code_behind(CONVERTED[group]), script_digest(script_of(rule))
     freeze_imports(code["modules"])

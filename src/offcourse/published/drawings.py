@@ -9,7 +9,7 @@ from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
 from offcourse.graph.release import Release, results_of_release
-from offcourse.layout import picture_files
+from offcourse.layout import Layout, picture_files
 from offcourse.published.figures import covered, names, not_released, pages_of
 from offcourse.run.products import draw
 
@@ -38,11 +38,12 @@ def drawings(release: Release) -> list[list[str]]:
 def draw_figures(release: Release, threads: int = 1) -> None:
     """Draw them, `threads` lists at a time, and list what cannot be drawn with the reason."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(partial(_draw, release), drawings(release)))
+        list(pool.map(partial(_draw, release.layout, release.resources), drawings(release)))
     write_json(not_released(release), NOT_RELEASED)
 
 
-def _draw(release: Release, ids: Sequence[str]) -> None:
+def _draw(layout: Layout, resources: Path, ids: Sequence[str]) -> None:
+    release = Release(layout, resources)
     results = results_of_release(release)
     for page in pages_of(release, results):
         if page["id"] in ids:

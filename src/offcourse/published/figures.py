@@ -42,7 +42,7 @@ def names(release: Release) -> list[str]:
 
 
 def figure_files(release: Release) -> list[Path]:
-    """The files that they are, and the list of what cannot be drawn."""
+    """The files of every figure of the release, and the list of figures that cannot be drawn."""
     folder = release.layout.results / "figures"
     drawn = [path for name in names(release) for path in picture_files(folder / name)]
     return [*drawn, not_released(release)]

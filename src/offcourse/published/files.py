@@ -27,7 +27,7 @@ def outputs(release: Release, rule: str) -> list[Path]:
 
 
 def comparison_files(results: Path) -> list[Path]:
-    """Where the comparison goes: of the release beside its tables' folder, of a study among its tables."""
+    """The files of a comparison: beside the folder of tables for the release, among its tables for a study."""
     folder = results if results.name == NAME else results / "tables"
     return [folder / "comparison.parquet", folder / "comparison.csv"]
 

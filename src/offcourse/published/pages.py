@@ -89,7 +89,7 @@ def make_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
 
 
 def write_report(release: Release) -> None:
-    """The report of the release alone."""
+    """Write the report of the release alone."""
     from offcourse.published.audit import ReleaseAudit
 
     results, audit, covered = release.layout.results, ReleaseAudit(release.layout.base), results_of_release(release)
@@ -112,7 +112,7 @@ def write_report(release: Release) -> None:
 
 
 def write_comparison(published: Path, study: Path | None) -> None:
-    """The comparison as parquet and csv, see `analysis.comparison`."""
+    """Write the comparison as parquet and csv, see `analysis.comparison`."""
     frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)

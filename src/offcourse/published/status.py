@@ -27,7 +27,7 @@ class RuleState:
 
     @property
     def fresh(self) -> bool:
-        """Whether all of it is there and as this version makes it."""
+        """Whether every file of the rule is there and is what this version would make."""
         return not self.why
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _digest(audit: ReleaseAudit, path: str, digests: Mapping[str, str]) -> str |
 
 
 def _wrong(audit: ReleaseAudit, files: Mapping[str, Path], digests: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with files that are there, and with their records."""
+    """What is wrong with the files that exist, and with their records."""
     there = [path for path in files if path in digests]
     yield from _some(
         [path for path in there if files[path] in audit.broken], "with a record that was changed or is old"
@@ -94,7 +94,7 @@ def _changes(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _some(paths: Sequence[str], what: str) -> Iterator[str]:
-    """One phrase for files of which the same is to be said; none for no file."""
+    """One phrase that says `what` of several files; no phrase for no file."""
     if len(paths) == 1:
         yield f"{paths[0]} is {what}"
     elif paths:

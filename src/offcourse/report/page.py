@@ -15,6 +15,7 @@ from offcourse.analysis.sources import PERCENT
 from offcourse.analysis.view import ResultsView
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import STEERING
+from offcourse.data.targets import COMMON, is_common
 from offcourse.files import write_whole
 from offcourse.report import claims as report_claims
 from offcourse.report import methods as report_methods
@@ -102,6 +103,7 @@ def write(
         compared_by=columns,
         compared=compared,
         steered=steered,
+        common=COMMON,
         certainty=_certainty(view),
         switches=_switches(view),
         summaries=_summaries(steered),
@@ -121,12 +123,22 @@ def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _steered(view: ResultsView) -> list[dict[str, Any]]:
-    """The rows of tables/steering_summary.parquet with recovery: steered over few-shot accuracy. Empty without it."""
+    """The rows of tables/steering_summary.parquet, if the study has it, each with two entries more.
+
+    recovery: steered over few-shot accuracy. common: whether too many of its answers begin with one token.
+    """
     path = "tables/steering_summary.parquet"
     if path not in view:
         return []
     rows = read_parquet(view / path, judged.SUMMARY).to_dict("records")
-    return [row | {"recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan} for row in rows]
+    return [
+        row
+        | {
+            "recovery": row["steered"] / row["few_shot"] if row["few_shot"] > 0 else math.nan,
+            "common": is_common(row["chance"], row["items"]),
+        }
+        for row in rows
+    ]
 
 
 def _certainty(view: ResultsView) -> dict[str, Any] | None:

@@ -86,7 +86,8 @@ class StepContext:
 
         numerics = self.study.numerics
         row = self.registry.model(self.model)
-        model = load(self.folder, row.architecture, dtype_of(self.study, self.registry, self.model, self.step))
+        dtype = dtype_of(self.study, self.registry, self.model, self.step)
+        model = load(self.folder, row.architecture, dtype, offload=numerics.offload == "allow")
         return Engine(model, numerics.max_rows, numerics.attention)
 
     def input(self, step: str, task: Task) -> Path:

@@ -1,4 +1,4 @@
-"""One job of the workflow: one step on one model, for all tasks; only what the store lacks is computed."""
+"""One job of the workflow: one step on one model, for all its units. Only what the store lacks is computed."""
 
 import importlib
 import json
@@ -36,7 +36,7 @@ def run_step(
 def run_steps(
     names: list[str], study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
 ) -> dict[str, list[str]]:
-    """`run_step` for several steps that read the same settings, in one context: the model is loaded once."""
+    """Run several steps that read the same settings in one job, so that the model is loaded once."""
     context = StepContext(STEPS[names[0]], study, registry, layout, model, threads)
     return {name: _run(STEPS[name], context) for name in names}
 
@@ -74,7 +74,7 @@ def _run(step: Step, context: StepContext) -> list[str]:
 def _record(
     step: Step, context: StepContext, unit: str, parts: Mapping[str, Any], target: Path, made: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The record of one result. `made` is of the job that computed it, perhaps for another study."""
+    """The record of one result. made: what is known of the job that computed the result, perhaps for another study."""
     study, layout, row = context.study, context.layout, context.registry.model(context.model)
     upstream = step.upstream(study, unit).values()
     inputs = [layout.artefact(name, STEPS[name].suffix, context.model, its) for name, its in upstream]

@@ -1,36 +1,39 @@
 """One run at a time in a folder."""
 
-import fcntl
 import os
 import platform
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from offcourse.errors import OffcourseError
 
-# Locks that this process holds: closing the file would end one.
-_HELD = {}
+# Locks that this process holds: a lock that nothing refers to would be released.
+_HELD: dict[Path, FileLock] = {}
 
 
 def hold(path: Path) -> None:
-    """Take the lock `path` until this process ends, however it ends; unlike Snakemake's, it does not outlive a kill.
+    """Hold the lock file `path` until this process ends. A killed process leaves no lock; Snakemake's own would stay.
 
-    Raises `OffcourseError` when another process has it.
+    Raises `OffcourseError` naming the process that has it when another one does.
     """
     if path in _HELD:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, kept open on purpose
+    # A lock of the kernel or none: the library's other kind is a file that a killed run would leave behind.
+    lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False, on_acquired=_sign)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip() or "just started"
-        file.close()
+        lock.acquire()
+    except Timeout as error:
+        holder = path.read_text(encoding="utf-8").strip() or "just started"
         raise OffcourseError(
             f"another run is at work in {Path.cwd()} ({holder}). Wait until it ends, or run another study with "
             "--directory elsewhere."
         ) from error
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}")
-    file.flush()
-    _HELD[path] = file
+    _HELD[path] = lock
+
+
+def _sign(descriptor: int) -> None:
+    """Write who holds the lock into its file."""
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())

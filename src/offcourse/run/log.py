@@ -1,4 +1,4 @@
-"""Where a job's messages go: its log file, and for an error that a user can mend, one clear message."""
+"""A job's messages go to its log file; an error that a user can mend is one clear message there."""
 
 import contextlib
 import io

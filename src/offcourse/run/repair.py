@@ -36,7 +36,7 @@ def repair(study: Study, registry: Registry, layout: Layout, change: bool) -> li
 
 
 def _repair_result(step: Step, layout: Layout, model: str, unit: str, change: bool) -> bool:
-    """Whether one result and its shard are as they should be, or can be had without computing."""
+    """Whether one result and its shard are intact, or one of them can be copied from the other."""
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
         return True  # Snakemake sees what is missing.
@@ -66,7 +66,7 @@ def _repair_result(step: Step, layout: Layout, model: str, unit: str, change: bo
 
 
 def _changed(outputs: list[Path], record: Path, layout: Layout) -> list[Path]:
-    """Files that are there and are not what their record says."""
+    """The files among `outputs` that exist and differ from their record."""
     if not record.exists():
         return []
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offcourse.checkout import require_own
 from offcourse.data.registry import Registry
 from offcourse.graph.products import PRODUCTS, results_of
 from offcourse.layout import Layout
@@ -53,6 +54,7 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
     per result.
     """
     with logged(snakemake.log[0]):
+        require_own(Path(snakemake.scriptdir))
         watch = Stopwatch()
         study = load_study(snakemake.config)
         layout = Layout(study.study)

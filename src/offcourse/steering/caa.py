@@ -16,7 +16,7 @@ from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluat
 from offcourse.data.rows import Task
 from offcourse.data.tasks import load_pairs
 from offcourse.errors import OffcourseError
-from offcourse.settings import Positive
+from offcourse.settings import Items, Shots
 from offcourse.steering.contract import Settings, SteeringMethod
 
 Contrast = tuple[str, str]
@@ -25,8 +25,8 @@ Contrast = tuple[str, str]
 class CaaSettings(Settings):
     """pairs: contrastive pairs. shots: demonstrations in front of each."""
 
-    pairs: Positive = 25
-    shots: Positive = 5
+    pairs: Items = 25
+    shots: Shots = 5
 
 
 class Caa(SteeringMethod):

@@ -1,7 +1,7 @@
 """What a steering method must say: how a vector is built, applied and scored, and what the plan counts for it."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from offcourse.data.rows import Task
 from offcourse.settings import Ascending, OnTasks, Strength
@@ -16,7 +16,7 @@ class Settings(OnTasks):
     strengths: what the vectors are multiplied by, one sweep over all layers for each.
     """
 
-    strengths: Annotated[list[Strength], Ascending] = [1.0, 4.0, 16.0]
+    strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
 
 
 class SteeringMethod(ABC):

@@ -1,1 +1,1 @@
-"""Shards: per-task results kept under the digest of everything they were computed from."""
+"""Shards: results of one model and unit, each kept under the digest of everything it was computed from."""

@@ -1,13 +1,11 @@
 """The configuration of a study: a tree of checked values. `config.yaml` explains every key to its user."""
 
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from offcourse.data.names import METHODS, RESOURCES, STEERING
@@ -20,26 +18,25 @@ from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import CONTROLS
 from offcourse.settings import (
     Ascending,
-    AutoOrPositive,
+    Draws,
     Dtype,
     Filled,
+    HeadCount,
+    Items,
     Names,
     OfMethod,
     OnTasks,
-    Positive,
+    Rows,
     Section,
+    Several,
+    Shots,
     Strength,
-    Text,
-    choice,
-    distinct,
-    filled,
-    is_int,
-    is_number,
-    leaf,
-    wrong,
+    Threads,
 )
 from offcourse.steering import steering
 from offcourse.study.protocol import Protocol
+from offcourse.study.schema import in_words, locate
+from offcourse.study.yaml_file import read_yaml
 
 ON_TASKS = ("function_vectors", "task_vectors")
 
@@ -48,25 +45,21 @@ ON_TASKS = ("function_vectors", "task_vectors")
 DOLA_QUESTIONS = {"embedded": ["misconceptions", "passages"], "release": ["truthfulqa", "factor-news"]}
 LENS_QUESTIONS = {"embedded": ["misconceptions-mc"], "release": ["truthfulqa-mc"]}
 
-
-def _is_range(value: Any) -> bool:
-    low, dash, high = value.partition("-") if isinstance(value, str) else ("", "", "")
-    return bool(dash) and low.isdigit() and high.isdigit() and int(low) < int(high) <= 100
+# Folders beside those of studies.
+RESERVED = ("published", "store")
 
 
-def _method(name: Any) -> str:
-    if isinstance(name, str) and name in METHODS:
-        return name
-    message = f"there is no method {name!r}; {did_you_mean(name, METHODS)}"
-    raise PydanticCustomError("said", "{message}", {"message": message})
+def _free(name: str) -> str:
+    if name in RESERVED:
+        raise PydanticCustomError("pattern", "reserved")
+    return name
 
 
-def _buckets(value: Any) -> str | list[str]:
-    if value == "auto":
-        return value
-    if not (isinstance(value, list) and value and all(map(_is_range, value))):
-        raise wrong("auto, or a list of percentages of depth from 0 to 100, such as 0-50")
-    return filled(value)
+def _rising(percentages: str) -> str:
+    low, high = map(int, percentages.split("-"))
+    if low >= high:
+        raise PydanticCustomError("pattern", "not rising")
+    return percentages
 
 
 def _protocol(value: Any) -> Protocol:
@@ -78,31 +71,40 @@ def _protocol(value: Any) -> Protocol:
         raise PydanticCustomError("said", "{message}", {"message": str(error)}) from error
 
 
+# The name of a folder, so at most as long as file systems take with room for what is added.
 StudyName = Annotated[
     str,
-    leaf(
-        "a name of lower-case letters, digits, _ and - that starts with a letter or digit, not published or store",
-        lambda value: (
-            isinstance(value, str)
-            and bool(re.fullmatch("[a-z0-9][a-z0-9_-]*", value))
-            and value not in ("published", "store")
-        ),
+    Field(
+        max_length=100,
+        pattern="^[a-z0-9][a-z0-9_-]*$",
+        description="a name of lower-case letters, digits, _ and - that starts with a letter or digit, "
+        "not published or store",
+        json_schema_extra={"not": {"enum": list(RESERVED)}},
     ),
+    AfterValidator(_free),
 ]
-Limit = Annotated[
-    int | None, leaf("null or a whole number above 0", lambda value: value is None or (is_int(value) and value > 0))
+# Questions of a set; the largest, TruthfulQA, has 817.
+Limit = Annotated[int, Field(ge=1, le=1_000_000)] | None
+Alpha = Annotated[float, Field(ge=0, lt=1)]
+# Log-probabilities of an answer are far smaller.
+LengthBias = Annotated[float, Field(ge=0, le=1_000_000)]
+_PERCENTAGE = "([0-9]|[1-9][0-9]|100)"
+Bucket = Annotated[
+    str,
+    Field(
+        pattern=f"^{_PERCENTAGE}-{_PERCENTAGE}$",
+        description="two percentages of depth from 0 to 100, the smaller one first, such as 0-50",
+    ),
+    AfterValidator(_rising),
 ]
-Alpha = Annotated[float, leaf("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1, float)]
-NotNegative = Annotated[float, leaf("a number from 0 up", lambda value: is_number(value) and value >= 0, float)]
-Scalar = Annotated[str | int | float, leaf("a number or a text", lambda v: is_number(v) or isinstance(v, str))]
-Method = Annotated[str, PlainValidator(_method)]
+Scalar = Annotated[int | float | Annotated[str, Field(max_length=200)], Field(description="a number or a text")]
 
 
 class Grid(Section):
     """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
 
-    n_heads: Annotated[list[Positive], Ascending]
-    strengths: Annotated[list[Strength], Ascending]
+    n_heads: Ascending[HeadCount]
+    strengths: Ascending[Strength]
 
 
 class FunctionVectors(OnTasks):
@@ -113,14 +115,14 @@ class FunctionVectors(OnTasks):
     random one.
     """
 
-    shots: Positive = 10
-    trials: Positive = 25
-    n_heads: Annotated[list[Positive], Ascending] = [2, 16, 64]
-    strengths: Annotated[list[Strength], Ascending] = [1.0, 4.0, 16.0]
-    test_items: Positive = 50
+    shots: Shots = 10
+    trials: Items = 25
+    n_heads: Ascending[HeadCount] = [2, 16, 64]
+    strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
+    test_items: Items = 50
     large: Grid | None = None
-    controls: Annotated[list[Annotated[str, choice(*CONTROLS)]], AfterValidator(distinct)] = []
-    control_draws: Positive = 1
+    controls: Several[Literal[*CONTROLS]] = []
+    control_draws: Draws = 1
 
     @property
     def controls_drawn(self) -> int:
@@ -131,39 +133,43 @@ class FunctionVectors(OnTasks):
 class TaskVectors(OnTasks):
     """Paper section 4, task vectors. synonyms: when a translation counts as right."""
 
-    shots: Positive = 5
-    dummy_queries: Positive = 2
-    dev_items: Positive = 50
-    test_items: Positive = 50
-    baseline_items: Positive = 100
-    synonyms: Annotated[str, choice("exact")] = "exact"
+    shots: Shots = 5
+    dummy_queries: Draws = 2
+    dev_items: Items = 50
+    test_items: Items = 50
+    baseline_items: Items = 100
+    synonyms: Literal["exact"] = "exact"
 
 
 class Dola(OfMethod):
     """Paper section 3, DoLa. questions: names of question sets. limit: only the first questions of each set."""
 
-    questions: Annotated[list[Text], Filled] | None = None
+    questions: Names | None = None
     limit: Limit = None
-    alphas: Annotated[list[Alpha], Ascending] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
-    buckets: Annotated[str | list[str], PlainValidator(_buckets)] = "auto"
-    length_bias: NotNegative = 20.0
+    alphas: Ascending[Alpha] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
+    buckets: Literal["auto"] | Filled[Bucket] = "auto"
+    length_bias: LengthBias = 20.0
 
 
 class LogitLens(OfMethod):
     """Paper section 3, logit lens. questions, limit: as in `Dola`."""
 
-    questions: Annotated[list[Text], Filled] | None = None
+    questions: Names | None = None
     limit: Limit = None
 
 
 class Numerics(Section):
-    """How the numbers are computed. max_rows: the engine's row budget."""
+    """How the numbers are computed. max_rows: the engine's row budget.
+
+    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    """
 
     dtype: Dtype = "auto"
-    attention: Annotated[str, choice("auto", "eager", "sdpa")] = "auto"
-    max_rows: AutoOrPositive = "auto"
-    threads: AutoOrPositive = "auto"
-    seed_policy: Annotated[str, choice("as_published")] = "as_published"
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    max_rows: Rows = "auto"
+    threads: Threads = "auto"
+    offload: Literal["refuse", "allow"] = "refuse"
+    seed_policy: Literal["as_published"] = "as_published"
 
 
 class _Study(Section):
@@ -172,15 +178,15 @@ class _Study(Section):
     study: StudyName
     models: Names
     tasks: Names
-    data: Annotated[str, choice("embedded", "release")] = "embedded"
-    protocol: Annotated[Protocol, BeforeValidator(_protocol)] = Protocol()
-    methods: Annotated[list[Method], Filled] = ["function_vectors"]
+    data: Literal["embedded", "release"] = "embedded"
+    protocol: Annotated[Protocol, BeforeValidator(_protocol), WithJsonSchema(Protocol.json_schema())] = Protocol()
+    methods: Filled[Literal[*METHODS]] = ["function_vectors"]
     function_vectors: FunctionVectors = FunctionVectors()
     task_vectors: TaskVectors = TaskVectors()
     dola: Dola = Dola()
     logit_lens: LogitLens = LogitLens()
     numerics: Numerics = Numerics()
-    resources: dict[str, Scalar] = Field(default_factory=dict)
+    resources: Annotated[dict[str, Scalar], Field(max_length=100)] = Field(default_factory=dict)
 
     @property
     def task_methods(self) -> list[str]:
@@ -326,41 +332,53 @@ Study = create_model(
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
     """The study that a mapping describes. Raises one `OffcourseError`, a line per problem, each with its key's path."""
     if not isinstance(mapping, Mapping):
-        raise OffcourseError(f"{where}: expected a mapping of keys such as study, models and tasks, got {mapping!r}")
+        raise OffcourseError(
+            f"{where}: expected a mapping of keys such as study, models and tasks, got {_found(mapping)}"
+        )
     try:
         return Study.model_validate(dict(mapping))
     except ValidationError as error:
-        raise OffcourseError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+        problems = dict.fromkeys(_explain(problem, mapping) for problem in error.errors())
+        raise OffcourseError("\n".join(f"{where}: {problem}" for problem in problems)) from error
 
 
 def read_study(path: Path) -> Study:
     """The study in a YAML file. Raises `OffcourseError`."""
-    try:
-        mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise OffcourseError(f"there is no configuration file {path}") from error
-    except UnicodeDecodeError as error:
-        raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise OffcourseError(f"{path} is not YAML: {error}") from error
-    return load_study(mapping, where=str(path))
+    return load_study(read_yaml(path), where=str(path))
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
-    """One of pydantic's problems in words: the key path, what was expected, what was found."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {path}; {_suggest(path)}"
-    if problem["type"] == "missing":
-        return f"the key {path} is missing"
+def _found(value: Any) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _explain(problem: Mapping[str, Any], mapping: Any) -> str:
+    """One of pydantic's problems in words: the key path, what the schema expects there, what the mapping has."""
+    if problem["type"] in ("extra_forbidden", "missing"):
+        path = _path(problem["loc"])
+        missing = problem["type"] == "missing"
+        return f"the key {path} is missing" if missing else f"unknown key {path}; {_suggest(path)}"
+    place, schema = locate(Study.model_json_schema(), problem["loc"])
+    path = _path(place)
     if problem["type"] == "said":
         return f"{path}: {problem['msg']}"
-    expected = problem["msg"]
-    if problem["type"] == "list_type":
-        expected = "a list"
-    if problem["type"] in ("dict_type", "model_type"):
-        expected = "a mapping of keys"
-    return f"{path}: expected {expected}, got {problem['input']!r}"
+    value = mapping
+    for part in place:
+        value = value[part]
+    if problem["type"] == "expected":
+        return f"{path}: expected {problem['msg']}, got {_found(value)}"
+    if problem["type"] == "too_short":
+        return f"{path}: expected at least one entry, got {_found(value)}"
+    if problem["type"] == "too_long":
+        return f"{path}: expected at most {problem['ctx']['max_length']} entries, got {len(value)}"
+    close = difflib.get_close_matches(str(value), schema.get("enum", ()), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{path}: expected {in_words(schema)}, got {_found(value)}{hint}"
+
+
+def _path(loc: Iterable[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
 def _sections() -> dict[str, type[BaseModel]]:

@@ -3,7 +3,7 @@
 `as_published` is what the authors' code ran (the released numbers follow it), `corrected` what we recommend.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -135,6 +135,26 @@ class Protocol(BaseModel):
             switch: _choice(cls, switch, choice) for switch, choice in switches.items()
         }
         return cls(**switches)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """What `parse` takes, as a JSON schema."""
+        switches = {
+            switch: {"description": field.description, "enum": _spellings(get_args(field.annotation))}
+            for switch, field in cls.model_fields.items()
+        }
+        properties = {"base": {"enum": list(BASES)}, **switches}
+        return {
+            "anyOf": [
+                {"enum": list(BASES)},
+                {"type": "object", "properties": properties, "additionalProperties": False},
+            ]
+        }
+
+
+def _spellings(values: Iterable[str]) -> list[str | int]:
+    """The values of a switch as YAML may have them; see `_choice`."""
+    return [spelling for value in values for spelling in ((value, int(value)) if value.isdigit() else (value,))]
 
 
 def _choice(protocol: type[Protocol], switch: str, choice: Any) -> str:

@@ -73,7 +73,7 @@ class DolaRun:
         return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
 
     def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
-        """The same of a paired test of base and DoLa: the questions of each repetition one after another."""
+        """What a paired test of base and DoLa is read from: the questions of each repetition, one after another."""
         entries = []
         for repetition, directions in enumerate(self.repeated):
             for chosen_on, reported_on in directions:

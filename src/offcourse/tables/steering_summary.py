@@ -11,7 +11,8 @@ from offcourse.tables import writing
 NAME = "steering_summary"
 CAPTION = (
     "What steers each model, at which setting, and how sure that is. p-values are corrected by Holm's procedure over "
-    "the rows of a method."
+    "the rows of a method. `chance`: accuracy of always predicting the commonest first token of the evaluated answers; "
+    "`targets`: how many different first tokens they have."
 )
 
 
@@ -23,9 +24,10 @@ def write(view: ResultsView, out: Path) -> None:
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as text."""
-    shares = ("unsteered", "steered", "few_shot")
+    shares = ("unsteered", "steered", "few_shot", "chance")
     places = zip(frame["layer"], frame["layers"], strict=True)
     form = frame.assign(
+        targets=["" if pd.isna(count) else f"{count:.0f}" for count in frame["targets"]],
         layer=["" if pd.isna(layer) else f"{layer:.0f} of {count}" for layer, count in places],
         **{name: ["" if pd.isna(share) else f"{100 * share:.0f}%" for share in frame[name]] for name in shares},
         **{name: [f"{p:.2g}" for p in frame[name]] for name in ("p", "p_holm")},

@@ -146,7 +146,7 @@ def _function_vector_sources(pair, chosen: str) -> list[dict]:
 
 
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The same for task vectors, from `analysis.task_vectors.read_pairs`."""
+    """The cells of Table 3 for task vectors; `pairs` from `analysis.task_vectors.read_pairs`."""
     sources = []
     for pair in pairs.itertuples():
         group = f"{pair.model} {pair.task}"
@@ -247,7 +247,7 @@ def left_out(pairs: pd.DataFrame, n_heads: Sequence[int], large_n_heads: Sequenc
 
 
 def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:
-    """The same for the row of task vectors."""
+    """Notes on the row of task vectors: which accuracy it is, what it is divided by, which pairs count as recovered."""
     shots = pairs["shots"].iloc[0]
     where = {
         "dev": "on the development prompts that choose the layer",

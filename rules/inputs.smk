@@ -1,0 +1,25 @@
+# The authors' files that a study reads: word lists and question sets, each checked against its pinned sha256.
+
+
+rule fetch_words:
+    output:
+        release_lists(),
+    log:
+        RESULTS / "logs/fetch_words.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    script:
+        "../workflow/scripts/fetch_inputs.py"
+
+
+rule fetch_questions:
+    output:
+        release_questions(),
+    log:
+        RESULTS / "logs/fetch_questions.log",
+    localrule: True
+    conda:
+        "../envs/offcourse.yaml"
+    script:
+        "../workflow/scripts/fetch_inputs.py"

@@ -1,0 +1,58 @@
+"""The tokens of an answer behind its prompt, and how well the first of them tells answers apart."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from offcourse.errors import OffcourseError
+
+# Above this share of one target the report warns: a model that always says the token is right so often.
+COMMON = 0.25
+
+
+def prompt_and_answer(
+    encode: Callable[[str], Sequence[int]], text: str, answer: str, what: str, advice: str
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt `text`, and those that `answer` adds behind them.
+
+    Both texts are tokenised whole, as a model would read them. Raises `OffcourseError` when the answer adds no token,
+    and when the tokenizer joins the end of the prompt with the beginning of the answer: the prompt alone then ends in a
+    token that the whole does not have, and no token at its place begins the answer.
+
+    what: how messages name the answer. advice: what to do about an answer that is refused.
+    """
+    prompt, whole = list(encode(text)), list(encode(text + answer))
+    if len(whole) <= len(prompt):
+        raise OffcourseError(
+            f"{what}: the tokenizer has no token of its own for the answer (it is merged with the prompt or dropped). "
+            f"{advice}"
+        )
+    if whole[: len(prompt)] != prompt:
+        raise OffcourseError(
+            f"{what}: the answer shares a token with its prompt (the tokens of the prompt are not the first tokens of "
+            f"prompt and answer). {advice}"
+        )
+    return prompt, whole[len(prompt) :]
+
+
+def spread(target_ids: Sequence[int], what: str, decode: Callable[[list[int]], str]) -> dict[str, Any]:
+    """How the targets of evaluated items differ: `items`, `distinct` targets, share of the `commonest`, its `token`.
+
+    The share is the accuracy of always predicting that token, so that it is the chance level of an accuracy. what: how
+    messages name task and model. Raises `OffcourseError` when several items have one target.
+    """
+    counts = Counter(map(int, target_ids))
+    [(commonest, times)] = counts.most_common(1)
+    token = decode([commonest])
+    if len(counts) == 1 and times > 1:
+        raise OffcourseError(
+            f"{what}: the answers of all {times} evaluated items begin with one token, {token!r} (id {commonest}), so "
+            "that accuracy would say nothing about answers. Use answers that differ in their first token for this "
+            "model's tokenizer, or leave the task out for this model."
+        )
+    return {"items": len(target_ids), "distinct": len(counts), "commonest": times / len(target_ids), "token": token}
+
+
+def is_common(share: float, items: int) -> bool:
+    """Whether so large a share of one target deserves a warning; one item of few is no sign of anything."""
+    return share > COMMON and round(share * items) > 1

@@ -1,0 +1,61 @@
+"""A self-check that asks the files: are the weights of a loaded model the numbers that are stored?
+
+The files are read tensor by tensor with safetensors alone, so that nothing of how `transformers` loads a model counts.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import align_module_device
+from safetensors import safe_open
+from torch import Tensor
+
+from offcourse.models.headers import headers
+from offcourse.models.load import LanguageModel
+from offcourse.models.loading_report import place_of
+
+NAME = "the weights are those of the files"
+
+
+def weights_equal_files(model: LanguageModel, folder: Path) -> dict[str, Any]:
+    """Whether the loaded weights are the stored ones, cast to the model's precision; `passed`, `error`, `different`.
+
+    Of every tensor the first row is compared, and all of it for one tensor of each kind (the same name in another
+    block is the same kind). error: share of the tensors that differ. different: their names.
+    """
+    stored, module = headers(folder), model.module
+    state = module.state_dict()
+    places = {place_of(name, state, module.base_model_prefix): name for name in stored}
+    kinds = {re.sub(r"\d+", "*", place): place for place in places if place is not None}
+    different = []
+    for place in state:
+        name = places.get(place) or places.get(_twin(module, place))
+        if name is None:
+            different.append(place)
+            continue
+        with safe_open(stored[name].file, framework="pt") as opened:
+            part = slice(None) if place in kinds.values() else slice(0, 1)
+            expected = opened.get_slice(name)[part] if stored[name].shape else opened.get_tensor(name)
+        got = _weight(module, place)
+        got = got[part] if stored[name].shape else got
+        if got.shape != expected.shape or not torch.equal(got.cpu(), expected.to(got.dtype)):
+            different.append(place)
+    return {"passed": not different, "error": len(different) / len(state), "different": sorted(different)}
+
+
+def _twin(module: torch.nn.Module, place: str) -> str | None:
+    """The other name of a tied parameter."""
+    ties = module.all_tied_weights_keys
+    return ties.get(place) or next((one for one, other in ties.items() if other == place), None)
+
+
+def _weight(module: torch.nn.Module, place: str) -> Tensor:
+    owner, _, last = place.rpartition(".")
+    part = module.get_submodule(owner)
+    weight = getattr(part, last)
+    if not weight.is_meta:
+        return weight.detach()
+    with align_module_device(part, "cpu"):
+        return getattr(part, last).detach().clone()

@@ -1,0 +1,89 @@
+"""Bytes that a step's widest pass takes beside the weights, from the study's grid and the model's shape."""
+
+import math
+
+from offcourse.data.names import STEERING
+from offcourse.data.rows import Model
+from offcourse.models import footprint
+from offcourse.plan.costs import (
+    CHECKED,
+    CPU_SLICES,
+    FV_DEMONSTRATION,
+    FV_QUERY,
+    MARKUP,
+    PROSE,
+    TV_QUERY,
+    beginning,
+    compared,
+    sizes,
+)
+from offcourse.study.config import Study
+
+# The answers of a question may be so many times as long together as on average.
+LONGEST = 3
+# Copies of DoLa's candidate states: as taken from the pass, and one behind the other for the product.
+TAKEN = 2
+
+
+def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int, tokens: int, device: str) -> float:
+    """Bytes of the widest pass of a step for one task or question set; `study` has the grid of the model's size.
+
+    size: bytes of a number of the model's precision. rows, tokens: the engine's budgets. device: "gpu" or "cpu".
+    """
+    vectors, layers = study.function_vectors, model.layers
+    shots, heads = vectors.shots * FV_DEMONSTRATION + FV_QUERY, layers * model.heads
+
+    def passes(prompt: int, grid: int, probability: bool = False) -> float:
+        passing = footprint.of_pass(model, size, prompt, min(rows, grid), grid=grid + 1)
+        return max(passing, _read_out(model, size, grid + 1, probability, device))
+
+    if step == "check_model":
+        return passes(CHECKED, heads, probability=True)
+    if step == "cie":
+        return passes(shots, heads, probability=True)
+    if step in ("fv_sweep", "fv_controls"):
+        swept = passes(FV_QUERY, layers * len(vectors.n_heads) * len(vectors.strengths))
+        return swept if step == "fv_sweep" else max(swept, passes(shots, heads, probability=True))
+    if step == "tv_sweep":
+        return passes(TV_QUERY, layers, probability=True)
+    method = step.removesuffix("_sweep")
+    if method != step and method in STEERING:
+        return passes(FV_QUERY, layers * len(getattr(study, method).strengths))
+    if step == "dola":
+        return _dola(study, model, unit, size, tokens, device)
+    forest = footprint.of_pass(model, size, tokens, 0)
+    if step in ("logit_lens", "apathy"):
+        _, characters, _, _ = sizes(unit, study.logit_lens.limit)
+        prompts = math.ceil(tokens * MARKUP / characters)
+        # Inputs of blocks, and what attention and the feed-forward networks give; then all words of a layer.
+        taken = footprint.of_states(model, size, prompts, 3 * layers)
+        return taken + max(forest, footprint.of_whole_logits(model, size, prompts))
+    if step in ("icl", "tv_icl"):
+        return max(forest, _read_out(model, size, tokens, True, device))
+    return forest
+
+
+def _read_out(model: Model, size: int, states: int, probability: bool, device: str) -> float:
+    if device == "gpu":
+        return footprint.of_read_out(model, size, states, probability)
+    # On a CPU slices are a few megabytes.
+    return size * states * model.width
+
+
+def _dola(study: Study, model: Model, unit, size: int, tokens: int, device: str) -> float:
+    """The beginning is run once, then a question with its answers, whose states are compared at every layer."""
+    _, question, answers, answer = sizes(unit, study.dola.limit)
+    context, asked = math.ceil(beginning(unit)), math.ceil(question / PROSE)
+    states = min(tokens, math.ceil(LONGEST * answers * answer / PROSE))
+    layers = compared(study, model)
+    logits = footprint.of_contrast(
+        footprint.FLOAT32 * layers * states * model.vocabulary,
+        study.protocol.dola_divergence,
+        footprint.SLICE if device == "gpu" else CPU_SLICES.contrast,
+    )
+    passing = max(
+        footprint.of_pass(model, size, min(tokens, context), 0),
+        footprint.of_pass(model, size, min(tokens, asked + states), 0, context=context),
+    )
+    taken = TAKEN * footprint.of_states(model, size, states, layers)
+    return footprint.of_context(model, size, context + asked) + taken + max(passing, logits)
