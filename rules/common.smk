@@ -74,7 +74,7 @@ def code(rule):
 
     Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
     """
-    return lambda wildcards: f"{fingerprint(PRODUCTS[rule].target)} {script_digest(PRODUCTS[rule].script)}"
+    return lambda wildcards: f"{fingerprint(*PRODUCTS[rule].targets)} {script_digest(PRODUCTS[rule].script)}"
 
 
 def reads(step, key):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
-from offcourse.models.fetch import weights_digest
+from offcourse.models.fetch import loaded_digest
 from offcourse.store.sealed_json import read_sealed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -102,7 +102,7 @@ class Lab:
         """When each shard of the store was written (ns), by its step, model, unit and key."""
         layout = Layout("smoke", self.folder)
         models = {
-            weights_digest(made.parent): made.parent.name for made in layout.downloads.glob("models/*/manifest.json")
+            loaded_digest(made.parent): made.parent.name for made in layout.downloads.glob("models/*/manifest.json")
         }
         found = {}
         for note in layout.store.rglob("*.json"):

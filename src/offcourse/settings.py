@@ -26,7 +26,9 @@ def distinct(values: list) -> list:
 _UNIQUE = {"uniqueItems": True}
 # A list of settings; each entry is at least one more pass over a whole sweep. The paper's longest list has 8.
 Filled = Annotated[list[T], Field(min_length=1, max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
-# The same, but it may be empty.
+# A grid of numbers, which is sorted: the order in which a grid is written changes no number.
+Ascending = Annotated[Filled[T], AfterValidator(sorted)]
+# The same as `Filled`, but it may be empty.
 Several = Annotated[list[T], Field(max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
 
 # A name of a table's row (resources/). The longest that a file system takes as a file name is 255 bytes.

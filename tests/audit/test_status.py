@@ -84,7 +84,7 @@ def test_a_larger_grid_makes_the_sweep_alone_stale(folder):
 
 def test_a_changed_module_is_named_by_the_steps_that_reach_it_and_a_comment_by_none(folder, tmp_path):
     source = copy_checkout(tmp_path / "checkout") / "src"
-    for name, more in (("icl", "UNUSED = 1\n"), ("cie", "# A comment.\n")):
+    for name, more in (("icl", "assert True\n"), ("fv_sweep", "UNUSED = 1\n"), ("cie", "# A comment.\n")):
         module = source / "offcourse" / "methods" / f"{name}.py"
         module.write_text(module.read_text() + more)
     code, why = status(folder, path=[source])

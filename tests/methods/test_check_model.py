@@ -8,7 +8,7 @@ import torch
 
 import offcourse.models.load
 from offcourse.data.architectures import ARCHITECTURES
-from offcourse.data.names import METHODS
+from offcourse.data.names import METHODS, PAPER
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
@@ -50,7 +50,7 @@ def facts(tmp_path):
 
 def test_the_facts_of_the_papers_tables_are_there(facts):
     found, row, folder = facts(tokens="2T", learning_rate="3e-4", licence="MIT", base="")
-    for column in (*DESCRIBED, "label", "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary"):
+    for column in (*DESCRIBED, "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary"):
         assert found[column] == getattr(row, column)
     assert {"norm", "activation", "position_embedding", "attention", "tokens", "learning_rate"} <= found.keys()
     assert (found["context"], found["parameters"], found["adds_bos"]) == (row.context, row.parameters, True)
@@ -138,7 +138,7 @@ def test_a_failed_check_stops_the_methods_that_it_speaks_for_and_is_recorded_for
     found = facts("Gemma2", ["function_vectors", "dola"])[0]
     check = "sub-layers sum to the block output"
     assert found["capabilities"]["logit_lens"] == {"runs": False, "why_not": [check]}
-    assert {method for method, can in found["capabilities"].items() if can["runs"]} == set(METHODS) - {"logit_lens"}
+    assert {method for method, can in found["capabilities"].items() if can["runs"]} == set(PAPER) - {"logit_lens"}
     assert not found["checks"][check]["passed"]
     with pytest.raises(OffcourseError, match=f"tiny: self-checks failed: {check}"):
         facts("Gemma2", ["dola", "logit_lens"])

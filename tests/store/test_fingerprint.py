@@ -2,6 +2,7 @@
 
 import pytest
 
+from offcourse.graph.keys import STEPS
 from offcourse.store.fingerprint import fingerprint, modules_behind, source_digest, versions_behind
 
 CODE = '''
@@ -44,14 +45,14 @@ def test_a_figure_does_not_reach_the_engine_and_a_step_does():
     assert not [
         name for name in figure if name.startswith(("offcourse.engine", "offcourse.models", "offcourse.methods"))
     ]
-    step = modules_behind("offcourse.methods.cie:compute")
+    step = modules_behind(*STEPS["cie"].targets)
     assert {"offcourse.engine.run", "offcourse.engine.attention", "offcourse.models.load"} <= step.keys()
     assert not [name for name in step if name.split(".")[1:2] in (["tables"], ["figures"], ["report"])]
     assert "offcourse.methods.fv_sweep" not in step
 
 
 def test_versions_are_those_that_the_code_imports():
-    assert {"torch", "transformers"} <= versions_behind("offcourse.methods.cie:compute").keys()
+    assert {"torch", "transformers"} <= versions_behind(*STEPS["cie"].targets).keys()
     assert "torch" not in versions_behind("offcourse.tables.table3:table3")
 
 

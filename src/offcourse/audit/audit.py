@@ -287,7 +287,7 @@ class Audit:
             yield Finding(name, TAMPERED, "it does not fit its own digest")
             return
         used = {
-            record["parts"]["weights"]
+            record["source"]["weights"]
             for record in self.records.values()
             if "parts" in record and self.path(self.layout.model_folder(record["model"]) / MANIFEST) == name
         }

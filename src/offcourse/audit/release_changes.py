@@ -15,7 +15,7 @@ def changes(record: Mapping[str, Any]) -> list[str]:
     rule = record["rule"]
     if rule not in TARGETS:
         return ["this version has no such rule"]
-    code = code_behind(TARGETS[rule])
+    code = code_behind(*TARGETS[rule])
     before = {key: record["code"].get(key) for key in ("modules", "packages")} | {"script": record.get("script")}
     now = {key: code[key] for key in ("modules", "packages")} | {"script": script_digest(script_of(rule))}
     parameters = parameters_of(rule)

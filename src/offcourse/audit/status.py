@@ -9,9 +9,10 @@ from typing import Any
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
-from offcourse.graph.keys import STEPS, Step, key_parts, steps_of
+from offcourse.graph.keys import STEPS, Step, key_parts, prepared_from, steps_of
 from offcourse.graph.products import Product, products_of
 from offcourse.layout import Layout
+from offcourse.models.fetch import MANIFEST
 from offcourse.provenance.records import code_behind, read_record, relative
 from offcourse.store.fingerprint import script_digest
 from offcourse.store.shards import ShardStore
@@ -137,7 +138,14 @@ def step_changes(
         now = key_parts(step, study, registry, layout, model, unit, digests)
     except OffcourseError as error:
         return [str(error)]
-    return differences(known["parts"], now)
+    if (asked := prepared_from(registry, model)) != known["source"]["asked"]:
+        # The folder is prepared anew first; what the key holds of its files is not known yet.
+        return [f"source of {model}: {known['source']['asked']} -> {asked}"]
+    changed = differences(known["parts"], now)
+    manifest = layout.model_folder(model) / MANIFEST
+    if not changed and not step.reads_weights and sha256(manifest) != known["inputs"][relative(manifest, layout.base)]:
+        return [f"{relative(manifest, layout.base)} names other files"]
+    return changed
 
 
 def product_reasons(
@@ -170,7 +178,7 @@ def product_changes(
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
     """What differs now from the record of a product's job: code, settings, what it reads. hashed: sha256 of a file."""
-    code = code_behind(product.target)
+    code = code_behind(*product.targets)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}

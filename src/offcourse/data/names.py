@@ -12,6 +12,7 @@ STEERING = tuple(
     sorted(path.stem for path in (Path(__file__).parents[1] / "steering").glob("[a-z]*.py") if path.stem != "contract")
 )
 
-METHODS = ("function_vectors", "task_vectors", "dola", "logit_lens", *STEERING)
+PAPER = ("function_vectors", "task_vectors", "dola", "logit_lens")
+METHODS = (*PAPER, *STEERING)
 
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository

@@ -64,16 +64,23 @@ def load_questions(
     Raises `OffcourseError` naming file and line for a missing column, an empty cell or list of answers, a best answer
     that is not among the true ones, or (in a file of ours) an answer that is both true and false.
     """
-    path = Path(resources) / "questions" / row.file if row.file else release_file(row.release, resources, downloads)
-    if path.suffix == ".json":
+    if row.file:
+        path = Path(resources) / "questions" / row.file
+        questions = own_questions(row, path)
+    elif (path := release_file(row.release, resources, downloads)).suffix == ".json":
         questions = _from_json(path)
     else:
-        frame = read_tsv(path) if path.suffix == ".tsv" else _read_csv(path)
-        reader = {"continuation": _continuations}.get(row.form, _own if path.suffix == ".tsv" else _truthfulqa)
-        questions = list(reader(path, frame))
+        reader = _continuations if row.form == "continuation" else _truthfulqa
+        questions = list(reader(path, _read_csv(path)))
     if not questions:
         raise OffcourseError(f"{path} holds no question; add at least one row")
     return questions[:limit]
+
+
+def own_questions(row: QuestionSet, path: Path) -> list[Question]:
+    """The questions of a file of ours. Keys hold the questions themselves (`questions_sha256`), and not this code."""
+    reader = _continuations if row.form == "continuation" else _own
+    return list(reader(path, read_tsv(path)))
 
 
 def evaluated(

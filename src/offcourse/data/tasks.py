@@ -36,7 +36,7 @@ def load_pairs(
         rows = json.loads(path.read_text(encoding="utf-8"))
         # Lists for task vectors are mappings, those for function vectors are lists of records.
         return list(rows.items()) if isinstance(rows, dict) else [(row["input"], row["output"]) for row in rows]
-    return _embedded(task, Path(resources) / "words" / task.words)
+    return own_pairs(task, Path(resources) / "words" / task.words)
 
 
 def word_list_sha256(
@@ -57,7 +57,8 @@ def word_list_sha256(
     return hashlib.sha256("".join(f"{word}\t{answer}\n" for word, answer in pairs).encode()).hexdigest()
 
 
-def _embedded(task: Task, path: Path) -> Pairs:
+def own_pairs(task: Task, path: Path) -> Pairs:
+    """The pairs of a word list of ours. Keys hold the pairs themselves (`word_list_sha256`), and not this code."""
     table = read_tsv(path)
     for column in (task.input_column, task.output_column):
         if column not in table:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from offcourse.data.architectures import architecture
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
@@ -18,7 +20,7 @@ from offcourse.files import sha256
 from offcourse.graph.step import Step
 from offcourse.graph.steps import STEPS
 from offcourse.layout import Layout
-from offcourse.models.fetch import weights_digest
+from offcourse.models.fetch import loaded_digest, tokenizer_digest
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 
@@ -82,6 +84,20 @@ def release_questions(study: Study, registry: Registry) -> list[str]:
     return sorted({registry.question_set(name).release for name in names} - {""})
 
 
+def prepared_from(registry: Registry, model: str) -> str:
+    """A digest of what a model's folder is prepared from: its row's source, repo and revision, and pinned packages."""
+    row = registry.model(model)
+    sources = [
+        (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
+    ]
+    return _short([row.source, row.repo, row.revision, row.architecture, sources])
+
+
+def class_facts(registry: Registry, model: str) -> dict[str, Any]:
+    """The row of a model's class in the table of classes, as plain JSON."""
+    return json.loads(json.dumps(asdict(architecture(registry.model(model).architecture))))
+
+
 def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
     """The dtype that the study asks for in a step's method, or the model's own when it says auto."""
     asked = study.dtype_of(step.methods[0])
@@ -117,8 +133,14 @@ def key_parts(
         "packages": versions_behind(*step.targets),
         "parameters": step.parameters(study),
         "inputs": inputs,
-        "weights": weights_digest(layout.model_folder(model)),
+        "row": step.cells(registry, unit),
+        "columns": step.written,
+        "weights": loaded_digest(layout.model_folder(model)),
     }
+    if step.reads_tokenizer:
+        parts["tokenizer"] = tokenizer_digest(layout.model_folder(model))
+    if step.reads_weights:
+        parts["class"] = class_facts(registry, model)
     if step.runs_model:
         parts |= {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
     return parts
@@ -126,15 +148,17 @@ def key_parts(
 
 def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
     """What a step's results depend on, as far as that is known before anything ran: a rule's `params`."""
-    sources = [
-        (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
-    ]
-    row = registry.model(model)
-    study = study.sized(row.parameters)
+    study = study.sized(registry.model(model).parameters)
+    code = {"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets), "columns": step.written}
+    if step.reads_weights:
+        code["class"] = class_facts(registry, model)
+    read = step.parameters(study)
+    if step.columns:
+        read["rows"] = {unit: step.cells(registry, unit) for unit in step.units(study)}
     params = {
-        "code": _short({"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets)}),
-        "parameters": json.dumps(step.parameters(study), sort_keys=True),
-        "model": _short([row.source, row.repo, row.revision, row.architecture, sources]),
+        "code": _short(code),
+        "parameters": json.dumps(read, sort_keys=True),
+        "model": prepared_from(registry, model),
     }
     if not step.inputs:
         digests = {unit: leaf_sha256(step, study, registry, unit) for unit in step.units(study)}

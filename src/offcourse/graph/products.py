@@ -13,7 +13,8 @@ from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.graph import catalogue
-from offcourse.graph.keys import STEPS, checked_by, dtype_of, steps_of
+from offcourse.graph.keys import STEPS, checked_by, class_facts, dtype_of, steps_of
+from offcourse.graph.step import HANDED
 from offcourse.layout import Layout, picture_files
 from offcourse.methods.check_model import READ_OF_MODELS
 from offcourse.steering import steering
@@ -35,6 +36,7 @@ class Product(Declaration):
     per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
     released: whether the authors' release has it as well; a table by the rule `published_{rule}`.
     script: its file in workflow/scripts without .py. caption: its file in workflow/report, when not called like it.
+    more_code: what the code is handed without importing it, see `Step.targets`.
     """
 
     target: str = ""
@@ -46,6 +48,12 @@ class Product(Declaration):
     released: bool = False
     script: str = SHOWN
     caption: str = ""
+    more_code: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the rule's code begins: its own function, and what the job hands to it or does with its picture."""
+        return (self.target, *self.more_code)
 
     def instances(self, study: Study) -> list[str | None]:
         """The models that it has jobs for; [None] for one job of the whole study."""
@@ -104,7 +112,7 @@ class Product(Declaration):
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
             row = {column: getattr(registry.model(model), column) for column in READ_OF_MODELS}
-            return numerics | {"row": row, "methods": study.methods_of(model)}
+            return numerics | {"row": row, "methods": study.methods_of(model), "class": class_facts(registry, model)}
         read = self.view(results_of(study, registry, Layout(study.study)), model).parameters()
         if self.rule == "report":
             said = {name: steering(name).question for name in study.steering_methods}
@@ -132,11 +140,12 @@ def _facts(registry: Registry) -> str:
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
+VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
 GROUP, FORM, BASE, LABEL = "tasks.group", "questions.form", "models.base", "models.label"
 
 
 def _table(rule: str, module: str, *methods: str, **more: Any) -> Product:
-    return Product(rule, methods, target=f"offcourse.tables.{module}:write", **more)
+    return Product(rule, methods, target=f"offcourse.tables.{module}:write", more_code=(VIEW,), **more)
 
 
 def _plain_table(rule: str, module: str, *methods: str, **more: Any) -> Product:
@@ -145,7 +154,7 @@ def _plain_table(rule: str, module: str, *methods: str, **more: Any) -> Product:
 
 
 def _figure(rule: str, module: str, *methods: str, **more: Any) -> Product:
-    return Product(rule, methods, target=f"offcourse.figures.{module}:page", **more)
+    return Product(rule, methods, target=f"offcourse.figures.{module}:page", more_code=(VIEW, DRAW), **more)
 
 
 _PRODUCTS = (
@@ -155,6 +164,7 @@ _PRODUCTS = (
         files=("{model}/model.json",),
         per_model=True,
         script="check_model",
+        more_code=HANDED["model and tokenizer"],
     ),
     _table(
         "table3",
@@ -308,6 +318,7 @@ _PRODUCTS = (
         tracked=("claims.tsv", "paper"),
         shown=True,
         target="offcourse.report.page:write",
+        more_code=(VIEW, "offcourse.analysis.comparison:comparison"),
         files=("report.html",),
         local=True,
         script="report",

@@ -28,18 +28,20 @@ ON_DEMAND = ("comparison", "side_by_side")
 TABLES = {
     f"published_{name}": product for name, product in PRODUCTS.items() if product.released and not product.figures
 }
-# Rules of tables, figures and pages, see `published.files`, made in `published.pages`.
+# Where the code of figures begins, which is found by their declarations.
+_FIGURES = tuple(dict.fromkeys(target for each in PRODUCTS.values() if each.figures for target in each.targets))
+# Rules of tables, figures and pages, see `published.files`, made in `published.pages`: where the code of each begins.
 PAGES = {
-    "published_models": "offcourse.graph.release:write_models",
-    **{rule: product.target for rule, product in TABLES.items()},
-    "published_figures": "offcourse.published.drawings:draw_figures",
-    "published_sweep_page": PRODUCTS["figure_sweep"].target,
-    "published_comparison": "offcourse.analysis.comparison:comparison",
-    "published_report": "offcourse.report.page:write",
-    "comparison": "offcourse.analysis.comparison:comparison",
-    "side_by_side": "offcourse.published.side_by_side_drawings:make",
+    "published_models": ("offcourse.graph.release:write_models",),
+    **{rule: product.targets for rule, product in TABLES.items()},
+    "published_figures": ("offcourse.published.drawings:draw_figures", *_FIGURES),
+    "published_sweep_page": PRODUCTS["figure_sweep"].targets,
+    "published_comparison": ("offcourse.analysis.comparison:comparison",),
+    "published_report": PRODUCTS["report"].targets,
+    "comparison": ("offcourse.analysis.comparison:comparison",),
+    "side_by_side": ("offcourse.published.side_by_side_drawings:make", *_FIGURES),
 }
-TARGETS = {f"published_{group}": target for group, target in CONVERTED.items()} | PAGES
+TARGETS = {f"published_{group}": (target,) for group, target in CONVERTED.items()} | PAGES
 
 
 def groups_of(product: Product) -> list[str]:

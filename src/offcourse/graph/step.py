@@ -13,11 +13,15 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet, Task
 from offcourse.study.config import Study
 
+# What a job gives to the code of a step, which need not import it.
+_READ = ("offcourse.run.context:StepContext.prompts", "offcourse.run.context:StepContext.tensors")
+_TOKENIZER = ("offcourse.models.tokenizer", "offcourse.run.context:StepContext.tokenizer")
+_MODEL = ("offcourse.engine", "offcourse.models.load", "offcourse.run.context:StepContext.engine", *_READ)
 HANDED = {
-    "tokenizer": ("offcourse.models.tokenizer",),
-    "weights": (),
-    "model": ("offcourse.engine", "offcourse.models.load"),
-    "model and tokenizer": ("offcourse.engine", "offcourse.models.load", "offcourse.models.tokenizer"),
+    "tokenizer": _TOKENIZER,
+    "weights": _READ,
+    "model": _MODEL,
+    "model and tokenizer": (*_MODEL, *_TOKENIZER),
 }
 
 
@@ -25,10 +29,11 @@ HANDED = {
 class Step:
     """One computing step.
 
-    target: "module:function" that computes one unit (a task or a question set); its import closure is the step's code.
+    target: "module:function" that computes one unit (a task or a question set); what it reaches is the step's code.
     inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
     methods: what the step belongs to; it runs when the study has one of them. Units of `function_vectors` and
         `task_vectors` are tasks, those of `dola` and `logit_lens` question sets.
+    columns: those of the unit's row (tasks.tsv or questions.tsv) that the step reads, beside words and questions.
     settings, switches: keys of the configuration and switches of `protocol` that the step reads. The keys are those of
         the section called like the method; a step of several methods writes `section.key`, and reads the sections of
         the study's methods.
@@ -45,6 +50,7 @@ class Step:
     suffix: str
     schema: pa.DataFrameSchema | None
     inputs: Mapping[str, tuple[str, ...]]
+    columns: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("function_vectors",)
@@ -112,6 +118,21 @@ class Step:
     def unit(self, registry: Registry, name: str) -> Task | QuestionSet:
         """The registry's row of one unit."""
         return registry.question_set(name) if self.on_questions else registry.task(name)
+
+    @property
+    def reads_tokenizer(self) -> bool:
+        """Whether the step turns text into tokens, or tokens into text."""
+        return self.reads.endswith("tokenizer")
+
+    def cells(self, registry: Registry, unit: str) -> dict[str, str]:
+        """The cells of a unit's row that the step reads."""
+        row = self.unit(registry, unit)
+        return {column: getattr(row, column) for column in self.columns}
+
+    @property
+    def written(self) -> dict[str, str]:
+        """The columns that a table of the step is written with, each with its type; empty for tensors."""
+        return {name: str(column.dtype) for name, column in self.schema.columns.items()} if self.schema else {}
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """`model.json`: a model's facts, and whether it does what the table of classes says of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from offcourse.data.names import METHODS, STEERING
+from offcourse.data.names import PAPER
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
@@ -33,13 +34,15 @@ DESCRIBED = (
 )
 # All columns that `check_model` reads.
 READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
+# In the place of a method's name: every method beyond the paper's, which edits the residual stream.
+OTHER = "steering"
 # The methods that a self-check speaks for; one that is not here speaks for all of them.
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
     "sub-layers sum to the block output": ("logit_lens",),
-    "an edit by zero changes nothing": ("function_vectors", "task_vectors", *STEERING),
-    "an edit changes the logits": ("function_vectors", "task_vectors", *STEERING),
-    "rows with an edited state equal one forward per edit": ("function_vectors", "task_vectors", *STEERING),
+    "an edit by zero changes nothing": ("function_vectors", "task_vectors", OTHER),
+    "an edit changes the logits": ("function_vectors", "task_vectors", OTHER),
+    "rows with an edited state equal one forward per edit": ("function_vectors", "task_vectors", OTHER),
     "rows with a replaced head equal one forward per head": ("function_vectors",),
     "continuations of a kept context equal one forward each": ("dola",),
 }
@@ -68,7 +71,7 @@ def check_model(context, out: Path) -> None:
         checks = run_checks(model, context.tokenizer, plain, PROMPT)
     checks[NAME] = weights_equal_files(model, context.folder)
     checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
-    can = capabilities(checks)
+    can = capabilities(checks, methods)
     against = {name for method in methods for name in can[method]["why_not"]}
     # A model that can run nothing is refused whatever the study asks of it.
     if not any(method["runs"] for method in can.values()):
@@ -124,10 +127,17 @@ def configuration(model) -> dict[str, Any]:
     }
 
 
-def capabilities(checks: dict[str, dict]) -> dict[str, dict[str, Any]]:
-    """Per method whether the model `runs` it, and the failed self-checks that speak against it (`why_not`)."""
+def capabilities(checks: dict[str, dict], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Per method whether the model `runs` it, and the failed self-checks that speak against it (`why_not`).
+
+    The methods are the paper's and those of the study, `methods`: one that the package has beside them is not named.
+    """
     failed = [name for name, check in checks.items() if not check["passed"]]
-    against = {method: [name for name in failed if method in SPEAKS_FOR.get(name, METHODS)] for method in METHODS}
+    kinds = {method: method if method in PAPER else OTHER for method in (*PAPER, *methods)}
+    against = {
+        method: [name for name in failed if kind in SPEAKS_FOR.get(name, kinds.values())]
+        for method, kind in kinds.items()
+    }
     return {method: {"runs": not why, "why_not": why} for method, why in against.items()}
 
 

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import RESOURCES
@@ -26,6 +28,8 @@ from offcourse.models.hub import asking
 from offcourse.models.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
+CONFIG = "config.json"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
 def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
@@ -61,12 +65,38 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
 
 def weights_digest(folder: Path) -> str:
     """The digest that the manifest of a prepared folder gives."""
+    return _manifest(folder)["digest"]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / MANIFEST).read_text())["digest"]
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return {key: manifest[key] for key in ("digest", "files")}
     except (OSError, ValueError, KeyError) as error:
         raise OffcourseError(
             f"{folder} is not a prepared model folder: run the workflow, which prepares it."
         ) from error
+
+
+def files_digest(folder: Path, wanted: Callable[[str], bool]) -> str:
+    """The digest of the files of a prepared folder whose names are `wanted`, as its manifest has them.
+
+    Raises `OffcourseError` when there is no manifest.
+    """
+    kept = {name: value for name, value in _manifest(folder)["files"].items() if wanted(name)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def loaded_digest(folder: Path) -> str:
+    """The digest of what a loaded model is made of: its weights and its configuration."""
+    return files_digest(
+        folder, lambda name: name.endswith((".safetensors", ".safetensors.index.json")) or name == CONFIG
+    )
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """The digest of the files that `models.tokenizer` reads. `weights_digest` does not hold them."""
+    return files_digest(folder, lambda name: name in TOKENIZER)
 
 
 def verify(folder: Path) -> None:

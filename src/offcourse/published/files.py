@@ -34,7 +34,7 @@ def comparison_files(results: Path) -> list[Path]:
 
 def code_of(rule: str) -> str:
     """Digest of the code behind a rule and of its script."""
-    return f"{fingerprint(TARGETS[rule])} {script_digest(script_of(rule))}"
+    return f"{fingerprint(*TARGETS[rule])} {script_digest(script_of(rule))}"
 
 
 def read_by(rule: str, release: Release) -> str:

@@ -63,7 +63,7 @@ def recorded(
     protocol: a study's, None the published one. page: which of its pages, of a rule with many.
     """
     watch = Stopwatch()
-    code, program = code_behind(TARGETS[rule]), script_digest(script_of(rule))
+    code, program = code_behind(*TARGETS[rule]), script_digest(script_of(rule))
     freeze_imports(code["modules"])
     write()
     record = {

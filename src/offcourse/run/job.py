@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet, Task
-from offcourse.graph.keys import STEPS, Step, key_parts, leaf_files
+from offcourse.graph.keys import STEPS, Step, key_parts, leaf_files, prepared_from
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST
+from offcourse.models.fetch import MANIFEST, weights_digest
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.run.context import StepContext
 from offcourse.store.fingerprint import freeze_imports, script_digest
@@ -94,7 +94,13 @@ def _record(
         "protocol": study.protocol.model_dump(),
         "code": code_behind(*step.targets),
         "script": script_digest(step.script),
-        "source": {"kind": row.source, "repo": row.repo, "revision": row.revision, "weights": parts["weights"]},
+        "source": {
+            "kind": row.source,
+            "repo": row.repo,
+            "revision": row.revision,
+            "asked": prepared_from(context.registry, context.model),
+            "weights": weights_digest(context.folder),
+        },
         "key": digest(parts),
         "parts": parts,
         "made": made,

@@ -66,7 +66,7 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
             yield run
             return
         product = PRODUCTS[snakemake.rule]
-        code = code_behind(product.target)
+        code = code_behind(*product.targets)
         program = script_digest(product.script)
         freeze_imports(code["modules"])
         yield run

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from offcourse.data.rows import Task
-from offcourse.settings import Filled, OnTasks, Strength
+from offcourse.settings import Ascending, OnTasks, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ class Settings(OnTasks):
     strengths: what the vectors are multiplied by, one sweep over all layers for each.
     """
 
-    strengths: Filled[Strength] = [1.0, 4.0, 16.0]
+    strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
 
 
 class SteeringMethod(ABC):

@@ -17,6 +17,7 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import CONTROLS
 from offcourse.settings import (
+    Ascending,
     Draws,
     Dtype,
     Filled,
@@ -102,8 +103,8 @@ Scalar = Annotated[int | float | Annotated[str, Field(max_length=200)], Field(de
 class Grid(Section):
     """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
 
-    n_heads: Filled[HeadCount]
-    strengths: Filled[Strength]
+    n_heads: Ascending[HeadCount]
+    strengths: Ascending[Strength]
 
 
 class FunctionVectors(OnTasks):
@@ -116,8 +117,8 @@ class FunctionVectors(OnTasks):
 
     shots: Shots = 10
     trials: Items = 25
-    n_heads: Filled[HeadCount] = [2, 16, 64]
-    strengths: Filled[Strength] = [1.0, 4.0, 16.0]
+    n_heads: Ascending[HeadCount] = [2, 16, 64]
+    strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
     test_items: Items = 50
     large: Grid | None = None
     controls: Several[Literal[*CONTROLS]] = []
@@ -145,7 +146,7 @@ class Dola(OfMethod):
 
     questions: Names | None = None
     limit: Limit = None
-    alphas: Filled[Alpha] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
+    alphas: Ascending[Alpha] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9]
     buckets: Literal["auto"] | Filled[Bucket] = "auto"
     length_bias: LengthBias = 20.0
 

@@ -1,0 +1,16 @@
+"""Why a change redoes more than it moves: a regular expression of changes ("where: what"), and the reason."""
+
+REASONS: dict[str, str] = {
+    r"claims\.tsv": "the table of claims is read whole, by its digest",
+    r"resources/paper/": "the printed tables are read whole, by the digest of their folder",
+    r"models\.tsv: (layers|heads|kv_heads|head_dim|width|mlp_width|vocabulary)": "the check holds the loaded model "
+    "against the cell, and every step waits for the check; steps take their results from the store",
+    r"models\.tsv: (family|norm|position_embedding|activation|attention|tokens|learning_rate|staged_pretraining|"
+    r"post_trained|base|licence|gated)": "`model.json` holds the cell, and every step waits for it; steps take their "
+    "results from the store",
+    r"resources/words/": "a word that no prompt of so small a study draws is in the digest of its list all the same",
+    r"configuration: protocol": "a model of random weights shows no difference, or the results that would are empty",
+    r"model .*: (generation_config|chat_template|tokenizer_config)": "the check reads the folder's manifest, and every "
+    "step waits for the check; steps take their results from the store",
+    r"package: ": "a package that another counted package computes with counts as well",
+}

@@ -1,0 +1,166 @@
+"""What one process of the mutation test does: each change in turn, in children that are forked from it.
+
+A child begins with everything imported and nothing read, so that no cache holds what another change left.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers  # noqa: F401  imported once, for all children
+import yaml
+
+from mutations import world
+from mutations.changes import Change, Place, changes
+from offcourse.errors import OffcourseError
+
+SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
+
+
+def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path) -> int:
+    """Do this process's share of the changes, and add a line for each to the file `kept`."""
+    torch.set_num_threads(1)
+    config = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
+    prepared = place / "finished" / "resources" / "downloads" / "models"
+    wanted = [each for each in changes(place / "resources", config, prepared) if only.search(each.name)]
+    done = {json.loads(line)["name"] for line in kept.read_text().splitlines()} if kept.exists() else set()
+    base = None
+    for change in wanted[number::processes]:
+        if change.name in done:
+            continue
+        if base is None:
+            base = in_child(lambda: _compute(place, config, prepared, trace=True))
+            _write_trace(kept, base["ran"])
+            if base["refused"]:
+                raise RuntimeError(f"the study as it is cannot be computed: {base['refused']}")
+        outcome = _outcome(place, config, prepared, change, base)
+        with open(kept, "a", encoding="utf-8") as out:
+            fcntl.flock(out, fcntl.LOCK_EX)
+            out.write(json.dumps(outcome) + "\n")
+        print(f"{change.name}: {outcome['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return 0
+
+
+def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: dict) -> dict[str, Any]:
+    """What a change redoes, and what it moves."""
+    began = time.monotonic()
+    saved = place / "saved"
+    for name in ("resources", "models"):
+        shutil.rmtree(saved / name, ignore_errors=True)
+    shutil.copytree(place / "resources", saved / "resources", copy_function=shutil.copy2)
+    shutil.copytree(prepared, saved / "models", copy_function=shutil.copy2)
+    mine = Place(place / "resources", json.loads(json.dumps(config)), prepared, place / "packages")
+    try:
+        change.make(mine)
+        configfile = place / "study.yaml"
+        configfile.write_text(yaml.safe_dump(mine.config, sort_keys=False), encoding="utf-8")
+        plan = in_child(lambda: _plan(place, configfile))
+        # The model of random weights takes its tokenizer from the word lists; a model that is there stays as it is.
+        given = prepared if change.where.startswith(("resources/words", "model ")) else None
+        # Another version that a package's metadata say computes nothing otherwise.
+        run = base if change.where == "package" else in_child(lambda: _compute(place, mine.config, given))
+    finally:
+        for name, target in (("resources", place / "resources"), ("models", prepared)):
+            shutil.rmtree(target)
+            shutil.copytree(saved / name, target, copy_function=shutil.copy2)
+        shutil.rmtree(place / "packages", ignore_errors=True)
+    return {
+        "name": change.name,
+        "where": change.where,
+        "what": change.what,
+        **plan,
+        "units": [unit for unit in run["results"] if run["results"][unit] != base["results"].get(unit)],
+        "all units": sorted(base["results"]),
+        "keys": [unit for unit in run["keys"] if run["keys"][unit] != base["keys"].get(unit)],
+        "gone": sorted(base["results"].keys() - run["results"].keys()),
+        "refused": run["refused"],
+        "refusing": run["refusing"],
+        "uses": _users(base["ran"], change.what) if change.where == "package" else [],
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
+    """Beside the outcomes: what ran for the results of the study as it is."""
+    trace = kept.with_suffix(".trace.json")
+    if not trace.exists():
+        trace.write_text(json.dumps(ran), encoding="utf-8")
+
+
+def _users(ran: dict[str, list[str]], package: str) -> list[str]:
+    """The steps and rules in whose results Python code of a package ran."""
+    name = world.COUNTED[package]
+    return sorted(step for step, places in ran.items() if any(f"/site-packages/{name}/" in each for each in places))
+
+
+def _plan(place: Path, configfile: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"planned": [], "stale": {}, "not planned": "", "no status": ""}
+    if (place / "packages").exists():
+        sys.path.insert(0, str(place / "packages"))
+    try:
+        found["planned"] = sorted(world.planned(configfile, place / "finished"))
+    except RuntimeError as error:
+        found["not planned"] = str(error)
+    try:
+        stale = world.stale(configfile, place / "finished")
+        found["stale"] = {_text(unit): why for unit, why in stale.items()}
+    except OffcourseError as error:
+        found["no status"] = str(error)
+    return found
+
+
+def _compute(place: Path, config: dict, prepared: Path | None, trace: bool = False) -> dict[str, Any]:
+    """The study from nothing."""
+    folder, configfile = place / "nothing", place / "study-from-nothing.yaml"
+    configfile.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.chdir(folder)
+    tracer = world.Trace()
+    if trace:
+        tracer.install()
+    run = world.run_all(configfile, folder, prepared)
+    return {
+        "results": {_text(unit): digest for unit, digest in run.results.items()},
+        "keys": {_text(unit): key for unit, key in run.keys.items()},
+        "ran": {name: sorted(places) for name, places in tracer.ran.items()},
+        "refused": run.refused,
+        "refusing": run.refusing,
+    }
+
+
+def _text(unit: world.Unit) -> str:
+    return " ".join(unit)
+
+
+def in_child(function: Callable[[], dict]) -> dict:
+    """What a function returns (plain JSON), called in a forked process. Raises `RuntimeError` with its traceback."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        try:
+            answer = {"found": function()}
+        except BaseException:
+            answer = {"error": traceback.format_exc()}
+        with open(writing, "w", encoding="utf-8") as out:
+            json.dump(answer, out)
+        os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as back:
+        answer = json.load(back)
+    os.waitpid(child, 0)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["found"]
