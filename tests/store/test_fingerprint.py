@@ -40,7 +40,7 @@ def test_a_function_of_nothing_but_its_docstring_is_still_a_function():
 
 
 def test_a_figure_does_not_reach_the_engine_and_a_step_does():
-    figure = modules_behind("offcourse.figures.sweep:draw")
+    figure = modules_behind("offcourse.figures.sweep:page")
     assert "offcourse.figures.style" in figure
     assert not [
         name for name in figure if name.startswith(("offcourse.engine", "offcourse.models", "offcourse.methods"))
@@ -53,7 +53,7 @@ def test_a_figure_does_not_reach_the_engine_and_a_step_does():
 
 def test_versions_are_those_that_the_code_imports():
     assert {"torch", "transformers"} <= versions_behind(*STEPS["cie"].targets).keys()
-    assert "torch" not in versions_behind("offcourse.tables.table3:table3")
+    assert "torch" not in versions_behind("offcourse.tables.table3:write")
 
 
 def test_an_unknown_module_is_an_error():

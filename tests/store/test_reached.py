@@ -206,7 +206,7 @@ def codes() -> dict[str, dict[str, str]]:
 
 NOTHING = [
     ("errors.py", "class OffcourseError", "class NewError(Exception):\n    pass\n\n\nclass OffcourseError"),
-    ("methods/dola.py", "tokens with its answer", "tokens and its answer"),
+    ("data/tasks.py", "it has {has} pairs", "there are {has} pairs"),
     ("data/names.py", 'PAPER = ("function_vectors",', 'PAPER = ("another", "function_vectors",'),
     ("data/tsv.py", "return cell\n", "return cell or None\n"),
     ("data/pins.py", '"repo": FILLED', '"repo": FILLED, "date": FILLED'),
@@ -215,7 +215,7 @@ NOTHING = [
     ("schemas/questions.py", "DOLA = ", "NEW = 1\nDOLA = "),
     ("schemas/function_vectors.py", "CIE = ", "NEW = 1\nCIE = "),
     ("study/config.py", "def load_study", "NEW = 1\n\n\ndef load_study"),
-    ("store/shards.py", "class Store", "NEW = 1\n\n\nclass Store"),
+    ("store/shards.py", "class ShardStore", "NEW = 1\n\n\nclass ShardStore"),
 ]
 
 
