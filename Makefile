@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := passive
 unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: study install test smoke lint format bench published mutations envs schema help
+.PHONY: study install test smoke lint format bench gpu published mutations envs schema help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -57,6 +57,9 @@ published: $(INSTALLED) ## the paper's tables and figures from the authors' rele
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
+
+gpu: $(INSTALLED) ## check this machine's GPU with random models at the paper's widths; results/check-gpu.md
+	$(BIN)/offcourse check-gpu
 
 envs: ## export the environment for --sdm conda from the lock
 	python3 envs/export.py

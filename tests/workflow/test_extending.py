@@ -119,7 +119,7 @@ def test_each_addition_takes_the_files_that_the_design_says():
 
 def test_a_set_of_the_release_is_planned_without_being_fetched(followed):
     _, said = followed
-    assert "wiki was never counted: taken to be as large as factor-news" in said["offcourse plan wiki"]
+    assert "wiki was never counted: it is taken to be as large as factor-news" in said["offcourse plan wiki"]
 
 
 def test_the_new_class_passed_its_self_checks(followed):

@@ -15,6 +15,7 @@ from torch import Tensor
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests, shared_beginning
+from offcourse.engine.halving import halving
 from offcourse.engine.placed import Placed
 from offcourse.engine.rows import HeadRows, Piece, Rows, split
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
@@ -86,6 +87,7 @@ class Engine:
         self.max_rows = (CPU_ROWS if on_cpu else GPU_ROWS) if auto else int(max_rows)
         self.max_tokens = (CPU_TOKENS if on_cpu else GPU_TOKENS) if auto else int(max_rows)
 
+    @halving
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
         """Probability and rank of one target token after each prompt; shared beginnings are computed once."""
@@ -107,17 +109,20 @@ class Engine:
         readers = [*self.model.blocks[1:], self.model.norm]
         return self._capture(prompts, [len(prompt) - 1 for prompt in prompts], readers)
 
+    @halving
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """The most likely token after each prompt: [prompts] ids."""
         states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
         return unembed.predict(self.model.head, torch.cat(states))
 
+    @halving
     @torch.inference_mode()
     def predict_rows(self, prompt: Sequence[int], rows: Rows) -> Tensor:
         """The most likely token after the unedited prompt and after every row, in layer order: [1 + rows] ids."""
         return unembed.predict(self.model.head, self.row_states(prompt, rows))
 
+    @halving
     @torch.inference_mode()
     def read_rows(
         self,
@@ -222,6 +227,7 @@ class Engine:
                 final = self._forest_states(forest, nodes)
             yield Readings(part, seen.hidden, seen.attention, seen.mlp, final)
 
+    @halving
     def _capture(self, prompts, positions: Sequence[int], modules) -> Tensor:
         """The first argument of each module at one position of each prompt: [prompts, modules, width] float32."""
         out = []

@@ -109,6 +109,6 @@ def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Scaled lines against layer."""
     axes = "layer\nmean", "apathy, scaled per model"
-    models = view.models("logit_lens")
+    models, _ = view.scope("logit_lens")
     drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
     return by_model.page(models, labels, drawn, NUMBERS, LINES, "scaled", axes)

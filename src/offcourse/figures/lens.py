@@ -44,6 +44,6 @@ def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFr
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Lines of probability against layer; the last layer is the model's own output."""
     axes = "layer (the last is the output)\nmean and 95% interval", "probability"
-    models = view.models("logit_lens")
+    models, _ = view.scope("logit_lens")
     drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
     return by_model.page(models, labels, drawn, NUMBERS, LINES, "mean", axes)

@@ -129,7 +129,7 @@ def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figur
     return [
         HEADS,
         *(sweep_page(model, task) for model in models for task in tasks),
-        *(_cie(model) for model in models),
+        *(effects_page(model) for model in models),
         _single(
             "figure11",
             "Figure 11. In-context accuracy by number of shots",
@@ -273,7 +273,8 @@ def sweep_page(model: str, task: str) -> Figure:
     )
 
 
-def _cie(model: str) -> Figure:
+def effects_page(model: str) -> Figure:
+    """The page of one model (Figures 9 and 10)."""
     return _figure(
         f"figure9/{model}",
         "figure9",

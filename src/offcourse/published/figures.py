@@ -56,7 +56,11 @@ def not_released(release: Release) -> Path:
 def pages_of(release: Release, results: Results) -> list[catalogue.Figure]:
     """The pictures of the release, of those that a study has as well."""
     drawn = set(names(release))
-    return [each for page in pages_in(results) for each in _as_released(page) if each["id"] in drawn]
+    # Pages of causal effects are of the paper's models, whatever else was released of these.
+    pages = [page for page in pages_in(results) if page["figure"] != "figure9"]
+    last = max(at for at, page in enumerate(pages) if page["figure"] in ("figure5", "figure17"))
+    pages[last + 1 : last + 1] = map(catalogue.effects_page, CIE_FIGURES)
+    return [each for page in pages for each in _as_released(page) if each["id"] in drawn]
 
 
 def covered(release: Release, results: Results, page: catalogue.Figure) -> Results:
