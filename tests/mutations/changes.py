@@ -240,7 +240,7 @@ def _file(folder: Path, name: str) -> None:
     else:
         known = json.loads(path.read_text(encoding="utf-8"))
         if name == "tokenizer.json":
-            known["pre_tokenizer"]["add_prefix_space"] = True
+            known["model"]["merges"] = known["model"]["merges"][:-300]
         elif name == "tokenizer_config.json":
             known["unk_token"] = "</s>"
         elif name == "config.json":

@@ -22,6 +22,7 @@ import yaml
 from mutations import world
 from mutations.changes import Change, Place, changes
 from offcourse.errors import OffcourseError
+from offcourse.store.fingerprint import COUNTED
 
 SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
 
@@ -98,7 +99,7 @@ def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
 
 def _users(ran: dict[str, list[str]], package: str) -> list[str]:
     """The steps and rules in whose results Python code of a package ran."""
-    name = world.COUNTED[package]
+    name = COUNTED[package]
     return sorted(step for step, places in ran.items() if any(f"/site-packages/{name}/" in each for each in places))
 
 
