@@ -20,7 +20,7 @@ RAPL = Path("/sys/class/powercap")
 def environment() -> dict[str, Any]:
     """Code, software and machine of this process, as plain JSON.
 
-    git: commit and whether tracked files differ from it; both None where the checkout is no git repository.
+    git: commit and whether tracked files differ from it; both None where the checkout has no git repository of its own.
     packages: versions of everything that the project asks for directly. device: the GPU that torch uses, or the CPU.
     """
     return {
@@ -35,19 +35,23 @@ def environment() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit that is checked out, and whether tracked files were changed since."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    """The commit that is checked out, and whether tracked files were changed since.
+
+    Only a repository whose top is the checkout counts: an unpacked archive may lie below one of something else.
+    """
+    top, commit = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
+    if top is None or commit is None or Path(top.removesuffix("\n")).resolve() != CHECKOUT:
         return {"commit": None, "dirty": None}
     return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def _git(*words: str) -> str | None:
+    # Git sets these for hooks, and they would lead to the repository of the hook.
+    others = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    # Without optional locks a job never meets another's.
+    command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
     try:
-        # Without optional locks a job never meets another's.
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=others)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
