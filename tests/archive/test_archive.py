@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,66 @@ def test_an_archive_that_is_not_the_release_is_refused(resources, tmp_path, file
         archive.fetch_release(resources, tmp_path / "downloads")
     assert not archive.fetched(tmp_path / "downloads").exists()
     assert not release_path("a/two.csv", tmp_path / "downloads").exists()
+
+
+def write_folder(folder: Path) -> None:
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def test_a_mirror_one_folder_too_deep_is_one_message(resources, tmp_path, monkeypatch):
+    outer = tmp_path / "mirror" / FOLDER
+    write_folder(outer / FOLDER)
+    message = (
+        rf"{outer} lacks 2 of the 2 released files, such as a/two.csv, which is in {FOLDER} there: move its content"
+    )
+    with pytest.raises(OffcourseError, match=message):
+        archive.fetch_release(resources, tmp_path / "downloads")
+    # The advice, followed.
+    (outer / FOLDER).rename(tmp_path / "moved")
+    outer.rmdir()
+    (tmp_path / "moved").rename(outer)
+    monkeypatch.setenv("OFFCOURSE_MIRROR", str(outer))
+    with pytest.raises(OffcourseError, match=rf"{FOLDER}, which holds the released files themselves. Set it to"):
+        archive.fetch_release(resources, tmp_path / "downloads")
+    monkeypatch.setenv("OFFCOURSE_MIRROR", str(outer.parent))
+    archive.fetch_release(resources, tmp_path / "downloads")
+    assert archive.fetched(tmp_path / "downloads").exists()
+
+
+def test_an_archive_with_none_of_the_files_is_refused(resources, tmp_path):
+    pack(tmp_path, {f"{FOLDER}/{name}": content for name, content in FILES.items()})
+    with pytest.raises(OffcourseError, match="lacks 2 of the 2 released files, such as a/two.csv"):
+        archive.fetch_release(resources, tmp_path / "downloads")
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_read(resources, tmp_path):
+    bomb = bytes(100_000_000)
+    pack(tmp_path, FILES | {"a/two.csv": bomb})
+    del bomb
+    tracemalloc.start()
+    with pytest.raises(OffcourseError, match=r"a/two.csv has 100000000 bytes, expected 4 .*It was not kept"):
+        archive.fetch_release(resources, tmp_path / "downloads")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    next((tmp_path / "mirror").iterdir()).unlink()
+    write_folder(tmp_path / "mirror" / FOLDER)
+    (tmp_path / "mirror" / FOLDER / "a" / "two.csv").write_bytes(b"x\n12\n")
+    with pytest.raises(OffcourseError, match=r"a/two.csv has 5 bytes, expected 4"):
+        archive.fetch_release(resources, tmp_path / "downloads")
+
+
+def test_a_file_that_an_archive_holds_twice_is_taken_once(resources, tmp_path):
+    path = pack(tmp_path, FILES)
+    with tarfile.open(path, "w:xz") as out:
+        for name in (*FILES, "one.json"):
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(FILES[name])
+            out.addfile(member, io.BytesIO(FILES[name]))
+    archive.fetch_release(resources, tmp_path / "downloads")
+    assert release_path("one.json", tmp_path / "downloads").read_bytes() == b"{}"
 
 
 def test_a_damaged_archive_is_refused(resources, tmp_path):

@@ -1,5 +1,6 @@
 """The authors' released files: the archive of one commit, each file checked against `release-manifest.tsv`."""
 
+import glob
 import lzma
 import os
 import tarfile
@@ -97,19 +98,18 @@ def fetch_release(resources: Path = RESOURCES, downloads: Path = Path("downloads
     wanted = {spec: row for spec, row in manifest.items() if not _is_right(release_path(spec, downloads), row)}
     if wanted:
         source = archive_source(resources)
-        for origin, spec, content in _members(source, wanted, downloads):
-            got = sha256(content).hexdigest()
-            if got != wanted[spec].sha256:
-                raise OffcourseError(
-                    f"{origin}: {spec} has the sha256 {got}, expected {wanted[spec].sha256} ({MANIFEST}). It is not "
-                    "the commit that this project reads, or was damaged; replace it. It was not kept."
-                )
+        local = _local(source, wanted)
+        origin = local or source.spec
+        for spec, content in _members(local, source, wanted, downloads):
+            if (got := sha256(content).hexdigest()) != wanted[spec].sha256:
+                raise _altered(origin, wanted[spec], f"has the sha256 {got}, expected {wanted[spec].sha256}")
             del wanted[spec]
             write_whole(release_path(spec, downloads), lambda path, content=content: path.write_bytes(content))
         if wanted:
             raise OffcourseError(
-                f"{origin} lacks {len(wanted)} of the {len(manifest)} released files, such as {min(wanted)}. It is not "
-                f"the whole of {source.spec}; replace it, or unset OFFCOURSE_MIRROR to download it."
+                f"{origin} lacks {len(wanted)} of the {len(manifest)} released files, such as {min(wanted)}"
+                f"{_deeper(local, wanted)}. It is not the whole of {source.spec}; replace it, or unset "
+                "OFFCOURSE_MIRROR to download it."
             )
     lines = "".join(f"{row.sha256}\t{spec}\n" for spec, row in sorted(manifest.items()))
     write_whole(fetched(downloads), lambda path: path.write_text(lines, encoding="utf-8"))
@@ -119,36 +119,77 @@ def _is_right(path: Path, row: Released) -> bool:
     return path.is_file() and path.stat().st_size == row.bytes and sha256(path.read_bytes()).hexdigest() == row.sha256
 
 
-def _members(source: Source, wanted: Mapping[str, Released], downloads: Path) -> Iterator[tuple[object, str, bytes]]:
-    """(origin, path, content) of the files of the release that can be had."""
+def _altered(origin: object, row: Released, how: str) -> OffcourseError:
+    return OffcourseError(
+        f"{origin}: {row.path} {how} ({MANIFEST}). It is not the commit that this project reads, or was damaged; "
+        "replace it. It was not kept."
+    )
+
+
+def _local(source: Source, wanted: Mapping[str, Released]) -> Path | None:
+    """The folder or the archive below OFFCOURSE_MIRROR that has the release; None if it is to be downloaded."""
     mirror = os.environ.get("OFFCOURSE_MIRROR")
-    if mirror and not Path(mirror).is_dir():
+    if not mirror:
+        return None
+    if not Path(mirror).is_dir():
         raise OffcourseError(f"OFFCOURSE_MIRROR is {mirror}, which is not a folder; set it to a folder, or unset it")
-    if mirror and (folder := Path(mirror) / source.file).is_dir():
-        for spec in list(wanted):
-            if (folder / spec).is_file():
-                yield folder, spec, (folder / spec).read_bytes()
-        return
+    if (folder := Path(mirror) / source.file).is_dir():
+        return folder
     commit = source.file.removeprefix(f"{ARCHIVE}-")
-    packed = Path(mirror) / f"{ARCHIVE}-{commit[:7]}.tar.xz" if mirror else None
-    if packed and packed.is_file():
-        yield from _unpacked(packed, source.file, wanted)
-        return
-    with writing(str(downloads)):
-        Path(downloads).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=downloads) as folder:
-            for _, spec, content in _unpacked(_download(source.spec, Path(folder)), source.file, wanted):
-                yield source.spec, spec, content
+    if (packed := Path(mirror) / f"{ARCHIVE}-{commit[:7]}.tar.xz").is_file():
+        return packed
+    if any((Path(mirror) / spec).is_file() for spec in wanted):
+        raise OffcourseError(
+            f"OFFCOURSE_MIRROR is {mirror}, which holds the released files themselves. Set it to a folder that holds "
+            f"them in a folder {source.file}, or unset it."
+        )
+    return None
 
 
-def _unpacked(archive: Path, folder: str, wanted: Mapping[str, Released]) -> Iterator[tuple[Path, str, bytes]]:
-    wanted = set(wanted)
+def _members(
+    local: Path | None, source: Source, wanted: Mapping[str, Released], downloads: Path
+) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of the files of the release that can be had."""
+    if local and local.is_dir():
+        for spec, row in list(wanted.items()):
+            if (path := local / spec).is_file():
+                _require_size(local, row, path.stat().st_size)
+                yield spec, path.read_bytes()
+    elif local:
+        yield from _unpacked(local, local, source.file, wanted)
+    else:
+        with writing(str(downloads)):
+            Path(downloads).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=downloads) as folder:
+                yield from _unpacked(source.spec, _download(source.spec, Path(folder)), source.file, wanted)
+
+
+def _deeper(local: Path | None, wanted: Mapping[str, Released]) -> str:
+    """What a message adds when the files are one folder too deep."""
+    found = sorted(local.glob(f"*/{glob.escape(min(wanted))}")) if local else []
+    return (
+        f", which is in {found[0].relative_to(local).parts[0]} there: move its content one folder up" if found else ""
+    )
+
+
+def _require_size(origin: object, row: Released, size: int) -> None:
+    """Refuse a file of another size before it is read: a few packed bytes can unpack to more than the memory holds."""
+    if size != row.bytes:
+        raise _altered(origin, row, f"has {size} bytes, expected {row.bytes}")
+
+
+def _unpacked(
+    origin: object, archive: Path, folder: str, wanted: Mapping[str, Released]
+) -> Iterator[tuple[str, bytes]]:
+    # Of a name that occurs twice, the first file is taken.
+    wanted = dict(wanted)
     try:
         with tarfile.open(archive) as members:
             for member in members:
                 spec = member.name.removeprefix(f"{folder}/")
                 if spec in wanted and member.isfile():
-                    yield archive, spec, members.extractfile(member).read()
+                    _require_size(origin, wanted.pop(spec), member.size)
+                    yield spec, members.extractfile(member).read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
         raise OffcourseError(f"{archive} is damaged ({error}); replace it, or unset OFFCOURSE_MIRROR") from error
 
