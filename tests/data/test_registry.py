@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offcourse.data.names import METHODS, RESOURCES
+from offcourse.data.names import METHODS, RESERVED, RESOURCES
 from offcourse.data.pins import LOCK
 from offcourse.data.registry import Registry
 from offcourse.data.rows import is_large
@@ -115,6 +115,12 @@ BAD = [
     ("models", "tiny-llama", {"gated": "maybe"}, r"column gated: expected one of yes, no, got 'maybe'"),
     ("models", "tiny-llama", {"methods": "function_vectors,x"}, r"column methods: .*" + METHODS[1]),
     ("models", "tiny-llama", {"name": "Tiny"}, r"column name"),
+    ("models", "tiny-llama", {"name": "report.html"}, r"models.tsv, line 4, column name: .* got 'report.html'"),
+    *(
+        (table, row, {"name": name}, rf"{table}.tsv, line \d, column name: expected a name that .* got '{name}'")
+        for table, row in (("models", "tiny-llama"), ("tasks", "antonym"), ("questions", "passages"))
+        for name in RESERVED
+    ),
     ("models", "tiny-llama", {"label": ""}, r"column label: expected not empty"),
     ("models", "tiny-llama", {"name": "gemma-3-270m"}, r"line \d: the name 'gemma-3-270m' occurs twice"),
     (

@@ -1,5 +1,6 @@
 """A method's steps run for its own models and tasks, with the grid and the precision that these have."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from offcourse.audit.audit import Audit
 from offcourse.audit.status import status
+from offcourse.data.names import RESERVED
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, dtype_of, leaf_files, release_lists, rule_params, steps_of
 from offcourse.graph.products import PRODUCTS, records_of
+from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.study.config import load_study
 
@@ -53,6 +56,21 @@ def registry() -> Registry:
 )
 def test_a_model_has_the_steps_of_its_methods(model, steps):
     assert set(steps_of(STUDY, model)) == steps
+
+
+def test_the_folders_of_results_are_reserved(registry):
+    folders = {
+        Path(path).parts[0]
+        for product in PRODUCTS.values()
+        for model in product.instances(STUDY)
+        for path in product.outputs(STUDY, registry, model)
+        if "/" in path
+    }
+    for rules in (Path(__file__).parents[2] / "rules").glob("*.smk"):
+        folders |= set(re.findall(r"(?:RESULTS|PUBLISHED) / f?\"([a-z-]+)/", rules.read_text(encoding="utf-8")))
+    layout = Layout("mine")
+    folders |= {layout.store.name, Layout(NAME).results.name, layout.rule_record("report").parent.name}
+    assert folders - set(STUDY.models) == set(RESERVED)
 
 
 def test_a_step_has_the_tasks_of_its_methods():

@@ -11,12 +11,13 @@ from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import FORMS, METHODS, RESOURCES
 from offcourse.data.pins import LOCK, Pin, read_lock
 from offcourse.data.rows import Model, QuestionSet, Source, Task
-from offcourse.data.tsv import FILLED, SHA256, one_of, read_rows, text_column
+from offcourse.data.tsv import FILLED, RESULT_NAME, SHA256, one_of, read_rows, text_column
 from offcourse.errors import OffcourseError, did_you_mean
 
 # Rules of single cells, see `tsv.schema`.
 _CELLS = {
     Model: {
+        "name": RESULT_NAME,
         "label": FILLED,
         "short_label": FILLED,
         "source": one_of("hub", "pypi", "local", "random"),
@@ -30,6 +31,7 @@ _CELLS = {
         ),
     },
     Task: {
+        "name": RESULT_NAME,
         "label": FILLED,
         "group": one_of("linguistic", "factual", "to-english", "from-english"),
         "words": FILLED,
@@ -37,7 +39,7 @@ _CELLS = {
         "output_column": FILLED,
         "task_vector_match": one_of("exact", "synonym", "prefix"),
     },
-    QuestionSet: {"label": FILLED, "form": one_of(*FORMS)},
+    QuestionSet: {"name": RESULT_NAME, "label": FILLED, "form": one_of(*FORMS)},
     Source: {
         "kind": one_of("pypi", "archive", "release"),
         "spec": FILLED,

@@ -8,6 +8,7 @@ from typing import NoReturn, get_type_hints
 import pandas as pd
 import pandera.pandas as pa
 
+from offcourse.data.names import RESERVED
 from offcourse.errors import OffcourseError
 
 
@@ -24,6 +25,16 @@ def one_of(*values: str) -> pa.Column:
 _NAME = text_column(
     pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -")
 )
+# Of rows whose names are of folders and files in results/STUDY, where records and the report are files.
+RESULT_NAME = text_column(
+    *_NAME.checks,
+    pa.Check(
+        lambda name: name not in RESERVED and not name.endswith((".json", ".html", ".parquet", ".csv")),
+        element_wise=True,
+        error=f"a name that no folder or file of results has (not {', '.join(RESERVED)}, and no .json, .html, .parquet "
+        "or .csv at its end)",
+    ),
+)
 FILLED = text_column(pa.Check.str_length(min_value=1, error="not empty"))
 _ANY = text_column()
 _COUNT = text_column(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
@@ -38,7 +49,7 @@ def schema(row_type: type, cells: Mapping[str, pa.Column]) -> pa.DataFrameSchema
     columns = {}
     for name, kind in get_type_hints(row_type).items():
         columns[name] = cells.get(name, _COUNT if kind == int | None else _ANY)
-    columns["name"] = _NAME
+    columns["name"] = cells.get("name", _NAME)
     return pa.DataFrameSchema(columns, strict=True, unique=["name"])
 
 

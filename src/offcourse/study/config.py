@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from offcourse.data.names import METHODS, RESOURCES, STEERING
+from offcourse.data.names import METHODS, RESERVED, RESOURCES, STEERING
 from offcourse.data.pins import LOCK
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
@@ -45,9 +45,6 @@ ON_TASKS = ("function_vectors", "task_vectors")
 DOLA_QUESTIONS = {"embedded": ["misconceptions", "passages"], "release": ["truthfulqa", "factor-news"]}
 LENS_QUESTIONS = {"embedded": ["misconceptions-mc"], "release": ["truthfulqa-mc"]}
 
-# Folders beside those of studies.
-RESERVED = ("published", "store")
-
 
 def _free(name: str) -> str:
     if name in RESERVED:
@@ -78,7 +75,7 @@ StudyName = Annotated[
         max_length=100,
         pattern="^[a-z0-9][a-z0-9_-]*$",
         description="a name of lower-case letters, digits, _ and - that starts with a letter or digit, "
-        "not published or store",
+        f"and is not reserved ({', '.join(RESERVED)})",
         json_schema_extra={"not": {"enum": list(RESERVED)}},
     ),
     AfterValidator(_free),
