@@ -1,5 +1,8 @@
 """Files are written whole or not at all, whichever library writes them."""
 
+import os
+import stat
+
 import pytest
 import small_disk
 
@@ -59,3 +62,14 @@ def test_an_error_of_the_code_is_not_blamed_on_the_disk(tmp_path):
     with pytest.raises(ValueError, match="two columns called a"):
         write_whole(tmp_path / "table.csv", wrong)
     assert small_disk.files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027], ids=oct)
+def test_a_written_file_has_the_mode_of_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "results" / "table.json", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "results").stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((tmp_path / "results" / "table.json").stat().st_mode) == 0o666 & ~umask

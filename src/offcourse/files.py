@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,17 @@ def writing(where: str) -> Iterator[None]:
         ) from error
 
 
+def follow_umask(path: Path) -> None:
+    """Give a file or folder the mode that the umask gives a new one; a folder's bit for its group stays.
+
+    `tempfile` and some libraries make theirs private. Results are as readable as anything else the user writes.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    whole = 0o777 if path.is_dir() else 0o666
+    path.chmod(whole & ~umask | path.stat().st_mode & stat.S_ISGID)
+
+
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: readers see the old file or the new one.
 
@@ -72,10 +84,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             write(temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            # mkstemp makes the file private; results are as readable as anything else the user writes.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
+            follow_umask(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

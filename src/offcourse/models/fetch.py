@@ -21,7 +21,7 @@ from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256, write_json, writing
+from offcourse.files import follow_umask, sha256, write_json, writing
 from offcourse.models.folder import UNDAMAGED, check_folder
 from offcourse.models.headers import weight_files
 from offcourse.models.hub import asking
@@ -56,7 +56,10 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
                 if path.is_file() and ".cache" not in path.parts and path != scratch / MANIFEST
             }
             write_json(scratch / MANIFEST, {"model": model.name, "digest": digest_of(files), "files": files})
-            scratch.chmod(0o755)
+            for path in (scratch, *scratch.rglob("*")):
+                # What a link leads to is the user's own.
+                if not path.is_symlink():
+                    follow_umask(path)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(scratch, folder)
         finally:
@@ -184,6 +187,7 @@ def _wheel(source, downloads: Path) -> Path:
                 f"{found[0].name} has sha256 {got}, resources/sources.tsv says {source.sha256}. It was not used. "
                 "Run again; if it happens twice, the package on your index is not the pinned one."
             )
+        follow_umask(found[0])
         kept = downloads / found[0].name
         os.replace(found[0], kept)
     return kept
