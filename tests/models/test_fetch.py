@@ -76,6 +76,36 @@ def test_a_truncated_weight_file_is_named(prepared, tmp_path):
         load(folder, "Llama", "float32")
 
 
+def spoil(manifest, how):
+    text = manifest.read_text()
+    if how == "cut":
+        manifest.write_text(text[: len(text) // 2])
+    elif how == "empty":
+        manifest.write_text("")
+    elif how == "another value":
+        manifest.write_text("[]")
+    elif how == "no files":
+        manifest.write_text(json.dumps(json.loads(text) | {"files": None}))
+    elif how == "fewer files":
+        manifest.write_text(json.dumps(json.loads(text) | {"files": {}}))
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "another value", "no files", "fewer files"])
+def test_a_spoiled_manifest_is_named_and_the_advice_works(prepared, registry, tmp_path, how):
+    folder = tmp_path / "models" / "other"
+    shutil.copytree(prepared, folder)
+    spoil(folder / "manifest.json", how)
+    message = rf"{folder}/manifest.json is not what was written: .* Delete {folder} and run again"
+    for reads in (fetch.verify, fetch.weights_digest, fetch.loaded_digest):
+        with pytest.raises(OffcourseError, match=message):
+            reads(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(OffcourseError, match="not a prepared model folder: run the workflow"):
+        fetch.verify(folder)
+    prepare(changed(registry), registry, tmp_path)
+    fetch.verify(folder)
+
+
 def test_a_wrong_architecture_is_named(prepared):
     with pytest.raises(OffcourseError, match="holds LlamaForCausalLM, but .* says Qwen2"):
         load(prepared, "Qwen2", "float32")

@@ -72,13 +72,26 @@ def weights_digest(folder: Path) -> str:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        return {key: manifest[key] for key in ("digest", "files")}
-    except (OSError, ValueError, KeyError) as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = {key: manifest[key] for key in ("digest", "files")}
+        whole = found["digest"] == digest_of(found["files"])
+    except FileNotFoundError as error:
         raise OffcourseError(
             f"{folder} is not a prepared model folder: run the workflow, which prepares it."
         ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _not_as_written(path) from error
+    if not whole:
+        raise _not_as_written(path)
+    return found
+
+
+def _not_as_written(path: Path) -> OffcourseError:
+    return OffcourseError(
+        f"{path} is not what was written (cut or changed). Delete {path.parent} and run again: it is prepared anew."
+    )
 
 
 def files_digest(folder: Path, wanted: Callable[[str], bool]) -> str:
@@ -103,8 +116,11 @@ def tokenizer_digest(folder: Path) -> str:
 
 
 def verify(folder: Path) -> None:
-    """Hash every file of a prepared folder again; raises `OffcourseError` naming the first that differs."""
-    files = json.loads((folder / MANIFEST).read_text())["files"]
+    """Hash every file of a prepared folder again.
+
+    Raises `OffcourseError` naming the first that differs, or the manifest when it cannot be read.
+    """
+    files = _manifest(folder)["files"]
     for name, expected in files.items():
         path = folder / name
         if not path.exists() or sha256(path) != expected:
