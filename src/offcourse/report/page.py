@@ -146,7 +146,7 @@ def _certainty(view: ResultsView) -> dict[str, Any] | None:
     if "tables/certainty.csv" not in view:
         return None
     path = view / "tables/certainty.csv"
-    form = pd.read_csv(path, dtype=str, keep_default_na=False)
+    form = writing.read_csv(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     return {"columns": list(form.columns), "rows": form.to_numpy().tolist(), "notes": notes}
@@ -215,7 +215,8 @@ def _table(view: ResultsView, table: Mapping[str, Any], out: Path) -> dict[str, 
     path = view / table["parquet"]
     cells = read_parquet(path, CELLS, FACT_CELLS)
     own = table["id"] == "table3"
-    form = pd.read_csv(path.with_suffix(".csv"), index_col=0, dtype=str, keep_default_na=False)
+    form = writing.read_csv(path.with_suffix(".csv"))
+    form = form.set_index(form.columns[0])
     known = cells[cells["unit"] == PERCENT] if own else cells
     known = known.set_index(["row", "column"])
     rows = [

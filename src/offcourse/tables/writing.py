@@ -1,6 +1,7 @@
 """Writing a table: long cells as parquet, and its printed form as csv, md and tex."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,51 @@ MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
 {% endfor %}
 """)
 
+# A number, with its interval or second number if there is one: what tables print with a sign before it.
+_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?\s?%?(\s?[\[(][\d.,\s%e+–-]*[\])])?")
+# What a spreadsheet takes for a formula when it opens a csv, and what Markdown takes for markup in a cell.
+_FORMULA = re.compile(r"[=+\-@\t\n].", re.DOTALL)
+_MARKUP = re.compile(r"[\\|<>*`]|(?<=\])\(")
+
+
+def csv_cell(text: str) -> str:
+    """The text with an apostrophe before it where a spreadsheet would run it; `read_csv` takes the apostrophe away.
+
+    Spreadsheets show a cell that begins with an apostrophe as text. Numbers, and a sign alone, stay as they are. A
+    carriage return, which would begin a new row, becomes a newline, which is quoted.
+    """
+    text = re.sub(r"\r\n?", "\n", text)
+    return f"'{text}" if _FORMULA.match(text.lstrip("'")) and not _NUMBER.fullmatch(text) else text
+
+
+def _without_apostrophe(text: str) -> str:
+    return text[1:] if text.startswith("'") and csv_cell(text[1:]) == text else text
+
+
+def markdown_cell(text: str) -> str:
+    """The text on one line, with a backslash before what would end the cell or be markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
+def _each(form: pd.DataFrame, cell: Callable[[str], str]) -> pd.DataFrame:
+    """A printed table with `cell` applied to each text in it: cells, names of rows and columns, and the corner."""
+
+    def changed(value):
+        return cell(value) if isinstance(value, str) else value
+
+    named = form.rename(index=changed, columns=changed).rename_axis(index=changed(form.index.name))
+    return named.map(changed)
+
+
+def write_csv(path: Path, form: pd.DataFrame) -> None:
+    """Write a printed table as csv that no spreadsheet runs, see `csv_cell`."""
+    write_whole(path, lambda temporary: _each(form, csv_cell).to_csv(temporary, encoding="utf-8"))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A printed table as it was before `write_csv`, all of it text; the names of rows are the first column."""
+    return _each(pd.read_csv(path, dtype=str, keep_default_na=False), _without_apostrophe)
+
 
 def write_plain(
     out: Path,
@@ -41,9 +87,9 @@ def write_plain(
 ) -> None:
     """Write a table that the paper does not have: `frame` under `schema` as parquet, `form` (text) as csv and md."""
     out = Path(out)
-    markdown = MARKDOWN.render(frame=form, title=title, caption=caption, notes=notes)
+    markdown = MARKDOWN.render(frame=_each(form, markdown_cell), title=title, caption=caption, notes=notes)
     write_parquet(out / f"{name}.parquet", frame, schema)
-    write_whole(out / f"{name}.csv", lambda path: form.to_csv(path, encoding="utf-8"))
+    write_csv(out / f"{name}.csv", form)
     write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
 
 
@@ -64,12 +110,14 @@ def write(
     The `.md` ends with the notes, one per line.
     """
     name, out = f"table{number}", Path(out)
-    markdown = MARKDOWN.render(frame=form, title=title or f"Table {number}", caption=caption, notes=notes)
+    markdown = MARKDOWN.render(
+        frame=_each(form, markdown_cell), title=title or f"Table {number}", caption=caption, notes=notes
+    )
     aligned = "l" + "r" * len(form.columns)
     tex = form.reset_index().to_latex(
         index=False, escape=True, column_format=aligned, caption=caption, label=f"tab:{name}"
     )
     write_parquet(out / f"{name}.parquet", cells, schema)
-    write_whole(out / f"{name}.csv", lambda path: form.to_csv(path, encoding="utf-8"))
+    write_csv(out / f"{name}.csv", form)
     write_whole(out / f"{name}.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     write_whole(out / f"{name}.tex", lambda path: path.write_text(tex, encoding="utf-8"))
