@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -221,6 +222,24 @@ def test_a_mirror_with_another_file_is_refused(small_release, tmp_path, monkeypa
     with pytest.raises(OffcourseError, match="antonym.json has the sha256 .* expected .*Nothing was written"):
         load_pairs(ANTONYM, "release", resources, downloads)
     assert files_below(downloads) == [] and files_below(mirror) == before
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_mirrored_file_that_is_too_large_is_refused_before_it_is_read(small_release, tmp_path, monkeypatch, kind):
+    resources, _ = small_release
+    mirror, lists = tmp_path / "mirror", {"antonym": bytes(100_000_000)}
+    mirror.mkdir()
+    put(mirror / FOLDER, lists) if kind == "folder" else pack(
+        mirror / f"steering-off-course-{COMMIT[:7]}.tar.xz", lists
+    )
+    monkeypatch.setenv("OFFCOURSE_MIRROR", str(mirror))
+    del lists
+    tracemalloc.start()
+    with pytest.raises(OffcourseError, match=r"antonym.json has 100000000 bytes, expected \d+ .*Nothing was written"):
+        load_pairs(ANTONYM, "release", resources, tmp_path / "downloads")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000 and files_below(tmp_path / "downloads") == []
 
 
 def test_a_damaged_archive_is_named(small_release, tmp_path, monkeypatch):

@@ -66,8 +66,9 @@ def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -
     if not mirror.is_dir():
         raise OffcourseError(f"OFFCOURSE_MIRROR is {mirror}, which is not a folder; set it to a folder, or unset it")
     folder, archive = f"{ARCHIVE}-{commit}", mirror / f"{ARCHIVE}-{commit[:7]}.tar.xz"
-    if (mirror / folder / source.spec).is_file():
-        _keep((mirror / folder / source.spec).read_bytes(), source, path, mirror / folder / source.spec)
+    if (kept := mirror / folder / source.spec).is_file():
+        _require_bounded(kept.stat().st_size, source, kept)
+        _keep(kept.read_bytes(), source, path, kept)
         return True
     if not archive.is_file():
         return False
@@ -76,14 +77,24 @@ def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -
     try:
         with tarfile.open(archive) as members:
             for member in members:
-                if member.name in wanted:
-                    row = wanted.pop(member.name)
-                    _keep(members.extractfile(member).read(), row, downloads / row.spec, f"{archive}: {member.name}")
+                if member.name in wanted and member.isfile():
+                    row, origin = wanted.pop(member.name), f"{archive}: {member.name}"
+                    _require_bounded(member.size, row, origin)
+                    _keep(members.extractfile(member).read(), row, downloads / row.spec, origin)
                 if not wanted:
                     break
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise OffcourseError(f"{archive} is damaged ({error}); replace it, or unset OFFCOURSE_MIRROR") from error
     return path.exists()
+
+
+def _require_bounded(size: int, source: Source, origin: object) -> None:
+    """Refuse a file by its size, before it is read: a few packed bytes can unpack to more than the memory holds."""
+    if source.bytes and size > source.bytes:
+        raise OffcourseError(
+            f"{origin} has {size} bytes, expected {source.bytes} (sources.tsv, {source.name}). Replace it, or unset "
+            "OFFCOURSE_MIRROR to download the file. Nothing was written."
+        )
 
 
 def _keep(content: bytes, source: Source, path: Path, origin: object) -> None:
