@@ -116,25 +116,27 @@ def _cell(place: Place, name: str, column: str) -> None:
     header, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     at = header.index(column)
     row = next((row for row in rows if row[0] == ROWS.get(name)), rows[0])
-    if column == "name":
-        row = rows[-1]  # the study names the others
-    old = row[at]
+    # Of words and questions every second one, since a small study draws few of them; of a name a row that no study names.
+    changed = rows[::2] if name.startswith(("words/", "questions/")) else [rows[-1] if column == "name" else row]
+    for row in changed:
+        row[at] = _other(place, name, column, row[at])
+    path.write_text("".join("\t".join(cells) + "\n" for cells in (header, *rows)), encoding="utf-8")
+
+
+def _other(place: Place, name: str, column: str, old: str) -> str:
+    """Another value of a cell."""
     if (name, column) in COPIES:
         folder = place.resources / COPIES[name, column]
         new = f"copied-{old}"
         (folder / new).write_text("".join((folder / old).read_text(encoding="utf-8").splitlines(True)[:-1]))
-    elif column in VALUES.get(name, {}):
-        new = VALUES[name][column]
-    elif column == "name":
-        new = f"{old}-x"
-    elif number := re.fullmatch(r"(\d+)(\.\d+)?", old):
-        new = str(int(number[1]) + 1) + (number[2] or "")
-    else:
-        new = old.removesuffix(".") + "x" * (not old.endswith(".")) + "." * old.endswith(".") or "x"
-        if old.endswith("."):
-            new = old.removesuffix(".") + "x."
-    row[at] = new
-    path.write_text("".join("\t".join(cells) + "\n" for cells in (header, *rows)), encoding="utf-8")
+        return new
+    if column in VALUES.get(name, {}):
+        return VALUES[name][column]
+    if column == "name":
+        return f"{old}-x"
+    if number := re.fullmatch(r"(\d+)(\.\d+)?", old):
+        return str(int(number[1]) + 1) + (number[2] or "")
+    return f"{old[:-1]}x." if old.endswith(".") else f"{old}x"
 
 
 def _keys(config: dict[str, Any]) -> Iterator[Change]:

@@ -54,15 +54,26 @@ def faults(outcome: dict[str, Any]) -> list[str]:
 
 
 def too_many(outcome: dict[str, Any]) -> set[Job]:
-    """The jobs that are planned and move nothing."""
+    """The jobs that are planned for reasons of their own and move nothing."""
     if outcome["refused"]:
         return set()
-    moving = {job_of(unit) for unit in moved(outcome)}
+    moving = {job_of(unit) for unit in moved(outcome)} | followers(outcome)
     return {
         tuple(job)
         for job in outcome["planned"]
         if tuple(job) not in moving and not job[0].startswith((FOLLOWS, *UNSEEN))
     }
+
+
+def followers(outcome: dict[str, Any]) -> set[Job]:
+    """The jobs that are planned only because one before them runs.
+
+    Snakemake cannot know what that one will give; when nothing in a key is otherwise, the store gives the results back.
+    """
+    own = {
+        job_of(unit) for unit, why in outcome["stale"].items() if not all(each.startswith("follows ") for each in why)
+    }
+    return {tuple(job) for job in outcome["planned"]} - own
 
 
 def reason(outcome: dict[str, Any]) -> str:
@@ -89,11 +100,16 @@ def table(outcomes: list[dict[str, Any]]) -> str:
         redone = {tuple(job) for job in each["planned"] if not job[0].startswith(FOLLOWS)}
         moving = {job_of(unit) for unit in moved(each)}
         what = "refused, with a message" if each["refused"] else _jobs(redone & moving) or "nothing"
-        rows.setdefault((each["where"], what, _jobs(many), reason(each) if many else ""), []).append(each["what"])
-    lines = ["| change in | of | made again, and moved | made again for nothing | why |", "|---|---|---|---|---|"]
+        after = len(redone - moving - many)
+        row = (each["where"], what, after, _jobs(many), reason(each) if many else "")
+        rows.setdefault(row, []).append(each["what"])
+    lines = [
+        "| change in | of | made again, and moved | jobs that follow and move nothing | made again for nothing | why |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
-        f"| {where} | {', '.join(names)} | {what} | {many} | {why} |"
-        for (where, what, many, why), names in rows.items()
+        f"| {where} | {', '.join(names)} | {what} | {after} | {many} | {why} |"
+        for (where, what, after, many, why), names in rows.items()
     ]
     return "\n".join(lines)
 

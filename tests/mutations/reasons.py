@@ -10,7 +10,6 @@ REASONS: dict[str, str] = {
     "results from the store",
     r"resources/words/": "a word that no prompt of so small a study draws is in the digest of its list all the same",
     r"configuration: protocol": "a model of random weights shows no difference, or the results that would are empty",
-    r"model .*: (generation_config|chat_template|tokenizer_config)": "the check reads the folder's manifest, and every "
-    "step waits for the check; steps take their results from the store",
+    r"model .*: ": "the check holds every file of the folder against the manifest",
     r"package: ": "a package that another counted package computes with counts as well",
 }

@@ -39,7 +39,7 @@ def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path
         if change.name in done:
             continue
         if base is None:
-            base = in_child(lambda: _compute(place, config, prepared, trace=True))
+            base = in_child(lambda: _compute(place, config, prepared))
             _write_trace(kept, base["ran"])
             if base["refused"]:
                 raise RuntimeError(f"the study as it is cannot be computed: {base['refused']}")
@@ -68,7 +68,7 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         # The model of random weights takes its tokenizer from the word lists; a model that is there stays as it is.
         given = prepared if change.where.startswith(("resources/words", "model ")) else None
         # Another version that a package's metadata say computes nothing otherwise.
-        run = base if change.where == "package" else in_child(lambda: _compute(place, mine.config, given))
+        run = base if change.where == "package" else in_child(lambda: _compute(place, mine.config, given, change, base))
     finally:
         for name, target in (("resources", place / "resources"), ("models", prepared)):
             shutil.rmtree(target)
@@ -119,24 +119,52 @@ def _plan(place: Path, configfile: Path) -> dict[str, Any]:
     return found
 
 
-def _compute(place: Path, config: dict, prepared: Path | None, trace: bool = False) -> dict[str, Any]:
-    """The study from nothing."""
+def _compute(
+    place: Path, config: dict, prepared: Path | None, change: Change | None = None, base: dict | None = None
+) -> dict[str, Any]:
+    """The study from nothing; as it is, traced, when no change is given.
+
+    A change of a file that is not opened before some job moves nothing before that job: the results up to there are
+    those of the study as it is.
+    """
     folder, configfile = place / "nothing", place / "study-from-nothing.yaml"
     configfile.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    os.chdir(folder)
-    tracer = world.Trace()
-    if trace:
+    tracer, opened = world.Trace(), {}
+    first, known = None, None
+    if change is None:
         tracer.install()
-    run = world.run_all(configfile, folder, prepared)
+        sys.addaudithook(lambda event, words: _note(event, words, place / "resources", opened))
+    elif change.where.startswith("resources/"):
+        files = base["opened"].get(change.where.removeprefix("resources/"), [])
+        known = world.Run({tuple(unit.split(" ")): digest for unit, digest in base["results"].items()})
+        first = lambda job: list(job) in files  # noqa: E731
+    if first:
+        shutil.copytree(place / "as it is", folder, copy_function=shutil.copy2)
+        shutil.rmtree(folder / "results" / "store")
+    else:
+        folder.mkdir()
+    os.chdir(folder)
+    run = world.run_all(configfile, prepared, first, known)
+    if change is None:
+        shutil.rmtree(place / "as it is", ignore_errors=True)
+        shutil.copytree(folder, place / "as it is", copy_function=shutil.copy2)
     return {
+        "opened": opened,
         "results": {_text(unit): digest for unit, digest in run.results.items()},
         "keys": {_text(unit): key for unit, key in run.keys.items()},
         "ran": {name: sorted(places) for name, places in tracer.ran.items()},
         "refused": run.refused,
         "refusing": run.refusing,
     }
+
+
+def _note(event: str, words: tuple, resources: Path, opened: dict[str, list]) -> None:
+    """A listener to Python's audit events: which job opens which tracked file."""
+    if event == "open" and isinstance(words[0], str) and words[0].startswith(f"{resources}/") and world.NOW:
+        jobs = opened.setdefault(words[0].removeprefix(f"{resources}/"), [])
+        if world.NOW[0] not in jobs:
+            jobs.append(world.NOW[0])
 
 
 def _text(unit: world.Unit) -> str:

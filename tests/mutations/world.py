@@ -57,6 +57,10 @@ class Run:
     refusing: Job | None = None
 
 
+# The job that runs now, for what listens to the files that it opens.
+NOW: list[Job] = []
+
+
 class Outputs(list):
     """The outputs of a job, as its script sees them."""
 
@@ -80,12 +84,16 @@ def rule_of(step: str) -> str:
     return STEPS[step].rule if step in STEPS else step
 
 
-def run_all(configfile: Path, folder: Path, prepared: Path | None = None) -> Run:
-    """Compute a study from nothing below `folder`; the models are those of the folder `prepared`, if it is given.
+def run_all(
+    configfile: Path, prepared: Path | None = None, first: Callable[[Job], bool] | None = None, base: Run | None = None
+) -> Run:
+    """Compute a study from nothing below the working folder; its models are those of the folder `prepared`, if given.
 
-    The process must be in `folder`.
+    first: of a working folder that has the results of `base`: only from the first job on for which it is true, and
+    then every job, because results may have moved.
     """
     found = Run()
+    moved = first is None
     now: Job = ("", "")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
@@ -93,12 +101,20 @@ def run_all(configfile: Path, folder: Path, prepared: Path | None = None) -> Run
             study.check(registry)
             for model in study.models:
                 now = ("prepare_model", model)
+                if first is not None:
+                    continue
                 if prepared is not None and (prepared / model).exists():
                     shutil.copytree(prepared / model, layout.model_folder(model))
                 else:
                     prepare(registry.model(model), registry, layout.model_folder(model), layout.downloads / "packages")
             for now, program, inputs, outputs in _programs(study, registry, layout):
+                if not (moved or first(now)):
+                    continue
+                NOW[:] = [now]
                 _run(now, program, inputs, outputs, yaml.safe_load(configfile.read_text()), layout)
+                if not moved:
+                    _collect(found, study, registry, layout)
+                    moved = found.results != base.results
         except SystemExit as error:
             found.refused, found.refusing = str(error), now
         except Exception as error:
