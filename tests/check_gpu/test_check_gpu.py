@@ -101,6 +101,13 @@ def test_go_needs_every_check_to_pass():
     assert "**Not yet.**" in markdown(wrong) and "* m in float16" in markdown(wrong)
 
 
+def test_an_error_that_is_not_finite_is_against_and_null_in_json():
+    found = findings(exact=[row(passed=False, error=float("inf"))])
+    document = json.loads(json.dumps(found.document(), allow_nan=False))
+    assert not document["go"] and document["exact"][0]["error"] is None
+    assert "error inf" in document["against"][0]
+
+
 def test_a_pass_that_takes_more_than_planned_is_against():
     memory = [
         {"model": "m", "pass": "rows", "measured": 2e9, "planned": 1e9},

@@ -1,5 +1,6 @@
 """The page of a check: go, or why not, and every number behind the answer."""
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -40,9 +41,17 @@ class Findings:
         return wrong + self.refused
 
     def document(self) -> dict:
-        """Everything, for `--json`."""
+        """Everything, for `--json`; a number that is not finite is null, since JSON has none."""
         against = self.against()
-        return {"go": not against, "against": against, **self.__dict__}
+        return _finite({"go": not against, "against": against, **self.__dict__})
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def markdown(found: Findings) -> str:
