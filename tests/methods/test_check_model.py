@@ -103,8 +103,8 @@ def loaded_wrong(monkeypatch):
     """One number of one tensor changes between the file and the loaded model."""
     load = offcourse.models.load.load
 
-    def loads_wrong(*args):
-        model = load(*args)
+    def loads_wrong(*args, **more):
+        model = load(*args, **more)
         with torch.no_grad():
             model.blocks[1].mlp.up_proj.weight[0, 0] += 1
         return model

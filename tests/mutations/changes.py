@@ -116,7 +116,7 @@ def _cell(place: Place, name: str, column: str) -> None:
     header, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     at = header.index(column)
     row = next((row for row in rows if row[0] == ROWS.get(name)), rows[0])
-    # Of words and questions every second one, since a small study draws few. Of a name a row that no study names.
+    # Of words and questions every second one, since a small study draws few; of a name one that no study has.
     changed = rows[::2] if name.startswith(("words/", "questions/")) else [rows[-1] if column == "name" else row]
     for row in changed:
         row[at] = _other(place, name, column, row[at])
