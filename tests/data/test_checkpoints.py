@@ -5,10 +5,11 @@ import json
 
 import pandas as pd
 import pytest
+from views import draw, view_of, write
 
-from offcourse.analysis.results import dola_path, lens_path, read_labels
+from offcourse.analysis.results import dola_path, lens_path
 from offcourse.data.registry import Registry
-from offcourse.figures import lens, style
+from offcourse.figures import style
 from offcourse.graph.keys import STEPS, rule_params
 from offcourse.layout import Layout
 from offcourse.methods.check_model import check_model
@@ -18,7 +19,6 @@ from offcourse.run.job import run_step
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 from offcourse.study.config import load_study
-from offcourse.tables import dola
 
 STAGES = ["early", "late"]
 
@@ -80,15 +80,17 @@ def test_results_tables_and_the_page_of_figure_6_show_both(layout, monkeypatch):
         unit = "misconceptions" if path is dola_path else "misconceptions-mc"
         one, other = (pd.read_parquet(results / path(name, unit)) for name in STAGES)
         assert not one.equals(other)
-    dola.write(results, STAGES, [("misconceptions", "primer")], False, False, results / "tables")
+    forms = [("misconceptions", "primer"), ("misconceptions-mc", "letters")]
+    write("tables_dola", results, results / "tables", dola=(STAGES, ["misconceptions"]), forms=forms)
     for number in (1, 4, 6, 7):
         cells = read_parquet(results / "tables" / f"table{number}.parquet", CELLS)
         assert list(cells["row"].unique()) == [f"{name} (misconceptions)" for name in STAGES]
     kept, save = [], style.save
     monkeypatch.setattr(style, "save", lambda figure, *rest: (kept.append(figure), save(figure, *rest)))
-    lens.draw(results, STAGES, "misconceptions-mc", results / "figures" / "figure2" / "misconceptions-mc")
+    stem = results / "figures" / "figure2" / "misconceptions-mc"
+    draw("figure2", results, stem, questions=stem.name, lens=(STAGES, [stem.name]), forms=forms)
     left, right = kept[0].axes
-    assert [panel.get_title() for panel in (left, right)] == ["Tiny Llama, early", "Tiny Llama, late"]
+    assert [panel.get_title() for panel in (left, right)] == STAGES
     # Side by side.
     assert left.get_position().x1 < right.get_position().x0 and left.get_position().y0 == right.get_position().y0
     drawn = pd.read_parquet(results / "figures" / "figure2" / "misconceptions-mc.parquet")
@@ -99,5 +101,6 @@ def test_rows_with_one_label_are_told_apart_by_name(tmp_path):
     for name, label in (("a", "OLMo 7B"), ("b", "OLMo 7B"), ("c", "Pythia 6.9B")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.json").write_text(json.dumps({"label": label}))
-    assert read_labels(tmp_path, ["a", "b", "c"]) == ["OLMo 7B (a)", "OLMo 7B (b)", "Pythia 6.9B"]
-    assert read_labels(tmp_path, ["b", "c"]) == ["OLMo 7B", "Pythia 6.9B"]
+    view = view_of("figure_lens", tmp_path, lens=(["a", "b", "c"], []))
+    assert view.model_labels(["a", "b", "c"]) == ["OLMo 7B (a)", "OLMo 7B (b)", "Pythia 6.9B"]
+    assert view.model_labels(["b", "c"]) == ["OLMo 7B", "Pythia 6.9B"]

@@ -10,11 +10,12 @@ import pytest
 from lab import copy_checkout
 
 from offcourse.data.registry import Registry
+from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
 from offcourse.provenance.records import read_record
 from offcourse.run.job import run_step
-from offcourse.store.fingerprint import source_digest
+from offcourse.store.fingerprint import modules_behind
 from offcourse.study.config import load_study
 
 MODEL = "tiny-llama"
@@ -29,6 +30,8 @@ from offcourse.run.log import logged
 from offcourse.run.job import run_step
 from offcourse.layout import Layout
 from offcourse.data.registry import Registry
+from offcourse.graph.keys import STEPS
+from offcourse.store.fingerprint import modules_behind
 from offcourse.study.config import load_study
 with logged("log"):
     run_step("icl", load_study({study}), Registry.load(), Layout("one"), "{model}", threads=1)
@@ -55,6 +58,7 @@ def test_a_job_finishes_with_the_code_it_started_with(begun):
     checkout, layout = begun
     module = checkout / "src" / "offcourse" / "methods" / "icl.py"
     before, log = module.read_text(), layout.base / "log"
+    code = modules_behind(*STEPS["icl"].targets)
     run = start(checkout, layout.base)
     deadline = time.monotonic() + 600
     while not (log.exists() and "antonym: computed" in log.read_text()):
@@ -65,7 +69,7 @@ def test_a_job_finishes_with_the_code_it_started_with(begun):
     assert run.returncode == 0, said
     for task in STUDY["tasks"]:
         record = read_record(layout.record("icl", MODEL, task))
-        assert record["code"]["modules"]["offcourse.methods.icl"] == source_digest(before)
+        assert record["code"]["modules"]["offcourse.methods.icl"] == code["offcourse.methods.icl"]
         assert record["parts"]["code"] == record["code"]["modules"]
 
 

@@ -171,6 +171,8 @@ def test_texts_of_errors_end_in_no_result():
         # What its handler calls raises another error.
         ("data.tsv", "pa.errors.SchemaErrors"),
         ("files", "Exception"),
+        # A pass that finds no memory is halved; the text goes to the log.
+        ("engine.halving", "torch.OutOfMemoryError"),
         # The texts of this error end in the report, and count.
         ("claims.verdicts", "NoDataError"),
     }

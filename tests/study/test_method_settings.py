@@ -85,7 +85,7 @@ def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything
     registry, grid = Registry.load(), {"n_heads": [512, 17]}
     study = load_study({**LEAST, "models": ["gemma-3-270m", "tiny-llama"], "function_vectors": grid})
     says = (
-        r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(512, 17\)\. Add a "
+        r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(17, 512\)\. Add a "
     )
     with pytest.raises(OffcourseError, match=says):
         study.check(registry)

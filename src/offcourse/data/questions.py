@@ -79,8 +79,11 @@ def load_questions(
 
 def own_questions(row: QuestionSet, path: Path) -> list[Question]:
     """The questions of a file of ours. Keys hold the questions themselves (`questions_sha256`), and not this code."""
-    reader = _continuations if row.form == "continuation" else _own
-    return list(reader(path, read_tsv(path)))
+    if path.suffix == ".json":
+        return _from_json(path)
+    own = path.suffix == ".tsv"
+    reader = _continuations if row.form == "continuation" else (_own if own else _truthfulqa)
+    return list(reader(path, read_tsv(path) if own else _read_csv(path)))
 
 
 def evaluated(
