@@ -190,7 +190,7 @@ def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_e
     path.unlink()
     missing = lab.snakemake("published")
     assert missing.returncode and f"lacks 1 of the {manifest_length(reduced)} released files" in missing.stderr
-    path.write_bytes(content[:-1])
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     altered = lab.snakemake("published")
     assert altered.returncode and f"{paths.MEANS} has the sha256" in altered.stderr and "not kept" in altered.stderr
     # What needs no released file may run.
