@@ -95,7 +95,7 @@ def test_a_spoiled_manifest_is_named_and_the_advice_works(prepared, registry, tm
     folder = tmp_path / "models" / "other"
     shutil.copytree(prepared, folder)
     spoil(folder / "manifest.json", how)
-    message = rf"{folder}/manifest.json is not what was written: .* Delete {folder} and run again"
+    message = rf"{folder}/manifest.json is not what was written \(cut or changed\)\. Delete {folder} and run again"
     for reads in (fetch.verify, fetch.weights_digest, fetch.loaded_digest):
         with pytest.raises(OffcourseError, match=message):
             reads(folder)
