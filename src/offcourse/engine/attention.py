@@ -22,8 +22,9 @@ from offcourse.models.load import LanguageModel
 
 NAME = "offcourse"
 # The fused kernels that prompts may use, and plain products where neither fits. cuDNN's is left out: it builds a plan
-# for every new length, and prompts differ in length. On an H100 causal effects of 24 prompts took 18 s in half precision,
-# where cuDNN's kernel was used, and 1.3 s in float32, where it was not. That the kernel is the cause was not tested.
+# for every new length, and prompts differ in length. On an H100 causal effects of 24 prompts took 18 s in half
+# precision, where cuDNN's kernel was used, and 1.3 s in float32, where it was not. That the kernel is the cause was not
+# tested.
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
