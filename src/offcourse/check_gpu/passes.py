@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,9 @@ from offcourse.check_gpu.subjects import Subject, prompt
 from offcourse.data.rows import Model
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.attention import uninstalled
+from offcourse.engine.checks import after_block, in_head
 from offcourse.engine.contrast import contrast
+from offcourse.engine.rounding import Edit
 from offcourse.models import footprint, shapes
 from offcourse.models.load import LanguageModel
 
@@ -125,12 +128,12 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
     def naive_effects():
         with uninstalled(model, "sdpa"):
             for layer, head in cells[:: len(cells) // SAMPLE][:SAMPLE]:
-                _patched(model, shots, layer, head, means[layer, head])
+                _last_probabilities(model, shots, in_head(model, layer, head, means[layer, head]))
 
     def naive_sweep():
         with uninstalled(model, "sdpa"):
             for layer, edit in settings[:: len(settings) // SAMPLE][:SAMPLE]:
-                _added(model, query, layer, edits[edit])
+                _last_probabilities(model, query, after_block(model, layer, edits[edit], replace=False))
 
     blocks = sum(model.layers - layer for layer, _ in cells)
     of_effects = operations(subject.row, SHOTS, blocks, len(cells) + 1)
@@ -156,33 +159,13 @@ def _timed(name: str, run, naive, count: int, work: float, rate: float) -> dict:
     }
 
 
-def _patched(model: LanguageModel, ids: list[int], layer: int, head: int, value) -> torch.Tensor:
-    part = slice(head * model.head_dim, (head + 1) * model.head_dim)
-
-    def patch(module, args):
-        heads = args[0].clone()
-        heads[0, -1, part] = value.to(heads)
-        return (heads, *args[1:])
-
-    return _last_logits(model, ids, lambda: model.projections[layer].register_forward_pre_hook(patch))
-
-
-def _added(model: LanguageModel, ids: list[int], layer: int, vector) -> torch.Tensor:
-    def add(module, args, out):
-        hidden = (out[0] if isinstance(out, tuple) else out).clone()
-        hidden[0, -1] += vector.to(hidden)
-        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
-
-    return _last_logits(model, ids, lambda: model.blocks[layer].register_forward_hook(add))
-
-
-def _last_logits(model: LanguageModel, ids: list[int], edit) -> torch.Tensor:
-    handle = edit()
-    try:
+def _last_probabilities(model: LanguageModel, ids: list[int], edit: Edit) -> torch.Tensor:
+    """[vocabulary] after one plain forward with an edit, as the naive loop makes it."""
+    with ExitStack() as stack:
+        for handle in edit():
+            stack.callback(handle.remove)
         tokens = torch.tensor([ids], device=model.input_device)
         return model.module(tokens, use_cache=False).logits[0, -1].float().softmax(-1)
-    finally:
-        handle.remove()
 
 
 @torch.inference_mode()

@@ -109,7 +109,7 @@ def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
             for some in _cut(engine, model.layers + 1)
         ]
         for layer, index in cells:
-            edit = _after_block(model, layer, vectors[index], replace)
+            edit = after_block(model, layer, vectors[index], replace)
             yield Case(prompt, edit, [states[layer, index] for states in found])
 
 
@@ -124,7 +124,7 @@ def _head_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
             for some in _cut(engine, model.layers * model.heads // 3 + 1)
         ]
         for layer, head in cells:
-            edit = _in_head(model, layer, head, values[layer, head])
+            edit = in_head(model, layer, head, values[layer, head])
             yield Case(prompt, edit, [states[layer, head] for states in found])
 
 
@@ -152,7 +152,9 @@ def _last_states(engine: Engine, prompts: list[list[int]], context=None) -> list
     return [part.final[row[0]] for part in parts for row in part.where]
 
 
-def _after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool) -> Edit:
+def after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool) -> Edit:
+    """The last token's state after a block, with `vector` [width] added to the state or put in its place."""
+
     def hook(module, args, out):
         hidden = (out[0] if isinstance(out, tuple) else out).clone()
         hidden[0, -1] = vector.to(hidden) if replace else hidden[0, -1] + vector.to(hidden)
@@ -161,7 +163,9 @@ def _after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool
     return lambda: [model.blocks[layer].register_forward_hook(hook)]
 
 
-def _in_head(model: LanguageModel, layer: int, head: int, value: Tensor) -> Edit:
+def in_head(model: LanguageModel, layer: int, head: int, value: Tensor) -> Edit:
+    """One head's output at the last token, replaced by `value` [head_dim]."""
+
     def hook(module, args):
         heads = args[0].clone()
         heads[0, -1, head * model.head_dim : (head + 1) * model.head_dim] = value.to(heads)
