@@ -37,17 +37,19 @@ def test_an_interrupted_step_leaves_whole_files_and_a_rerun_continues(tmp_path, 
     prepare(registry.model(MODEL), registry, layout.model_folder(MODEL), layout.downloads)
     run_step("prompts", study, registry, layout, MODEL)
     log = tmp_path / "log"
-    code = CODE.format(study=STUDY, model=MODEL)
+    program = CODE.format(study=STUDY, model=MODEL)
     with open(tmp_path / "out", "w") as out:
-        run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=out, stderr=out)
+        run = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=out, stderr=out)
         deadline = time.monotonic() + 600
         while not (log.exists() and "antonym: computed" in log.read_text()):
             assert run.poll() is None, (tmp_path / "out").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(run.pid, signal.SIGINT)
-        assert run.wait(timeout=120) != 0
-    assert "KeyboardInterrupt" in log.read_text()
+        code = run.wait(timeout=120)
+    # The exception is raised on after it was written to the log, so that Python prints it as well.
+    said = log.read_text() + (tmp_path / "out").read_text()
+    assert code != 0 and "KeyboardInterrupt" in said, (code, said)
     assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
     done = layout.artefact("icl", ".parquet", MODEL, "antonym")
     assert len(read_parquet(done, ICL)) == 11 * 50
