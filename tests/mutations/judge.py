@@ -29,6 +29,8 @@ def moved(outcome: dict[str, Any]) -> set[str]:
 
 def faults(outcome: dict[str, Any]) -> list[str]:
     """What is wrong: results that would stay, two commands that disagree, jobs too many without a reason."""
+    if outcome["crash"]:
+        return [f"status ends in a traceback: {outcome['crash'].splitlines()[-1]}"]
     if outcome["not planned"] or outcome["no status"]:
         both = outcome["not planned"] and outcome["no status"]
         if not (both or outcome["refused"]):

@@ -104,7 +104,7 @@ def _users(ran: dict[str, list[str]], package: str) -> list[str]:
 
 
 def _plan(place: Path, configfile: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"planned": [], "stale": {}, "not planned": "", "no status": ""}
+    found: dict[str, Any] = {"planned": [], "stale": {}, "not planned": "", "no status": "", "crash": ""}
     if (place / "packages").exists():
         sys.path.insert(0, str(place / "packages"))
     try:
@@ -116,6 +116,9 @@ def _plan(place: Path, configfile: Path) -> dict[str, Any]:
         found["stale"] = {_text(unit): why for unit, why in stale.items()}
     except OffcourseError as error:
         found["no status"] = str(error)
+    except Exception as error:
+        # A traceback is a fault of its own, which the judge names; the other changes go on.
+        found["no status"], found["crash"] = repr(error), traceback.format_exc().strip()[-400:]
     return found
 
 

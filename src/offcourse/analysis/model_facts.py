@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandera.pandas as pa
+
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
-from offcourse.data.tsv import read_tsv
+from offcourse.data.tsv import read_checked
+from offcourse.errors import OffcourseError
 
 # Columns as printed, and those of models.tsv.
 COLUMNS = {
@@ -35,6 +38,8 @@ COLUMNS = {
 }
 NUMBERS = tuple(COLUMNS)
 MISSING = "-"  # in the place of a fact that nobody published
+NUMERIC = ("layers", "heads", "total_heads", "head_dim", "width", "mlp_width", "vocabulary", "context")
+MODEL = "Model Name"
 
 
 @dataclass(frozen=True)
@@ -72,20 +77,36 @@ def total_heads(known: Mapping[str, Any]) -> int | None:
 
 
 def read_facts(registry: Registry, resources: Path = RESOURCES) -> Iterator[Fact]:
-    """Every printed cell of Tables 11 and 12."""
+    """Every printed cell of Tables 11 and 12.
+
+    Raises `OffcourseError` naming the file and line of a cell that is no number where a number is printed, or of a model
+    that models.tsv does not know by that name (`paper_name`).
+    """
     named = {model.paper_name: model for model in registry.models.values() if model.paper_name}
     for number, columns in COLUMNS.items():
-        for row in read_tsv(Path(resources) / "paper" / f"table{number}.tsv").to_dict(orient="records"):
-            model = named[row["Model Name"]]
+        path = Path(resources) / "paper" / f"table{number}.tsv"
+        for line, row in enumerate(read_checked(path, _printed(columns)).to_dict(orient="records"), start=2):
+            model = named.get(row[MODEL])
+            if model is None:
+                raise OffcourseError(
+                    f"{path}, line {line}, column {MODEL}: {row[MODEL]!r} is the paper_name of no model in models.tsv"
+                )
             known = asdict(model) | {"total_heads": total_heads(asdict(model))}
             for column, name in columns.items():
                 value = known[name]
                 yield Fact(number, model.name, column, name, row[column], as_ours(name, row[column], model), value)
 
 
+def _printed(columns: Mapping[str, str]) -> pa.DataFrameSchema:
+    """What a printed table holds: a model's name, and numbers with separators of thousands where facts are numbers."""
+    number = pa.Check.str_matches(r"^\d{1,3}(,?\d{3})*$", error="a whole number, as in 4,096")
+    cells = {column: pa.Column(str, number if name in NUMERIC else None) for column, name in columns.items()}
+    return pa.DataFrameSchema({MODEL: pa.Column(str), **cells}, strict=True, ordered=True)
+
+
 def as_ours(name: str, printed: str, model: Model) -> int | str:
     """A printed cell in the form of models.tsv, where layer norms that have no mean are called RMSNorm."""
-    if name == "total_heads" or isinstance(getattr(model, name), int):
+    if name in NUMERIC:
         return int(printed.replace(",", ""))
     if name == "learning_rate":
         return "" if printed == "-" else printed.replace(" x 10-", "e-").replace(" × 10-", "e-")
