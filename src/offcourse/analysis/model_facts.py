@@ -79,8 +79,8 @@ def total_heads(known: Mapping[str, Any]) -> int | None:
 def read_facts(registry: Registry, resources: Path = RESOURCES) -> Iterator[Fact]:
     """Every printed cell of Tables 11 and 12.
 
-    Raises `OffcourseError` naming the file and line of a cell that is no number where a number is printed, or of a model
-    that models.tsv does not know by that name (`paper_name`).
+    Raises `OffcourseError` naming the file and line of a cell that is no number where a number is printed, or of a
+    model that models.tsv does not know by that name (`paper_name`).
     """
     named = {model.paper_name: model for model in registry.models.values() if model.paper_name}
     for number, columns in COLUMNS.items():
