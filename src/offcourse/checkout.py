@@ -1,4 +1,4 @@
-"""One checkout, one package: code of one checkout does not work on another one's files.
+"""The package of one checkout refuses to work on another checkout's files.
 
 Keys hold digests of the package's modules and of the scripts beside it. With the package of one checkout and the
 workflow of another, results would be recorded as made by code that did not make them.
@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def checkout_of(folder: Path) -> Path | None:
-    """The innermost checkout of Offcourse that a folder is in, or None."""
+    """The innermost checkout of Offcourse that contains `folder`, or None."""
     folder = folder.resolve()
     for place in (folder, *folder.parents):
         if (place / "Snakefile").exists() and (place / "src" / "offcourse" / "__init__.py").exists():
@@ -22,9 +22,9 @@ def checkout_of(folder: Path) -> Path | None:
 
 
 def require_own(folder: Path) -> None:
-    """Raise `OffcourseError` if a folder is in another checkout than the one that this package is of.
+    """Raise `OffcourseError` if `folder` is in a checkout, but not in the checkout of this package.
 
-    A folder that is in no checkout, such as one for `--directory`, is anyone's.
+    A folder outside every checkout, such as a working directory given with `--directory`, is allowed.
     """
     checkout = checkout_of(folder)
     if checkout and PACKAGE != checkout / "src" / "offcourse":

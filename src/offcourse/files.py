@@ -29,9 +29,10 @@ _REFUSALS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "ERO
 
 
 def refusal(error: Exception) -> str | None:
-    """The system's reason when an error means that the disk refused a file (full, read-only, not permitted), else None.
+    """The system's reason if `error` says that the disk refused a file (full, read-only, not permitted), else None.
 
-    safetensors, tokenizers and the hub's client write in Rust, and their errors have the system's number in their text.
+    safetensors, tokenizers and the hub's client write files in Rust; their errors give the system's error number only
+    as text.
     """
     if isinstance(error, OffcourseError):
         return None
@@ -59,9 +60,9 @@ def writing(where: str) -> Iterator[None]:
 
 
 def follow_umask(path: Path) -> None:
-    """Give a file or folder the mode that the umask gives a new one; a folder's bit for its group stays.
+    """Give a file or folder the permissions that the umask gives a new one; a folder keeps its setgid bit.
 
-    `tempfile` and some libraries make theirs private. Results are as readable as anything else the user writes.
+    `tempfile` and some libraries make their files private, but results should be as readable as the user's other files.
     """
     umask = os.umask(0)
     os.umask(umask)

@@ -1,4 +1,4 @@
-"""Where things are below a working directory."""
+"""Paths below a working directory: results, store, downloads, prepared models, records."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +13,21 @@ class Layout:
 
     @property
     def results(self) -> Path:
-        """Everything that belongs to this study alone."""
+        """The folder of everything that belongs to this study alone."""
         return self.base / "results" / self.study
 
     @property
     def store(self) -> Path:
-        """Shards, shared by all studies."""
+        """The folder of shards (results kept under a digest of what they were computed from), shared by all studies."""
         return self.base / "results" / "store"
 
     @property
     def downloads(self) -> Path:
-        """Packages, archives and prepared models."""
+        """The folder of downloaded packages and archives, and of prepared models."""
         return self.base / "resources" / "downloads"
 
     def model_folder(self, model: str) -> Path:
-        """A prepared model: configuration, safetensors, tokenizer, manifest."""
+        """The folder of a prepared model: configuration, safetensors, tokenizer, manifest."""
         return self.downloads / "models" / model
 
     def artefact(self, step: str, suffix: str, model: str, unit: str) -> Path:
@@ -35,20 +35,20 @@ class Layout:
         return self.results / model / step / f"{unit}{suffix}"
 
     def record(self, step: str, model: str, unit: str) -> Path:
-        """What is known about how that result was made."""
+        """The record of one result of a step: how the result was made."""
         return self.results / "provenance" / model / step / f"{unit}.json"
 
     def rule_record(self, rule: str, model: str | None = None) -> Path:
-        """What is known about a job that made tables, figures or facts: of one model, or of the whole study."""
+        """The record of a job that is no step (tables, figures, `model.json`), for one model or the whole study."""
         folder = self.results / "provenance"
         return (folder / model if model else folder) / f"{rule}.json"
 
 
 def beside(stem: Path, suffix: str) -> Path:
-    """`stem` with `suffix` put after it; names of models have dots (`pythia-6.9b`), so nothing is replaced."""
+    """`stem.suffix`. Model names contain dots (`pythia-6.9b`), so `Path.with_suffix` would cut them."""
     return Path(stem).parent / f"{Path(stem).name}.{suffix}"
 
 
 def picture_files(stem: Path) -> list[Path]:
-    """The files of a picture."""
+    """The files of a figure: the picture as SVG and PNG, and the drawn numbers as parquet."""
     return [beside(stem, suffix) for suffix in ("svg", "png", "parquet")]

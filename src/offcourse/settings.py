@@ -1,8 +1,8 @@
-"""Types of the configuration's values, and the sections that every method has.
+"""Types of the configuration's values, and the base classes of its sections.
 
 Each type carries its bounds, so that the JSON schema (`study.schema`) and the messages about a mistake say the same.
-A bound is far above what a study needs and below what a machine can plan: a slip of the keyboard such as 1000000000
-strengths ends in one message instead of a graph that fills the memory.
+A bound is far above what a study needs and below what a machine can plan. A typing error such as `trials: 1000000000`
+therefore ends in one message instead of a graph that fills the memory.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -28,12 +28,12 @@ _UNIQUE = {"uniqueItems": True}
 Filled = Annotated[list[T], Field(min_length=1, max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
 # A grid of numbers, which is sorted: the order in which a grid is written changes no number.
 Ascending = Annotated[Filled[T], AfterValidator(sorted)]
-# The same as `Filled`, but it may be empty.
+# A list like `Filled` that may be empty.
 Several = Annotated[list[T], Field(max_length=100, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
 
-# A name of a table's row (resources/). The longest that a file system takes as a file name is 255 bytes.
+# The name of a row of a table in resources/. File systems take file names of at most 255 bytes.
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-# Names of models, tasks or question sets; each is a row of the graph. The registry has fewer than a hundred of a kind.
+# Names of models, tasks or question sets. The registry has fewer than a hundred rows of each kind.
 Names = Annotated[list[Text], Field(min_length=1, max_length=1000, json_schema_extra=_UNIQUE), AfterValidator(distinct)]
 # Demonstrations of a prompt: the longest context of a registered model holds fewer.
 Shots = Annotated[int, Field(ge=1, le=1000)]
@@ -43,9 +43,9 @@ Items = Annotated[int, Field(ge=1, le=100_000)]
 Draws = Annotated[int, Field(ge=1, le=1000)]
 # Attention heads of a vector; the largest model of the paper has 5,120.
 HeadCount = Annotated[int, Field(ge=1, le=100_000)]
-# A factor of a vector; 65,504 is the largest number of float16.
+# The factor that a vector is multiplied by (lambda); 65,504 is the largest number of float16.
 Strength = Annotated[float, Field(gt=0, le=65_504)]
-# Rows of one pass through a model; a pass of a million rows does not fit into any card.
+# Rows (edited prompts) of one pass through a model; a pass of a million rows does not fit into any GPU.
 Rows = Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)]
 # CPU threads of a job; the largest nodes have some hundreds of cores.
 Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
@@ -59,9 +59,10 @@ class Section(BaseModel):
 
 
 class OfMethod(Section):
-    """What every method has: models, the ones of the study that it runs on; dtype, in place of that of `numerics`.
+    """The section of any method.
 
-    None leaves it to the study.
+    models: the study's models that the method runs on (None: all).
+    dtype: the method's precision (None: `numerics.dtype`).
     """
 
     models: Names | None = None
@@ -69,6 +70,6 @@ class OfMethod(Section):
 
 
 class OnTasks(OfMethod):
-    """A method that runs on tasks: tasks, the ones of the study that it runs on (None: all)."""
+    """The section of a method that runs on tasks. tasks: the study's tasks that the method runs on (None: all)."""
 
     tasks: Names | None = None

@@ -102,7 +102,7 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-# The tables below hold what differs between classes beside names: a class that is in none of them is built like Llama.
+# The tables below hold the other differences between classes. A class that a table does not name is built like Llama.
 LLAMA_NORMS = (2, 0, 0, 0)
 NORMS = {  # vectors of one block: of the model's width, of all query heads, of all key heads, of one head
     "GPTJ": (2, 0, 0, 0),

@@ -1,7 +1,7 @@
-"""What a cell of a word list may not hold: quotes that a spreadsheet added, signs that nobody sees, other normal forms.
+"""Checks of a word list's cells: no quotes that a spreadsheet added, no invisible characters, Unicode normal form NFC.
 
-Such a cell looks right and is another text: its tokens, and with them the target, are not those of the word. Unicode's
-normal form NFC is demanded and not made, so that a list on disk is what is run, byte for byte.
+A cell with such a fault looks right but has other tokens than the word, and so another target. A list in another normal
+form is refused and not converted, so that a run uses the list on disk byte for byte.
 """
 
 import shlex
@@ -14,7 +14,7 @@ BLANK = {
     *range(0xFE00, 0xFE10),
     *range(0xE0100, 0xE01F0),
 }
-# Categories of signs that show nothing or only a space; of the spaces only U+0020 is one.
+# Unicode categories of characters that show nothing or a space. The one space allowed in a cell is U+0020.
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
 TO_NFC = (
     'python -c "import pathlib, sys, unicodedata as u; p = pathlib.Path(sys.argv[1]); '
@@ -23,9 +23,9 @@ TO_NFC = (
 
 
 def problem(cell: str, path: str) -> str:
-    """What is wrong with a cell and what to do, behind "the entry in column ..."; "" when nothing is.
+    """The rest of a message that begins "the entry in column ...": what is wrong and what to do. "" for a good cell.
 
-    path: the file, for a command that mends it.
+    path: the file, named in the command that repairs it.
     """
     if not cell.strip():
         return "is empty"
@@ -52,5 +52,5 @@ def problem(cell: str, path: str) -> str:
 
 
 def same_word(cell: str) -> str:
-    """A key that cells share when they differ in their normal form only (ligatures and full-width signs included)."""
+    """A key that two cells share if they differ in normal form only (NFKC: also ligatures and full-width letters)."""
     return unicodedata.normalize("NFKC", cell)

@@ -1,4 +1,4 @@
-"""Random draws that depend on their key alone: what else a study has changes none of them."""
+"""Random generators keyed by (seed, task, role, index), so that a draw does not depend on the rest of the study."""
 
 import hashlib
 import json

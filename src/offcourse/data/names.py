@@ -15,7 +15,7 @@ STEERING = tuple(
 PAPER = ("function_vectors", "task_vectors", "dola", "logit_lens")
 METHODS = (*PAPER, *STEERING)
 
-# Folders in results/ and in results/STUDY beside those of studies and models, whose names no study or model can have.
+# Names that no study or model can have, since results/ or results/STUDY has a folder of this name.
 RESERVED = ("benchmarks", "figures", "logs", "provenance", "published", "ro-crate", "store", "tables")
 
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository

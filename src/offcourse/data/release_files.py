@@ -30,14 +30,14 @@ def release_source(spec: str, resources: Path = RESOURCES) -> Source:
 
 
 def release_path(spec: str, downloads: Path = Path("downloads")) -> Path:
-    """Where that file is kept once it was fetched."""
+    """Where a file of the authors' repository is kept after its download."""
     return Path(downloads) / "release" / spec
 
 
 def release_file(spec: str, resources: Path = RESOURCES, downloads: Path = Path("downloads")) -> Path:
-    """Path of a file of the authors' repository, fetched when needed, its sha256 verified.
+    """Path of a file of the authors' repository; the file is fetched if needed and its sha256 verified.
 
-    Raises `OffcourseError` when it cannot be had, or is not what sources.tsv says.
+    Raises `OffcourseError` when the file cannot be fetched or does not have the sha256 in sources.tsv.
     """
     source = release_source(spec, resources)
     sources = _sources(Path(resources))
@@ -56,9 +56,9 @@ def release_file(spec: str, resources: Path = RESOURCES, downloads: Path = Path(
 
 
 def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -> bool:
-    """Copy a list from OFFCOURSE_MIRROR, the extracted repository or its archive; False when it is not there.
+    """Copy a file from OFFCOURSE_MIRROR (the extracted repository or its archive); False when the mirror lacks it.
 
-    The archive can only be read from its beginning, so one pass keeps every list of sources.tsv.
+    The archive can only be read from its beginning, so one pass extracts every file of `lists`.
     """
     if not os.environ.get("OFFCOURSE_MIRROR"):
         return False
@@ -89,7 +89,7 @@ def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -
 
 
 def _require_bounded(size: int, source: Source, origin: object) -> None:
-    """Refuse a file by its size, before it is read: a few packed bytes can unpack to more than the memory holds."""
+    """Refuse a file of another size before reading it: a few packed bytes can unpack to more than fits in memory."""
     if source.bytes and size > source.bytes:
         raise OffcourseError(
             f"{origin} has {size} bytes, expected {source.bytes} (sources.tsv, {source.name}). Replace it, or unset "
@@ -98,7 +98,7 @@ def _require_bounded(size: int, source: Source, origin: object) -> None:
 
 
 def _keep(content: bytes, source: Source, path: Path, origin: object) -> None:
-    """Write a mirrored file to its place, if it is what sources.tsv says."""
+    """Write a mirrored file to `path` if it has the sha256 in sources.tsv, else raise `OffcourseError`."""
     got = hashlib.sha256(content).hexdigest()
     if got != source.sha256:
         raise OffcourseError(
@@ -109,7 +109,7 @@ def _keep(content: bytes, source: Source, path: Path, origin: object) -> None:
 
 
 def _from_network(source: Source, url: str, path: Path) -> None:
-    """Download a list; pooch writes to a temporary file and moves it only if the sha256 is right."""
+    """Download a file; pooch writes to a temporary file and moves it only if the sha256 is right."""
     pooch.get_logger().setLevel("WARNING")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

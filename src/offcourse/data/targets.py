@@ -1,4 +1,4 @@
-"""The tokens of an answer behind its prompt, and how well the first of them tells answers apart."""
+"""Targets: the tokens of an answer after its prompt, and how well their first token tells answers apart."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,18 +6,19 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 
-# Above this share of one target the report warns: a model that always says the token is right so often.
+# The report warns if more than this share of a task's items have one target. A model that always predicts that token
+# has this accuracy.
 COMMON = 0.25
 
 
 def prompt_and_answer(
     encode: Callable[[str], Sequence[int]], text: str, answer: str, what: str, advice: str
 ) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt `text`, and those that `answer` adds behind them.
+    """Token ids of the prompt `text`, and the token ids that `answer` adds after the prompt.
 
-    Both texts are tokenised whole, as a model would read them. Raises `OffcourseError` when the answer adds no token,
-    and when the tokenizer joins the end of the prompt with the beginning of the answer: the prompt alone then ends in a
-    token that the whole does not have, and no token at its place begins the answer.
+    The prompt, and prompt and answer together, are each tokenised as one text. Raises `OffcourseError` when the answer
+    adds no token, and when the tokenizer merges the end of the prompt with the beginning of the answer, so that no
+    token begins the answer.
 
     what: how messages name the answer. advice: what to do about an answer that is refused.
     """
@@ -36,10 +37,10 @@ def prompt_and_answer(
 
 
 def spread(target_ids: Sequence[int], what: str, decode: Callable[[list[int]], str]) -> dict[str, Any]:
-    """How the targets of evaluated items differ: `items`, `distinct` targets, share of the `commonest`, its `token`.
+    """Counts of evaluated targets: `items`, `distinct` targets, share of the `commonest` target, and its `token`.
 
-    The share is the accuracy of always predicting that token, so that it is the chance level of an accuracy. what: how
-    messages name task and model. Raises `OffcourseError` when several items have one target.
+    The share is the accuracy of always predicting the commonest target: the chance level of an accuracy. what: how
+    messages name task and model. Raises `OffcourseError` when all of several items have one target.
     """
     counts = Counter(map(int, target_ids))
     [(commonest, times)] = counts.most_common(1)
@@ -54,5 +55,5 @@ def spread(target_ids: Sequence[int], what: str, decode: Callable[[list[int]], s
 
 
 def is_common(share: float, items: int) -> bool:
-    """Whether so large a share of one target deserves a warning; one item of few is no sign of anything."""
+    """Whether the commonest target's share deserves a warning. A target that occurs once never does."""
     return share > COMMON and round(share * items) > 1

@@ -16,17 +16,17 @@ from offcourse.errors import OffcourseError
 from offcourse.schemas.prompts import PROMPTS
 
 SEED = 41
-# Answers with a space in front are used when at least this share of the others is one token as well.
+# Answers with a space in front are used if at least this many of them are one token, as a share of those without.
 SPACED_SHARE = 0.7
 SPLITS = ("test", "dev")
 
 
 def usable_pairs(pairs: list[Pair], match: str, encode_bare: Callable[[str], list[int]]) -> list[Pair]:
-    """The pairs whose output is one token, as the strings that stand in a prompt, in list order.
+    """The pairs whose output is one token, written as in a prompt, in list order.
 
-    Both with and without a space in front of input and output; the spaced ones are taken when they are at least
-    `SPACED_SHARE` as many. Tasks of `match` "prefix" are not filtered and have no space. `encode_bare` adds no special
-    tokens.
+    Pairs are counted with and without a space in front of input and output. The spaced form is used if it leaves at
+    least `SPACED_SHARE` times as many pairs as the plain form. Tasks whose `match` is "prefix" are not filtered and
+    have no space. encode_bare: text to token ids without special tokens.
     """
     if match == "prefix":
         return pairs
@@ -61,8 +61,9 @@ def build_task_vector_prompts(
     tv_test_query, tv_dev_query: the query alone.
     `target` is the answer as it stands in a prompt and `target_id` its first token.
 
-    Every dataset is drawn from a generator of its own, keyed by (seed, task, role, index), whatever the protocol: the
-    released code drew from a set of strings, whose order changes with every start of the interpreter.
+    Every dataset is drawn from its own generator, keyed by (seed, task, role, index), under every protocol. The
+    released
+    code cannot be followed: it drew from a set of strings, whose order changes with every start of the interpreter.
     Raises `OffcourseError` when too few pairs remain, and for an answer that shares a token with its prompt.
     """
     pairs, found = usable_pairs(pairs, match, encode_bare), len(pairs)
@@ -97,7 +98,7 @@ def _prompts(pairs: list[Pair], settings: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _dataset(pairs: list[Pair], settings: Mapping[str, Any], role: str, index: int) -> tuple:
-    """Query, demonstrations and dummy queries; neither of the latter two holds the query."""
+    """(query, demonstrations, dummy queries). Demonstrations and dummy queries never include the query."""
     rng = keyed_generator(SEED, settings["task"], role, index)
     chosen = int(rng.integers(len(pairs)))
     others = pairs[:chosen] + pairs[chosen + 1 :]

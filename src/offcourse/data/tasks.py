@@ -25,11 +25,11 @@ def load_pairs(
 ) -> Pairs:
     """The (input, output) pairs of a task in file order.
 
-    data: `embedded`, a column pair of a file in `resources/words`, or `release`, the authors' list, byte for byte: it
-    is taken from the folder OFFCOURSE_MIRROR or the network, and kept below `downloads/release`. The authors have a
-    list for each `method`; ours serve both.
-    Raises `OffcourseError` for a file that is missing, damaged, not UTF-8, or (embedded) has an empty, padded or
-    repeated entry, or one with what `cells` refuses. The authors' lists are taken as they are.
+    data: `embedded`, two columns of a file in `resources/words`; or `release`, the authors' list byte for byte, taken
+    from the folder OFFCOURSE_MIRROR or the network and kept below `downloads/release`.
+    method: the authors have one list per method; an embedded list serves both methods.
+    Raises `OffcourseError` for a file that is missing, damaged or not UTF-8. In an embedded list an empty, padded or
+    repeated entry, or an entry that `cells` refuses, is an error too. The authors' lists are taken as they are.
     """
     if data == "release":
         path = release_file(release_list(task, method), resources, downloads)
@@ -46,10 +46,10 @@ def word_list_sha256(
     downloads: Path = Path("downloads"),
     method: str = "function_vectors",
 ) -> str:
-    """A digest that changes exactly when the pairs of this task do.
+    """A digest that changes exactly when the pairs of this task change.
 
-    release: the pinned sha256 of the file, known without a download. embedded: that of the task's own two columns,
-    since several tasks share a file.
+    data `release`: the file's pinned sha256, known without a download. `embedded`: the sha256 of the task's two
+    columns, since several tasks share a file.
     """
     if data == "release":
         return release_source(release_list(task, method), resources).sha256
@@ -58,7 +58,7 @@ def word_list_sha256(
 
 
 def own_pairs(task: Task, path: Path) -> Pairs:
-    """The pairs of a word list of ours. Keys hold the pairs themselves (`word_list_sha256`), and not this code."""
+    """The pairs of a word list of this project. Keys hold the pairs (`word_list_sha256`), not this function's code."""
     table = read_tsv(path)
     for column in (task.input_column, task.output_column):
         if column not in table:
@@ -98,7 +98,7 @@ def require_enough(task: Task, pairs: Iterable, shots: int) -> None:
 
 
 def release_list(task: Task, method: str = "function_vectors") -> str:
-    """Path of the authors' list in their repository. Raises `OffcourseError` for a task that they have none for."""
+    """Path of the authors' list in their repository. Raises `OffcourseError` for a task without a released list."""
     path = task.releases[method]
     if not path:
         raise OffcourseError(

@@ -1,4 +1,4 @@
-"""Tables in tab-separated files, whose rows become dataclasses: how they are read, and what is said of a wrong cell."""
+"""Reading tab-separated tables into dataclasses, one per row, and explaining a wrong cell."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def one_of(*values: str) -> pa.Column:
 _NAME = text_column(
     pa.Check.str_matches(r"^[a-z0-9][a-z0-9._-]*$", error="a name of lower-case letters, digits, . _ -")
 )
-# Of rows whose names are of folders and files in results/STUDY, where records and the report are files.
+# The name of a row that becomes a folder or file in results/STUDY, beside the records and the report.
 RESULT_NAME = text_column(
     *_NAME.checks,
     pa.Check(
@@ -44,7 +44,7 @@ SHA256 = text_column(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexade
 def schema(row_type: type, cells: Mapping[str, pa.Column]) -> pa.DataFrameSchema:
     """The schema of the table whose rows are of `row_type`, a dataclass with a `name`; every cell is still text.
 
-    The columns, their order and their types are those of the dataclass; cells: rules of single columns.
+    The dataclass gives the columns, their order and their types. cells: rules of single columns.
     """
     columns = {}
     for name, kind in get_type_hints(row_type).items():

@@ -1,7 +1,8 @@
 """A study's run as a Workflow Run RO-Crate (profile Provenance Run Crate), made from its records.
 
-The crate holds tables, figures, records, the configuration and the workflow file. Results of steps and weights are
-large and stay where they are: their entities have the sha256 as name (`ni:` of RFC 6920) and say the path.
+The crate holds tables, figures, records, the configuration and the workflow file. Results of steps and weights are too
+large to copy: the crate describes each by an entity whose identifier is the sha256 (`ni:`, RFC 6920) and which gives
+the path.
 """
 
 import base64
@@ -19,7 +20,7 @@ PROFILES = {
     "provenance": "Provenance Run Crate",
 }
 PROFILE_VERSION = "0.5"
-# The version of RO-Crate that these profiles are profiles of.
+# The version of RO-Crate that the profiles above extend.
 VERSION = "1.1"
 LICENCE = "https://spdx.org/licenses/MIT"
 PAPER = "Steering off Course: Reliability Challenges in Steering Language Models"
@@ -36,9 +37,9 @@ def write_crate(
 ) -> None:
     """Write the crate into `folder`.
 
-    records: each record by its path in the crate. copies: files of the crate and what each is a copy of; what a record
-    names by the same name is that file. workflow, configuration, report: which of them are the workflow, the study's
-    configuration and its report.
+    records: {path in the crate: record}. copies: {path in the crate: file that is copied there}; a record that names
+    such a path means this copy. workflow, configuration, report: paths in the crate of the workflow file, the study's
+    configuration and the report.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -112,7 +113,7 @@ def write_crate(
 
 
 class _Graph:
-    """The entities of a crate that are about jobs."""
+    """Adds the entities that describe jobs to a crate: parameters, actions, tools and files."""
 
     def __init__(self, crate: Any, kind: type):
         self.crate, self._kind = crate, kind
@@ -126,14 +127,14 @@ class _Graph:
         return entity
 
     def parameter(self, name: str, text: str, example: Any) -> Any:
-        """A formal parameter of the workflow with the file that it was in this run."""
+        """A formal parameter of the workflow, and the file that was its value in this run."""
         found = self.context(f"#parameter-{name}", "FormalParameter", name=text, additionalType="File")
         found["workExample"] = example
         example["exampleOfWork"] = found
         return found
 
     def job(self, name: str, record: Mapping[str, Any], workflow: Any) -> Any:
-        """The action of one record, and the step of the workflow that it carries out."""
+        """The action that one record describes, and the step of the workflow that the action carried out."""
         rule, made = record["rule"], record["made"]
         tool, step = f"#tool-{rule}", f"#step-{rule}"
         if self.crate.get(tool) is None:
@@ -174,7 +175,7 @@ class _Graph:
         return [self._file(path, digest) for path, digest in hashes.items()]
 
     def _file(self, path: str, digest: str) -> Any:
-        """The copy of a file in the crate, or an entity for one that is not."""
+        """The file's copy in the crate, or a new entity for a file that was not copied."""
         inside = "/".join(path.split("/")[2:])
         if path.startswith("results/") and (known := self.crate.get(inside)) is not None:
             known["sha256"] = digest

@@ -1,4 +1,4 @@
-"""Where a job ran, and with what: machine, commit, packages, memory and energy."""
+"""The circumstances of a job: machine, commit, packages, memory and energy."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-# Intel's running average power limit: joules since some start, of all sockets; readable by root only on many machines.
+# Intel's running average power limit (RAPL) counts the joules of all sockets since an arbitrary start. On many machines
+# only root can read it.
 RAPL = Path("/sys/class/powercap")
 
 
@@ -20,7 +21,7 @@ RAPL = Path("/sys/class/powercap")
 def environment() -> dict[str, Any]:
     """Code, software and machine of this process, as plain JSON.
 
-    git: commit and whether tracked files differ from it; both None where the checkout has no git repository of its own.
+    git: the commit, and whether tracked files differ from it; both None where the checkout has no git repository.
     packages: versions of everything that the project asks for directly. device: the GPU that torch uses, or the CPU.
     """
     return {
@@ -37,7 +38,7 @@ def environment() -> dict[str, Any]:
 def git_state() -> dict[str, Any]:
     """The commit that is checked out, and whether tracked files were changed since.
 
-    Only a repository whose top is the checkout counts: an unpacked archive may lie below one of something else.
+    Only a repository whose top folder is the checkout counts, since an unpacked archive may lie in another project's.
     """
     top, commit = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
     if top is None or commit is None or Path(top.removesuffix("\n")).resolve() != CHECKOUT:
@@ -46,9 +47,9 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str | None:
-    # Git sets these for hooks, and they would lead to the repository of the hook.
+    # Git sets these variables for hooks; with them git would look at the hook's repository.
     others = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
-    # Without optional locks a job never meets another's.
+    # Without optional locks, git processes of two jobs cannot block each other.
     command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=others)
@@ -78,11 +79,11 @@ def _device() -> str:
 
 
 def peak_memory() -> int:
-    """Most memory that this program had resident so far, in bytes."""
-    # Linux keeps the mark of every process; psutil gives the present value and no mark there.
+    """The largest resident memory of this process so far, in bytes."""
+    # Linux keeps this peak for every process; on Linux psutil gives the present value only.
     status = Path("/proc/self/status")
     if status.exists():
-        # A program starts with the getrusage figure of the process that started it; Linux's own mark starts anew.
+        # getrusage starts with the peak of the parent process; VmHWM starts anew.
         return int(re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)[1]) * 1024
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,7 +1,7 @@
-"""Records: what is known about how each result was made.
+"""Records: how each result was made.
 
-One JSON file per result of a step, and one per job that draws tables or figures. A record holds the digests of what it
-read and wrote, and is sealed itself, so that a changed byte anywhere is found.
+There is one JSON file per result of a step, and one per job that makes tables or figures. A record holds the digests of
+the files that the job read and wrote, and ends with a digest of itself, so that any changed byte is found.
 """
 
 import json
@@ -21,7 +21,7 @@ FIELDS = ("schema", "rule", "wildcards", "study", "inputs", "outputs", "paramete
 
 
 class OlderRecordError(OffcourseError):
-    """A record of a schema that this version does not read."""
+    """The record has a schema that this version does not read."""
 
 
 class Stopwatch:
@@ -40,7 +40,7 @@ class Stopwatch:
             "ended": ended.isoformat(timespec="milliseconds"),
             "seconds": round((ended - self.started).total_seconds(), 3),
             "peak_memory_bytes": peak_memory(),
-            # The counter starts anew now and then; a difference below zero says nothing.
+            # The counter restarts now and then; a negative difference is meaningless.
             "energy_joules": round(used, 3) if used is not None and used >= 0 else None,
         }
 
@@ -56,7 +56,7 @@ def fingerprint_of(code: Mapping[str, Any]) -> str:
 
 
 def hashes(paths: Iterable[Path], base: Path) -> dict[str, str]:
-    """sha256 by path relative to `base`, where a study runs; a file elsewhere keeps its absolute path."""
+    """{path relative to `base`, the working directory: sha256}. A file outside `base` keeps its absolute path."""
     return {relative(path, base): sha256(path) for path in paths}
 
 
@@ -72,9 +72,9 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a record, and check that the file is as it was written.
+    """Read a record and check that the file is unchanged since it was written.
 
-    Raises `OffcourseError` when it cannot be read, was changed by a byte, or is of another schema than this version's.
+    Raises `OffcourseError` when the file cannot be read or was changed, `OlderRecordError` for another schema.
     """
     _refuse_other_schemas(path)
     record = read_sealed(path)
@@ -84,7 +84,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _refuse_other_schemas(path: Path) -> None:
-    """Records of older versions had no digest, so they are told from changed ones first."""
+    """Raise `OlderRecordError` for another schema. Older records have no digest, so this check comes first."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -25,7 +25,7 @@ FV_SWEEP = columns(
     hit=pa.Column(bool),
 )
 
-# Of any steering method of `offcourse.steering`.
+# The sweep of any steering method of `offcourse.steering`.
 STEERING_SWEEP = columns(
     strength=pa.Column(float),
     layer=pa.Column(int, pa.Check.ge(0)),
@@ -33,7 +33,8 @@ STEERING_SWEEP = columns(
     hit=pa.Column(bool),
 )
 
-# Vectors that should do nothing, and the function vector read at the other position, see `methods.fv_controls`.
+# Names of controls: vectors that should do nothing, and the function vector read at the other position
+# (`methods.fv_controls`).
 NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
 
 READ_POSITION = "read_position"

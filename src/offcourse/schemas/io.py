@@ -1,4 +1,4 @@
-"""Reading and writing tables: checked against a schema, whole or not at all."""
+"""Parquet tables are written whole or not at all, and checked against a schema when written and when read."""
 
 from pathlib import Path
 
@@ -21,8 +21,10 @@ def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -
 
 
 def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
-    """Read a parquet file of ours and check it: against the first of `schemas` that has its columns and types, else
-    against the first.
+    """Read a parquet file that the workflow wrote and check the table against a schema.
+
+    schemas: the schema with the table's columns and types is used; if none has them, the first.
+    Raises `OffcourseError` for a file that is not such a table.
     """
     try:
         frame = pd.read_parquet(path)

@@ -1,4 +1,4 @@
-"""Schemas of what is computed from question sets: DoLa, the logit lens, apathy."""
+"""Schemas of results on question sets: DoLa, logit lens, apathy (how little a sub-layer moves the residual stream)."""
 
 import pandera.pandas as pa
 

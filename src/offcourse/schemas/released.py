@@ -5,7 +5,7 @@ import pandera.pandas as pa
 from offcourse.schemas.io import columns
 from offcourse.schemas.questions import DOLA
 
-# Released results (results/published/): counts where the items are not known, and what was not released is null.
+# Released results (results/published/) hold counts where the items are not known, and null where nothing was released.
 PUBLISHED_DOLA = DOLA.update_columns(
     {name: {"dtype": "Int64", "nullable": True} for name in ("tokens", "masked_tokens")}
 )
@@ -28,8 +28,8 @@ APATHY_MEANS = columns(
     calibration=pa.Column(str, pa.Check.isin(["ticks", "range"])),
 )
 
-# Of the mean over trials only its place between the smallest (0) and the largest (1) of the task was drawn, as a shade;
-# `effect` is null where no scale was. See `archive.cie_pages`.
+# The authors drew each mean causal indirect effect as a shade: its place between the task's smallest (0) and largest
+# (1) mean. `effect` is null where the page had no scale. See `archive.cie_pages`.
 CIE_SHADES = columns(
     layer=pa.Column(int, pa.Check.ge(0)),
     head=pa.Column(int, pa.Check.ge(0)),

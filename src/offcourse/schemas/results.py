@@ -1,4 +1,4 @@
-"""Schemas of tables of results: cells of the numbered tables, and how certain the best settings are."""
+"""Schemas of tables made from results: cells of the paper's numbered tables, and how certain the best settings are."""
 
 import pandas as pd
 import pandera.pandas as pa
@@ -16,10 +16,10 @@ CELLS = columns(
     unit=pa.Column(str),
     sources=pa.Column(str),
 )
-# Of Tables 11 and 12, whose cells may be texts: `text` is the cell as it is printed, `value` its number if it is one.
+# Cells of Tables 11 and 12, which may be texts: `text` is the printed cell, `value` its number if the cell is a number.
 FACT_CELLS = columns(**CELLS.columns, text=pa.Column(str))
 
-# How sure the best of each grid is, see `tables.certainty`.
+# How certain it is that the chosen setting of a grid is the best one, see `tables.certainty`.
 CERTAINTY = columns(
     method=pa.Column(str),
     model=pa.Column(str),

@@ -1,6 +1,6 @@
 """Steering methods beyond the paper's, a module each, under one contract (`contract.py`, docs/extending.md).
 
-The modules import no torch: they are given the engine, and calculate with its tensors.
+The modules do not import torch: a method is given the engine and computes with the engine's tensors.
 """
 
 import importlib

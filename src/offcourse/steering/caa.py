@@ -30,7 +30,7 @@ class CaaSettings(Settings):
 
 
 class Caa(SteeringMethod):
-    """Vectors are means of differences; they are added as function vectors are."""
+    """The vector of a layer is a mean of differences and is added to the last token, like a function vector."""
 
     label = "CAA"
     question = "How much does contrastive activation addition (CAA), built from right and wrong answers?"
@@ -52,9 +52,9 @@ class Caa(SteeringMethod):
 
 
 def contrasts(task: str, train: list[Pair], pairs: int, shots: int) -> list[Contrast]:
-    """(right, wrong) texts, each pair drawn from a key of its own.
+    """`pairs` pairs of texts (right, wrong): a prompt with a right and a wrong answer, drawn from the pair's own key.
 
-    The wrong answer is another pair's, and neither the right one nor an answer that the list has for the same query.
+    The wrong answer is the answer to another word, and no answer that the list has for this query.
     Raises `OffcourseError` when the list cannot give one pair.
     """
     if len(train) <= shots + 1:

@@ -1,4 +1,4 @@
-"""What a steering method must say: how a vector is built, applied and scored, and what the plan counts for it."""
+"""The contract of a steering method: how a vector is built, applied and scored, and what `offcourse plan` counts."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Settings(OnTasks):
-    """The section of the configuration that is called like the method; a method with more settings extends it.
+    """The method's section of the configuration, under the method's name; a method with more settings extends it.
 
-    strengths: what the vectors are multiplied by, one sweep over all layers for each.
+    strengths: factors that the vectors are multiplied by; each strength is one sweep over all layers.
     """
 
     strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
@@ -22,10 +22,11 @@ class Settings(OnTasks):
 class SteeringMethod(ABC):
     """A steering method: one vector per layer, applied to the last token of a 0-shot prompt, at one layer at a time.
 
-    label: its name in tables and figures. question: what the report says it asks. source: the publication.
-    settings: defaults of its section of the configuration.
-    kinds: the kinds of ready-made prompts (`FUNCTION_VECTOR_PROMPTS`) that `build` reads. Without any it
-        reads the task's word list instead, and the step's key holds the digest of that.
+    label: the method's name in tables and figures. question: the method's question in the report. source: the
+        publication.
+    settings: defaults of the method's section of the configuration.
+    kinds: the kinds of ready-made prompts (`FUNCTION_VECTOR_PROMPTS`) that `build` reads. A method without kinds reads
+        the task's word list, and the step's key holds the digest of that list.
     replace: whether the applied vector takes the place of the residual stream instead of being added to it.
     """
 
@@ -46,22 +47,22 @@ class SteeringMethod(ABC):
 
     @abstractmethod
     def passes(self, settings: Settings, shots: int, trials: int) -> tuple[int, int]:
-        """How many prompts `build` reads, and how many demonstrations each has; `offcourse plan` counts with it.
+        """(number of prompts that `build` reads, demonstrations in each), from which `offcourse plan` computes a time.
 
-        shots, trials: those of function vectors, whose ready-made prompts it may read.
+        shots, trials: the settings of function vectors, whose ready-made prompts `build` may read.
         """
 
     def apply(self, vectors: "Tensor", strength: float) -> "Tensor":
-        """What is added (or put in place, see `replace`) after each block: [layers, width].
+        """The vectors that are added to (or replace, see `replace`) the residual stream after each block.
 
-        vectors: those of `build`, in the model's dtype.
+        vectors: the result of `build` in the model's dtype, [layers, width]. Returns the same shape.
         """
         return strength * vectors
 
     def score(self, context, prompt, rows) -> "Tensor":
-        """Whether each edit brings the answer of one 0-shot prompt: [rows] bool.
+        """Whether each edit makes the model answer one 0-shot prompt correctly: [rows] bool.
 
-        prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, in the order of layers, within a layer of
-        strengths. By default the first token of the answer must be the most likely one, as for function vectors.
+        prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, ordered by layer, then by strength. By default the
+        first token of the answer must be the most likely token, as for function vectors.
         """
         return context.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit

@@ -1,4 +1,4 @@
-"""What code a step runs: a digest of the syntax trees behind it, blind to comments, docstrings and formatting."""
+"""Digests of the code that a step runs: of its syntax trees, blind to comments, docstrings and formatting."""
 
 import ast
 import hashlib
@@ -13,7 +13,7 @@ from offcourse import STARTED
 from offcourse.errors import OffcourseError
 from offcourse.store.reached import SOURCE, bare, reached, source_of
 
-# Packages whose versions can change a number or a drawing, with the name that code imports them by.
+# Packages whose versions can change a number or a figure ("counted" packages), with the name that code imports.
 COUNTED = {
     "numpy": "numpy",
     "scipy": "scipy",
@@ -33,18 +33,19 @@ COUNTED = {
     "pypdf": "pypdf",
     "rocrate": "rocrate",
 }
-# What a counted package computes with though its metadata does not say so, and what it requires for other ends.
+# Exceptions to what packages declare. USES: counted packages that a package computes with but does not require.
+# ASIDE: packages that others require but do not compute with.
 USES = {"pandas": {"pyarrow"}, "transformers": {"torch", "accelerate"}}
 ASIDE = {"jinja2"}
 
 
-# Read from the package's files each time, and asked for by every job of a study.
+# Cached: `importlib.metadata` reads the package's files at each call, and every job asks for every version.
 _version = cache(importlib.metadata.version)
 
 
 @cache
 def _needed(package: str) -> frozenset[str]:
-    """The counted packages that one of them runs: itself, what its metadata requires, and what these require."""
+    """`package` and all counted packages that it requires, directly or through others."""
     required = importlib.metadata.requires(package) or []
     names = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in required if "extra ==" not in line}
     names = (names & COUNTED.keys()) - ASIDE | USES.get(package, set())
@@ -53,7 +54,10 @@ def _needed(package: str) -> frozenset[str]:
 
 @cache
 def modules_behind(*targets: str) -> dict[str, str]:
-    """Digest, by module, of the definitions that `targets` ("module:function" or "module") reach there."""
+    """{module: digest of those definitions of the module that `targets` reach}, see `store.reached`.
+
+    targets: "module:function", "module:Class.method" or "module".
+    """
     found = reached(*targets)
     digests = {}
     for module in sorted(found.code.keys() | found.links.keys()):
@@ -80,10 +84,10 @@ _FROZEN: set[str] = set()
 
 
 def freeze_imports(modules: Iterable[str]) -> None:
-    """Import and digest `modules` now, so that this process computes with the code that its record names.
+    """Import and digest `modules` now, so that this process runs exactly the code that its record names.
 
-    An edit made later changes neither the imported code nor the digest. Raises `OffcourseError` naming a module whose
-    file changed after this process began: the code that was imported may differ from the code that was digested.
+    An edit made after this call changes neither the imported code nor the digest. Raises `OffcourseError` naming a
+    module whose file changed after this process began, since imported and digested code may then differ.
     """
     modules = sorted(set(modules) - _FROZEN)
     for module in modules:
@@ -104,7 +108,7 @@ def _changed(path: Path) -> float:
 
 @cache
 def versions_behind(*targets: str) -> dict[str, str]:
-    """Versions of the counted packages that the code behind `targets` uses, and of those that these need."""
+    """Versions of the counted packages that the code behind `targets` imports, and of the packages these require."""
     used = [package for package, name in COUNTED.items() if name in reached(*targets).packages]
     return {package: _version(package) for package in sorted(frozenset().union(*map(_needed, used)))}
 

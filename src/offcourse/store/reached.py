@@ -1,9 +1,9 @@
-"""Which definitions of the package a function can reach: the code that its result is a function of.
+"""Which definitions of the package a function can reach: the code that the function's result depends on.
 
-A module is more than a function needs of it: a table that names every method, the schema of another table. So the
-unit is the definition, a statement at the top of a module. A definition reaches the definitions whose names it uses,
-in its own module or by way of an import. Code that runs when a module is imported counts as soon as anything that is
-reached imports the module. Annotations and imports under TYPE_CHECKING reach nothing, since nothing runs them.
+Digests are taken per definition (a statement at the top of a module) and not per module, since a module also holds code
+that a function does not need, such as the schema of another table. A definition reaches every definition whose name the
+definition uses, in its own module or through an import. Statements that run on import count as soon as a reached
+definition imports their module. Annotations and imports under TYPE_CHECKING reach nothing, since they do not run.
 """
 
 import ast
@@ -14,10 +14,10 @@ from pathlib import Path
 
 PACKAGE = "offcourse"
 SOURCE = Path(__file__).resolve().parents[1]
-WHOLE = "*"  # in the place of a definition's name: all of a module
+WHOLE = "*"  # stands for a definition's name and means every definition of the module
 
-# What these give is in keys by value (`graph.keys`, the view of a table or figure), so that their code is not: facts of
-# a class, rows of tracked tables, words and questions of ours, files with a pinned sha256. As "module:name".
+# "module:name" of definitions whose code is in no key, because keys hold the values that they return (`graph.keys`, and
+# the view of a table or figure): facts of a class, rows of tracked tables, our own words and questions, pinned files.
 BY_VALUE = frozenset(
     {
         "offcourse.data.architectures:ARCHITECTURES",
@@ -52,10 +52,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Source:
-    """One module. Statements of `definitions` bind a name; `effects` do something when the module is imported.
+    """The statements of one module.
 
-    imports: what a name at the top of the module means, as (module, attribute); the attribute is "" for a module.
-    imported: the modules that are imported with this one.
+    definitions: {name: statements that bind the name}. effects: statements that do something else on import.
+    imports: {imported name: (module, attribute)}; the attribute is "" where the name means the module.
+    imported: the modules of the package that an import of this module imports.
     """
 
     definitions: dict[str, list[Statement]] = field(default_factory=dict)
@@ -68,8 +69,8 @@ class Source:
 class Reached:
     """What some targets reach.
 
-    code: the statements, by module. links: by module, what its imported names mean. packages: import names of the
-    packages of others that the statements use.
+    code: {module: statements}. links: {module: what the module's imported names mean}, one line of text per name.
+    packages: import names of the third-party packages that the statements use.
     """
 
     code: dict[str, set[Statement]] = field(default_factory=dict)
@@ -94,9 +95,9 @@ def is_module(name: str) -> bool:
 
 
 def bare(tree: ast.Module) -> ast.Module:
-    """The tree without what no result depends on: docstrings, annotations in functions, texts of our own errors.
+    """The tree without parts that no result depends on: docstrings, annotations in functions, texts of our own errors.
 
-    The text of an `OffcourseError` reaches whoever reads the message, and the job has no result then.
+    A job that raises an `OffcourseError` has no result, so the text of the error cannot change one.
     """
     return ast.fix_missing_locations(_Bare().visit(tree))
 
@@ -135,7 +136,7 @@ class _Bare(ast.NodeTransformer):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 part.value = ""
             elif isinstance(part, ast.JoinedStr):
-                # Of an f-string's words nothing stays, of its expressions all.
+                # The words of an f-string go, its expressions stay.
                 part.values = [value for value in part.values if not isinstance(value, ast.Constant)]
         return node
 
@@ -168,7 +169,7 @@ def _sort(found: Source, module: str, body: list[ast.stmt]) -> None:
                 found.definitions.setdefault(name, []).append(statement)
         elif not isinstance(each, ast.Pass):
             found.effects.append(statement)
-            # What a loop or a condition binds is known by the whole statement, which runs on import in any case.
+            # A name bound inside a loop or a condition stands for the whole statement, which runs on import anyway.
             for node in ast.walk(each):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.definitions.setdefault(node.id, []).append(statement)
@@ -181,7 +182,7 @@ def _for_types(test: ast.expr) -> bool:
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement binds and that is all it does: a definition, an assignment to names."""
+    """The names that a definition or a plain assignment binds; [] for a statement that does anything else."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign):
@@ -212,7 +213,7 @@ def _imports(statement: ast.Import | ast.ImportFrom, module: str) -> Iterator[tu
 
 
 def _modules_of(module: str, attribute: str) -> Iterator[str]:
-    """A module of the package, with the packages that it sits in: importing it runs all of them."""
+    """The module and its parent packages: an import of the module runs all of them. Nothing for a foreign module."""
     while is_module(module):
         yield module
         module = module.rpartition(".")[0]
@@ -224,7 +225,7 @@ def _is_dataclass(node: ast.ClassDef) -> bool:
 
 
 class _Uses(ast.NodeVisitor):
-    """The names that a statement uses, each with its first attribute ("" for the name alone), and its own imports."""
+    """The names that a statement uses, as (name, first attribute or ""), and the imports inside the statement."""
 
     def __init__(self, module: str):
         self.names: set[tuple[str, str]] = set()
@@ -241,7 +242,8 @@ class _Uses(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_ClassDef(self, node):
-        # What a dataclass makes of an annotation is in its text; a class of pydantic runs its annotations.
+        # pydantic evaluates a class's annotations, so their names count. A dataclass uses only their text, which the
+        # statement itself holds.
         outer, self._typed = self._typed, not _is_dataclass(node)
         self.generic_visit(node)
         self._typed = outer
@@ -266,8 +268,9 @@ class _Uses(ast.NodeVisitor):
 
 @cache
 def reached(*targets: str) -> Reached:
-    """What `targets` reach: "module:function", "module:Class.method", or "module" for all of a module.
+    """The code that `targets` reach, followed through names and imports.
 
+    targets: "module:function", "module:Class.method", or "module" for every definition of the module.
     Raises `ValueError` for a target that the package does not have.
     """
     found, seen = Reached(), set()
@@ -316,7 +319,7 @@ def _method(module: str, owner: str, method: str) -> Statement:
 
 
 def _enter(found: Reached, seen: set, module: str) -> list[tuple[str, str]]:
-    """Run on import: the effects of a module, and those of every module that is imported with it."""
+    """Include what runs on import: the effects of `module` and of every module that its import imports."""
     todo, modules = [], [*_modules_of(module, "")]
     while modules:
         each = modules.pop()
@@ -347,7 +350,7 @@ def _include(found: Reached, module: str, statement: Statement) -> list[tuple[st
 
 
 def _follow(found: Reached, module: str, name: str, attribute: str) -> list[tuple[str, str]]:
-    """Where a name that a module imported comes from."""
+    """Record where an imported name comes from, and return the definition to visit there."""
     origin, imported = parsed(module).imports[name]
     found.links.setdefault(module, set()).add(f"{name} = {origin} {imported}")
     return _origin(found, origin, imported or attribute)
@@ -362,5 +365,5 @@ def _origin(found: Reached, origin: str, attribute: str) -> list[tuple[str, str]
     if is_module(f"{origin}.{attribute}"):
         return [(f"{origin}.{attribute}", WHOLE)]
     known = parsed(origin)
-    # A name that the module has by other ways, such as a star, is not followed but taken for all of the module.
+    # A name that the module binds some other way, such as by a star import, stands for the whole module.
     return [(origin, attribute if attribute in known.definitions or attribute in known.imports else WHOLE)]

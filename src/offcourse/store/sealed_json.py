@@ -11,7 +11,7 @@ from offcourse.files import write_whole
 
 
 def digest(value: Any) -> str:
-    """sha256 of a plain JSON value, whatever the order of its keys."""
+    """sha256 of a plain JSON value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -24,7 +24,7 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
 def read_sealed(path: Path) -> dict[str, Any]:
     """The value that was written, without its digest.
 
-    Raises `OffcourseError` when the file cannot be read or differs from what was written by as much as a byte.
+    Raises `OffcourseError` when the file cannot be read, or when any byte changed since the file was written.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise OffcourseError(f"{path} cannot be read as JSON ({error}).") from error
     value = {key: entry for key, entry in sealed.items() if key != "digest"} if isinstance(sealed, dict) else {}
     if not value or sealed.get("digest") != digest(value) or text != _text(sealed):
-        raise OffcourseError(f"{path} was changed after it was written: it does not fit its own digest.")
+        raise OffcourseError(f"{path} was changed after it was written: its content does not match its own digest.")
     return value
 
 

@@ -12,11 +12,11 @@ from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
 
 class ShardStore:
-    """Shards below one folder; `{key}.{suffix}` holds the artefact, `{key}.json` its sha256, the key's parts (whose
-    digest names the shard) and how it was made.
+    """Shards below one folder. A shard is one result, in two files: `{key}.{suffix}` (the artefact) and `{key}.json`.
 
-    The JSON is written last, so a shard exists entirely or not at all, also when two jobs write the same key or one is
-    killed. A shard is hashed when it is read; a damaged one counts as missing and is said so.
+    The JSON file holds the artefact's sha256, the parts of the key (their digest is the key) and how the artefact was
+    made. It is written last, so a shard exists entirely or not at all, even when two jobs write one key or a job is
+    killed. `find` hashes a shard before use; a damaged shard is reported and counts as missing.
     """
 
     def __init__(self, folder: Path):
@@ -58,11 +58,11 @@ class ShardStore:
         return read_sealed(self._paths(key, suffix)[1])["made"]
 
     def put(self, parts: dict[str, Any], suffix: str, write: Callable[[Path], Any], made: Any = None) -> Path:
-        """Let `write` make the artefact of the key `parts`; returns its path.
+        """Let `write` make the artefact of the key `parts`; returns the artefact's path.
 
-        made: how it was made, as JSON, or a function that says so when it is.
+        made: how the artefact was made, as JSON, or a function that returns this JSON, called after `write`.
 
-        Raises `OffcourseError` when the disk refuses; the store is as before then.
+        Raises `OffcourseError` when the disk refuses; the store is then unchanged.
         """
         key = digest(parts)
         artefact, note = self._paths(key, suffix)
@@ -72,5 +72,5 @@ class ShardStore:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy an artefact out of the store, whole or not at all (a copy: damage to one must not reach the other)."""
+    """Copy an artefact out of the store, whole or not at all. No link, so that damage to one file spares the other."""
     write_whole(target, lambda temporary: shutil.copyfile(source, temporary))

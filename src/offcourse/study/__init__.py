@@ -1,1 +1,1 @@
-"""What a study is: which models, tasks, methods and grids (`config`), and by which exact procedure (`protocol`)."""
+"""The configuration of a study (models, tasks, methods and grids: `config`) and its exact procedure (`protocol`)."""

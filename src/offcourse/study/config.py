@@ -68,7 +68,7 @@ def _protocol(value: Any) -> Protocol:
         raise PydanticCustomError("said", "{message}", {"message": str(error)}) from error
 
 
-# The name of a folder, so at most as long as file systems take with room for what is added.
+# The name of a folder; file systems take 255 bytes, and suffixes are added.
 StudyName = Annotated[
     str,
     Field(
@@ -83,7 +83,7 @@ StudyName = Annotated[
 # Questions of a set; the largest, TruthfulQA, has 817.
 Limit = Annotated[int, Field(ge=1, le=1_000_000)] | None
 Alpha = Annotated[float, Field(ge=0, lt=1)]
-# Log-probabilities of an answer are far smaller.
+# The bound is far above the size of any answer's log-probability.
 LengthBias = Annotated[float, Field(ge=0, le=1_000_000)]
 _PERCENTAGE = "([0-9]|[1-9][0-9]|100)"
 Bucket = Annotated[
@@ -98,7 +98,7 @@ Scalar = Annotated[int | float | Annotated[str, Field(max_length=200)], Field(de
 
 
 class Grid(Section):
-    """n_heads (the paper's |A|) x strengths (lambda), for some of the models."""
+    """A grid for large models: n_heads (the paper's |A|) x strengths (lambda)."""
 
     n_heads: Ascending[HeadCount]
     strengths: Ascending[Strength]
@@ -107,9 +107,9 @@ class Grid(Section):
 class FunctionVectors(OnTasks):
     """Paper section 4. Grid: n_heads (the paper's |A|) x strengths (lambda) x all layers.
 
-    large: the grid of models above 27B parameters (None: the same).
-    controls: other vectors that are swept over the same grid (`methods.fv_controls`); control_draws: how many of each
-    random one.
+    large: the grid for models above 27B parameters (None: the grid above).
+    controls: names of control vectors, swept over the whole grid as well (`methods.fv_controls`). control_draws: number
+    of draws of each random control.
     """
 
     shots: Shots = 10
@@ -123,7 +123,7 @@ class FunctionVectors(OnTasks):
 
     @property
     def controls_drawn(self) -> int:
-        """How many vectors take the place of each function vector."""
+        """The number of control vectors that are swept for each function vector."""
         return sum(self.control_draws if name.startswith("random") else 1 for name in self.controls)
 
 
@@ -156,9 +156,10 @@ class LogitLens(OfMethod):
 
 
 class Numerics(Section):
-    """How the numbers are computed. max_rows: the engine's row budget.
+    """How the numbers are computed.
 
-    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
+    max_rows: most rows (edited prompts) that go through the model at once.
+    offload: whether weights that fit no GPU may stay in the machine's memory or on its disk.
     """
 
     dtype: Dtype = "auto"
@@ -170,7 +171,7 @@ class Numerics(Section):
 
 
 class _Study(Section):
-    """A whole study; `load_study` and `read_study` make one. Each steering method adds a section called like it."""
+    """A whole study, made by `load_study` or `read_study`. Each steering method adds a section under its name."""
 
     study: StudyName
     models: Names
@@ -196,7 +197,7 @@ class _Study(Section):
         return [method for method in self.methods if method in STEERING]
 
     def models_of(self, *methods: str) -> list[str]:
-        """The models that at least one of some methods runs on, in the study's order."""
+        """The models on which at least one of `methods` runs, in the study's order."""
         ran = [getattr(self, method).models or self.models for method in methods if method in self.methods]
         return [model for model in self.models if any(model in models for models in ran)]
 
@@ -205,14 +206,14 @@ class _Study(Section):
         return [method for method in self.methods if model in self.models_of(method)]
 
     def tasks_of(self, *methods: str) -> list[str]:
-        """The tasks of some methods that run on tasks, in the study's order."""
+        """The tasks of `methods` (methods that run on tasks), in the study's order."""
         ran = [getattr(self, method).tasks or self.tasks for method in methods if method in self.methods]
         return [task for task in self.tasks if any(task in tasks for tasks in ran)]
 
     def sized(self, parameters: int | None) -> "Study":
-        """The same study with the grid of function vectors that a model of so many parameters has.
+        """This study with the grid of function vectors for a model with `parameters` parameters.
 
-        parameters: as in the registry; None, an unknown number, counts as small.
+        parameters: as in the registry; None (not known) counts as small.
         """
         large = self.function_vectors.large
         if large is None or not is_large(parameters or 0):
@@ -221,12 +222,12 @@ class _Study(Section):
         return self.model_copy(update={"function_vectors": self.function_vectors.model_copy(update=grid)})
 
     def dtype_of(self, method: str) -> str:
-        """The precision that the study asks for in a method; auto is the model's own."""
+        """The precision that the study asks for in a method; "auto" means the model's own."""
         return getattr(self, method).dtype or self.numerics.dtype
 
     @property
     def dola_questions(self) -> list[str]:
-        """Question sets of DoLa: those named, or the usual ones of this kind of data."""
+        """Question sets of DoLa: the named sets, or the default sets of the study's `data`."""
         return self.dola.questions or DOLA_QUESTIONS[self.data]
 
     @property
@@ -237,8 +238,8 @@ class _Study(Section):
     def check(self, registry: Registry, resources: Path = RESOURCES) -> None:
         """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
 
-        Every model must also be pinned (`offcourse pin`). Our own word lists and question sets are read, so that a
-        mistake in one is told before anything runs.
+        Every model must also be pinned (`offcourse pin`). The project's word lists and question sets are read here, so
+        that a mistake in them is reported before anything runs.
         """
         shots = int(self.protocol.factor_shots)
         for key, sets, lettered in (
@@ -281,7 +282,7 @@ class _Study(Section):
             )
 
     def _check_scope(self, method: str) -> None:
-        """A method's own models and tasks are among the study's."""
+        """Raise `OffcourseError` unless a method's models and tasks are among the study's."""
         for key in ("models", "tasks"):
             ours = getattr(self, key)
             for name in getattr(getattr(self, method), key, None) or ():
@@ -291,7 +292,10 @@ class _Study(Section):
                     )
 
     def _check_measured(self, method: str) -> None:
-        """A steering method is measured on the queries of function vectors, against their baselines."""
+        """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
+
+        A steering method is measured on the queries of function vectors and against their baselines.
+        """
         if "function_vectors" not in self.methods:
             raise OffcourseError(
                 f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
@@ -308,7 +312,7 @@ class _Study(Section):
                 )
 
     def check_heads(self, model: str, layers: int, heads: int) -> None:
-        """Raise `OffcourseError` if a model with `heads` heads per layer is too small for every n_heads of the grid."""
+        """Raise `OffcourseError` if a model has fewer heads than every n_heads of the grid. heads: per layer."""
         grid = self.function_vectors.n_heads
         if min(grid) > layers * heads:
             raise OffcourseError(
@@ -327,7 +331,7 @@ Study = create_model(
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
-    """The study that a mapping describes. Raises one `OffcourseError`, a line per problem, each with its key's path."""
+    """The study that a mapping describes. Raises one `OffcourseError` with a line, and the key's path, per problem."""
     if not isinstance(mapping, Mapping):
         raise OffcourseError(
             f"{where}: expected a mapping of keys such as study, models and tasks, got {_found(mapping)}"
@@ -340,7 +344,7 @@ def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
 
 
 def read_study(path: Path) -> Study:
-    """The study in a YAML file. Raises `OffcourseError`."""
+    """The study in a YAML file. Raises `OffcourseError` for a file that `read_yaml` or `load_study` refuses."""
     return load_study(read_yaml(path), where=str(path))
 
 
@@ -351,7 +355,7 @@ def _found(value: Any) -> str:
 
 
 def _explain(problem: Mapping[str, Any], mapping: Any) -> str:
-    """One of pydantic's problems in words: the key path, what the schema expects there, what the mapping has."""
+    """The message for one of pydantic's problems: the key path, what the schema expects, what the mapping has."""
     if problem["type"] in ("extra_forbidden", "missing"):
         path = _path(problem["loc"])
         missing = problem["type"] == "missing"
@@ -384,7 +388,7 @@ def _sections() -> dict[str, type[BaseModel]]:
 
 
 def _suggest(path: str) -> str:
-    """A did-you-mean for an unknown key: among its siblings, else the same name in another section."""
+    """A did-you-mean for an unknown key: a similar key of its section, else a key of this name in another section."""
     section, _, name = path.rpartition(".")
     if section == "function_vectors.large":
         return did_you_mean(path, [f"{section}.{key}" for key in Grid.model_fields])

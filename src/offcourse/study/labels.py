@@ -1,4 +1,4 @@
-"""Names as a reader sees them."""
+"""Names of tasks as readers see them in tables and figures."""
 
 
 def task_label(task: str) -> str:

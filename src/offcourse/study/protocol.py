@@ -1,6 +1,6 @@
-"""The protocol: every detail in which the released code differs from what one would recommend, as a switch.
+"""The protocol: one switch for each detail in which the authors' code differs from our recommendation.
 
-`as_published` is what the authors' code ran (the released numbers follow it), `corrected` what we recommend.
+`as_published` is what the authors' code ran, and what the released numbers follow; `corrected` is what we recommend.
 """
 
 from collections.abc import Iterable, Mapping
@@ -138,7 +138,7 @@ class Protocol(BaseModel):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """What `parse` takes, as a JSON schema."""
+        """The JSON schema of the values that `parse` accepts."""
         switches = {
             switch: {"description": field.description, "enum": _spellings(get_args(field.annotation))}
             for switch, field in cls.model_fields.items()
@@ -153,7 +153,7 @@ class Protocol(BaseModel):
 
 
 def _spellings(values: Iterable[str]) -> list[str | int]:
-    """The values of a switch as YAML may have them; see `_choice`."""
+    """The values of a switch as YAML may read them: a number may stand for its text (see `_choice`)."""
     return [spelling for value in values for spelling in ((value, int(value)) if value.isdigit() else (value,))]
 
 

@@ -1,4 +1,4 @@
-"""The configuration's JSON schema: what an editor is given, and the words of messages about a wrong value."""
+"""The configuration's JSON schema, for editors and for the wording of messages about a wrong value."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ Schema = Mapping[str, Any]
 
 
 class _Plain(GenerateJsonSchema):
-    """Without a title for each key, which would repeat the key."""
+    """Generates a schema without titles, which would only repeat the keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def exported(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a configuration, with where it comes from."""
+    """The JSON schema (draft 2020-12) of a configuration, with a comment that says how it was exported."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "Exported from src/offcourse/study with `make schema`; do not edit.",
@@ -26,9 +26,10 @@ def exported(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def locate(schema: Schema, loc: Iterable[str | int]) -> tuple[list[str | int], Schema]:
-    """The part of a schema that one of pydantic's problems is about, with its key path.
+    """(key path, part of the schema) that one of pydantic's problems is about.
 
-    pydantic says which choice of a union did not fit, the schema has no such key: the path ends at the union.
+    loc: pydantic's location. It goes on below a union to name the choice that did not fit; the schema has no such key,
+    so the returned path ends at the union.
     """
     defs, path, node = schema["$defs"], [], schema
     for part in loc:
@@ -46,7 +47,7 @@ def locate(schema: Schema, loc: Iterable[str | int]) -> tuple[list[str | int], S
 
 
 def _resolved(node: Schema, defs: Mapping[str, Schema]) -> Schema:
-    """A node in place of a reference to it, and of a choice between it and null."""
+    """The schema behind a reference, and the other choice of a union with null."""
     if "$ref" in node:
         node = defs[node["$ref"].rpartition("/")[2]]
     choices = [choice for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
@@ -56,12 +57,12 @@ def _resolved(node: Schema, defs: Mapping[str, Schema]) -> Schema:
 
 
 def in_words(schema: Schema) -> str:
-    """What a value must be, for `expected ...`."""
-    # The description of an object is its class's, about something else.
+    """The words that follow `expected` in a message: what a value must be."""
+    # An object's description is the docstring of its class, which does not describe a value.
     if "description" in schema and schema.get("type") != "object":
         return schema["description"]
     if "anyOf" in schema:
-        # null comes first: a setting that can be left open is described so.
+        # null comes first, since it is the usual value of an optional setting.
         return " or ".join(sorted(map(in_words, schema["anyOf"]), key=lambda words: words != "null"))
     if "const" in schema:
         return str(schema["const"])

@@ -1,4 +1,4 @@
-"""YAML files that a user writes: a key that is there twice is refused, and so are aliases that grow without end."""
+"""Reading YAML files that a user writes; duplicate keys and exploding aliases are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 from offcourse.errors import OffcourseError
 
-# The paper's whole study has 348 values in 5 kB. Aliases count as often as they stand for something.
+# The paper's whole study has 348 values in 5 kB. An alias counts as all the values that it stands for.
 MOST_VALUES = 10_000
 MOST_BYTES = 1_000_000
 
@@ -15,9 +15,9 @@ MOST_BYTES = 1_000_000
 def read_yaml(path: Path) -> Any:
     """The value in a YAML file.
 
-    Raises `OffcourseError` naming the file for one that is missing, no UTF-8 text or no YAML; the key and both lines
-    for a key that is there twice, of which a YAML reader would silently take the last; and the bound for a file above
-    `MOST_BYTES` or above `MOST_VALUES` once its aliases are written out.
+    Raises `OffcourseError` for a file that is missing, not UTF-8 or not YAML; for a duplicate key, with both lines,
+    since YAML readers silently take the last one; and for a file above `MOST_BYTES`, or above `MOST_VALUES` with its
+    aliases written out.
     """
     path = Path(path)
     try:
@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _size(node: yaml.Node, place: str, path: Path, sizes: dict[int, int]) -> int:
-    """How many values a node stands for with its aliases written out; sizes: those of nodes seen before, by `id`."""
+    """The number of values of a node with its aliases written out. sizes: {id of a node seen before: its number}."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) in sizes:
@@ -67,7 +67,7 @@ def _size(node: yaml.Node, place: str, path: Path, sizes: dict[int, int]) -> int
 
 
 def _children(node: yaml.MappingNode, place: str, path: Path) -> list[tuple[str, yaml.Node]]:
-    """The values of a mapping with their key paths. Raises `OffcourseError` for a key that is there twice."""
+    """(key path, value) of each entry of a mapping. Raises `OffcourseError` for a duplicate key."""
     lines: dict[tuple[str, str], int] = {}
     children = []
     for key, value in node.value:
