@@ -1,7 +1,7 @@
-"""How much goes through a model at once when the study leaves it to us: the engine's choice, and what a plan counts on.
+"""Sizes of a pass when `numerics.max_rows` is `auto`: used by the engine, and by `offcourse plan`.
 
-Each pass reads all weights once more, so that few large passes are best. Tokens of a forest attend to each other, which
-costs their square: fewer at once on a CPU.
+Each pass reads all weights once, so few large passes are best. Tokens of a forest (prompts that share beginnings, run
+as one sequence) attend to each other, which costs the square of their number, so a CPU takes fewer of them at once.
 """
 
 CPU_ROWS, GPU_ROWS = 2048, 4096

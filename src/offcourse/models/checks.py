@@ -1,6 +1,6 @@
-"""Self-checks of a loaded model: numbers that are off when the table of classes is wrong for it.
+"""Self-checks of a loaded model, which fail when the table of classes (`data.architectures`) is wrong for the model.
 
-They use plain hooks and the model's own forward, nothing of the engine.
+The checks use plain hooks and the model's own forward and nothing of the engine.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from torch import Tensor
 from offcourse.models.load import LanguageModel
 from offcourse.models.tokenizer import Tokenizer
 
-# Largest error relative to the largest number compared; half precision rounds at every sum.
+# Largest accepted error, relative to the largest number compared. Half precision rounds at every sum.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 def run_checks(model: LanguageModel, tokenizer: Tokenizer, plain_ids: list[int], prompt: str) -> dict[str, dict]:
-    """Run every check on one prompt; per check whether it passed and its largest relative error.
+    """Run every check on one prompt; {check: {"passed": bool, "error": largest relative error}}.
 
-    prompt: text that ends in a token of its own. plain_ids: what `transformers`' tokenizer makes of it.
+    prompt: a text whose last token begins after everything before. plain_ids: token ids of the prompt by
+    `transformers`' tokenizer.
     """
     ids = tokenizer.encode(prompt)
     with torch.inference_mode():
@@ -80,7 +81,7 @@ def _lens(model: LanguageModel, ids: list[int]) -> float:
 
 
 def _heads(model: LanguageModel, ids: list[int]) -> float:
-    """W_O applied to one head at a time, summed, is the projection's output (Eq. 3's terms, with the bias once)."""
+    """Error of: the sum over heads of W_O applied to one head is the projection's output (Eq. 3, bias added once)."""
     projection = model.projections[model.layers // 2]
     with _seen(out=projection) as seen:
         _logits(model, ids)
@@ -95,7 +96,7 @@ def _heads(model: LanguageModel, ids: list[int]) -> float:
 
 
 def _sublayers(model: LanguageModel, ids: list[int]) -> float:
-    """Block output = block input + attention + feed-forward, each after its norm where the class has one."""
+    """Error of: block output = block input + attention + feed-forward, each after its norm where the class has one."""
     block = model.blocks[model.layers // 2]
     row = model.architecture
     names = (row.attention_output, row.mlp_output) if not row.post_norms else row.post_norms
@@ -125,7 +126,7 @@ def _zero_edit(model: LanguageModel, ids: list[int]) -> float:
 
 
 def _set_edit(model: LanguageModel, ids: list[int]) -> float:
-    """0 when the edit showed in the logits, infinite when it did not."""
+    """0 if an edit of the residual stream changed the logits, infinite if not."""
     edit = 10 * torch.randn(model.width, generator=torch.Generator().manual_seed(0))
     change = _relative(_edited(model, ids, edit), _logits(model, ids)[-1])
     return 0.0 if change > 1e-2 else float("inf")

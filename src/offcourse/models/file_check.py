@@ -1,6 +1,7 @@
-"""A self-check that asks the files: are the weights of a loaded model the numbers that are stored?
+"""A self-check: the weights of a loaded model are the numbers in its files.
 
-The files are read tensor by tensor with safetensors alone, so that nothing of how `transformers` loads a model counts.
+The check reads the files tensor by tensor with safetensors alone, so that it does not depend on how `transformers`
+loads a model.
 """
 
 import re
@@ -20,10 +21,10 @@ NAME = "the weights are those of the files"
 
 
 def weights_equal_files(model: LanguageModel, folder: Path) -> dict[str, Any]:
-    """Whether the loaded weights are the stored ones, cast to the model's precision; `passed`, `error`, `different`.
+    """Compare loaded weights with stored weights, cast to the model's precision: `passed`, `error`, `different`.
 
-    Of every tensor the first row is compared, and all of it for one tensor of each kind (the same name in another
-    block is the same kind). error: share of the tensors that differ. different: their names.
+    The first row of every tensor is compared, and one tensor of each kind as a whole; tensors of one name in different
+    blocks are one kind. error: share of the tensors that differ. different: their names.
     """
     stored, module = headers(folder), model.module
     state = module.state_dict()

@@ -1,6 +1,7 @@
-"""What a model folder must hold, read from its JSON files and the headers of its safetensors: no weight, no torch.
+"""Checks of a model folder from its JSON files and the headers of its safetensors, without reading weights.
 
-A folder that `transformers` would fill with random weights, ask about, or run code for is refused here by one message.
+`transformers` would fill some damaged folders with random weights, ask questions on the terminal, or run code that
+comes with the model. Such folders are refused here with one message.
 """
 
 import json
@@ -18,7 +19,7 @@ UNDAMAGED = (
 )
 # JSON files that transformers reads beside the weights, when they are there.
 READ_AS_WELL = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json")
-# Marks of weights that stand for other numbers than they hold.
+# Files that mark quantised weights, whose stored numbers are not the weights.
 QUANTISED = {"quantize_config.json": "GPTQ", "quant_config.json": "AWQ"}
 # Sizes under the names that configurations give them; those in OPTIONAL may be null.
 SIZES = {
@@ -35,9 +36,9 @@ OPTIONAL = ("kv_heads", "head_dim", "mlp_width")
 
 
 def check_folder(folder: Path, row: Architecture, where: str = "", repair: str = "") -> Mapping[str, Tensor]:
-    """Headers of the tensors of a folder that can be this class; otherwise one `OffcourseError`.
+    """{name: header} of the tensors in a model folder of class `row`. Raises `OffcourseError` for any other folder.
 
-    where: how messages name the folder. repair: what to do about a damaged file of it.
+    where: how messages name the folder. repair: what to do about a damaged file of the folder.
     """
     where = where or str(folder)
     repair = repair or f"Delete {folder} and run again: it is prepared anew."
@@ -49,7 +50,7 @@ def check_folder(folder: Path, row: Architecture, where: str = "", repair: str =
 
 
 def read_json(path: Path, where: str, repair: str) -> dict[str, Any]:
-    """The object in a JSON file. Raises `OffcourseError` for what is no file, is cut, or holds something else."""
+    """The object in a JSON file. Raises `OffcourseError` if there is no file, or if it is cut or holds no object."""
     if not path.is_file():
         raise OffcourseError(f"{where} has no {path.name} that is a file. {repair}")
     try:
@@ -62,7 +63,7 @@ def read_json(path: Path, where: str, repair: str) -> dict[str, Any]:
 
 
 def check_configuration(folder: Path, row: Architecture, where: str, repair: str) -> dict[str, int | None]:
-    """The sizes of `SIZES` that config.json states, when the folder's JSON files are those of a model of this class.
+    """Check the JSON files of a folder of class `row`; returns the sizes (`SIZES`) that config.json states.
 
     Raises `OffcourseError` for anything else: another class, quantised weights, an adapter, code of its own, a size
     that is no positive whole number.
@@ -97,7 +98,7 @@ def check_configuration(folder: Path, row: Architecture, where: str, repair: str
 
 
 def _check_plain(folder: Path, config: Mapping[str, Any], where: str) -> None:
-    """Refuse what would change the weights, or which file they come from, while they are loaded."""
+    """Refuse entries of config.json that change the weights, or the file they are read from, during loading."""
     kind = next((kind for name, kind in QUANTISED.items() if (folder / name).exists()), None)
     settings = config.get("quantization_config") or config.get("compression_config")
     if settings or kind:
@@ -120,7 +121,7 @@ def sizes(folder: Path, where: str, repair: str) -> dict[str, int | None]:
 
 
 def sizes_in(config: Mapping[str, Any], where: str) -> dict[str, int | None]:
-    """The sizes of `SIZES` that a configuration states; None where it leaves one to its class.
+    """The sizes (`SIZES`) that a configuration states; None where the configuration leaves a size to the class.
 
     Raises `OffcourseError` for a size that is no whole number above 0, and for heads that cannot share their keys.
     """
@@ -145,7 +146,7 @@ def sizes_in(config: Mapping[str, Any], where: str) -> dict[str, int | None]:
 
 
 def _check_names(tensors: Mapping[str, Tensor], row: Architecture, sizes: Mapping[str, int | None], where: str) -> None:
-    """Refuse names with a prefix, and another number of blocks than config.json says."""
+    """Refuse tensor names with a prefix that the class does not know, and a number of blocks unlike config.json's."""
     base, stem = row.blocks.split(".", 1)
     blocks = re.compile(rf"(?P<front>.*?)(?:{re.escape(base)}\.)?{re.escape(stem)}\.(?P<number>\d+)\.")
     found = [match for match in map(blocks.match, tensors) if match]
@@ -171,7 +172,7 @@ def _check_names(tensors: Mapping[str, Tensor], row: Architecture, sizes: Mappin
 
 
 def _check_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, int | None], where: str) -> None:
-    """Refuse sizes that no tensor has, before memory is asked for them."""
+    """Refuse sizes in config.json that no tensor has, before memory for a model of these sizes is allocated."""
     dimensions = {length for tensor in tensors.values() for length in tensor.shape}
     for size in ("vocabulary", "width", "mlp_width"):
         if sizes[size] is not None and sizes[size] not in dimensions:

@@ -1,4 +1,4 @@
-"""A GGUF file becomes a float32 safetensors folder, once: reading GGUF is slow, and rounds nothing further."""
+"""Converting a GGUF file to a float32 safetensors folder once, since reading GGUF is slow; the conversion is exact."""
 
 import functools
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from offcourse.errors import OffcourseError
 
 @contextmanager
 def _parsed_once() -> Iterator[None]:
-    """Let `transformers` parse a file once instead of three times, and make one map of tensor names, not hundreds.
+    """Cache what `transformers` asks of `gguf`: one parse of a file instead of three, one map of names, not hundreds.
 
-    It asks `gguf` anew for the configuration, the weights and the tokenizer, and for the names of every sub-module;
-    what it gets depends on the arguments alone.
+    `transformers` asks anew for the configuration, the weights and the tokenizer, and for the names of every
+    sub-module. The answers depend on the arguments alone, so they can be cached.
     """
     originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
     for name, original in originals.items():
@@ -45,7 +45,7 @@ def convert(file: Path, folder: Path) -> None:
             f"{file.name} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "It may be truncated: delete the download and run again."
         ) from error
-    # The loaded weights are plain float32; only the marks of where they came from keep transformers from saving them.
+    # The loaded weights are plain float32. transformers refuses to save them only because of these two marks.
     model.hf_quantizer, model.is_quantized = None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

@@ -1,4 +1,4 @@
-"""Names, shapes and types of the tensors in a model folder, from the headers of its safetensors; no weight is read."""
+"""Names, shapes and types of the tensors in a model folder, read from the headers of its safetensors."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class Tensor:
-    """Header of one tensor: the file that holds it, its shape, and its type as safetensors writes it ("BF16")."""
+    """Header of one tensor: its file, its shape, and its type in safetensors' spelling ("BF16")."""
 
     file: Path
     shape: tuple[int, ...]
@@ -24,8 +24,8 @@ class Tensor:
 def weight_files(folder: Path, where: str, repair: str) -> list[Path]:
     """The safetensors files that `transformers` reads: one, or those that an index names.
 
-    Raises `OffcourseError` when there is none, or an index that is damaged, leads out of the folder, or stands beside a
-    single file of which it says nothing.
+    Raises `OffcourseError` when there is no such file, and for an index that is damaged, names a file outside the
+    folder, or does not name the single file beside it.
     """
     single, index = folder / SINGLE, folder / INDEX
     if not index.exists():
@@ -52,7 +52,7 @@ def weight_files(folder: Path, where: str, repair: str) -> list[Path]:
 
 
 def _index(index: Path, where: str, repair: str) -> dict[str, str]:
-    """File name of each tensor, as the index says."""
+    """{tensor: file name} from the index."""
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -67,9 +67,9 @@ def _index(index: Path, where: str, repair: str) -> dict[str, str]:
 
 
 def headers(folder: Path, where: str = "", repair: str = "") -> dict[str, Tensor]:
-    """Header of every tensor in the files that `transformers` reads.
+    """{tensor: header} of the files that `transformers` reads.
 
-    Raises `OffcourseError` for a damaged file, a tensor in two files, and an index that says otherwise than its files.
+    Raises `OffcourseError` for a damaged file, a tensor in two files, and an index that disagrees with its files.
     """
     where = where or str(folder)
     repair = repair or f"Delete {folder} and run again: the model is prepared anew."

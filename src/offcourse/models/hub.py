@@ -1,4 +1,4 @@
-"""What the model hub's client raises, as one message that says what to do."""
+"""Turning errors of the model hub's client into one message that says what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from offcourse.files import refusal
 
 
 class RefusedError(OffcourseError):
-    """The hub answers, but not with this model."""
+    """The hub answered and refused this model."""
 
 
 @contextlib.contextmanager
 def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
-    """Ask the hub for something of a model.
+    """Turn the hub client's errors inside the block into one `OffcourseError`.
 
-    where: the model as messages name it. unreachable: the message for a hub that gives no usable answer; `{reason}`
-    stands for the client's own. Raises `RefusedError` for a model that is gated, or that it does not have, and
-    `OffcourseError` with that message. What this machine's disk refuses is raised as it is.
+    where: how messages name the model. unreachable: the message when the hub gives no usable answer; its `{reason}` is
+    replaced by the client's message. Raises `RefusedError` for a model that is gated or that the hub does not have, and
+    `OffcourseError` with `unreachable` otherwise. Errors of this machine's disk pass unchanged.
     """
     from huggingface_hub import get_token
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -42,7 +42,7 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
             f"{where} was not found on the hub, or needs a token: check `repo` in resources/models.tsv, or put a token "
             f"into {token}."
         ) from error
-    # The client reports what its own HTTP library and the one of its storage (which raises RuntimeError) stumble over.
+    # Errors of the client's HTTP library, and of its storage library, which raises RuntimeError.
     except (HTTPError, OSError, RuntimeError) as error:
         if refusal(error):
             raise

@@ -1,4 +1,4 @@
-"""A loaded model behind one small interface, whatever its class, device map or dtype."""
+"""Loading a model, and one small interface to it that is the same for every class, device map and dtype."""
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ class LanguageModel:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters; those that are used twice (tied embeddings) count once."""
+        """Number of parameters; parameters that are used twice (tied embeddings) count once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
@@ -63,23 +63,26 @@ class LanguageModel:
 
     @property
     def input_device(self) -> torch.device:
-        """Where token ids go; accelerate moves everything on from there (an offloaded embedding takes the CPU's)."""
+        """Device for token ids, from which accelerate moves tensors on (the CPU if the embedding is offloaded)."""
         device = self.module.get_input_embeddings().weight.device
         return torch.device("cpu") if device.type == "meta" else device
 
     @property
     def head_device(self) -> torch.device:
-        """Where final-normed states go to be unembedded."""
+        """Device on which final-normed states are unembedded."""
         device = self.head.weight.device
         return torch.device("cpu") if device.type == "meta" else device
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Run the decoder without the unembedding on one sequence axis: [1, sequence, width], final-normed."""
+        """Run the decoder without the unembedding; returns final-normed states, [1, sequence, width].
+
+        tokens, positions: [1, sequence] each. Rows that join on the way lengthen the returned sequence.
+        """
         states = []
 
         def capture(module, args, out):
-            # The sequence may have grown on the way (rows join it); classes that restore the shape of their input after
-            # the final norm are given one that fits.
+            # Rows may have joined the sequence. Some classes restore the shape of their input after the final norm, so
+            # they are given a tensor of the input's length.
             states.append(out)
             return out[:, : len(tokens)]
 
@@ -122,10 +125,10 @@ def load(
 
     architecture: the registry's class, which must be the one that the folder's configuration names.
     dtype: "float32", "bfloat16" or "float16".
-    offload: whether weights that fit no GPU may wait in the machine's memory or on its disk.
-    max_memory: bytes of each device for weights, as accelerate takes them; None for what is free.
-    accelerate spreads the model over the GPUs there are. Without a GPU the model stays on the CPU, and the process
-    keeps freed memory from then on (`models.memory`).
+    offload: whether weights that fit no GPU may stay in the machine's memory or on its disk.
+    max_memory: {device: bytes for weights}, as accelerate takes it; None for the free memory.
+    accelerate spreads the model over all GPUs. Without a GPU the model stays on the CPU, and from then on the process
+    keeps freed memory (`models.memory`).
 
     Raises `OffcourseError` when the folder holds another class, code of its own, weights that cannot be read, or are
     not exactly those of its configuration (`models.folder`, `models.loading_report`), or more of them than the GPUs
@@ -150,8 +153,8 @@ def load(
 def _loaded(
     folder: Path, row: Architecture, dtype: str, places: Callable[[Any], dict[str, Any] | None]
 ) -> tuple[nn.Module, dict, dict[str, Any] | None]:
-    """What `transformers` makes of the folder, its loading report, and where `places` puts each part."""
-    # trust_remote_code is said, or transformers asks on the terminal.
+    """(module that `transformers` loads, its loading report, device map from `places`)."""
+    # Without an explicit trust_remote_code, transformers would ask on the terminal.
     alone = dict(trust_remote_code=False, local_files_only=True)
     try:
         config = AutoConfig.from_pretrained(folder, **alone)
@@ -161,7 +164,7 @@ def _loaded(
                 f"{row.causal_lm}. Correct config.json, or use an undamaged copy of the model."
             )
         _check_rope(folder, getattr(config, "rope_parameters", None))
-        # The one attention that every class has; the engine puts its own in its place.
+        # "eager" is the one attention that every class has; the engine later replaces it by its own.
         device_map = places(config)
         module, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -182,7 +185,7 @@ def _loaded(
             f"{folder} does not fit the memory of this machine in {dtype} ({type(error).__name__}). Use more or "
             "larger GPUs (`resources` of the study), or a precision of fewer bytes (`numerics.dtype`)."
         ) from error
-    # What a wrong entry of config.json or a wrong tensor raises is whatever its first use happens to raise.
+    # A wrong entry of config.json or a wrong tensor can raise any error, at its first use.
     except Exception as error:
         reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
@@ -212,9 +215,9 @@ def _check_rope(folder: Path, settings: object) -> None:
 def _places(
     folder: Path, config: Any, dtype: str, offload: bool, max_memory: Mapping[int | str, int] | None
 ) -> dict[str, Any]:
-    """Where each part of a model goes, before any weight is read.
+    """accelerate's device map {part: device}, made before any weight is read.
 
-    Raises `OffcourseError` with the model's size when a part would go to the machine's memory or to its disk.
+    Raises `OffcourseError` with the model's size when a part would go to memory or disk and `offload` is False.
     """
     with torch.device("meta"):
         module = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)

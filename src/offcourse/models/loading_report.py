@@ -1,7 +1,7 @@
-"""Whether a loaded model is the one in its files: no tensor missing, none left over, none of another shape.
+"""A loaded model must have exactly the tensors of its files: none missing, none left over, none of another shape.
 
-`transformers` fills what it does not find with random numbers and only warns. Its loading report is asked for, and
-names and shapes are compared with the headers of the files as well.
+`transformers` fills missing tensors with random numbers and only warns. This module therefore reads its loading report,
+and also compares names and shapes with the headers of the files.
 """
 
 import re
@@ -17,20 +17,22 @@ from torch import nn
 from offcourse.errors import OffcourseError
 from offcourse.models.headers import Tensor
 
-# What a weight may be stored as; integers are quantised or damaged.
+# Types in which a weight may be stored; integers mean quantised or damaged weights.
 FLOATS = ("F64", "F32", "F16", "BF16")
-# A stored frequency may have been rounded to half precision; those of another base differ by far more.
+# Relative tolerance for stored rotary frequencies, which may have been rounded to half precision. Frequencies of
+# another base differ by far more.
 ROUNDING = 0.02
 SHOWN = 4  # names in a message
-# Names that files and the class have for one tensor: GPT-NeoX's unembedding, by version of transformers.
+# Two names for one tensor, depending on the version of transformers: GPT-NeoX's unembedding.
 RENAMED = {"embed_out.weight": "lm_head.weight", "lm_head.weight": "embed_out.weight"}
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Tensors in files of healthy models that the class does not load, because it computes them itself.
+    """A tensor in files of healthy models that the class does not load, because the class computes the tensor itself.
 
-    pattern: of the whole name. holds: whether such a tensor says what the class computes; one that does not is refused.
+    pattern: a regular expression for the whole name. holds: whether a stored tensor equals what the class computes; an
+    unequal tensor is refused.
     """
 
     pattern: str
@@ -58,15 +60,15 @@ EXTRAS = (
 
 
 def refuse_unlike(module: nn.Module, tensors: Mapping[str, Tensor], report: Mapping[str, Any], folder: Path) -> None:
-    """Raise `OffcourseError` unless every tensor of the files went into the module and the module came from them alone.
+    """Raise `OffcourseError` unless every tensor of the files was loaded, and every parameter came from the files.
 
-    tensors: headers of the files. report: what `from_pretrained` gives for `output_loading_info=True`.
+    tensors: {name: header} of the files. report: the loading report of `from_pretrained(output_loading_info=True)`.
     """
     state = module.state_dict()
     places = {name: place_of(name, state, module.base_model_prefix) for name in tensors}
     left_over = {name for name, place in places.items() if place is None} | set(report["unexpected_keys"])
     loaded = {place for place in places.values() if place is not None}
-    # Tied parameters are one tensor under two names; files hold it under at least one of them.
+    # Tied parameters are one tensor with two names; the files hold at least one of the names.
     for one, other in module.all_tied_weights_keys.items():
         loaded |= {one, other} if loaded & {one, other} else set()
     problems = []
@@ -92,14 +94,15 @@ def refuse_unlike(module: nn.Module, tensors: Mapping[str, Tensor], report: Mapp
 
 
 def place_of(name: str, state: Mapping[str, Any], prefix: str) -> str | None:
-    """The module's name for a tensor of the files; files of a bare decoder leave out the prefix of the whole model."""
+    """The module's name for a tensor of the files, or None. Files of a bare decoder omit `prefix`."""
     return next((place for place in (name, f"{prefix}.{name}", RENAMED.get(name)) if place in state), None)
 
 
 def refuse_not_finite(module: nn.Module, folder: Path) -> None:
     """Raise `OffcourseError` for a parameter with NaN or infinite numbers.
 
-    One NaN in the row of an unused token makes every probability NaN. A number above 65,504 is infinite in float16.
+    One NaN makes every probability NaN, even in the row of an unused token. In float16 numbers above 65,504 are
+    infinite.
     """
     for name, parameter in module.named_parameters():
         if parameter.is_meta:
@@ -122,7 +125,7 @@ def extra_of(name: str) -> Extra | None:
 
 
 def _harmless(module: nn.Module, tensor: Tensor, name: str) -> bool:
-    """Whether a tensor of `EXTRAS` says what the module computes."""
+    """Whether a stored tensor of `EXTRAS` equals what the module computes."""
     extra = extra_of(name)
     with safe_open(tensor.file, framework="pt") as opened:
         value = opened.get_tensor(name).float()

@@ -1,4 +1,4 @@
-"""Pinning hub models: the commit that each branch or tag of models.tsv means today, in a lock that is kept in git."""
+"""Pinning hub models: writing the commit that each branch or tag in models.tsv means today to a lock kept in git."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
@@ -15,13 +15,14 @@ UNKNOWN = "not stated"
 
 
 def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: bool = False) -> list[str]:
-    """Pin the hub models among `names` in the lock; returns the names that the hub was asked about.
+    """Pin the hub models among `names` in the lock; returns the names of the models that the hub was asked about.
 
-    models: the whole table at the revisions that it asks for (`Registry.load(locked=False)`). A model that the lock has
-    for its present repo and revision keeps its commit, unless `update`; a row of the lock that fits no model goes.
+    models: the whole table with its own revisions (`Registry.load(locked=False)`). update: ask about every model;
+    without it, a model whose repo and revision are in the lock keeps its commit. Rows of the lock that fit no model are
+    removed.
 
     The lock is written whole or not at all. Raises `OffcourseError` when the hub cannot be reached, and otherwise one
-    that names every model that it refuses, with what to do.
+    error that names every refused model and says what to do.
     """
     known = {
         name: row
@@ -45,7 +46,7 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
 
 
 def _resolve(model: Model) -> Pin:
-    """The commit behind a model's revision, once it is sure that its files may be had."""
+    """The commit that a model's revision means, after a check that this machine's token may download the files."""
     from huggingface_hub import HfApi
 
     api, where = HfApi(), f"{model.name} ({model.repo})"
@@ -56,7 +57,7 @@ def _resolve(model: Model) -> Pin:
     with asking(model, where, unreachable):
         info = api.model_info(model.repo, revision=model.revision)
         if info.gated:
-            # What the hub says of a gated model is public; whether this token may have its files is another question.
+            # The description of a gated model is public, but its files need a token that may download them.
             api.auth_check(model.repo)
     licence = info.card_data.get("license") if info.card_data else None
     return Pin(

@@ -1,6 +1,6 @@
-"""Seeded random models of every class, with a tokenizer of their own: small enough for tests and the smoke study.
+"""Seeded random models of every class with their own tokenizer, small enough for tests and the smoke study.
 
-Their weights are large enough that attention, caps and edits matter in the numbers; they know nothing.
+The weights are large enough that attention, caps and edits change the numbers. The models were trained on nothing.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from offcourse.data.architectures import MODEL_TYPES, PARTICULARS, architecture
 
 BOS = "<s>"
-# Enough for most words of our lists to be one token, which task vectors need of their answers.
+# Large enough that most words of the project's lists are one token, which task vectors require of their answers.
 WRITTEN_VOCABULARY = 4096
 
-# Settings that make a tiny model use what its class can do: grouped heads, biases, windows, caps, partial rotation.
+# Settings that make a tiny model use its class's features: grouped heads, biases, windows, caps, partial rotation.
 SHAPE = dict(
     hidden_size=32,
     intermediate_size=64,
@@ -46,7 +46,7 @@ def random_model(name: str, seed: int, **changes):
         for key, parameter in sorted(module.named_parameters()):
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() == 1:
-                # Norm scales and biases: away from the values at which a forgotten one would go unnoticed.
+                # Move norm scales and biases away from 1 and 0, at which a forgotten one would go unnoticed.
                 parameter.add_(0.2 * noise)
             else:
                 parameter.copy_(noise * (1.0 if "embed" in key or "wte" in key else 1.5 * parameter.shape[1] ** -0.5))
@@ -73,8 +73,8 @@ def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512
 def write_random_model(folder: Path, name: str, seed: int, texts: Iterable[str]) -> None:
     """Write a random model and its tokenizer, which adds a BOS, as a folder that `transformers` loads.
 
-    texts: word lists, whose cells are learnt with a space in front, as they stand in a prompt: otherwise the space is a
-    token of its own, which would begin every answer.
+    texts: word lists for training the tokenizer. Their cells get a space in front, as in a prompt; otherwise the space
+    would become a token of its own and begin every answer.
     """
     texts = ["".join(f" {cell}" for cell in text.replace("\n", "\t").split("\t")) for text in texts]
     random_model(name, seed, vocabulary=WRITTEN_VOCABULARY).save_pretrained(folder)

@@ -1,7 +1,7 @@
-"""Sizes of a model from its row of the registry alone: what can be planned before anything is downloaded.
+"""Sizes of a model, computed from its row of models.tsv, so that a study can be planned before any download.
 
-Counted as `transformers` builds each class; a row whose facts contradict each other gives a number of parameters that
-is not the published one.
+The sizes follow how `transformers` builds each class. A wrong fact in a row shows: the computed number of parameters
+then differs from the published one.
 """
 
 from offcourse.data.architectures import BIASED, FINAL_NORM, LLAMA_NORMS, NORMS

@@ -1,6 +1,6 @@
-"""The tokenizer of a prepared folder, without `transformers` or torch: making prompts should start in a second.
+"""The tokenizer of a prepared folder, without `transformers` or torch, so that making prompts starts in a second.
 
-`models.checks` compares it, on every model, with what `transformers` makes of the same folder.
+`models.checks` compares this tokenizer with the one that `transformers` loads from the folder, for every model.
 """
 
 import json
@@ -13,9 +13,9 @@ from offcourse.models.folder import UNDAMAGED, sizes
 
 
 class Tokenizer:
-    """Text to token ids, with whatever the tokenizer adds by itself (a BOS, for some families).
+    """Turns text into token ids, with the special tokens that the tokenizer adds by itself (a BOS, for some models).
 
-    context, vocabulary: the most tokens that the model reads, and the rows of its embedding; from config.json.
+    context, vocabulary: the most tokens that the model reads, and the rows of its embedding, from config.json.
     """
 
     def __init__(self, folder: Path, where: str = ""):
@@ -31,7 +31,7 @@ class Tokenizer:
             )
         try:
             self._tokenizer = FastTokenizer.from_file(str(path))
-        # The library raises nothing narrower, whatever is wrong with the file.
+        # The library raises a plain Exception for every fault of the file.
         except Exception as error:
             raise OffcourseError(
                 f"{where or folder}: tokenizer.json is not a tokenizer ({str(error).splitlines()[0]}); it may be cut. "
@@ -47,8 +47,8 @@ class Tokenizer:
     def encode(self, text: str, name: str = "") -> list[int]:
         """Token ids of `text`; name: how messages name the text.
 
-        Raises `OffcourseError` for a text that is longer than the model's context, or that has a token for which the
-        model has no embedding: tokenizers may know more tokens than the model, which is harmless while none is used.
+        Raises `OffcourseError` for a text longer than the model's context, and for a token that has no embedding.
+        Some tokenizers know more tokens than their model, which is harmless as long as no text uses them.
         """
         ids = self._tokenizer.encode(text).ids
         name = name or f"the text {text[:40]!r}"
@@ -60,7 +60,7 @@ class Tokenizer:
         return self._known(ids, name)
 
     def encode_bare(self, text: str) -> list[int]:
-        """Token ids of `text` alone, nothing added. Raises `OffcourseError` as `encode` does for an unknown token."""
+        """Token ids of `text` without added tokens. Raises `OffcourseError` for a token that has no embedding."""
         return self._known(self._tokenizer.encode(text, add_special_tokens=False).ids, repr(text))
 
     def _known(self, ids: list[int], name: str) -> list[int]:
@@ -78,13 +78,13 @@ class Tokenizer:
 
     @property
     def adds_bos(self) -> bool:
-        """Whether a token is put in front of every text (behaviour, not a name)."""
+        """Whether the tokenizer puts a token in front of every text, judged by what it does, not by a setting."""
         with_special, without = (self._tokenizer.encode("a", add_special_tokens=add).ids for add in (True, False))
         return with_special[:1] != without[:1]
 
     @property
     def unknown(self) -> int | None:
-        """Id of the token that stands for what the vocabulary lacks, if the tokenizer has one."""
+        """Id of the unknown token, which stands for text that the vocabulary lacks; None if the tokenizer has none."""
         config = json.loads(self._config.read_text(encoding="utf-8")) if self._config.exists() else {}
         token = config.get("unk_token")
         token = token["content"] if isinstance(token, dict) else token

@@ -14,7 +14,7 @@ Projection = tuple[torch.Tensor, torch.Tensor | None]
 
 
 def output_projections(folder: Path, row: Architecture, layers: set[int]) -> dict[int, Projection]:
-    """Weight [width, heads * head_dim] and bias ([width] or None) of the attention output projections of `layers`."""
+    """{layer: (weight [width, heads * head_dim], bias [width] or None)} of attention output projections."""
     names = {layer: f"{row.blocks}.{layer}.{row.attention_output}" for layer in layers}
     where = headers(folder)
     tensors = {}
