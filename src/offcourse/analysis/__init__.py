@@ -1,1 +1,4 @@
-"""From hits to accuracies, recoveries and best settings: tables in, tables out, no model and no drawing."""
+"""Accuracies, recoveries, best settings and p-values, computed from tables of hits without a model or a drawing.
+
+A hit is an evaluated item that the model answers correctly.
+"""

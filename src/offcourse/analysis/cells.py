@@ -1,6 +1,6 @@
-"""Computing a cell of a table or a point of a figure again, from nothing but what its `sources` name.
+"""Computing a cell of a table or a point of a figure again from the results that its `sources` name.
 
-See `analysis.sources` for what an entry is.
+An entry is one element of `sources`, see `analysis.sources`.
 """
 
 import json
@@ -21,7 +21,7 @@ CHOICES = ("n_heads", "strength", "layer_percent")
 
 
 def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
-    """The rows that an entry selects. Raises `OffcourseError` when its artefact cannot be read or lacks a column."""
+    """The rows that an entry selects. Raises `OffcourseError` when the artefact cannot be read or lacks a column."""
     path = Path(results) / entry["artefact"]
     try:
         rows = pd.read_parquet(path)
@@ -37,7 +37,7 @@ def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
 def items(results: Path, entry: Entry) -> pd.Series:
     """The numbers that an entry averages, one per item.
 
-    Raises `OffcourseError` when they are not as many as the entry says.
+    Raises `OffcourseError` when their count differs from the entry's `n`.
     """
     if entry["artefact"].endswith(".json"):
         return pd.Series([_fact(results, entry)], dtype=float)
@@ -61,9 +61,9 @@ def items(results: Path, entry: Entry) -> pd.Series:
 
 
 def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
-    """Numbers of the authors' results, which have a count or a mean in the place of items: each item is the mean then.
+    """Numbers of the authors' results, which hold counts or means: the mean, repeated for each item.
 
-    None for results that have items.
+    None for results that hold items.
     """
     if "hits" in rows:
         counts = rows[["hits", "items"]].astype(int).to_numpy()
@@ -73,13 +73,14 @@ def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
 
 
 def _fact(results: Path, entry: Entry) -> Any:
-    """An entry of a `model.json`."""
+    """The value of an entry whose artefact is a `model.json`."""
     return json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))[entry["measure"]]
 
 
 def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
-    """The value of a cell (a row under `CELLS`) from the artefacts it names; None for an empty cell, and the
-    text of a cell of Tables 11 and 12 (`FACT_CELLS`).
+    """The value of a cell (a row of schema `CELLS`), computed from the artefacts that the cell names.
+
+    None for an empty cell; a text for a cell of Tables 11 and 12 (`FACT_CELLS`).
     """
     entries = json.loads(cell["sources"])
     if cell["unit"] == FACT:
@@ -101,7 +102,7 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
 
 
 def plotted(point: Mapping[str, Any]) -> list[str]:
-    """The columns of a figure's row that its sources give again."""
+    """The columns of a figure's row that can be computed from its sources."""
     roles = {entry["role"] for entry in json.loads(point["sources"])}
     derived = {
         "sweep": ("value", "peak_recovery"),
@@ -114,7 +115,7 @@ def plotted(point: Mapping[str, Any]) -> list[str]:
 
 
 def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> float | None:
-    """A number of a figure (a row of its parquet) from the artefacts that the row names; None where it is blank."""
+    """A number of a figure (a row of its parquet), computed from the artefacts that the row names; None for a blank."""
     entries = json.loads(point["sources"])
     if column in ("value", "peak_recovery"):
         return _choice(results, entries, column)
@@ -129,7 +130,7 @@ def recompute_point(results: Path, point: Mapping[str, Any], column: str) -> flo
 
 
 def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
-    """Mean of each role's entries, by group."""
+    """{group: {role: mean of the entries}}."""
     parts: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         parts.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(entry)
@@ -137,7 +138,7 @@ def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, floa
 
 
 def _pooled(results: Path, entries: Sequence[Entry]) -> float:
-    """Mean of the entries' means; over all items, each as often as it was reported, where entries say how often."""
+    """Mean of the entries' means. Entries with `times`: mean over items, each weighted by how often it was reported."""
     if not any("times" in entry for entry in entries):
         return _mean([items(results, entry).mean() for entry in entries])
     total, count = 0.0, 0
@@ -163,7 +164,7 @@ def _mean_of(results: Path, entries: Sequence[Entry], role: str) -> float:
 
 
 def _paired_test(results: Path, entries: Sequence[Entry]) -> float:
-    """McNemar's p; of several repetitions twice the median."""
+    """McNemar's p-value; for several repetitions (halvings), twice their median."""
     pairs: dict[int, dict[str, list[float]]] = {}
     for entry in entries:
         sides = pairs.setdefault(entry.get("repetition", 0), {})
@@ -190,7 +191,7 @@ def _change(results: Path, entries: Sequence[Entry]) -> float | None:
 
 
 def _recovered(results: Path, entries: Sequence[Entry]) -> float:
-    """Mean recovery over groups; or of pairs of models, the mean over pairs of that less that of the base."""
+    """Mean recovery over groups; for pairs of models, the mean over pairs of the recovery minus the base's recovery."""
     parts: dict[str, dict[str, dict[str, list[Entry]]]] = {}
     for entry in entries:
         groups = parts.setdefault(entry.get("pair", ""), {})
@@ -210,7 +211,7 @@ def _recovered(results: Path, entries: Sequence[Entry]) -> float:
 
 
 def _recovery_of(results: Path, tried: Sequence[Entry], few_shot: Sequence[Entry]) -> float:
-    """One recovery, from accuracies that are averaged over the entries before anything is chosen."""
+    """One recovery; accuracies are averaged over the entries before a setting is chosen."""
     frames = []
     for entry in tried:
         rows = rows_of(results, entry)

@@ -1,20 +1,23 @@
-"""Which number of heads, strength and layer recover most, per model and task (Figures 13 to 15)."""
+"""The number of heads, the strength and the layer that recover most, per model and task (Figures 13 to 15).
+
+A pair is one model and one task.
+"""
 
 import pandas as pd
 
 from offcourse.analysis import recovery
 from offcourse.analysis.results import Folder, read_accuracy, read_model, read_shots
 
-# Where even the best setting recovers no more than this, its choice says nothing and is left blank.
+# A pair whose best setting recovers no more than this is left blank, since its choices are arbitrary.
 LEAST_RECOVERY = 0.2
 
 
 def best_of(accuracies: pd.DataFrame, few_shot: float, n_layers: int) -> dict[str, float]:
     """The choices of one pair: `peak_recovery`, `n_heads`, `strength`, `layer` and `layer_percent`.
 
-    Each choice is made on its own, from the accuracy maximised over the other two, and a tie goes to the smallest
-    value; so the three need not occur together. `layer_percent` is the layer, counted from 0, over `n_layers` x 100.
-    The choices are NaN where peak recovery is at most `LEAST_RECOVERY`, or undefined as the few-shot accuracy is 0.
+    Each of the three choices is made separately, from the accuracy maximised over the other two, so the three need not
+    occur together. A tie goes to the smallest value. `layer_percent` is 100 x layer / `n_layers`, layers counted from
+    0. The choices are NaN where peak recovery is at most `LEAST_RECOVERY`, or undefined because few-shot accuracy is 0.
     """
     peak = recovery.peak_recovery(accuracies, few_shot)
     if peak > LEAST_RECOVERY + recovery.SLACK:

@@ -1,7 +1,7 @@
-"""Three numbers for every cell of the paper's tables: printed, computed again from the authors' release, and ours.
+"""Three numbers for every cell of the paper's tables: printed, computed from the authors' release, and a study's.
 
-Tables 1 to 10 of the release and of a study are made by the same code (`tables.table3`, `tables.dola`) and
-read here. Tables 11 and 12 are facts of models: their `release` is what the models' own configurations say
+This module reads Tables 1 to 10 of the release and of a study, which one piece of code makes (`tables.table3`,
+`tables.dola`). Tables 11 and 12 are facts of models; their `release` is the fact in the model's own configuration
 (models.tsv).
 """
 
@@ -23,8 +23,8 @@ from offcourse.schemas.results import CELLS
 EQUAL, ROUNDING, DIFFERENT, CANNOT = "equal at the printed precision", "rounding", "different", "cannot be made"
 VERDICTS = (EQUAL, ROUNDING, DIFFERENT, CANNOT)
 TABLES = tuple(f"table{number}" for number in (*NUMBERS, *model_facts.NUMBERS))
-# printed: the text. printed_value, release, ours: numbers in the table's unit; missing where there is none, or where
-# the cell is a text (Tables 11 and 12). ours_why: why the study has none, empty where it has or no study was given.
+# printed: the text. printed_value, release, ours: numbers in the table's unit, missing where there is no number or the
+# cell is a text (Tables 11 and 12). ours_why: why the study has no number; empty if it has one or no study was given.
 COMPARISON = pa.DataFrameSchema(
     {
         "table": pa.Column(str, pa.Check.isin(TABLES)),
@@ -45,19 +45,20 @@ COMPARISON = pa.DataFrameSchema(
 REASONS = pa.DataFrameSchema(
     {"table": FILLED, "row": FILLED, "column": FILLED, "reason": FILLED}, strict=True, unique=["table", "row", "column"]
 )
-SLACK = 1e-9  # of the numbers' binary form, see `recovery.SLACK`
+SLACK = 1e-9  # for rounding of decimals in binary, see `recovery.SLACK`
 QUOTED, NOT_RELEASED = "quoted by the paper from Chuang et al. (2024)", "the release does not have it"
 
 
 def comparison(published: Path, study: Path | None = None, resources: Path = RESOURCES) -> pd.DataFrame:
     """Every printed cell of Tables 1 to 12, under `COMPARISON`.
 
-    published: the release's results (`results/published`), with its tables. study: the folder of a study that was run
-    (`results/NAME`), None for none; `ours` is missing for models that it does not have, and `ours_why` says what it
-    lacks. Its Table 3 is over its own models and tasks.
-    `verdict` is about printed and release: equal at the printed precision; rounding, when they are less than one unit
-    of the last printed digit apart and no other cause is known; different; or cannot be made, when nothing was
-    released. `reason` says why, where that is known.
+    published: folder of the release's results and tables (`results/published`). study: folder of a finished study
+    (`results/NAME`) or None. `ours` is missing for models that the study does not have; `ours_why` says what is
+    missing. The study's Table 3 is over its own models and tasks.
+
+    `verdict` compares printed and release: "equal at the printed precision"; "rounding", when they are less than one
+    unit of the last printed digit apart and no other cause is known; "different"; or "cannot be made", when nothing was
+    released. `reason` gives the cause where it is known.
 
     Raises `OffcourseError` when the release has no tables yet, and for a damaged one.
     """
@@ -76,7 +77,7 @@ def comparison(published: Path, study: Path | None = None, resources: Path = RES
 
 
 def counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """How many cells of each table have each verdict: tables by `VERDICTS`, and a column `cells`."""
+    """Number of cells by table (rows) and verdict (columns `VERDICTS`), and a column `cells` for all."""
     found = pd.crosstab(frame["table"], frame["verdict"])
     found = found.reindex(index=[name for name in TABLES if name in found.index], columns=VERDICTS, fill_value=0)
     return found.assign(cells=found.sum(axis=1)).rename_axis(columns=None)
@@ -90,7 +91,7 @@ def of_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def verdict(printed: float, half: float, value: float) -> str:
-    """The verdict on one cell: does `value` agree with what is printed? half: half a unit of the last printed digit."""
+    """The verdict on one cell: whether `value` agrees with `printed`. half: half a unit of the last printed digit."""
     if pd.isna(value):
         return CANNOT
     apart = abs(value - printed)
@@ -98,7 +99,7 @@ def verdict(printed: float, half: float, value: float) -> str:
 
 
 def _numbers(number: int, published: Path, study: Path | None, resources: Path) -> pd.DataFrame:
-    """One of Tables 1 to 10."""
+    """The comparison of one of Tables 1 to 10."""
     printed = read_printed(number, resources)
     path = published / "tables" / f"table{number}.parquet"
     if not path.exists():
@@ -121,7 +122,7 @@ def _numbers(number: int, published: Path, study: Path | None, resources: Path) 
 
 
 def _of_study(number: int, study: Path | None, keys: pd.MultiIndex) -> tuple[list[float], list[str]]:
-    """A study's cells, and why those that are missing are: by what the study does not have."""
+    """(a study's values of the cells, why a value is missing); the reason names what the study does not have."""
     if study is None:
         return [float("nan")] * len(keys), [""] * len(keys)
     path = study / "tables" / f"table{number}.parquet"
@@ -141,7 +142,7 @@ def _values(path: Path, keys: pd.MultiIndex):
 
 
 def _facts(study: Path | None, resources: Path) -> pd.DataFrame:
-    """Tables 11 and 12."""
+    """The comparison of Tables 11 and 12."""
     rows = []
     for fact in model_facts.read_facts(Registry.load(resources, locked=False), resources):
         ours = None
@@ -158,12 +159,12 @@ def _facts(study: Path | None, resources: Path) -> pd.DataFrame:
 
 
 def _number(value: object) -> float:
-    """A fact as a number; missing for a text."""
+    """A fact as a number; NaN for a text."""
     return float(value) if isinstance(value, int) else float("nan")
 
 
 def _reasons(path: Path) -> dict[tuple[str, str, str], str]:
-    """What is known about cells that differ, by table, row and column."""
+    """{(table, row, column): the known cause of a difference}."""
     typed = read_tsv(path)
     try:
         REASONS.validate(typed)

@@ -1,8 +1,8 @@
-"""How sure a number is: intervals over items, models and tasks, corrected p-values, and what a maximum gives by luck.
+"""Uncertainty of numbers: intervals over items, models and tasks, corrected p-values, and maxima that luck alone gives.
 
-Wilson's interval and McNemar's test are in `analysis.truthfulness`, choosing on one half of the items and reporting on
-the other in `analysis.selection`. Random draws are keyed (`data.draws.keyed_generator`), so a number does not change
-with what else a study has.
+Wilson's interval and McNemar's test are in `analysis.truthfulness`; choosing on one half of the items and reporting on
+the other is in `analysis.selection`. Random draws are keyed (`data.draws.keyed_generator`), so that a number does not
+depend on the rest of the study.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0
 _ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-# Numbers in one block of resamples, which bounds memory: 80 MB.
+# Numbers in one block of resamples; bounds the memory to 80 MB.
 _BLOCK = 10_000_000
 
 
@@ -44,24 +44,26 @@ def student_interval(values: np.ndarray) -> Interval:
 
 
 def over_items(values: np.ndarray, unit: str) -> Interval:
-    """Percentile bootstrap over items, of the mean of one number per item.
+    """95 % interval of the mean of `values` by the percentile bootstrap over items.
 
-    values: [items].
-    unit: what the items are of (a task or question set), the key of the draws: means of one unit, say of two models,
-    are resampled alike.
+    values: [items], one number per item.
+    unit: the task or question set of the items. It keys the draws, so that means of one unit, such as those of two
+    models, are resampled alike.
+
+    Raises `OffcourseError` for fewer than two items.
     """
     values = np.asarray(values, float)
     if len(values) < 2:
         raise OffcourseError(f"{unit}: an interval over items needs at least two of them, not {len(values)}.")
     if (values == values[0]).all():
-        # Every resample is the sample.
+        # All values are equal, so every resample has the same mean.
         same = float(values.mean())
         return Interval(same, same)
     means = _drawn(unit, len(values)) @ (values / len(values))
     return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
-# A study has many numbers of one unit, and one large set of questions at a time.
+# Cached, since a study has many numbers of one unit; few sets are kept, since a large set of questions takes memory.
 @lru_cache(maxsize=16)
 def _drawn(unit: str, items: int) -> np.ndarray:
     """How often each resample draws each item: [RESAMPLES, items]."""
@@ -72,11 +74,12 @@ def _drawn(unit: str, items: int) -> np.ndarray:
 
 
 def share_of_pairs(reached: pd.DataFrame, unit: str) -> Interval:
-    """Interval of the share of model-task pairs for which something is so.
+    """95 % interval of a share of model-task pairs.
 
-    Each end is the wider one of `over_models_and_tasks`, since pairs of a model are alike, and of Wilson's interval,
-    since a bootstrap of pairs that all agree has no width.
-    reached: [models, tasks] of 0 and 1; NaN where a pair is missing.
+    Each end is the wider of two intervals: `over_models_and_tasks`, since pairs of one model are alike, and Wilson's
+    interval, since a bootstrap of pairs that all agree has no width.
+
+    reached: [models, tasks] of 0 and 1 (counted in the share); NaN where a pair is missing.
     """
     clustered = over_models_and_tasks(reached, unit)
     values = reached.to_numpy(float)
@@ -85,13 +88,14 @@ def share_of_pairs(reached: pd.DataFrame, unit: str) -> Interval:
 
 
 def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESAMPLES) -> Interval:
-    """Bootstrap of a mean over model-task pairs, clustered by both: models and tasks are drawn, each on its own.
+    """95 % interval of a mean over model-task pairs: models and tasks are resampled independently of each other.
 
-    Pairs of one model, and of one task, are not independent; an interval that takes them so (Wilson) is too narrow.
-    Drawing both (the pigeonhole bootstrap, Owen 2007) is somewhat conservative. What differs between the items of a
-    pair is in its number already.
-    values: [models, tasks], a row per model and a column per task; NaN where a pair is missing. It is left out, as is a
-    resample that has none but missing ones.
+    Pairs of one model, or of one task, are not independent, so Wilson's interval would be too narrow. Drawing both (the
+    pigeonhole bootstrap, Owen 2007) is somewhat conservative. Items are not resampled: their variation is already in
+    each pair's number.
+
+    values: [models, tasks], a row per model and a column per task; NaN where a pair is missing. Missing pairs, and
+    resamples of missing pairs only, are left out.
 
     Raises `OffcourseError` when there is no pair.
     """
@@ -110,14 +114,14 @@ def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESA
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values that may each be compared with 0.05, however the tests depend."""
+    """p-values with Holm's step-down correction: each may be compared with 0.05, even if the tests are dependent."""
     return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
 
 
 class Maximum(NamedTuple):
-    """What the best of a grid has by luck: its mean, its 95 % quantile, and how probable the one found is.
+    """The distribution of a grid's maximum when steering does nothing: its mean and its 95 % quantile.
 
-    p: probability of a maximum that is at least as large as the one that was found.
+    p: probability of a maximum at least as large as the maximum that was found.
     """
 
     mean: float
@@ -126,12 +130,12 @@ class Maximum(NamedTuple):
 
 
 def largest_of_independent(accuracy: float, items: int, settings: int, found: float) -> Maximum:
-    """The largest accuracy of many settings that each hit every item with the same probability. Exact.
+    """The largest accuracy of `settings` independent settings that each hit every item with one probability. Exact.
 
-    The largest of k independent binomial counts is at most x with probability F(x)^k. Settings of a real grid agree
-    with each other, so theirs is smaller: see `largest_by_swapping`.
+    The largest of k independent binomial counts is at most x with probability F(x)^k. Settings of a real grid are
+    correlated, which makes their maximum smaller; see `largest_by_swapping`.
 
-    accuracy: of the model without steering. found: the maximum that was found, of `settings` settings.
+    accuracy: accuracy without steering. found: the maximum that was found.
     """
     counts = np.arange(items + 1)
     at_most = binom.cdf(counts, items, accuracy) ** settings
@@ -140,18 +144,20 @@ def largest_of_independent(accuracy: float, items: int, settings: int, found: fl
     below = int(np.ceil(found * items - SLACK)) - 1
     if below < 0:
         return Maximum(mean, high, 1.0)
-    # 1 - F^k, without the cancellation where F is nearly 1.
+    # 1 - F^k, computed without cancellation where F is nearly 1.
     return Maximum(mean, high, float(-np.expm1(settings * np.log1p(-binom.sf(below, items, accuracy)))))
 
 
 def largest_by_swapping(base: np.ndarray, hits: np.ndarray, unit: str, resamples: int = RESAMPLES) -> Maximum:
-    """The largest gain of a grid over the model without steering, when steering does nothing; by permutation.
+    """The largest gain of a grid over the unsteered model when steering does nothing; by a permutation test.
 
-    If it does nothing, an item's hit without steering might as well be its hit with it. So the two are swapped, by the
-    toss of a coin per item that is the same for all settings: what settings have in common stays (Westfall and Young
-    1993). The p-value counts the grid as found among the resamples, and is valid for any dependence of the settings.
+    If steering does nothing, an item's hit without steering and its hit with steering can be swapped. A coin per item
+    decides, and decides alike for all settings, so the correlation of settings is kept (Westfall and Young 1993). The
+    p-value counts the grid as found among the resamples and is valid for any dependence of the settings.
 
     base: [items], hits without steering. hits: [settings, items]. Gains are differences in accuracy.
+
+    Raises `OffcourseError` when the numbers of items differ.
     """
     base, hits = np.asarray(base, float), np.asarray(hits, float)
     if base.shape != hits.shape[1:]:
@@ -168,9 +174,9 @@ def largest_by_swapping(base: np.ndarray, hits: np.ndarray, unit: str, resamples
 
 
 def pairs_by_luck(pairs: pd.DataFrame, quantile: float) -> float:
-    """How many model-task pairs reach a share of few-shot accuracy by luck alone, in expectation (Table 3).
+    """The expected number of model-task pairs that reach `quantile` x few-shot accuracy by luck alone (Table 3).
 
-    Each setting and layer then has the accuracy without steering, independently: see `largest_of_independent`.
+    By luck: every setting and layer independently has the accuracy without steering, see `largest_of_independent`.
     pairs: columns `zero_shot`, `few_shot` (accuracies), `items` and `settings` (of the sweep, layers included).
     """
     return sum(

@@ -1,4 +1,4 @@
-"""The facts of models that Tables 11 and 12 print, beside those of models.tsv."""
+"""The facts of models that Tables 11 and 12 print, matched with the columns of models.tsv."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from offcourse.data.rows import Model
 from offcourse.data.tsv import read_checked
 from offcourse.errors import OffcourseError
 
-# Columns as printed, and those of models.tsv.
+# {printed column: column of models.tsv}, by table.
 COLUMNS = {
     11: {
         "n_layers": "layers",
@@ -37,14 +37,14 @@ COLUMNS = {
     },
 }
 NUMBERS = tuple(COLUMNS)
-MISSING = "-"  # in the place of a fact that nobody published
+MISSING = "-"  # printed for a fact that nobody published
 NUMERIC = ("layers", "heads", "total_heads", "head_dim", "width", "mlp_width", "vocabulary", "context")
 MODEL = "Model Name"
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One cell. printed_value: in the form of models.tsv, whose `value` is None where there is none."""
+    """One printed cell. printed_value: the printed fact in the form of models.tsv. value: models.tsv's fact, or None."""
 
     table: int
     model: str
@@ -55,12 +55,12 @@ class Fact:
     value: int | str | None
 
     def of(self, known: Mapping[str, Any]) -> int | str | None:
-        """This fact as `known` has it, a row of models.tsv or a study's `model.json`; None where `known` is silent."""
+        """This fact in `known` (a row of models.tsv or a study's `model.json`); None where `known` does not have it."""
         return total_heads(known) if self.name == "total_heads" else known.get(self.name)
 
 
 def known_facts(known: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of `COLUMNS` by name, of a row of models.tsv or of a study's `model.json`; None where it is silent."""
+    """{name: fact} of `COLUMNS`, from a row of models.tsv or a study's `model.json`; None where `known` lacks one."""
     facts = {name: known.get(name) for columns in COLUMNS.values() for name in columns.values()}
     return facts | {"total_heads": total_heads(known)}
 
@@ -105,12 +105,12 @@ def _printed(columns: Mapping[str, str]) -> pa.DataFrameSchema:
 
 
 def as_ours(name: str, printed: str, model: Model) -> int | str:
-    """A printed cell in the form of models.tsv, where layer norms that have no mean are called RMSNorm."""
+    """A printed cell in the form of models.tsv, which calls a layer norm without a mean RMSNorm."""
     if name in NUMERIC:
         return int(printed.replace(",", ""))
     if name == "learning_rate":
         return "" if printed == "-" else printed.replace(" x 10-", "e-").replace(" × 10-", "e-")
     if name == "norm" and model.architecture not in ("GPTJ", "GPTNeoX"):
-        # The table says layer norm throughout; these classes divide by the root mean square.
+        # The paper prints layer norm for every model, but these classes divide by the root mean square.
         return printed.replace("LayerNorm", "RMSNorm")
     return "" if printed == "-" else printed

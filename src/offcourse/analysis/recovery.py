@@ -4,11 +4,11 @@ import pandas as pd
 
 from offcourse.errors import OffcourseError
 
-# Section 4.1: vectors are built from 10-shot prompts, but judged against 5-shot accuracy.
+# Section 4.1: vectors are built from 10-shot prompts but compared with 5-shot accuracy.
 BASELINE_SHOTS = 5
 
-# Accuracies are counts over items, so two different ones are at least 1e-6 apart. Without slack, 18 of 50 items would
-# not reach 0.9 of 20 of 50, because 0.9 * 0.4 > 0.36 in binary floating point.
+# Accuracies are counts over items, so different accuracies are at least 1e-6 apart. Without this slack, 18 of 50 items
+# would not reach 0.9 times 20 of 50, because 0.9 * 0.4 > 0.36 in binary floating point.
 SLACK = 1e-9
 
 
@@ -16,9 +16,9 @@ SETTING = ["n_heads", "strength", "layer"]
 
 
 def shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """`accuracy` (0 to 1) and `n` (items) by the columns `by`, sorted by them (the index).
+    """`accuracy` (0 to 1) and `n` (items) per combination of the columns `by`, which are the sorted index.
 
-    `frame` has a row per item with `hit`, or, as the release has it, a row per count with `hits` and `items`.
+    frame: a row per item with `hit`, or, in the release's results, a row per count with `hits` and `items`.
     """
     if "hit" in frame:
         return frame.groupby(by, sort=True)["hit"].agg(accuracy="mean", n="size")
@@ -27,7 +27,7 @@ def shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting and layer of a sweep (`FV_SWEEP`), sorted by them.
+    """The accuracy of every setting and layer of a sweep (`FV_SWEEP`), in sorted rows.
 
     Columns: `n_heads`, `strength`, `layer`, `accuracy` (0 to 1), `n` (items).
     """
@@ -45,15 +45,15 @@ def hits(sweep: pd.DataFrame) -> pd.DataFrame:
 
 
 def items(sweep: pd.DataFrame) -> int:
-    """How many items each setting and layer of a sweep is over."""
+    """The number of items that each setting and layer of a sweep was evaluated on."""
     return int(shares(sweep, SETTING)["n"].max())
 
 
 def baseline(shots: pd.Series) -> tuple[int, float]:
-    """The number of shots that recovery is measured against, and its accuracy.
+    """(number of shots, accuracy) of the baseline that recovery is a fraction of.
 
-    `shots` holds the accuracy by number of shots. The number is 5 as in the paper, or the largest that a study of
-    fewer shots has; whoever shows the result names the number. Raises `OffcourseError` when 5 was left out.
+    shots: accuracy by number of shots. The baseline has 5 shots as in the paper, or the largest number of a study with
+    fewer shots; tables and figures name the number. Raises `OffcourseError` when the results lack the 5 shots.
     """
     count = min(BASELINE_SHOTS, int(shots.index.max()))
     if count not in shots.index:
@@ -67,12 +67,12 @@ def reaches(best: float, quantile: float, few_shot: float) -> bool:
 
 
 def peak_recovery(accuracies: pd.DataFrame, few_shot: float) -> float:
-    """Eq. 7: best accuracy over settings and layers, as a fraction of `few_shot`; NaN when that is 0."""
+    """Eq. 7: best accuracy over settings and layers, as a fraction of `few_shot`; NaN if `few_shot` is 0."""
     return _fraction(accuracies["accuracy"].max(), few_shot)
 
 
 def average_recovery(accuracies: pd.DataFrame, few_shot: float) -> float:
-    """Eq. 8: mean accuracy over layers, of the best setting, as a fraction of `few_shot`; NaN when that is 0."""
+    """Eq. 8: mean accuracy of the best setting over layers, as a fraction of `few_shot`; NaN if `few_shot` is 0."""
     return _fraction(accuracies.groupby(["n_heads", "strength"])["accuracy"].mean().max(), few_shot)
 
 

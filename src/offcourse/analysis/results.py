@@ -1,7 +1,7 @@
-"""Reading a study's per-task results as accuracies. Paths are relative to the study's folder.
+"""Reading a study's results per model and unit. Paths are relative to the study's folder.
 
-The authors' released results (`results/published`) are read by the same functions: they have counts in the place of
-single items, and no value where nothing was released.
+A pair is one model and one task. The functions also read the authors' released results (`results/published`), which
+hold counts instead of single items, and no value where nothing was released.
 """
 
 import json
@@ -30,85 +30,85 @@ from offcourse.schemas.released import (
 )
 from offcourse.schemas.task_vectors import TV_SWEEP
 
-# A results folder as a path, or the view of one that a table or figure is handed.
+# A results folder: its path, or the view of the folder that a table or figure is given.
 Folder = Path | ResultsView
 
 
 def has(results: Folder, path: str) -> bool:
-    """Whether there is a result; a view has the declared ones that its folder covers."""
+    """Whether the folder has a result; a view has only the declared results that its folder covers."""
     return path in results if isinstance(results, ResultsView) else (results / path).exists()
 
 
 def prompts_path(model: str, task: str) -> str:
-    """The prompts of one pair."""
+    """Path of the prompts of one pair."""
     return f"{model}/prompts/{task}.parquet"
 
 
 def cie_path(model: str, task: str) -> str:
-    """The causal indirect effects of one pair."""
+    """Path of the causal indirect effects of one pair."""
     return f"{model}/cie/{task}.parquet"
 
 
 def sweep_path(model: str, task: str) -> str:
-    """The sweep of one pair."""
+    """Path of the function-vector sweep of one pair."""
     return f"{model}/fv_sweep/{task}.parquet"
 
 
 def controls_path(model: str, task: str) -> str:
-    """The sweep of the controls of one pair."""
+    """Path of the controls' sweep of one pair."""
     return f"{model}/fv_controls/{task}.parquet"
 
 
 def steering_path(method: str, model: str, task: str) -> str:
-    """The sweep of a method of `offcourse.steering`, of one pair."""
+    """Path of the sweep of a method of `offcourse.steering` for one pair."""
     return f"{model}/{method}_sweep/{task}.parquet"
 
 
 def icl_path(model: str, task: str) -> str:
-    """The in-context baselines of one pair."""
+    """Path of the in-context baselines of one pair."""
     return f"{model}/icl/{task}.parquet"
 
 
 def tv_sweep_path(model: str, task: str) -> str:
-    """The task-vector sweep of one pair."""
+    """Path of the task-vector sweep of one pair."""
     return f"{model}/tv_sweep/{task}.parquet"
 
 
 def tv_icl_path(model: str, task: str) -> str:
-    """The baselines of task vectors of one pair."""
+    """Path of the baselines of task vectors of one pair."""
     return f"{model}/tv_icl/{task}.parquet"
 
 
 def dola_path(model: str, questions: str) -> str:
-    """Scores of one model on one question set."""
+    """Path of DoLa's scores of one model on one question set."""
     return f"{model}/dola/{questions}.parquet"
 
 
 def premature_layers_path(model: str, questions: str) -> str:
-    """The premature layers of one model on one question set, which the release has beside the scores."""
+    """Path of the premature layers of one model on one question set; only the release has such files."""
     return f"{model}/premature_layers/{questions}.parquet"
 
 
 def lens_path(model: str, questions: str) -> str:
-    """The logit lens of one model on one question set."""
+    """Path of the logit lens of one model on one question set."""
     return f"{model}/logit_lens/{questions}.parquet"
 
 
 def apathy_path(model: str, questions: str) -> str:
-    """Apathy of one model on one question set."""
+    """Path of the apathy of one model on one question set."""
     return f"{model}/apathy/{questions}.parquet"
 
 
 def read_dola(results: Folder, model: str, questions: str) -> pd.DataFrame:
-    """DoLa's scores, see `DOLA`; of the release `PUBLISHED_DOLA`."""
+    """DoLa's scores, of schema `DOLA`; the release's are of schema `PUBLISHED_DOLA`."""
     return read_parquet(results / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
 
 
 def read_premature_layers(results: Folder, model: str, questions: str) -> pd.DataFrame:
-    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of answers, true and false).
+    """How often DoLa chose each premature layer: columns `bucket`, `layer`, `tokens` (of all answers, true and false).
 
-    The release has them in files of their own, for TruthfulQA only. Raises `OffcourseError` for a file that does not
-    say.
+    The release has these counts in separate files, for TruthfulQA only. Raises `OffcourseError` for a file without the
+    counts.
     """
     path = results / dola_path(model, questions)
     if is_released(read_dola(results, model, questions)):
@@ -121,9 +121,9 @@ def read_premature_layers(results: Folder, model: str, questions: str) -> pd.Dat
 
 
 def read_targets(results: Folder, model: str, task: str, method: str) -> dict[str, Any]:
-    """How the targets of a method's evaluated items differ, see `targets.spread`.
+    """Counts of the targets of a method's evaluated items, see `targets.spread`.
 
-    Raises `OffcourseError` for a file of prompts that does not say.
+    Raises `OffcourseError` for a file of prompts without these counts.
     """
     path = results / prompts_path(model, task)
     said = pd.read_parquet(path, columns=["kind"]).attrs.get("targets", {})
@@ -133,30 +133,30 @@ def read_targets(results: Folder, model: str, task: str, method: str) -> dict[st
 
 
 def is_released(scores: pd.DataFrame) -> bool:
-    """Whether scores of answers are the authors': they do not say how many tokens an answer has."""
+    """Whether scores of answers are the authors', which do not give an answer's number of tokens."""
     return str(scores["tokens"].dtype) == "Int64"
 
 
 def _released_layers(results: Folder, path: str) -> pd.DataFrame:
     columns = ["bucket", "layer", "tokens"]
-    # The release has them of TruthfulQA alone.
+    # The release has these counts for TruthfulQA alone.
     if not has(results, path):
         return pd.DataFrame(columns=columns)
     chosen = read_parquet(results / path, PREMATURE_LAYERS)
-    # The layer is chosen whatever alpha and softmax are, so the runs of a bucket say the same: one of them is read.
+    # The choice of a layer does not depend on alpha or softmax, so all runs of a bucket have equal counts; one is read.
     return chosen.drop_duplicates(["bucket", "layer"])[columns].reset_index(drop=True)
 
 
 def read_lens(results: Folder, model: str, questions: str) -> pd.DataFrame:
-    """The logit lens, see `LOGIT_LENS`."""
+    """The logit lens, of schema `LOGIT_LENS`."""
     return read_parquet(results / lens_path(model, questions), LOGIT_LENS)
 
 
 def read_lens_means(results: Folder, model: str, questions: str) -> pd.DataFrame:
-    """Mean probability of each layer and line over the questions, with its 95% interval: `LENS_MEANS`, and
-    `sources` (see `analysis.sources`).
+    """Mean probability over the questions per layer and line, with a 95 % interval: `LENS_MEANS` and `sources`.
 
-    The interval of a study's results is the normal one, that of the release the bootstrapped one that was drawn.
+    A study's interval is the normal one. The release's interval is the bootstrap interval that the authors drew. See
+    `analysis.sources` for `sources`.
     """
     path = lens_path(model, questions)
     lens = read_parquet(results / path, LOGIT_LENS, LENS_MEANS)
@@ -175,22 +175,22 @@ def read_lens_means(results: Folder, model: str, questions: str) -> pd.DataFrame
 
 
 def is_drawn(results: Folder, path: str) -> bool:
-    """Whether a result of the logit lens or of apathy holds means that were read back from a drawing."""
+    """Whether a result of the logit lens or of apathy holds means that were read from a published figure."""
     return "line" in pq.read_schema(results / path).names
 
 
 def read_apathy(results: Folder, model: str, questions: str) -> pd.DataFrame:
-    """Apathy, see `APATHY`; of the release its scaled means, `APATHY_MEANS`."""
+    """Apathy, of schema `APATHY`; the release has scaled means, of schema `APATHY_MEANS`."""
     return read_parquet(results / apathy_path(model, questions), APATHY, APATHY_MEANS)
 
 
 def model_path(model: str) -> str:
-    """The facts of a model."""
+    """Path of the facts of a model."""
     return f"{model}/model.json"
 
 
 def read_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """A function-vector sweep, see `FV_SWEEP`; of the release `PUBLISHED_FV_SWEEP`."""
+    """A function-vector sweep, of schema `FV_SWEEP`; the release's is of schema `PUBLISHED_FV_SWEEP`."""
     return _sweep(results / sweep_path(model, task))
 
 
@@ -202,13 +202,13 @@ def _sweep(path: Path) -> pd.DataFrame:
 
 
 def read_steering(results: Folder, method: str, model: str, task: str) -> pd.DataFrame:
-    """The sweep of a steering method, see `STEERING_SWEEP`."""
+    """The sweep of a steering method, of schema `STEERING_SWEEP`."""
     return read_parquet(results / steering_path(method, model, task), STEERING_SWEEP)
 
 
 def read_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The accuracy of every setting and layer of a function-vector sweep, see `recovery.accuracy`."""
-    # Figures and tables of many models ask for it several times.
+    # Cached, since figures and tables of many models ask for one accuracy several times.
     path = results / sweep_path(model, task)
     return _accuracy(path, _changed(path)).copy()
 
@@ -219,12 +219,12 @@ def _accuracy(path: Path, changed: int) -> pd.DataFrame:
 
 
 def _changed(path: Path) -> int:
-    """When a file was written last, in nanoseconds; 0 when it is not there, which its reader will say."""
+    """The mtime of a file in nanoseconds; 0 if there is no file, for which the reader raises an error."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """The accuracy of every setting and layer, for each draw of each control (`control` and `draw` in front)."""
+    """The accuracy of every setting and layer of each draw of each control; `control` and `draw` come first."""
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     parts = [
         recovery.accuracy(mine).assign(control=control, draw=draw)
@@ -239,7 +239,7 @@ def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFram
 def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
     """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
 
-    For a model whose tokenizer adds no BOS both positions are one, so the sweep of the function vector is returned.
+    If a model's tokenizer adds no BOS, both positions are the same and the function vector's own sweep is returned.
     """
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     other = controls[controls["control"] == READ_POSITION]
@@ -272,25 +272,25 @@ def _shots_of(path: Path, changed: int) -> pd.Series:
 
 
 def items_by_shots(results: Folder, path: str) -> pd.Series:
-    """How many items a pair's in-context accuracy is over, by number of shots; `path` as of `icl_path`."""
+    """The number of items behind a pair's in-context accuracy, by number of shots. path: from `icl_path`."""
     return recovery.shares(read_parquet(results / path, ICL, PUBLISHED_ICL), ["shots"])["n"]
 
 
 def read_items(results: Folder, path: str, shots: int) -> int:
-    """How many items a pair's in-context accuracy is over, at one number of shots; `path` as of `icl_path`."""
+    """The number of items behind a pair's in-context accuracy at `shots` shots. path: from `icl_path`."""
     return int(items_by_shots(results, path).loc[shots])
 
 
 def read_tv_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
     """Accuracy (0 to 1) of task vectors by layer, with a column per split: `dev` and `test`.
 
-    The release has test accuracy at one layer only, and of one model not at all: it is NaN elsewhere.
+    The release has test accuracy at one layer only, and none for one model; test is NaN elsewhere.
     """
     return _tv_shares(results, model, task)["accuracy"].unstack("split").reindex(columns=["dev", "test"])
 
 
 def read_tv_items(results: Folder, model: str, task: str, split: str) -> int:
-    """How many items each of its layers has in a split."""
+    """The number of items behind each layer's accuracy of task vectors in a split (`dev` or `test`)."""
     return int(_tv_shares(results, model, task)["n"].xs(split, level="split").max())
 
 

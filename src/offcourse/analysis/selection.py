@@ -1,8 +1,8 @@
-"""Where the best setting is chosen, and on which items it is reported (protocol switch `selection`).
+"""The items on which the best setting is chosen, and the items on which it is reported (protocol switch `selection`).
 
-same_items: both on all items, as published. What is best by chance on these very items then counts as better.
-halves: chosen on one half of the items and reported on the other, for `HALVINGS` halvings in both directions. So every
-item is reported once per halving, in a setting that was chosen without it.
+same_items: both are all items, as published. A setting that is best by chance on these items then counts as better.
+halves: a setting is chosen on one half of the items and reported on the other, for `HALVINGS` halvings in both
+directions. Every item is then reported once per halving, in a setting that was chosen without this item.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ HALVINGS = 20
 SEED = 0
 
 Setting = TypeVar("Setting")
-# Masks of the items: chosen on, reported on.
+# (mask of the items to choose on, mask of the items to report on).
 Direction = tuple[np.ndarray, np.ndarray]
 
 
 def repetitions(selection: str, unit: str, items: int) -> list[list[Direction]]:
-    """The directions of each repetition; those of one repetition report every item once.
+    """The directions of each repetition. The directions of one repetition together report every item once.
 
-    unit: name of the task or question set. It keys the halvings, with their number and nothing of the study: models and
-    studies share them. Of an odd number of items one half has one more.
+    unit: name of the task or question set. Unit and number of the halving are the key of a halving, so models and
+    studies share halvings. With an odd number of items, one half has one item more.
 
     Raises `OffcourseError` when there is nothing to halve.
     """
@@ -45,7 +45,7 @@ def repetitions(selection: str, unit: str, items: int) -> list[list[Direction]]:
 
 
 def chosen(repeated: Sequence[Sequence[Direction]], choose: Callable[[np.ndarray], Setting]) -> list[Setting]:
-    """The settings that `choose` takes, one per direction; it is given the mask of the items to choose on."""
+    """The chosen settings, one per direction. choose: mask of the items to choose on -> setting."""
     return [choose(chosen_on) for directions in repeated for chosen_on, _ in directions]
 
 
@@ -54,9 +54,10 @@ def reported(
     choose: Callable[[np.ndarray], Setting],
     values: Callable[[Setting], np.ndarray],
 ) -> np.ndarray:
-    """[repetitions, items]: the value of each item in the setting that was chosen for it.
+    """[repetitions, items]: the value of each item in the setting that is reported for this item.
 
-    values: [items], the values of all items in one setting. The mean over everything is the number of a table.
+    choose: mask of the items to choose on -> setting. values: setting -> values of all items, [items]. The mean over
+    the returned array is the number in a table.
     """
     rows = []
     for directions in repeated:
@@ -70,7 +71,7 @@ def reported(
 def weights(
     repeated: Sequence[Sequence[Direction]], choose: Callable[[np.ndarray], Setting]
 ) -> dict[Setting, list[int]]:
-    """How often each item is reported in each setting that is chosen, over all repetitions: [items] by setting."""
+    """{chosen setting: how often each item is reported in this setting, over all repetitions}, [items] each."""
     found: dict[Setting, np.ndarray] = {}
     for directions in repeated:
         for chosen_on, reported_on in directions:
@@ -79,12 +80,12 @@ def weights(
 
 
 def best_accuracy(hits: np.ndarray, repeated: Sequence[Sequence[Direction]]) -> float:
-    """Accuracy of the best row of `hits` [settings, items]; the first of equals is best."""
+    """The reported accuracy of the best setting. hits: [settings, items]; among equally good ones the first is best."""
     return float(reported(repeated, lambda chosen_on: hits[:, chosen_on].sum(1).argmax(), hits.__getitem__).mean())
 
 
 def note(selection: str, what: str) -> str:
-    """A sentence for the reader of a table; `what` names what was chosen, in the plural."""
+    """A sentence for the reader of a table. what: the chosen settings, in the plural."""
     if selection == "same_items":
         return f"{what} are chosen on the items that they are reported on, as in the paper."
     return (

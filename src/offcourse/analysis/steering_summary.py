@@ -1,13 +1,14 @@
-"""What steers each model, at which setting, and how sure that is: a row per model, method and task or question set.
+"""The effect of each method on each model: a row per model, method and unit (a task or question set).
 
-p-values test that steering does nothing; they are corrected (Holm) over the rows of one method.
+A row has the best setting, the accuracies and a p-value. p-values test that steering does nothing and are corrected
+(Holm) over the rows of one method.
 
-* Function vectors: the largest gain of the whole grid over the prompt without examples, against what the largest of so
-  many gains is by luck (`inference.largest_by_swapping`).
+* Function vectors: the largest gain of the whole grid over the prompt without examples, against the largest gain that
+  a grid of this size has by luck (`inference.largest_by_swapping`).
 * Task vectors: hits on the test prompts, at the layer that is best on the development prompts, against hits without a
   vector (Fisher's exact test, since the items differ).
-* DoLa: McNemar's test of Tables 1 and 2. With protocol selection: same_items its best setting was chosen on the same
-  questions, which the test does not correct for.
+* DoLa: McNemar's test of Tables 1 and 2. With protocol `selection: same_items`, DoLa's best setting was chosen on the
+  tested questions, which the test does not correct for.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,8 @@ from offcourse.schemas.task_vectors import TV_SWEEP
 
 WORKS, HARMS, UNSURE = "works", "harms", "no clear effect"
 LEVEL = 0.05
-# Accuracies are 0 to 1; few_shot is missing where the method has none, layer for DoLa. targets: different first tokens
-# of the evaluated answers; chance: accuracy of always predicting the commonest one. Both are missing for DoLa.
+# Accuracies are 0 to 1. few_shot is missing for methods without one, layer for DoLa. targets: number of different first
+# tokens of the evaluated answers; chance: accuracy of always predicting the commonest first token; missing for DoLa.
 SUMMARY = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -67,9 +68,9 @@ def steering_summary(
     task_vectors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     dola: Sequence[int] = (),
 ) -> pd.DataFrame:
-    """The table under `SUMMARY`.
+    """The summary, a table of schema `SUMMARY`.
 
-    function_vectors, task_vectors: models and tasks of each. dola: numbers of the tables (1, 2) that the study has.
+    function_vectors, task_vectors: (models, tasks) of the method. dola: which of Tables 1 and 2 the study has.
     """
     rows = [_function_vector(results, model, task) for model in function_vectors[0] for task in function_vectors[1]]
     rows += [_task_vector(results, model, task) for model in task_vectors[0] for task in task_vectors[1]]
@@ -91,11 +92,11 @@ def steering_summary(
 def paired_hits(
     results: Folder, model: str, task: str, hits: pd.DataFrame | None = None
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Hits without a vector [items], and those of a sweep, item by item.
+    """(hits without a vector [items], hits of a sweep [settings, items]) over the same items.
 
-    hits: [settings, items] of another method on the same queries; None for function vectors (`recovery.hits`).
+    hits: the sweep of another method on the queries of function vectors; None for the sweep of function vectors.
 
-    Raises `OffcourseError` when the two are not over the same items.
+    Raises `OffcourseError` when the items differ.
     """
     hits = recovery.hits(read_sweep(results, model, task)) if hits is None else hits
     icl = read_parquet(results / icl_path(model, task), ICL)
@@ -109,7 +110,7 @@ def paired_hits(
 
 
 def _row(results: Folder, model: str, method: str, on: str, p: float, **more) -> dict:
-    """What all rows have. more: the columns that a method gives; the others are missing."""
+    """One row. more: columns that the method has; other columns are missing values."""
     found = {"model": model, "method": method, "on": on, "p": p}
     found |= dict.fromkeys(("layer", "few_shot", "chance", "targets"), np.nan)
     return found | {"layers": read_model(results, model)["layers"]} | more

@@ -1,4 +1,4 @@
-"""Accuracies of task vectors, and what they are held against (paper section 4; protocol switches `tv_...`)."""
+"""Accuracies of task vectors, and the few-shot accuracies they are compared with (section 4; switches `tv_...`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,17 +24,19 @@ def read_pairs(
     switches: Mapping[str, str],
     before: tuple[float, list[tuple[str, int, int]]] | None = None,
 ) -> pd.DataFrame:
-    """One row per model and task: `best` accuracy of its task vectors, and the `few_shot` accuracy it is divided by.
+    """One row per model and task: `best`, the accuracy of the task vectors, and `few_shot`, the accuracy to divide by.
 
-    The layer is the first one that is best on the development prompts; `tv_score` says whether its accuracy is that on
-    those same prompts (dev) or on the test prompts.
-    groups: group by task (tasks.tsv). switches: `tv_denominator`, `tv_direction`, `tv_score`.
-    before: what stood in the released code's variable before its first model: the function vectors' last accuracy, with
-    what it was read from.
-    Column `denominator` says what `few_shot` is: `own`, or `previous_model`: with that switch, the mean 5-shot accuracy
-    of the model before over tasks from English. It is `own` where there is nothing left over.
-    Columns `split`, `layer` and `items` say which rows of the sweep `best` is over; `divided_by` lists artefact, shots
-    and items behind `few_shot`, which is the mean over them.
+    `best` is taken at the first layer that is best on the development prompts. The switch `tv_score` says on which
+    prompts: the development prompts (dev) or the test prompts (test).
+
+    groups: {task: group} of tasks.tsv. switches: `tv_denominator`, `tv_direction`, `tv_score`.
+    before: the value that a variable of the authors' code held before its first model, namely the last accuracy of
+    function vectors, and the entries it was read from.
+
+    Column `denominator` is `own` if `few_shot` is the pair's own accuracy. It is `previous_model` if the switch takes
+    the mean 5-shot accuracy of the previous model over tasks from English; `own` where there is no previous value.
+    Columns `split`, `layer` and `items` name the rows of the sweep behind `best`. `divided_by` lists artefact, shots
+    and items behind `few_shot`, which is their mean.
     """
     rows, left_over = [], before
     stale = switches["tv_denominator"] == "previous_model"
@@ -71,9 +73,9 @@ def read_pairs(
 
 
 class Peak(NamedTuple):
-    """Peak recovery of a task group, the layer it is at, and the group's tasks with their few-shot count.
+    """Peak recovery of a task group, its layer, and the group's tasks with their few-shot count.
 
-    best, mean: of the group's development accuracy over layers. few_shot: the accuracy that recovery is a fraction of.
+    best, mean: maximum and mean over layers of the group's development accuracy. few_shot: the denominator of recovery.
     """
 
     recovery: float
@@ -87,10 +89,10 @@ class Peak(NamedTuple):
 def by_group(
     results: Folder, model: str, tasks: Sequence[str], groups: Mapping[str, str], tv_direction: str
 ) -> dict[str, Peak]:
-    """Peak recovery by task group: best layer of the group's mean development accuracy / its mean few-shot accuracy.
+    """{task group: peak recovery}: the group's best mean development accuracy / its mean few-shot accuracy.
 
-    Linguistic and factual tasks stand alone, translations are averaged by direction, as the released tables are.
-    NaN where the few-shot accuracy is 0.
+    Each linguistic or factual task is a group of its own; translations are averaged by direction, as in the released
+    tables. The recovery is NaN where the few-shot accuracy is 0.
     """
     members: dict[str, list[str]] = {}
     for task in tasks:

@@ -16,9 +16,10 @@ TIES = ("as_coded", "shared")
 
 
 def order(scores: np.ndarray, masked: np.ndarray, removed: bool) -> np.ndarray:
-    """Ranks that compare answers: equal scores get equal ranks, and a better answer a larger one.
+    """Ranks of answers: equal scores get equal ranks, and a better answer gets a larger rank.
 
-    removed: a score is (masked tokens, log-probability of the rest); fewer masked tokens win whatever the rest says.
+    removed: a score is (masked tokens, log-probability of the rest). Fewer masked tokens win; among equals the larger
+    log-probability wins.
     """
     if not removed:
         return np.unique(scores, return_inverse=True)[1]
@@ -27,7 +28,7 @@ def order(scores: np.ndarray, masked: np.ndarray, removed: bool) -> np.ndarray:
 
 
 def wins(one: float, others: Sequence[float], tie: float) -> float:
-    """1 if `one` is above all `others`, 0 if it is below any; for a tie with k of them `tie` (NaN: a share 1/(1+k))."""
+    """1 if `one` is above all `others`, 0 if it is below any; a tie with k of them gives `tie` (if NaN: 1/(1+k))."""
     largest = max(others)
     if one != largest:
         return float(one > largest)
@@ -40,12 +41,13 @@ def mc1(best: float, false: Sequence[float], ties: str = "as_coded") -> float:
 
 
 def mc2(true: np.ndarray, false: np.ndarray, exact: bool = False) -> float:
-    """Share of the true answers in the probability of all: sum exp(true) / (sum exp(true) + sum exp(false)).
+    """MC2, the true answers' share of the probability: sum exp(true) / (sum exp(true) + sum exp(false)).
 
-    exact: False, as in the released code: scores of a side whose exponentials all underflow are halved until they do
-    not, and what is then still undefined is 0, also where exponentials overflow (above about 709, which scores without
-    a softmax and with a length bias reach). True (`score_dtype: float64`): the largest score is taken off all first,
-    which changes no share, and neither happens; only where every score is minus infinity the share is 0.
+    exact: False computes as the authors' code does. If all exponentials of a side underflow, the scores of this side
+    are halved until they do not. A share that is still undefined is 0, also where exponentials overflow (scores above
+    about 709, which occur without a softmax and with a length bias). True (`score_dtype: float64`) first subtracts the
+    largest score from all, which changes no share and avoids both; the share is 0 only if every score is minus
+    infinity.
     """
     scores = [np.asarray(side, np.float64) for side in (true, false)]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -76,18 +78,18 @@ def factor(true: float, false: Sequence[float], ties: str = "as_coded") -> float
 
 
 def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = False) -> pd.DataFrame:
-    """The metrics of every question and setting of a table under `DOLA`.
+    """The metrics of every question and setting of a table of schema `DOLA`.
 
-    removed: see `order`; MC2 is then among the answers with the fewest masked tokens. exact: see `mc2`.
-    Columns: `SETTING`, `question`, then `mc1`, `mc3` and `factor` under each tie rule (`mc1_shared`), `mc2`, and
-    `tied`, `best_masked`: whether the best answer ties with the best false one, and whether a token of it is masked
-    (NaN where the scores do not say which are, as in the release).
+    removed: see `order`; MC2 is then computed among the answers with the fewest masked tokens. exact: see `mc2`.
+    Columns: `SETTING`, `question`; `mc1`, `mc3` and `factor` under each tie rule (such as `mc1_shared`); `mc2`; `tied`,
+    whether the best answer ties with the best false answer; `best_masked`, whether a token of the best answer is masked
+    (NaN for the release's scores, which do not say which tokens are masked).
 
-    Raises `OffcourseError` for `removed` where that is so.
+    Raises `OffcourseError` for `removed` if the scores do not say which tokens are masked.
     """
     unknown = bool(scores["masked_tokens"].isna().any())
     if unknown and removed:
-        # Here, since a capsule runs this module without the package.
+        # Imported here, since a capsule (`audit.capsule`) runs this module without the package.
         from offcourse.errors import OffcourseError
 
         raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
@@ -97,7 +99,7 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
         rank = order(score, masked, removed)
         best, false, true = kind == "best", rank[kind == "false"], rank[kind != "false"]
         one = rank[best][0]
-        # A token that was removed has probability 0: beside an answer with fewer of them this one has none.
+        # A removed token has probability 0, so an answer with more removed tokens than another has no share.
         weight = np.where(masked > masked.min(), -np.inf, score) if removed else score
         row = dict(zip([*SETTING, "question"], key, strict=True))
         for ties in TIES:
@@ -117,9 +119,9 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
 
 
 def _questions(scores: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:
-    """Setting and question, and the kinds, scores and masked tokens of the answers.
+    """((setting, question), kinds, scores, masked tokens of the answers) of every question and setting.
 
-    Slices of columns: with a table for each question this would be most of the time.
+    The arrays are slices of whole columns, since making a table per question would take most of the time.
     """
     keys = [*SETTING, "question"]
     scores = scores.sort_values(keys, kind="stable", ignore_index=True)
@@ -134,14 +136,14 @@ def _questions(scores: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.nda
 
 
 def wilson(values: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of a mean of zeros and ones (shares of ties count as the share)."""
+    """Wilson's 95 % interval of a mean of zeros and ones; a tie that is shared counts with its share."""
     return tuple(float(end) for end in proportion_confint(sum(values), len(values), method="wilson"))
 
 
 def mcnemar(base: Sequence[float], other: Sequence[float]) -> float:
     """Exact two-sided p-value of McNemar's test on paired hits; 1 when no pair differs.
 
-    A share of a tie is more than a miss and less than a hit: with such values it is the sign test.
+    A share of a tie is more than a miss and less than a hit. With such values the test is the sign test.
     """
     gained = sum(o > b for b, o in zip(base, other, strict=True))
     lost = sum(o < b for b, o in zip(base, other, strict=True))

@@ -1,8 +1,9 @@
-"""The view: what a table or figure is handed of one results folder, which is what its declaration names and no more.
+"""The view: one results folder, limited to what the declaration of a table or figure names.
 
-A `Declaration` says what a table or figure reads. `Results` is one results folder with everything that it covers. A
-`ResultsView` joins the two: it gives out what is declared, raises for anything else, and states all that it can give
-out as plain values (`ResultsView.parameters`), from which rules, records, `offcourse status` and audits tell changes.
+A `Declaration` lists what a table or figure reads. `Results` is one results folder and everything that it covers. A
+`ResultsView` joins the two: it returns what is declared and raises for anything else. `ResultsView.parameters` lists
+all values that the view can return as plain JSON; rules, records, `offcourse status` and audits compare them to find
+changes.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.study.protocol import Protocol
 
-# Methods whose units are tasks are the others: all but these have question sets.
+# Methods whose units are question sets; the units of all other methods are tasks.
 ON_QUESTIONS = ("dola", "logit_lens")
 VECTORS = ("function_vectors", "task_vectors")
 Scope = tuple[Sequence[str], Sequence[str]]
@@ -28,17 +29,17 @@ NOTHING: Scope = ((), ())
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a table or figure reads.
+    """What a product (a table, a figure, ...) reads.
 
-    rule: its name. methods: whose models and units (tasks or question sets) it shows.
-    inputs: steps whose results it reads. tables_read: numbers of other tables that it reads.
-    columns: of tracked tables, as "tasks.group", for the rows of its models and units.
-    tracked: files of `resources` that it reads whole; a folder stands for its files.
-    switches: of `protocol`. settings: of the configuration, as "function_vectors.n_heads".
-    labels: names of methods of `offcourse.steering`, as it shows them.
-    known: attributes of `Results` that it reads: "last", "adds_bos", "cannot", "without".
-    shown: it reads every table and figure of the folder.
-    unordered: the order of the study's models and units changes nothing.
+    rule: name of the product's rule. methods: methods whose models and units (tasks or question sets) are shown.
+    inputs: steps whose results are read. tables_read: numbers of other tables that are read.
+    columns: columns of tracked tables, such as "tasks.group", for the rows of the shown models and units.
+    tracked: files of `resources` that are read whole; a folder stands for its files.
+    switches: switches of the protocol. settings: settings of the configuration, such as "function_vectors.n_heads".
+    labels: {method of `offcourse.steering`: name that the product shows}.
+    known: attributes of `Results` that are read: "last", "adds_bos", "cannot", "without".
+    shown: whether every table and figure of the folder is read.
+    unordered: whether the product is the same for any order of the study's models and units.
     """
 
     rule: str
@@ -59,15 +60,15 @@ class Declaration:
 class Results:
     """One results folder (a study's or the authors' release) and what it covers.
 
-    folder: of the results. models: all of them, in order. scopes: (models, units) by method, of the methods it has.
-    artefacts: gives the results of a step, as paths relative to `folder`. tables: numbers of its tables.
-    shown: gives the files of all its tables and figures.
-    settings: sections of the configuration by method. resources: folder of the tracked tables.
-    loaded: whether `model.json` is of loaded models; the release's holds rows of models.tsv.
-    last: the (model, task) of function vectors that was computed last (None: the last of its scope).
-    adds_bos: whether a model's tokenizer adds a BOS, where `model.json` does not say.
-    cannot: why a table cannot be had under a switch's other value, by switch and number. without: the models whose
-    results lack a switch's other value, by switch.
+    folder: path of the results. models: all models, in order. scopes: {method of the folder: (models, units)}.
+    artefacts: step -> its results, as paths relative to `folder`. tables: numbers of the folder's tables.
+    shown: () -> the files of all tables and figures of the folder.
+    settings: {method: section of the configuration}. resources: folder of the tracked tables.
+    loaded: whether `model.json` describes loaded models; in the release it holds rows of models.tsv.
+    last: the (model, task) whose function vectors were computed last (None: the last pair of the scope).
+    adds_bos: {model: whether its tokenizer adds a BOS}, for models whose `model.json` does not say.
+    cannot: {switch: {number of a table: why the table cannot be made under the switch's other value}}.
+    without: {switch: models without results for the switch's other value}.
     """
 
     folder: Path
@@ -87,15 +88,15 @@ class Results:
     without: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def only(self, method: str, models: Sequence[str], units: Sequence[str]) -> "Results":
-        """The results with fewer models and units of one method."""
+        """These results, limited to some models and units of one method."""
         return replace(self, scopes={**self.scopes, method: (list(models), list(units))})
 
 
 class ResultsView:
-    """What one product is handed. model: of a job of one model; None for one of the whole folder.
+    """What one product can read. model: the model of a product that is made per model; None for the whole folder.
 
-    `view / path` is the path of a declared result. Every other method gives a declared value. All of them raise
-    `OffcourseError`, with the names of the product and of what it asked for, for what is not declared.
+    `view / path` is the path of a declared result, and every other method returns a declared value. For anything that
+    is not declared they raise `OffcourseError` with the names of the product and of the value it asked for.
     """
 
     def __init__(self, declaration: Declaration, results: Results, model: str | None = None):
@@ -132,7 +133,7 @@ class ResultsView:
 
     @property
     def folder(self) -> Path:
-        """The results folder, for paths that are written."""
+        """The results folder, for the paths of files that the product writes."""
         return self._results.folder
 
     @property
@@ -146,13 +147,13 @@ class ResultsView:
         return [method for method in self._declared.methods if method in self._results.scopes]
 
     def scope(self, method: str) -> Scope:
-        """Models and units (tasks or question sets) of a method; both are empty where the folder does not have it."""
+        """(models, units) of a method, units being tasks or question sets; empty if the folder lacks the method."""
         self._check(self._declared.methods, method)
         models, units = self._results.scopes.get(method, NOTHING)
         return ([self._model] if self._model and models else list(models)), list(units)
 
     def models(self, *methods: str) -> list[str]:
-        """The models of some methods (of all declared ones when none is named), in the folder's order."""
+        """The models of `methods` (of all declared methods if none is named), in the folder's order."""
         if self._model:
             return [self._model]
         if not self._declared.methods:
@@ -178,12 +179,12 @@ class ResultsView:
         return [(name, self.cell("questions", "form", name)) for name in self.scope(method)[1]]
 
     def post_training(self, models: Sequence[str]) -> list[tuple[str, str]]:
-        """The (base, post-trained) pairs among some models, in their order (models.tsv)."""
+        """The (base, post-trained) pairs among `models`, in their order (models.tsv)."""
         bases = {name: self.cell("models", "base", name) for name in models}
         return [(base, name) for name, base in bases.items() if base in models]
 
     def model_labels(self, models: Sequence[str]) -> list[str]:
-        """Labels of models (models.tsv); two that are the same (say, of checkpoints) get the models' names behind."""
+        """Labels of models (models.tsv). Models with one label (such as checkpoints) get their names in brackets."""
         labels = [self.cell("models", "label", model) for model in models]
         return [
             f"{label} ({model})" if labels.count(label) > 1 else label
@@ -206,9 +207,9 @@ class ResultsView:
         return self._results.protocol
 
     def setting(self, name: str) -> Any:
-        """A setting such as "function_vectors.n_heads"; None where the folder does not have the method.
+        """A setting such as "function_vectors.n_heads"; None if the folder lacks the method.
 
-        A list of numbers is sorted: the order in which a grid is written changes no number.
+        A list of numbers is sorted, since the order in which a grid is written changes no number.
         """
         self._check(self._declared.settings, name)
         section, _, key = name.partition(".")
@@ -219,7 +220,7 @@ class ResultsView:
         return sorted(value) if numeric else value
 
     def label(self, method: str) -> str:
-        """How a method of `offcourse.steering` is called."""
+        """The name of a method of `offcourse.steering` in tables and figures."""
         self._check(tuple(self._declared.labels), method)
         return self._declared.labels[method]
 
@@ -235,16 +236,16 @@ class ResultsView:
 
     @property
     def loaded(self) -> bool:
-        """Whether `model.json` is of loaded models."""
+        """Whether `model.json` describes loaded models (in the release it holds rows of models.tsv)."""
         return self._results.loaded
 
     def known(self, name: str) -> Any:
-        """One of the attributes of `Results` that no file of results says: "last", "adds_bos", "cannot", "without"."""
+        """An attribute of `Results` that no results file holds: "last", "adds_bos", "cannot" or "without"."""
         self._check(self._declared.known, name)
         return getattr(self._results, name)
 
     def parameters(self) -> dict[str, Any]:
-        """Everything that the view can give out beside files of results, as plain JSON values by name."""
+        """{name: plain JSON value} of everything that the view can return beside files of results."""
         found: dict[str, Any] = {}
         order = sorted if self._declared.unordered else list
         for method in self.methods:
@@ -276,7 +277,7 @@ class ResultsView:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON gives it back."""
+    """The value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 

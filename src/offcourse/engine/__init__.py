@@ -1,4 +1,7 @@
-"""The engine: every edit of a last token is one row; rows share the prompt's keys and values (docs/engine.md)."""
+"""The engine: runs many edits of a prompt in one pass (docs/engine.md).
+
+A row is one edited version of a prompt's last token. All rows of a prompt share the prompt's keys and values.
+"""
 
 from offcourse.engine.forest import Forest
 from offcourse.engine.rows import HeadRows, ResidualRows

@@ -1,4 +1,4 @@
-"""One attention function for every class: prompt tokens attend to their ancestors, rows to the prompt and themselves.
+"""One attention function for every class: a prompt token attends to earlier tokens of its prompt, a row to the prompt.
 
 The sequence axis of one batch element holds first the `lead` tokens of the pass (a prompt, or a forest of prompts) and
 then the rows. A row is another version of the prompt's last token: it sees the keys and values of every earlier token
@@ -30,7 +30,7 @@ KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBacken
 
 @dataclass
 class PassState:
-    """What attention needs to know about the pass that is running.
+    """The layout of the running pass, which attention reads.
 
     lead: number of prompt tokens that come first on the sequence axis, before the rows. 0 in a pass of rows alone.
     ancestors: [lead, lead] bool, True where a token may attend; None for one prompt (causal).
@@ -139,17 +139,17 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
 
 
 def fused_takes_groups(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> bool:
-    """Whether a fused kernel of this GPU takes keys that several query heads share, by torch's own word.
+    """Whether torch has a fused kernel on this GPU for keys that several query heads share.
 
-    Otherwise torch falls back to plain products, whose scores fill the card: 10 GB for 4,096 tokens and 64 heads in
-    float32, against 0.4 GB with the keys repeated for every head.
+    Without such a kernel torch would fall back to plain products, whose scores take 10 GB for 4,096 tokens and 64 heads
+    in float32, against 0.4 GB with the keys repeated for every head.
     """
     asked = torch.backends.cuda.SDPAParams(query, key, value, mask, 0.0, causal, True)
     return torch.backends.cuda.can_use_flash_attention(asked) or torch.backends.cuda.can_use_efficient_attention(asked)
 
 
 def _slices(queries: int, scores: int) -> Iterator[slice]:
-    """Cut so many queries into slices whose scores fit into `SCORE_BYTES`. scores: of one query, over all heads."""
+    """Slices of the queries whose scores fit into `SCORE_BYTES`. scores: number of scores of one query, all heads."""
     step = max(1, SCORE_BYTES // (BYTES_PER_SCORE * scores))
     return (slice(start, min(start + step, queries)) for start in range(0, queries, step))
 
@@ -161,7 +161,7 @@ def _capped(scores: Tensor, softcap: float | None) -> Tensor:
 def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
     """[lead, context + lead] bool, who attends to whom; None for plain causal attention.
 
-    A pass makes each mask once. Copied from the host in every block, the mask would hold a GPU up.
+    A pass makes each mask once, since a copy from the host in every block would make the GPU wait.
     """
     key = device, sliding_window
     if key not in state.masks:
@@ -179,17 +179,20 @@ def _mask(state, length, total, device, sliding_window) -> Tensor | None:
     allowed = torch.cat([among.new_ones(length, before), among], 1)
     if windowed:
         key_depth = torch.cat([torch.arange(before, device=device), depth])
-        # Compared, not subtracted: differences of all pairs would take eight times the mask's bytes.
+        # Compare, do not subtract: differences of all pairs would take eight times the mask's bytes.
         allowed &= key_depth[None, :] > depth[:, None] - sliding_window
     return allowed
 
 
 def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:
-    """Attention of rows; [heads, rows, head_dim] in, [rows, heads, head_dim] out."""
+    """Attention of rows to the prefix and to themselves.
+
+    query, key, value: [heads or kv_heads, rows, head_dim]. Returns [rows, heads, head_dim].
+    """
     heads, rows, size = query.shape
     kv_heads, prefix = prefix_key.shape[:2]
     if sliding_window is not None and sliding_window <= prefix:
-        # The window counts the row itself.
+        # The row itself is one token of the window.
         near = slice(prefix + 1 - sliding_window, None)
         prefix_key, prefix_value, prefix = prefix_key[:, near], prefix_value[:, near], sliding_window - 1
     group = heads // kv_heads
@@ -215,7 +218,7 @@ def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, 
 def _interface(
     module, query, key, value, attention_mask, scaling=None, softcap=None, sliding_window=None, **_
 ) -> tuple[Tensor, None]:
-    """The signature that `transformers` calls. The mask is ignored: the pass knows who attends to whom."""
+    """`attend` behind the signature that `transformers` calls. The mask is ignored, since the pass has its own."""
     return attend(module.layer_idx, query, key, value, scaling, softcap, sliding_window), None
 
 
@@ -237,7 +240,7 @@ def _install_in_gptj(attention: torch.nn.Module) -> None:
 
 
 def install(model: LanguageModel) -> None:
-    """Make `model` call the engine's attention; `uninstalled` gives the class's own back for a while."""
+    """Make `model` call the engine's attention; `uninstalled` restores the class's own for a while."""
     if model.architecture.attention_interface:
         model.module.set_attn_implementation(NAME)
     else:
@@ -247,7 +250,7 @@ def install(model: LanguageModel) -> None:
 
 @contextmanager
 def uninstalled(model: LanguageModel, implementation: str = "eager"):
-    """Run the plain model inside: the class's own attention, as `transformers` would."""
+    """Inside the block the model runs as in `transformers`, with the class's own attention."""
     if not model.architecture.attention_interface:
         yield
         return

@@ -1,8 +1,8 @@
-"""The engine's own self-check, run on every model before it makes a result: what a study runs, against plain forwards.
+"""The engine's self-check: its states against plain forwards, on every model before the model makes a result.
 
-The plain model is asked for the same states: one whole forward per edit, prompt or continuation, with the class's own
-attention. Both round, so they differ by rounding. How far rounding moves this model is measured on the spot
-(`engine.rounding`). An engine that is right stays within a few times that floor, in float32 as in half precision.
+A plain forward computes one edit, prompt or continuation at a time with the class's own attention. Both computations
+round, so their states differ a little. `engine.rounding` measures how far rounding alone moves this model's states (the
+rounding floor). A correct engine stays within a few times this floor, in float32 as in half precision.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +16,19 @@ from offcourse.engine.rows import HeadRows, ResidualRows
 from offcourse.engine.run import Engine
 from offcourse.models.load import LanguageModel
 
-# How many times the rounding floor the engine may be off (docs/engine.md has what healthy and damaged models show).
+# The largest accepted error, as a multiple of the rounding floor (docs/engine.md: errors of healthy and damaged
+# models).
 TIMES_FLOOR = 4.0
-# Larger relative errors are no rounding, or leave no number worth having, whatever the floor says.
+# The largest accepted relative error, whatever the floor is. A larger error is not rounding, or leaves no useful
+# number.
 LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.25, torch.float16: 0.25}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One state of the plain model, and what the engine found for the state, by passes of different sizes.
+    """One state to compare: how the plain model computes it, and the engine's values from passes of different sizes.
 
-    ids: the prompt. edit: what is changed at its last token. found: [width] each.
+    ids: token ids of the prompt. edit: the change at the prompt's last token. found: the engine's states, [width] each.
     """
 
     ids: list[int]
@@ -36,14 +38,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Largest relative error of the engine's states, the rounding floor of the plain model's, and what is allowed."""
+    """Largest relative error of the engine's states, rounding floor of the plain model, and largest accepted error."""
 
     error: float
     floor: float
     limit: float
 
     def report(self) -> dict:
-        """The entry of `model.json`; an error that is not a number does not pass."""
+        """The entry of `model.json`. An error that is NaN does not pass."""
         return {"passed": self.error <= self.limit, "error": self.error, "floor": self.floor, "limit": self.limit}
 
 
@@ -55,7 +57,7 @@ CONTEXTS = "continuations of a kept context equal one forward each"
 
 @torch.inference_mode()
 def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
-    """Every kind of pass that a study makes against plain forwards; per check whether it passed, error, floor, limit.
+    """Compare every kind of pass that a study makes with plain forwards; {check: passed, error, floor, limit}.
 
     prompt: token ids, at least eight. Errors are relative: the norm of a state's difference over the norm of the state,
     the largest of all states compared.
@@ -72,9 +74,9 @@ def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
 
 
 def compare(model: LanguageModel, cases: Mapping[str, Sequence[Case]]) -> dict[str, Comparison]:
-    """What the engine found against plain forwards of the same prompts with the same edits, by kind of case.
+    """Compare the engine's states with plain forwards of the cases' prompts and edits: {kind of case: comparison}.
 
-    All kinds share one floor, the largest of every case's: a few prompts more make it steadier.
+    All kinds share one floor, the largest over all cases, since more prompts make the floor steadier.
     """
     errors, floor = {}, 0.0
     for name, of_kind in cases.items():
@@ -82,7 +84,7 @@ def compare(model: LanguageModel, cases: Mapping[str, Sequence[Case]]) -> dict[s
         for number, case in enumerate(of_kind):
             expected = plain_states(model, [case.ids], case.edit)[0, -1]
             errors[name] = max([errors[name], *(relative(state, expected) for state in case.found)])
-            # A batch takes as long as all its prompts, so that only the first case is computed in one.
+            # A batch takes as long as all its prompts together, so only the first case is also computed in a batch.
             ways = ways_apart(model, case.ids, case.edit, seed=number, batch=number == 0)
             floor = max([floor, *(relative(state, expected) for state in ways)])
     limit = min(TIMES_FLOOR * floor, LIMITS[model.module.dtype])
@@ -90,15 +92,15 @@ def compare(model: LanguageModel, cases: Mapping[str, Sequence[Case]]) -> dict[s
 
 
 def _cut(engine: Engine, most: int) -> tuple[Engine, Engine]:
-    """The engine, and one whose passes hold at most so many rows or tokens (a third of all, so that layers are cut)."""
+    """The engine, and a copy whose passes hold at most `most` rows or tokens, so that one case takes several passes."""
     return engine, Engine(engine.model, most, "eager" if engine.explicit else "sdpa")
 
 
 def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
-    """A vector added after the first, a middle and the last block; nothing added; a vector in the place of a state."""
+    """Cases of edited residual streams: a vector added after the first, a middle and the last block, zero, replaced."""
     model = engine.model
     first, middle, last = 0, model.layers // 2, model.layers - 1
-    # As large as the stream itself, so that the edit neither vanishes nor is all that is left.
+    # A vector as large as the stream itself neither vanishes in the sum nor drowns the stream.
     stream = engine.capture_residuals([prompt])[0, middle]
     random = torch.randn(2, model.width, generator=torch.Generator().manual_seed(0))
     vectors = torch.cat([random * stream.square().mean().sqrt(), torch.zeros(1, model.width)])
@@ -114,7 +116,7 @@ def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
 
 
 def _head_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
-    """Heads replaced by their neighbour's output, and one by its own, which changes nothing."""
+    """Cases of replaced heads: by a neighbouring head's output, and by the head's own output, which changes nothing."""
     model = engine.model
     own = engine.capture_heads([prompt], [len(prompt) - 1])[0]
     first, middle, last = (0, 0), (model.layers // 2, model.heads - 1), (model.layers - 1, model.heads // 2)
@@ -129,7 +131,7 @@ def _head_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
 
 
 def _forest(engine: Engine, prompt: list[int]) -> Iterator[Case]:
-    """Prompts with a common beginning, one of which is a beginning of another, in one pass and in several."""
+    """Cases of prompts with a common beginning, run in one pass and in several. One prompt begins another."""
     cut = len(prompt) // 2
     prompts = [prompt, prompt[: cut + 1], prompt[:cut] + prompt[: len(prompt) - cut]]
     found = [_last_states(some, prompts) for some in _cut(engine, len(prompt))]
@@ -138,7 +140,7 @@ def _forest(engine: Engine, prompt: list[int]) -> Iterator[Case]:
 
 
 def _context(engine: Engine, prompt: list[int]) -> Iterator[Case]:
-    """Two continuations of a context that was kept, run whole and in pieces."""
+    """Cases of two continuations of a kept context; the context is run whole and in pieces."""
     cut = len(prompt) // 2
     prompts = [prompt, prompt[:cut] + prompt[: len(prompt) - cut]]
     found = [_last_states(some, prompts, some.keep(prompt[:cut])) for some in _cut(engine, max(2, cut // 2))]
@@ -153,7 +155,7 @@ def _last_states(engine: Engine, prompts: list[list[int]], context=None) -> list
 
 
 def after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool) -> Edit:
-    """The last token's state after a block, with `vector` [width] added to the state or put in its place."""
+    """An edit: add `vector` [width] to the last token's state after a block, or put it in the state's place."""
 
     def hook(module, args, out):
         hidden = (out[0] if isinstance(out, tuple) else out).clone()
@@ -164,7 +166,7 @@ def after_block(model: LanguageModel, layer: int, vector: Tensor, replace: bool)
 
 
 def in_head(model: LanguageModel, layer: int, head: int, value: Tensor) -> Edit:
-    """One head's output at the last token, replaced by `value` [head_dim]."""
+    """An edit: replace one head's output at the last token by `value` [head_dim]."""
 
     def hook(module, args):
         heads = args[0].clone()

@@ -1,8 +1,8 @@
-"""Two layers' next-token distributions against each other, over the whole vocabulary (paper section 3.1, DoLa).
+"""Contrasts of two layers' next-token distributions over the whole vocabulary (paper section 3.1, DoLa).
 
-All that DoLa's grid needs of the vocabulary is a handful of numbers per state and premature layer: how far the two
-distributions are apart, and the normaliser of their log-ratio. Buckets, alphas and variants are then arithmetic on
-these, so that a setting more costs next to nothing.
+DoLa compares the last (mature) layer with earlier (premature) layers. Per state and premature layer, its whole grid
+needs only a few numbers from the vocabulary: the divergence of the two distributions, and the normaliser of their
+log-ratio. Buckets, alphas and variants are arithmetic on these numbers, so another setting costs almost nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from offcourse.engine.exponentials import exp_, log_sum_exp_
 from offcourse.engine.unembed import product
 from offcourse.models.footprint import LOGIT_BYTES
 
-# Bytes of one slice of the vocabulary in the elementwise work. On a CPU it then stays in a core's cache; on a GPU
-# starting an operation takes as long as computing a small one.
+# Bytes of one slice of the vocabulary in elementwise operations. On a CPU a slice should stay in a core's cache. On a
+# GPU starting an operation takes as long as computing a small one, so slices are large.
 SLICE = {"cpu": 1 << 20, "cuda": 64 << 20}
-# Logarithm of a share that is as good as none.
+# A finite stand-in for the logarithm of 0.
 NOTHING = -1e30
 
 
@@ -27,7 +27,7 @@ class Contrast:
     """Numbers of `states` states against `layers` premature layers, for `targets` (state, token) pairs; float32, CPU.
 
     log_p: [targets] log-probability of the token under the mature layer.
-    log_early: [layers, targets] the same under each premature layer.
+    log_early: [layers, targets] log-probability of the token under each premature layer.
     largest, smallest: [states] largest and smallest mature log-probability of any token.
     distance: [layers, states] divergence of the premature from the mature distribution.
     normaliser: [alphas, layers, states] log-sum-exp of mature minus premature log-probabilities over the tokens that
@@ -53,11 +53,11 @@ def contrast(
     divergence: str,
     alphas: Sequence[float] = (0.0,),
 ) -> Contrast:
-    """Compare the mature layer with premature ones.
+    """Compare the mature layer's distribution with the distribution of each premature layer.
 
     head: the unembedding module; softcap: the cap on its logits, if the model has one.
     final: [states, width], final-normed. hidden: [states, width] per premature layer, in the order of the result.
-    state, token: [targets] each, which state's distribution is asked for which token.
+    state, token: [targets] each; target i is the probability of `token[i]` in the distribution of state `state[i]`.
     divergence: "mean_kl", the mean over the vocabulary of KL(M || p) of both layers, or "jensen_shannon".
     alphas: thresholds for `normaliser`; a token passes when its mature probability is at least alpha times the largest.
     """
@@ -97,7 +97,7 @@ def _contrast(head, softcap, layers, state, token, divergence, alphas) -> Contra
 
 
 def _log_probabilities(head, softcap, layers) -> Tensor:
-    """[layers, states, vocabulary] float32. One product for all layers, so that the weights are read once."""
+    """[layers, states, vocabulary] float32. One matrix product serves all layers, so the weights are read once."""
     if head.weight.is_meta:
         logits = head(torch.cat(layers)).float()
         slices = [logits]
@@ -122,7 +122,7 @@ def _log_probabilities(head, softcap, layers) -> Tensor:
 
 
 def _words(logits: Tensor) -> int:
-    """Words in a slice of logits [..., vocabulary]."""
+    """Number of words in one slice of logits [..., vocabulary]."""
     rows = logits.numel() // logits.shape[-1]
     return max(64, SLICE["cuda" if logits.is_cuda else "cpu"] // (4 * rows))
 
@@ -156,10 +156,14 @@ def _passing(log_p, largest, alpha) -> tuple[Tensor, Tensor] | None:
 
 
 def _over(log_p, log_q, columns, passes) -> Tensor:
-    """A slice of the columns at a time: where the mature layer is undecided, nearly all words pass."""
+    """[layers, states] log-sum-exp of `log_p - log_q` over the words that pass alpha.
+
+    columns, passes: see `_passing`. The columns are taken a slice at a time, since nearly all words pass where the
+    mature layer is undecided.
+    """
     words, parts = _words(log_q), []
     for some, passing in zip(columns.split(words), passes.split(words, 1), strict=True):
         ratio = log_p[:, some] - log_q[:, :, some]
-        # A number instead of infinity, since a state may have no word in a slice.
+        # NOTHING and not minus infinity, since a state may have no passing word in a slice.
         parts.append(log_sum_exp_(ratio.masked_fill_(~passing, NOTHING)))
     return torch.stack(parts).logsumexp(0)

@@ -11,14 +11,14 @@ LOWEST = -87.0
 
 
 def exp_(values: Tensor) -> Tensor:
-    """`values` (float32) turned into their exponentials in place, none smaller than exp(-87), which is about 2e-38."""
+    """Exponentials of `values` (float32), in place. None is smaller than exp(-87), about 2e-38."""
     return values.clamp_min_(LOWEST).exp_()
 
 
 def log_sum_exp_(values: Tensor) -> Tensor:
     """Logarithm of the sum of exponentials over the last axis of `values` (float32), which are overwritten.
 
-    Each row needs a finite value.
+    Each row of `values` needs at least one finite value.
     """
     largest = values.amax(-1, keepdim=True)
     return exp_(values.sub_(largest)).sum(-1).log_().add_(largest[..., 0])

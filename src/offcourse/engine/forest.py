@@ -1,4 +1,4 @@
-"""Prompts that share beginnings, as one token forest: every shared beginning is computed once."""
+"""Forests: several prompts laid out on one sequence axis so that every shared beginning is computed once."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,8 +9,9 @@ from torch import Tensor
 class Forest:
     """A prefix tree of token sequences, laid out on one sequence axis.
 
-    tokens: [nodes] token ids; depth: [nodes] position in the prompt; ancestors: [nodes, nodes] bool, True where the
-    column's token precedes or is the row's token; where: for each prompt, the nodes of its tokens in order.
+    tokens: [nodes] token ids. depth: [nodes] position in the prompt. where: per prompt, the nodes of its tokens in
+    order.
+    ancestors: [nodes, nodes] bool; [i, j] is True if token j precedes or is token i in a prompt.
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]]):
@@ -54,7 +55,7 @@ def _depths(parents: Sequence[int]) -> list[int]:
 
 
 def shared_beginning(prompts: Sequence[Sequence[int]], most: int) -> int:
-    """Number of tokens, at most `most`, with which all prompts begin."""
+    """Length of the beginning that all prompts share, at most `most` tokens."""
     first = prompts[0]
     length = min([most, *map(len, prompts)])
     for prompt in prompts:
@@ -63,9 +64,9 @@ def shared_beginning(prompts: Sequence[Sequence[int]], most: int) -> int:
 
 
 def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[slice, Forest]]:
-    """Cut consecutive prompts into forests of at most about `budget` tokens (a longer prompt is alone in its forest).
+    """Cut the list of prompts into forests of at most about `budget` tokens; a longer prompt is alone in its forest.
 
-    Yields the slice of prompts and their forest; the order is kept.
+    Yields (slice of prompts, their forest) in the order of the prompts.
     """
     start, size = 0, 0
     previous: Sequence[int] = ()

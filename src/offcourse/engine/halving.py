@@ -1,4 +1,4 @@
-"""A pass for which a GPU has too little memory is made again with half as many rows and tokens at once."""
+"""Repeating a pass with half as many rows and tokens when a GPU has too little memory for the pass."""
 
 import functools
 import sys
@@ -10,9 +10,9 @@ from offcourse.errors import OffcourseError
 
 
 def halving(run: Callable) -> Callable:
-    """Let a method of an engine halve `max_rows` and `max_tokens` and begin again when the device has no memory left.
+    """Let a method of an engine halve `max_rows` and `max_tokens` and begin again when the GPU's memory is full.
 
-    Every result is that of the smaller passes. Later calls keep the smaller sizes, which the job's records name.
+    The returned result comes from passes of one size. Later calls keep the smaller sizes, which the job's records name.
     Raises `OffcourseError` when one row does not fit.
     """
 
@@ -23,7 +23,7 @@ def halving(run: Callable) -> Callable:
                 return run(engine, *args, **kwargs)
             except torch.OutOfMemoryError as error:
                 reason = str(error).splitlines()[0]
-            # After the handler, since the error holds on to the tensors of the pass.
+            # Outside the handler, since the caught error keeps the tensors of the pass alive.
             if engine.max_rows == engine.max_tokens == 1:
                 raise OffcourseError(
                     f"the GPU has no memory left for a pass of one row ({reason}). Give the job more or larger cards."

@@ -1,7 +1,7 @@
-"""Tensors from the host that a pass reads in every block: each device is sent one copy, once.
+"""Host tensors that a pass reads in every block: each device gets one copy, once.
 
-A copy from the host makes the host wait until the device has done all it was given before. One copy per block would
-leave a GPU idle after every block.
+A copy from the host makes the host wait until the device has finished all earlier work. With one copy per block a GPU
+would be idle after every block.
 """
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Placed:
-    """A tensor of the host, and the copies of it that devices were sent so far."""
+    """A tensor of the host, and its copies on devices."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
         self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def on(self, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-        """The tensor on a device, in a precision (its own if None)."""
+        """The tensor on `device` in precision `dtype` (None: the tensor's own); copied at the first call."""
         key = device, dtype or self.tensor.dtype
         if key not in self._copies:
             self._copies[key] = self.tensor.to(*key)

@@ -1,13 +1,13 @@
-"""How far rounding alone moves a model: the floor below which no difference of two passes means anything.
+"""The rounding floor: how far rounding alone moves a model's states. Smaller differences of two passes mean nothing.
 
-The plain model gives the same state in several legitimate ways that differ in rounding only:
+The plain model can compute one state in several ways that differ in rounding only:
 
-* with other prompts in the batch. Other shapes take other kernels on a GPU, which sum in another order. On a CPU sums
-  mostly stay the same bit for bit, so that this alone would be no measure;
-* with every number that a block, an output projection or the final norm reads moved by at most half a step of its
-  precision, at random. That is what sums in another order do to a number when it is stored.
+* With other prompts in the batch. Other shapes take other kernels on a GPU, which sum in another order. On a CPU the
+  sums mostly stay equal bit for bit, so this way alone would be no measure.
+* With random noise of at most half a step of the precision on every number that a block, an output projection or the
+  final norm reads. A sum in another order changes a stored number by about as much.
 
-The largest relative distance among these is the rounding floor (`engine.checks`).
+The largest relative distance among the states so computed is the rounding floor (`engine.checks`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from torch import Tensor
 from offcourse.engine.attention import uninstalled
 from offcourse.models.load import LanguageModel
 
-# Registers the hooks of an edit on the model and returns their handles.
+# An edit is a function that registers hooks on the model and returns their handles.
 Edit = Callable[[], list]
 
 
 def no_edit() -> list:
-    """The prompt as it is."""
+    """The edit that changes nothing."""
     return []
 
 
@@ -37,7 +37,7 @@ def plain_states(
 ) -> Tensor:
     """Final-normed states [prompts, tokens, width] of the plain model, for prompts of one length.
 
-    noise: where to draw from how numbers are rounded differently, on the CPU; None rounds as usual.
+    noise: CPU generator of the rounding noise; None adds no noise.
     """
     seen: list[Tensor] = []
     with ExitStack() as stack, uninstalled(model):
@@ -51,9 +51,9 @@ def plain_states(
 
 
 def ways_apart(model: LanguageModel, ids: Sequence[int], edit: Edit, seed: int, batch: bool) -> list[Tensor]:
-    """The last state [width] of a prompt in other legitimate ways: rounded differently, and (`batch`) among others.
+    """The last state [width] of a prompt, computed with rounding noise and, if `batch`, in a batch with other prompts.
 
-    The edit applies to the last token of the first prompt of a batch. seed: of the rounding.
+    The edit applies to the last token of the first prompt of a batch. seed: seed of the noise.
     """
     ids = list(ids)
     ways = [plain_states(model, [ids], edit, torch.Generator().manual_seed(seed))]
@@ -63,7 +63,7 @@ def ways_apart(model: LanguageModel, ids: Sequence[int], edit: Edit, seed: int, 
 
 
 def relative(state: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what was expected; infinite where either is not a number."""
+    """Relative error: |state - expected| / |expected| (Euclidean norms); infinite if either holds a NaN."""
     state, expected = state.double().cpu(), expected.double().cpu()
     value = float((state - expected).norm() / expected.norm().clamp_min(1e-30))
     return value if value == value else float("inf")

@@ -1,4 +1,4 @@
-"""What an edit is: where its row begins and what is changed on the way."""
+"""Rows: edited versions of a prompt's last token. A row joins the pass at the block where its edit happens."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from offcourse.engine.placed import Placed
 class ResidualRows:
     """Rows whose residual stream is edited right after a block (paper Eq. 5).
 
-    vectors: [edits, width], added to the last token's state after each block (`replace=False`, function vectors) or
-    put in its place (`replace=True`, task vectors); [layers, edits, width] when they differ by layer. One row per layer
-    and edit.
+    There is one row per layer and edit.
+    vectors: [edits, width], or [layers, edits, width] if they differ by layer. After the row's block, the vector is
+    added to the last token's state (`replace=False`, function vectors) or replaces the state (`replace=True`, task
+    vectors).
     """
 
     vectors: Tensor
@@ -29,21 +30,21 @@ class ResidualRows:
         return self.vectors.shape[-2] if 1 <= layer <= self.layers else 0
 
     def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
-        """[rows, width]: the rows `part` of those that join at the input of block `layer`, from the state `last`."""
+        """[rows, width]: states of the rows `part` that join at the input of block `layer`, made from `last`."""
         vectors = self._placed.on(last.device, last.dtype)
         vectors = (vectors if vectors.dim() == 2 else vectors[layer - 1])[part]
         return vectors if self.replace else last + vectors
 
     def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:
-        """Nothing: the residual stream was edited when the row began."""
+        """Do nothing: the residual stream was edited when the row joined."""
 
 
 @dataclass
 class HeadRows:
     """Rows in which one head's output is replaced, one row per layer and head (causal indirect effect, Eq. 3).
 
-    values: [layers, heads, head_dim], what replaces the head's slice of the attention output projection's input.
-    only: restrict to one layer; None for all.
+    values: [layers, heads, head_dim], the replacements of the head's slice of the attention output projection's input.
+    only: a layer, if only its heads are replaced; None for all layers.
     """
 
     values: Tensor
@@ -58,7 +59,7 @@ class HeadRows:
         return self.values.shape[1] if wanted else 0
 
     def states(self, layer: int, last: Tensor, part: slice) -> Tensor:
-        """[rows, width]: unedited copies of `last`; the edit follows inside the block."""
+        """[rows, width]: unedited copies of `last`; `edit_heads` edits them inside the block."""
         return last.expand(part.stop - part.start, -1)
 
     def edit_heads(self, layer: int, heads: Tensor, part: slice) -> None:
@@ -73,7 +74,7 @@ Rows = ResidualRows | HeadRows
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows `part` of those that begin at the input of block `layer`."""
+    """A slice (`part`) of the rows that join at the input of block `layer`."""
 
     layer: int
     part: slice
@@ -83,7 +84,7 @@ class Piece:
 
 
 def split(rows: Rows, layers: int, budget: int) -> list[list[Piece]]:
-    """Cut all rows, in layer order, into chunks of at most `budget` rows; order is kept, nothing is left out."""
+    """Cut all rows, in the order of layers, into chunks (lists of pieces) of at most `budget` rows."""
     chunks: list[list[Piece]] = [[]]
     room = budget
     for layer in range(layers + 1):

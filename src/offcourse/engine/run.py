@@ -1,8 +1,8 @@
 """Passes through a model: read-outs of prompts, captured head outputs, and rows of edits.
 
-A pass runs the model's own forward with the engine's attention. Hooks on the blocks let rows join where they begin, so
-that a row is never computed below its edit; the model's code, accelerate's placement and each class's norms, biases and
-caps stay exactly what they are.
+A pass runs the model's own forward with the engine's attention. Hooks on the blocks let each row (edited last token)
+join at the block of its edit, so that no row is computed below its edit. The model's code, accelerate's placement and
+each class's norms, biases and caps stay unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ from offcourse.models.load import LanguageModel
 
 @dataclass(frozen=True)
 class Context:
-    """A beginning that many prompts share, and its keys and values per layer: [kv_heads, tokens, head_dim] each."""
+    """A beginning that many prompts share. kept: {layer: (keys, values)}, each [kv_heads, tokens, head_dim]."""
 
     tokens: tuple[int, ...]
     kept: dict[int, tuple[Tensor, Tensor]]
 
     def followed_by(self, tokens: tuple[int, ...], kept: dict[int, tuple[Tensor, Tensor]]) -> "Context":
-        """Both as one: `kept` are the keys and values of `tokens`, which were run behind this beginning."""
+        """The context of this beginning and `tokens` after it. kept: {layer: (keys, values)} of `tokens`."""
         joined = {
             layer: tuple(torch.cat([old, new], 1) for old, new in zip(self.kept[layer], parts, strict=True))
             for layer, parts in kept.items()
@@ -41,11 +41,11 @@ class Context:
 
 @dataclass(frozen=True)
 class States:
-    """Residual streams at the positions that were asked for; prompts that share a beginning share its states.
+    """Residual streams at requested positions; prompts that share a beginning share the states of that beginning.
 
-    prompts: which of the prompts these are.
-    where: per prompt, the row of each of its positions in the tensors below.
-    hidden: per layer that was asked for, the input of that block: [states, width].
+    prompts: slice of the list of prompts.
+    where: per prompt, the index into the tensors below of each of its positions.
+    hidden: {layer: input of the block}, [states, width] each.
     final: [states, width], after the final norm.
     """
 
@@ -57,10 +57,10 @@ class States:
 
 @dataclass(frozen=True)
 class Readings:
-    """What the last position of each prompt sees, per block: [prompts, width] each.
+    """Streams and sub-layer outputs at the last position of each prompt, per block: [prompts, width] each.
 
-    hidden: the block's input. attention: the output of the attention output projection. mlp: that of the feed-forward
-    network's last projection (both before any norm that follows). final: after the final norm.
+    hidden: the block's input. attention: output of the attention output projection. mlp: output of the feed-forward
+    network's last projection. Both outputs are taken before any norm that follows. final: state after the final norm.
     """
 
     prompts: slice
@@ -73,8 +73,8 @@ class Readings:
 class Engine:
     """Runs prompts and edits on one loaded model.
 
-    max_rows: most rows, and about the most tokens of a forest, that go through the model at once; "auto" by device
-    (on a CPU, fewer tokens than rows). Memory is bounded by it, never by the size of the grid.
+    max_rows: most rows, and about the most tokens of a forest, that go through the model at once. "auto": by device
+    (on a CPU, fewer tokens than rows). max_rows bounds the memory of a pass, whatever the size of the grid.
     attention: how prompt tokens attend to each other, "eager" (explicit products) or "sdpa" (fused); "auto" is "sdpa".
     """
 
@@ -149,9 +149,9 @@ class Engine:
 
     @torch.inference_mode()
     def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
-        """Run the beginning `tokens` once and keep what later prompts need of it, at most `max_tokens` tokens a pass.
+        """Run the beginning `tokens` once, at most `max_tokens` tokens a pass, and keep its keys and values.
 
-        context: what was kept of tokens that come before them; the result then stands for both.
+        context: the kept context that precedes `tokens`; the returned context then covers both.
         """
         context = context or Context((), {})
         for start in range(0, len(tokens), self.max_tokens):
@@ -171,13 +171,13 @@ class Engine:
     ) -> Iterator[States]:
         """Residual streams at some positions of each prompt, from one pass per forest of prompts.
 
-        context: a beginning that all prompts have (they are given whole) and that was run before. Positions must lie
-        behind it. If the prompts do not fit into one forest, what else they share is run once before and kept as well.
+        context: a beginning of all prompts that was run before. Prompts are given whole, and positions must lie after
+        the context. If the prompts do not fit into one forest, a longer beginning that all share is run once and kept.
         """
         context = context or Context((), {})
         parts = self._cut_behind(prompts, context)
         if len(parts) > 1:
-            # Each part would begin with what the prompts share.
+            # Without a kept beginning, every forest would compute the shared tokens again.
             shared = shared_beginning(prompts, min(min(places) for places in positions))
             context = self.keep(prompts[0][len(context.tokens) : shared], context)
             parts = self._cut_behind(prompts, context)
@@ -289,14 +289,14 @@ class Engine:
 
 
 def _ends(forest: Forest) -> Placed:
-    """The last token's place of every prompt."""
+    """The node of every prompt's last token."""
     return Placed(torch.tensor([path[-1] for path in forest.where]))
 
 
 class _PromptPass:
-    """The passes of one prompt and its rows: the first with the prompt's tokens, later ones with rows alone.
+    """The passes of one prompt and its rows: the first pass with the prompt's tokens, later passes with rows alone.
 
-    keep: whether later passes will follow, which need the prompt's keys, values and last-token states.
+    keep: whether later passes follow; they need the prompt's keys, values and last-token states.
     """
 
     def __init__(self, model: LanguageModel, prompt: list[int], rows: Rows, keep: bool, explicit: bool):
@@ -309,17 +309,20 @@ class _PromptPass:
     def first(self, pieces: list[Piece]) -> Tensor:
         """Run the prompt with its first rows; [1 + rows, width] final-normed states, the prompt's own first."""
         length = len(self.prompt)
-        # Rows see the prompt without its last token, of which each is another version.
+        # A row is another version of the prompt's last token, so rows attend to the prompt without its last token.
         state = PassState(length, explicit=self.explicit, keep=length - 1 if self.keep else None, kept=self.kept)
         out = self._forward(state, pieces, torch.tensor(self.prompt), torch.arange(length))
         return out[0, length - 1 :].clone()
 
     def later(self, pieces: list[Piece]) -> Tensor:
-        """Run rows alone, against the kept prefix, from the first block where one of them begins."""
+        """Run rows alone against the kept prefix; [rows, width] final-normed states.
+
+        The blocks below the first row's block are skipped.
+        """
         state = PassState(0, kept=self.kept)
         begin = pieces[0].layer
         with self.model.skipping_blocks(begin):
-            # One stand-in token carries the pass to the first block that matters, where the rows replace it.
+            # A placeholder token carries the pass to the first block with a row, where the rows take its place.
             position = torch.tensor([len(self.prompt) - 1])
             return self._forward(state, pieces, torch.tensor(self.prompt[-1:]), position)[0]
 
@@ -359,7 +362,7 @@ class _PromptPass:
         def hook(module, args, kwargs):
             hidden = self._join(layer, args[0], state)
             kwargs = dict(kwargs)
-            # A row stands where the prompt's last token stands: repeat that token's position for every row.
+            # A row has the position of the prompt's last token: repeat that position for every row.
             for key in ("position_ids", "position_embeddings"):
                 if kwargs.get(key) is not None:
                     kwargs[key] = _repeat_last(kwargs[key], hidden.shape[1])

@@ -1,4 +1,4 @@
-"""The unembedding, a slice of the vocabulary at a time: what is wanted of the logits, never the logits themselves."""
+"""The unembedding, computed a slice of the vocabulary at a time, so that the whole logits never fill the memory."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 from offcourse.engine.exponentials import exp_
 
-# Words and states of one slice, and states of one slice when only hits are asked for. On a CPU 1,024 words x 512 states
-# of float32 are 2 MB, so that a product stays in a core's cache. On a GPU slices are large, since starting a product
-# takes as long as computing a small one.
+# Words and states of one slice, and states of one slice when only hits are computed. On a CPU 1,024 words x 512 states
+# of float32 are 2 MB, so a slice of logits stays in a core's cache. On a GPU slices are large, since starting a matrix
+# product takes as long as computing a small one.
 WORDS = {"cpu": 1024, "cuda": 8192}
 STATES = {"cpu": 512, "cuda": 4096}
 HIT_STATES = {"cpu": 2048, "cuda": 4096}
@@ -17,7 +17,7 @@ HIT_STATES = {"cpu": 2048, "cuda": 4096}
 
 @dataclass
 class Readout:
-    """What the last position says about one target token, per state.
+    """The model's output for one target token, per state.
 
     probability: [states] float32, softmax over the vocabulary at the target.
     hit: [states] bool, no other token has a larger logit (rank 0; a tie for the first place is a hit).
@@ -34,15 +34,15 @@ class Readout:
 def read(head: torch.nn.Module, states: Tensor, targets: Tensor, softcap: float | None, probability: bool) -> Readout:
     """Probability and rank of `targets` ([states] token ids) from final-normed `states` ([states, width]).
 
-    head: the unembedding module, with or without a bias; it may be offloaded, then it is called as a module.
+    head: the unembedding module, with or without a bias; an offloaded one is called as a module.
     softcap: Gemma 2's cap on the final logits.
     probability: False skips the normalisation when only hits are wanted (probabilities are then NaN).
     """
     parts = []
-    # Targets stay on the CPU: asking a GPU for them would make the host wait for all that runs before.
+    # Targets stay on the CPU: a read from a GPU would make the host wait for all earlier work of the GPU.
     targets = targets.cpu()
     one = not probability and len(targets) > 0 and bool((targets == targets[0]).all()) and not head.weight.is_meta
-    # Where most states leave early, more of them begin together, so that products stay large.
+    # With one target most states are dropped early, so more states begin together to keep the products large.
     together = _of(HIT_STATES if one else STATES, head)
     for start in range(0, len(states), together):
         part = slice(start, start + together)
@@ -87,7 +87,7 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
         logits = product(head, states, slice(start, start + words), buffer if words == step else None)
         here = ((targets >= start) & (targets < start + words)).nonzero()[:, 0]
         if len(here):
-            # Taken from this very product, so that the comparison with the maximum is exact.
+            # The target's logit is taken from this product, so that the comparison with the maximum is exact.
             column = (targets[here] - start).to(weight.device, non_blocking=True)
             here = here.to(weight.device, non_blocking=True)
             at_target[here] = logits[here, column].float()
@@ -105,9 +105,10 @@ def _read_sliced(head, states, targets, softcap, probability) -> Readout:
 
 
 def _read_hits(head, states, target: int) -> Readout:
-    """Hits of one target. A state in which some word beats it is dropped: most see a part of the vocabulary only.
+    """Hits of one target. A state is dropped as soon as a word beats the target, so most states need few slices.
 
-    On a GPU states are dropped once, after the target's own slice: each time, the host waits for their number.
+    On a GPU states are dropped only once, after the target's own slice, since the host waits for the number of states
+    each time.
     """
     weight, step = head.weight, _of(WORDS, head)
     states = states.to(weight.device, weight.dtype)
@@ -116,7 +117,7 @@ def _read_hits(head, states, target: int) -> Readout:
     ahead = torch.ones_like(hit)
     buffer = states.new_empty(len(states) * step)
     first = target - target % step
-    # The target's own slice first, so that its logit is compared with that of the very same product.
+    # The target's own slice comes first: its logit and its rivals' in this slice then come from one product.
     at_target = None
     for start in (first, *(begin for begin in range(0, len(weight), step) if begin != first)):
         words = min(step, len(weight) - start)
@@ -145,7 +146,10 @@ def _read_whole(head, states, targets, softcap) -> Readout:
 
 
 def product(head, states: Tensor, words: slice, out: Tensor | None = None) -> Tensor:
-    """[states, words]. A bias is added within the product, as the module does: half precision rounds the sum once."""
+    """Logits [states, words] of a slice of the vocabulary; out: a tensor to write them to.
+
+    A bias is added within the product, as the module does, so that half precision rounds the sum once.
+    """
     weight = head.weight[words]
     if head.bias is None:
         return torch.mm(states, weight.T, out=out)

@@ -1,1 +1,5 @@
-"""Steering methods: one module per step, each a function of a job and a task that returns the artefact's content."""
+"""The paper's methods: one module per step. A step is a function of a context and a unit that returns a result.
+
+The context (`run.context.StepContext`) gives the model, settings and earlier results. The unit is a task or a question
+set.
+"""

@@ -4,10 +4,11 @@ from offcourse.data.rows import Task
 
 
 def is_right(task: Task, predicted: str, expected: str) -> bool:
-    """Whether the text of the single predicted token is the answer.
+    """Whether the predicted token, as text, counts as the answer `expected`.
 
-    Both are cut at the first newline and stripped. prefix: one is a beginning of the other and not empty, so "P" counts
-    for Paris. exact and synonym: equal; see `task_vectors.synonyms` in config.yaml.
+    Both texts are cut at the first newline and stripped. The task's `match` decides. prefix: one text begins the other
+    and is not empty, so "P" counts for Paris. exact and synonym: the texts are equal (`task_vectors.synonyms` in
+    config.yaml).
     """
     predicted, expected = (text.split("\n")[0].strip() for text in (predicted, expected))
     if task.task_vector_match == "prefix":

@@ -7,5 +7,5 @@ from offcourse.methods.readings import measure
 
 
 def compute(context, row: QuestionSet) -> pd.DataFrame:
-    """Apathy under `APATHY`."""
+    """Apathy of every question and block, a table of schema `APATHY`; see `readings.apathy`."""
     return measure(context, row).apathy

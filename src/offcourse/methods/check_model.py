@@ -1,4 +1,4 @@
-"""`model.json`: a model's facts, and whether it does what the table of classes says of it."""
+"""`model.json`: a model's facts, and the self-checks that compare the model with the table of classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
 
 # Columns of the registry that the loaded model must confirm, where they are filled in.
 CONFIRMED = ("parameters", "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
-# Columns that only the registry knows: the words of Table 11, and Table 12.
+# Columns that no model file holds, so only the registry knows them: the texts of Table 11, and Table 12.
 DESCRIBED = (
     "family",
     "source",
@@ -34,9 +34,9 @@ DESCRIBED = (
 )
 # All columns that `check_model` reads.
 READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
-# In the place of a method's name: every method beyond the paper's, which edits the residual stream.
+# Stands for all steering methods beyond the paper's, which edit the residual stream.
 OTHER = "steering"
-# The methods that a self-check speaks for; one that is not here speaks for all of them.
+# {self-check: methods that need it}. Every method needs a self-check that is not listed.
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
     "sub-layers sum to the block output": ("logit_lens",),
@@ -51,8 +51,8 @@ SPEAKS_FOR = {
 def check_model(context, out: Path) -> None:
     """Hash the prepared folder, load the model, run its self-checks and write `model.json`.
 
-    Raises `OffcourseError` naming every failed check that speaks for a method of the study and every registry column
-    that the model contradicts. What other methods it cannot run is in its record (`capabilities`).
+    Raises `OffcourseError` naming every failed check that a method of the study needs, and every registry column that
+    the model contradicts. `model.json` also says which other methods the model cannot run (`capabilities`).
     """
     from offcourse.engine.attention import uninstalled
     from offcourse.engine.checks import engine_agrees
@@ -73,7 +73,7 @@ def check_model(context, out: Path) -> None:
     checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
     can = capabilities(checks, methods)
     against = {name for method in methods for name in can[method]["why_not"]}
-    # A model that can run nothing is refused whatever the study asks of it.
+    # A model that can run no method is refused, whichever methods the study has.
     if not any(method["runs"] for method in can.values()):
         against = {name for name, check in checks.items() if not check["passed"]}
     if against:
@@ -95,7 +95,7 @@ def check_model(context, out: Path) -> None:
 
 
 def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
-    """Why no result is made from the model, and what to do."""
+    """The message for a refused model: why no result is made from the model, and what to do."""
     named = {name: check for name, check in checks.items() if name in against}
     failed = "; ".join(f"{name} (error {check['error']:.2g})" for name, check in named.items())
     if all(check["error"] == float("inf") for check in named.values()):
@@ -111,7 +111,7 @@ def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
 
 
 def configuration(model) -> dict[str, Any]:
-    """What the loaded `LanguageModel` says of its parts, in its own words (the registry's are the paper's)."""
+    """Facts of the loaded `LanguageModel`, in the class's own words (the registry uses the paper's)."""
     config = model.module.config
     activations = (getattr(config, name, None) for name in ("hidden_activation", "hidden_act", "activation_function"))
     return {
@@ -128,9 +128,10 @@ def configuration(model) -> dict[str, Any]:
 
 
 def capabilities(checks: dict[str, dict], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Per method whether the model `runs` it, and the failed self-checks that speak against it (`why_not`).
+    """{method: {"runs": whether the model can run it, "why_not": failed self-checks that the method needs}}.
 
-    The methods are the paper's and those of the study, `methods`: one that the package has beside them is not named.
+    The methods are the paper's and those of the study (`methods`). Other steering methods of the package are not
+    listed.
     """
     failed = [name for name, check in checks.items() if not check["passed"]]
     kinds = {method: method if method in PAPER else OTHER for method in (*PAPER, *methods)}
@@ -142,15 +143,15 @@ def capabilities(checks: dict[str, dict], methods: Sequence[str]) -> dict[str, d
 
 
 def plain_ids(folder: Path, text: str) -> list[int]:
-    """Token ids that `transformers` itself makes of a text, with no code that comes with the model.
+    """Token ids of a text by `transformers`' tokenizer, without running code that comes with the model.
 
-    Raises `OffcourseError` when it cannot open the folder's tokenizer.
+    Raises `OffcourseError` when `transformers` cannot open the folder's tokenizer.
     """
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)(text).input_ids
-    # Whatever is wrong with one of the tokenizer's files raises what its first use happens to raise.
+    # A fault in a file of the tokenizer can raise any error, at the first use of the faulty entry.
     except Exception as error:
         reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(

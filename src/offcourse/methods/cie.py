@@ -14,14 +14,14 @@ from offcourse.engine import Engine, HeadRows
 
 
 def compute(context, task: Task) -> pd.DataFrame:
-    """The causal indirect effect of every head: one row per trial, layer and head."""
+    """The causal indirect effect of every head, a table of schema `CIE`: one row per trial, layer and head."""
     return measure(context, task, context.tensors("head_means", task)["mean"])
 
 
 def measure(context, task: Task, means: torch.Tensor) -> pd.DataFrame:
     """The causal indirect effect of every head, for given mean outputs of the heads.
 
-    means: [layers, heads, head_dim]. One row per trial, layer and head.
+    means: [layers, heads, head_dim]. Returns one row per trial, layer and head.
     """
     prompts = context.prompts(task, "cie")
     drop_bias = context.parameters["cie_output_bias"] == "dropped"
@@ -45,8 +45,8 @@ def measure(context, task: Task, means: torch.Tensor) -> pd.DataFrame:
 def head_effects(engine: Engine, prompt, target: int, means: torch.Tensor, drop_bias: bool) -> torch.Tensor:
     """Effect of every head on one prompt: [layers, heads] float32.
 
-    drop_bias: compute the patched layer's attention output without its bias, at every position, as the study's code
-    does. The prompt's other positions then differ from layer to layer, so each layer takes a pass of its own.
+    drop_bias: compute the patched layer's attention output without its bias at every position, as the authors' code
+    does. The prompt's other positions then depend on the patched layer, so each layer takes its own pass.
     """
     layers, heads = means.shape[:2]
     if not (drop_bias and any(projection.bias is not None for projection in engine.model.projections)):

@@ -1,8 +1,8 @@
 """DoLa: the mature layer's distribution contrasted with a premature layer's (paper section 3.1 and appendix A).
 
 One pass per question gives the whole grid. The beginning that all questions share (the few-shot primer) is computed
-once per model, a question once, and its answers as branches; the vocabulary is visited once per candidate layer
-(`offcourse.engine.contrast`). Buckets, alphas and variants are then sums over a few numbers per token.
+once per model, each question once, and its answers as branches of the question. The vocabulary is visited once per
+candidate layer (`offcourse.engine.contrast`). Buckets, alphas and variants are then sums over a few numbers per token.
 """
 
 import math
@@ -31,7 +31,7 @@ MASKED_SCORE = -1000.0
 
 @dataclass(frozen=True)
 class Answer:
-    """One tokenized answer: the whole sequence, and the position of the last prompt token."""
+    """One tokenized answer: the token ids of prompt and answer, and the position of the last prompt token."""
 
     question: int
     answer: int
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def positions(self) -> range:
-        """Where the tokens of the answer are predicted."""
+        """Positions at which the tokens of the answer are predicted."""
         return range(self.last, len(self.ids) - 1)
 
     @property
@@ -85,7 +85,10 @@ def compute(context, row: QuestionSet) -> pd.DataFrame:
 
 
 def tokenized(encode, text: str, question: Question, number: int) -> Iterator[Answer]:
-    """Every answer of a question behind its prompt `text`; an answer is what the tokens go beyond the prompt's."""
+    """Every answer of a question, tokenised with its prompt `text`; the answer is the tokens after the prompt's.
+
+    number: index of the question, for messages. Raises `OffcourseError` for an answer without its own tokens.
+    """
     for index, (kind, answer) in enumerate(question.answers):
         what, advice = (
             f"question {number + 1}, {answer!r}",
@@ -97,7 +100,7 @@ def tokenized(encode, text: str, question: Question, number: int) -> Iterator[An
 
 @dataclass
 class Scored:
-    """Rows of one question, and per bucket how often each layer was the premature one: [layers]."""
+    """The scores of one question, and per bucket how often each layer was the premature layer: [layers]."""
 
     frame: pd.DataFrame
     layers: dict[str, np.ndarray]
@@ -141,7 +144,7 @@ def _normed(engine: Engine, hidden: Mapping[int, torch.Tensor]) -> dict[int, tor
 
 
 def _grid(group, pieces, spans, layers, buckets, settings, model) -> Scored:
-    """All settings of one question from the numbers of its tokens."""
+    """The scores of one question in all settings, from the numbers of its tokens."""
     place = {layer: index for index, layer in enumerate(layers)}
     chosen = {bucket: np.zeros(model.layers, int) for bucket in buckets}
     columns: dict[tuple[str, float, str], list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -176,8 +179,8 @@ def _grid(group, pieces, spans, layers, buckets, settings, model) -> Scored:
 def sums(values: np.ndarray, lengths: Sequence[int], dtype: torch.dtype) -> np.ndarray:
     """Sum of the scores of each answer's tokens: [settings, tokens] to [settings, answers] float64.
 
-    lengths: number of tokens of each answer. dtype: precision of the tokens' scores and of their sum. It is
-    `torch.sum`, as in the released code: half precisions are added up in float32, and the sum is rounded once.
+    lengths: number of tokens of each answer. dtype: precision of the tokens' scores and of their sum. The sum is
+    `torch.sum`, as in the authors' code, which adds half precisions in float32 and rounds the sum once.
     """
     parts = torch.from_numpy(values).to(dtype).split(list(lengths), -1)
     return torch.stack([part.sum(-1) for part in parts], -1).double().numpy()
@@ -192,7 +195,8 @@ def settings_of(
 ) -> Iterator[tuple[tuple[str, float, str], np.ndarray, np.ndarray, np.ndarray | None]]:
     """Each setting as ((bucket, alpha, variant), score per token, masked per token, premature layer per token).
 
-    The layers are given once per bucket and None otherwise. Settings without a bucket have bucket "" and alpha 0.
+    The premature layers are given with the first setting of each bucket and None with the others. Settings without a
+    bucket have bucket "" and alpha 0.
     """
     removed = settings["dola_mask"] == "removed"
     state_of = state.numpy()

@@ -14,10 +14,10 @@ from offcourse.schemas.io import read_parquet
 
 
 def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
-    """`n_heads={k}` -> [width] float32; the chosen (layer, head) pairs of each in the notes.
+    """({`n_heads={k}`: function vector [width] float32}, notes); the notes list the chosen (layer, head) pairs.
 
-    A k above the model's number of heads is skipped and said so, as the paper does. Raises `OffcourseError` if that
-    leaves none.
+    A k above the model's number of heads is skipped with a message, as in the paper. Raises `OffcourseError` if no k is
+    left.
     """
     means = context.tensors("head_means", task)["mean"]
     context.study.check_heads(context.model, *means.shape[:2])

@@ -1,4 +1,4 @@
-"""Step `fv_controls`: the sweep of Eq. 5 with other vectors, to hold that of `fv_sweep` against.
+"""Step `fv_controls`: the sweep of Eq. 5 with control vectors, for comparison with the function vectors of `fv_sweep`.
 
 Vectors that should do nothing:
 random_direction  a random direction, as long as the function vector of that number of heads
@@ -6,9 +6,9 @@ random_heads      the vector of as many heads, drawn at random (Eq. 3)
 shuffled_labels   the vector of the chosen heads, from their outputs on prompts whose labels are shuffled
 other_task        the function vector of another task: the next one of the study
 
-And the other value of the switch `head_read_position`, without a second study:
-read_position     the function vector with heads read one token earlier (from a study under `last`) or later (under
-                  `as_coded`); of a model whose tokenizer adds no BOS there is none, since there the two are the same
+And the other value of the protocol switch `head_read_position`, without a second study:
+read_position     the function vector with heads read one token earlier (in a study under `last`) or later (under
+                  `as_coded`); not for a model whose tokenizer adds no BOS, where both positions are the same
 """
 
 from collections.abc import Iterator
@@ -33,10 +33,10 @@ SEED = 0
 def compute(context, task: Task) -> pd.DataFrame:
     """One row per control, draw, n_heads, strength, layer and item, under `FV_CONTROLS`.
 
-    No row when `read_position` is all that is asked for, and the tokenizer adds no BOS.
+    The table is empty if `read_position` is the only control and the tokenizer adds no BOS.
 
-    Of the two random controls there are `control_draws` draws, of the others one. A number of heads that the sweep
-    left out is left out here.
+    The two random controls have `control_draws` draws, the others one. A number of heads that the sweep skipped is
+    skipped here too.
     """
     counts = sorted(int(name.removeprefix("n_heads=")) for name in context.tensors("function_vectors", task))
     strengths, dtype = context.parameters["strengths"], context.engine.model.module.dtype
@@ -58,9 +58,9 @@ def compute(context, task: Task) -> pd.DataFrame:
 
 
 def vectors(context, task: Task, counts: list[int]) -> Iterator[tuple[str, int, dict[int, torch.Tensor]]]:
-    """(control, draw, the vector of each number of heads: [width] float32), of every control that the study asks for.
+    """(control, draw, {number of heads: vector [width] float32}) of every control of the study.
 
-    Draws are keyed by task, control and draw; of one draw, fewer heads are the first of more.
+    Draws are keyed by task, control and draw. Within one draw, a smaller set of heads is the beginning of a larger one.
     """
     means = context.tensors("head_means", task)["mean"]
     own = context.tensors("function_vectors", task)
@@ -92,7 +92,7 @@ def vectors(context, task: Task, counts: list[int]) -> Iterator[tuple[str, int, 
 def shuffled_means(context, task: Task) -> torch.Tensor:
     """Mean output of every head over the prompts with shuffled labels: [layers, heads, head_dim] float32.
 
-    It is read as many tokens before the end as in the prompts with true labels (`head_read_position`).
+    Heads are read as many tokens before the end as in the prompts with true labels (`head_read_position`).
     """
     true, shuffled = context.prompts(task, "head_mean"), context.prompts(task, "cie")
     [before_end] = {len(prompt.token_ids) - prompt.read_position for prompt in true.itertuples()}
@@ -103,7 +103,7 @@ def shuffled_means(context, task: Task) -> torch.Tensor:
 def means_at_other_position(context, task: Task) -> torch.Tensor:
     """Mean output of every head over the prompts with true labels, [layers, heads, head_dim] float32.
 
-    It is read at the second-to-last token where the study reads the last, and the other way round.
+    Heads are read at the second-to-last token where the study reads the last, and the other way round.
     """
     prompts = context.prompts(task, "head_mean")
     positions = [2 * len(prompt.token_ids) - 3 - prompt.read_position for prompt in prompts.itertuples()]

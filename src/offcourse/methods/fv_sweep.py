@@ -1,4 +1,4 @@
-"""Step `fv_sweep`: does a function vector, added at one layer of a 0-shot prompt, bring the answer? (Eq. 5)"""
+"""Step `fv_sweep`: whether a function vector, added at one layer of a 0-shot prompt, brings the answer (Eq. 5)."""
 
 import numpy as np
 import pandas as pd

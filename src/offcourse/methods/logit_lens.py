@@ -7,5 +7,5 @@ from offcourse.methods.readings import measure
 
 
 def compute(context, row: QuestionSet) -> pd.DataFrame:
-    """Probabilities under `LOGIT_LENS`."""
+    """Probabilities of every question and layer, a table of schema `LOGIT_LENS`; see `readings.lens`."""
     return measure(context, row).lens

@@ -12,14 +12,15 @@ from offcourse.data.task_vector_prompts import build_task_vector_prompts
 from offcourse.data.tasks import load_pairs, require_enough
 from offcourse.errors import OffcourseError
 
-# The evaluated items of each method, one row each.
+# {method: kind of the prompts that hold one row per evaluated item}.
 EVALUATED = {"function_vectors": "query", "task_vectors": "tv_test_query"}
 
 
 def compute(context, task: Task) -> pd.DataFrame:
-    """Prompts under `PROMPTS` (paper section 4.1), of every method of the study.
+    """Prompts of every method of the study, a table of schema `PROMPTS` (paper section 4.1).
 
-    `attrs["targets"]` says by method how the targets of the evaluated items differ, see `targets.spread`.
+    `attrs["targets"]` is {method: counts of the evaluated items' targets}, see `targets.spread`. Raises
+    `OffcourseError` when the tokenizer has no token for an answer.
     """
     tokenizer, parts, targets = context.tokenizer, [], {}
     for method in context.study.task_methods:

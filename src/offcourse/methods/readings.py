@@ -22,7 +22,7 @@ class Measured:
 
 
 def measure(context, row: QuestionSet) -> Measured:
-    """Both results; a job that is asked for the second one takes it from the same pass."""
+    """Logit lens and apathy of a question set. One pass measures both, and the job caches them for its second step."""
     return context.once(("readings", row.name), lambda: _measure(context, row))
 
 
@@ -40,22 +40,23 @@ def _measure(context, row: QuestionSet) -> Measured:
 
 
 def letter_tokens(encode_bare, prompt: Lettered) -> tuple[int, list[int]]:
-    """The first token of the right letter, and the last token of each other letter, as the released code has it."""
+    """(first token of the right letter, last token of each other letter), as in the authors' code."""
     return encode_bare(f" {prompt.correct}")[0], [encode_bare(f" {letter}")[-1] for letter in prompt.incorrect]
 
 
 @torch.inference_mode()
 def lens(engine: Engine, part: Readings, letters: list[tuple[int, list[int]]]) -> pd.DataFrame:
-    """Probabilities that the unembedding gives at every layer; layer n is the model's own output.
+    """Probabilities that the unembedding gives at every layer, per question; layer n is the model's own output.
 
-    Layers below n pass the final norm first. top: the largest probability. correct: that of the right letter.
-    incorrect: the largest of the other letters. predicted: that of the token which the model predicts in the end.
+    States of layers below n pass the final norm first. Columns: `top`, the largest probability of any token; `correct`,
+    of the right letter; `incorrect`, the largest of the other letters; `predicted`, of the token that the model
+    predicts at layer n.
     """
     model = engine.model
     predicted = _probabilities(model, part.final).argmax(-1)
     layers = []
     for layer in range(model.layers + 1):
-        # The last state comes out of the model's own pass, where it was normed already.
+        # The last state comes from the model's own pass, which has normed it already.
         states = part.final if layer == model.layers else model.norm(part.hidden[layer])
         probability = _probabilities(model, states)
         layers.append(
@@ -86,9 +87,9 @@ def _probabilities(model, states: Tensor) -> Tensor:
 def apathy(part: Readings) -> pd.DataFrame:
     """How little a sub-layer moves the residual stream (Eq. 6), per question and block.
 
-    mha: (1 + cos(x, a)) (|x| - |a|) of the block input x and the attention output a. mlp: the same of x + a and the
-    feed-forward output. As in the released code the outputs are those of the projections, before any norm, and x + a
-    is used even where attention and feed-forward run side by side.
+    mha: (1 + cos(x, a)) (|x| - |a|) for the block input x and the attention output a. mlp: this expression for x + a
+    and the feed-forward output. As in the authors' code, outputs are taken at the projections, before any norm, and x +
+    a is used even where attention and feed-forward run side by side.
     """
     rows = []
     for layer in sorted(part.hidden):

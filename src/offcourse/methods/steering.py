@@ -12,7 +12,10 @@ from offcourse.steering import steering
 
 
 def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
-    """`vectors` [layers, width] float32, as the method builds them. Raises `OffcourseError` for another shape."""
+    """({`vectors`: [layers, width] float32}, notes) from the method's `build`.
+
+    Raises `OffcourseError` for another shape, or for numbers that are not finite.
+    """
     [name] = context.step.methods
     built = steering(name).build(context, task)
     model = context.engine.model

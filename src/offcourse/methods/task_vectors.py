@@ -7,7 +7,10 @@ from offcourse.data.task_vector_prompts import SPLITS
 
 
 def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
-    """Per split, [items, layers, width] float32: a dataset's vector is the mean over its dummy queries."""
+    """({split: task vectors [items, layers, width] float32}, notes).
+
+    A dataset's task vector is the mean over its dummy queries.
+    """
     vectors = {}
     for split in SPLITS:
         prompts = context.prompts(task, f"tv_{split}_dummy")

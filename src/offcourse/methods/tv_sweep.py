@@ -1,4 +1,4 @@
-"""Step `tv_sweep`: does a task vector, put in place of one block's output, bring the answer? (paper section 4)"""
+"""Step `tv_sweep`: whether a task vector, put in place of one block's output, brings the answer (paper section 4)."""
 
 import pandas as pd
 import torch
