@@ -44,7 +44,7 @@ MODEL = "Model Name"
 
 @dataclass(frozen=True)
 class Fact:
-    """One printed cell. printed_value: the printed fact in the form of models.tsv. value: models.tsv's fact, or None."""
+    """One printed cell. printed_value: the printed fact, written as in models.tsv. value: models.tsv's fact or None."""
 
     table: int
     model: str

@@ -1,1 +1,1 @@
-"""The authors' files: the archive they are in, and readers of each kind."""
+"""The authors' released files: their archive, and a reader for each kind of file."""

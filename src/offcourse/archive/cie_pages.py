@@ -1,8 +1,9 @@
-"""Causal indirect effects of attention heads read back from the authors' heat maps (Figures 9 and 10).
+"""Reading causal indirect effects of attention heads from the authors' heat maps (Figures 9 and 10).
 
-A page has a panel per task and, at its end, the colour bar of the last panel. Every panel is coloured from its own
-smallest to its own largest mean effect, by the same 256 shades. So the bar gives each head's place between these two,
-to 1/256, and in the last panel, whose scale the bar has, the effect itself.
+A page has a panel per task, and after the last panel this panel's colour bar. Every panel is coloured from its own
+smallest to its own largest mean effect, in one set of 256 shades. So a head's shade gives its place between the
+smallest and the largest effect of the panel, to 1/256. In the last panel, the scale of the colour bar also gives the
+effect.
 """
 
 import io
@@ -18,15 +19,15 @@ from offcourse.archive.digitise import Line, Text, begins_axes, drawing, reading
 from offcourse.errors import OffcourseError
 
 TRIALS = 25  # prompts behind a mean, in the released code
-TOLERANCE = 1e-4  # ticks may be so far from one scale, in parts of the bar
+TOLERANCE = 1e-4  # largest distance of a tick from a common scale, as a share of the bar's height
 _TICK = re.compile(r"\x00?\d:\d+")  # TeX's minus is character 0 of its font, its decimal point a colon
 
 
 def read_cie_page(pdf: bytes, layers: int, heads: int, tasks: Collection[str], name: str) -> dict[str, pd.DataFrame]:
-    """The heads of each panel by its title, which is one of `tasks`; tables under `CIE_SHADES`.
+    """{title of a panel, one of `tasks`: its heads, a table of schema `CIE_SHADES`}.
 
-    Raises `OffcourseError` naming page and panel for a page without a colour bar with a scale, a panel that has another
-    title or not a cell for each head, or whose cells are not coloured from one end of the bar to the other.
+    Raises `OffcourseError` naming page and panel for a page without a colour bar with a scale, and for a panel with
+    another title, without a cell for each head, or whose colours do not span the bar from end to end.
     """
     with reading(name):
         page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0]
@@ -53,19 +54,19 @@ def read_cie_page(pdf: bytes, layers: int, heads: int, tasks: Collection[str], n
 
 
 def _bar(picture: np.ndarray, name: str) -> dict[tuple[int, ...], float]:
-    """Place on the bar (0 at its bottom, 1 at its top) by RGB colour: the middle of the rows that have it."""
+    """{RGB colour: place on the bar}, 0 at the bottom and 1 at the top: the middle of the colour's pixel rows."""
     rows = [tuple(int(part) for part in row) for row in picture[:, 0]]
     starts = [at for at, row in enumerate(rows) if not at or rows[at - 1] != row]
     if len(set(rows)) != len(starts) or len(starts) < 200:
         raise OffcourseError(f"{name}: its picture is no colour bar, which has each of its shades once")
     ends = [*starts[1:], len(rows)]
     middles = {rows[start]: 1 - (start + end) / 2 / len(rows) for start, end in zip(starts, ends, strict=True)}
-    # The outermost shades begin at the ends of the bar, and panels have their smallest and largest head there.
+    # A panel's smallest and largest head have the outermost shades, which stand for the very ends of the bar.
     return middles | {rows[0]: 1.0, rows[-1]: 0.0}
 
 
 def _panels(items: list[Line | Text], width: float) -> list[tuple[np.ndarray, list[Line], list[Line | Text]]]:
-    """Box, coloured cells and the rest of what is drawn, of each axes: a white rectangle begins one."""
+    """(box, coloured cells, other items) of each axes of the page; a white rectangle begins an axes."""
     panels: list[tuple[np.ndarray, list[Line], list[Line | Text]]] = []
     for item in items:
         if begins_axes(item, width):
@@ -79,7 +80,7 @@ def _panels(items: list[Line | Text], width: float) -> list[tuple[np.ndarray, li
 def _shades(
     box: np.ndarray, cells: list[Line], layers: int, heads: int, place: dict[tuple[int, ...], float], where: str
 ) -> np.ndarray:
-    """Place on the bar [layers, heads]; layers go from left to right, heads from top to bottom."""
+    """The heads' places on the bar, [layers, heads]; layers go from left to right, heads from top to bottom."""
     found = np.full((layers, heads), np.nan)
     size = np.ptp(box, axis=0) / (layers, heads)
     for cell in cells:

@@ -1,11 +1,14 @@
-"""Function-vector sweeps read back from the authors' vector figures (`param_search_appendix`, Figure 17).
+"""Reading function-vector sweeps from the authors' vector figures (`param_search_appendix`, Figure 17).
 
-A page is a grid of axes: a column per number of heads, a row per strength, one vertex per layer. Accuracies are counts
-over the evaluated words, so a value that was read right lies on the grid k/items. The figures do not label their axes
-with values except for 0 and 1 in the last column, but matplotlib sets the limits of an axes from its data: 5 % of the
-data's range below and above, and then as far as the ticks 0 and 1. So a pair of a smallest and a largest count predicts
-where every vertex is, and only pairs that agree with the drawing are candidates. 0-shot and 5-shot accuracy are the
-same in every axes of a page, which leaves one candidate, or a few that differ by a common shift.
+A page is a grid of axes: a column per number of heads, a row per strength, and in each line one vertex per layer. The
+axes have no labelled values except 0 and 1 in the last column, so the scale must be inferred, in three steps:
+
+* Accuracies are counts over the evaluated words, so every value is k/items for a whole number k.
+* matplotlib sets the limits of an axes from its data: 5 % of the data's range below and above, and then as far as the
+  ticks 0 and 1. A guess of the smallest and the largest count therefore predicts the height of every vertex, and only
+  guesses that agree with the drawing remain.
+* 0-shot and 5-shot accuracy are the same in every axes of a page. This leaves one guess, or a few that differ by a
+  common shift.
 """
 
 import io
@@ -22,18 +25,18 @@ from offcourse.errors import OffcourseError
 
 SWEEP, ZERO, FIVE = "0-shot with Function Vector", "0-shot", "5-shot"
 MARGIN = 0.05  # matplotlib's axes.ymargin
-# Coordinates are written to 1e-6 points and an axes is 44 points high or more.
+# The PDF gives coordinates to 1e-6 points, and an axes is at least 44 points high.
 TOLERANCE = 1e-6
-GRID = 1e-4  # an accuracy may be so far from k/items
+GRID = 1e-4  # largest distance of an accuracy from k/items
 
 _TOKEN = re.compile(rb"\((?:\\.|[^\\()])*\)|[\[\]]|[^\s()\[\]]+", re.DOTALL)
 _ESCAPED = re.compile(rb"\\([()\\])")
-_WORD_SPACE = -200  # thousandths of the type size; a TJ array moves the pen so far between words
+_WORD_SPACE = -200  # a TJ operator moves the pen at least so far between words, in thousandths of the type size
 
 
 @dataclass(frozen=True)
 class Line:
-    """A path: vertices [points, 2] in points, colours of stroke and filling, and its operator (S, B, f)."""
+    """A path: vertices [vertices, 2] in points, colours of stroke and filling, and the PDF operator that draws it."""
 
     points: np.ndarray
     colour: tuple[str, ...]
@@ -44,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Text:
-    """A text; x, y: its beginning in points."""
+    """A text. x, y: where the text begins, in points."""
 
     x: float
     y: float
@@ -53,8 +56,9 @@ class Text:
 
 @dataclass
 class Panel:
-    """One axes. box: x0, y0, x1, y1 in points. lines: label to the heights of its vertices, 0 at the bottom of the box
-    and 1 at its top. ticks: value to height.
+    """One axes. box: x0, y0, x1, y1 in points.
+
+    lines: {label: heights of the vertices}, 0 at the bottom of the box and 1 at its top. ticks: {value: height}.
     """
 
     box: tuple[float, float, float, float]
@@ -64,14 +68,14 @@ class Panel:
     ticks: dict[float, float] = field(default_factory=dict)
 
     def height(self, y):
-        """Heights of ordinates."""
+        """Heights (0 at the bottom of the box, 1 at its top) of ordinates in points."""
         return (y - self.box[1]) / (self.box[3] - self.box[1])
 
 
 def drawing(content: bytes) -> list[Line | Text]:
-    """Paths and texts of a page's content stream, in the order in which they are drawn."""
-    # pypdf's ContentStream splits a page into the same operators, which a test compares, and takes 4.2 times as long:
-    # 8.3 s instead of 2.0 s for every seventh page of the release (62 pages, both runs interleaved).
+    """Paths and texts of a page's content stream, in drawing order."""
+    # pypdf's ContentStream finds the same operators (a test compares them) but takes 4.2 times as long: 8.3 s instead
+    # of 2.0 s for every seventh page of the release (62 pages, both runs interleaved).
     found: list[Line | Text] = []
     stack: list[bytes] = []
     colours, colour, filling = [], ("0",), ("0",)
@@ -125,8 +129,8 @@ def _joined(stack: Sequence[bytes]) -> str:
 def read_panels(pdf: bytes, name: str) -> list[Panel]:
     """The axes of a page, row by row.
 
-    Raises `OffcourseError` naming the page for one that is no such grid of axes with a title for each column and row,
-    or where a line is not in the legend.
+    Raises `OffcourseError` naming the page if it is no grid of axes with a title for each column and row, or if a line
+    is not in the legend.
     """
     items, width = first_page(pdf, name)
     legend = legend_of(items)
@@ -153,14 +157,14 @@ def read_panels(pdf: bytes, name: str) -> list[Panel]:
 
 
 def begins_axes(item: Line | Text, width: float) -> bool:
-    """Whether an item is the white rectangle that an axes begins with, on a page so wide (in points)."""
+    """Whether an item is the white rectangle that begins an axes. width: of the page in points."""
     filled = isinstance(item, Line) and item.operator == "f" and item.closed and len(item.points) == 4
     return filled and np.ptp(item.points[:, 0]) < width / 1.05
 
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn what pypdf says of a damaged file into an `OffcourseError` that names it."""
+    """Turn pypdf's error for a damaged file into an `OffcourseError` that names the file."""
     try:
         yield
     except (pypdf.errors.PyPdfError, AttributeError, IndexError, KeyError, ValueError) as error:
@@ -168,14 +172,14 @@ def reading(name: str) -> Iterator[None]:
 
 
 def first_page(pdf: bytes, name: str) -> tuple[list[Line | Text], float]:
-    """What is drawn on a page, and its width in points."""
+    """(paths and texts of the first page, its width in points)."""
     with reading(name):
         page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0]
         return drawing(page.get_contents().get_data()), float(page.mediabox.width)
 
 
 def legend_of(items: Sequence[Line | Text]) -> dict[tuple[str, ...], str]:
-    """Label by colour: a legend's line has three vertices and its label is the text that follows."""
+    """{colour: label}. A line of a legend has three vertices, and its label is the text drawn next."""
     legend, colour = {}, None
     for item in items:
         if isinstance(item, Line) and item.operator == "S" and len(item.points) == 3:
@@ -186,7 +190,7 @@ def legend_of(items: Sequence[Line | Text]) -> dict[tuple[str, ...], str]:
 
 
 def _title(panels: list[Panel], texts: Sequence[Text], name: str) -> None:
-    """Give the panels their number of heads and strength, from the titles above the columns and beside the rows."""
+    """Set each panel's number of heads and strength from the titles above the columns and beside the rows."""
     left = sorted({panel.box[0] for panel in panels})
     bottom = sorted({panel.box[1] for panel in panels}, reverse=True)
     grid = [(y, x) for y in bottom for x in left]
@@ -209,10 +213,11 @@ def _title(panels: list[Panel], texts: Sequence[Text], name: str) -> None:
 
 @dataclass(frozen=True)
 class DigitisedPage:
-    """A page as read: accuracies over `items` words.
+    """The sweeps of one page, as counts out of `items` words.
 
-    panels: those with a sweep, row by row; missing: those without. hits: for every pair of 0-shot and 5-shot counts
-    that agrees with the drawing (one when it is certain) the counts of each of `panels`, [layers].
+    panels: panels with a sweep, row by row. missing: panels without a sweep. hits: {(0-shot count, 5-shot count):
+    counts [layers] of each of `panels`}, for every pair of counts that agrees with the drawing; one pair if the page is
+    certain.
     """
 
     items: int
@@ -222,7 +227,7 @@ class DigitisedPage:
 
 
 def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> DigitisedPage:
-    """Counts of a page whose accuracies are over `items` words; layers: of the model, None to take the page's.
+    """Read a page whose accuracies are over `items` words. layers: number of the model's layers (None: the page's).
 
     Raises `OffcourseError` naming page and panel for a page of another shape (see `read_panels`), a line that does not
     have a vertex per layer, 0-shot or 5-shot lines that are not level, or values off the grid of counts.
@@ -255,7 +260,7 @@ def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> Digitise
 
 
 def counts(panel: Panel, items: int) -> dict[tuple[int, int], np.ndarray]:
-    """Counts of the sweep, [layers], for every pair of 0-shot and 5-shot counts that agrees with the panel."""
+    """{(0-shot count, 5-shot count): counts of the sweep [layers]}, for every pair that agrees with the panel."""
     heights = np.concatenate(list(panel.lines.values()))
     low, high = np.triu_indices(items + 1, 1)
     margin = MARGIN * (high - low) / items
@@ -275,9 +280,9 @@ def counts(panel: Panel, items: int) -> dict[tuple[int, int], np.ndarray]:
 
 
 def read_means(pdf: bytes, name: str) -> dict[str, dict[str, float]]:
-    """Mean accuracy over a model's tasks by the model's label and the line's, from the page of Figure 11.
+    """{label of a model: {label of a line: mean accuracy over the model's tasks}}, from the page of Figure 11.
 
-    Raises `OffcourseError` for a page where the labels of models, or the ticks, are not those of its lines.
+    Raises `OffcourseError` for a page whose labels of models, or whose ticks, do not match its lines.
     """
     items, _ = first_page(pdf, name)
     legend = legend_of(items)

@@ -1,8 +1,8 @@
 """The authors' scores of answers under DoLa: TruthfulQA and FACTOR, one JSON file per model and setting.
 
-A file's name does not always say the whole setting. What it leaves out is found in the files, never assumed: the bucket
-of a file that is named by its alpha only, and the alpha of the files named by their bucket only, from the pair of them
-with the same scores; the alpha of scores without the softmax from the absence of masked tokens.
+The name of a file does not always give the whole setting. The missing part is inferred from the scores and never
+assumed. Some files are named by alpha only and others by bucket only: the one pair of files with equal scores gives the
+missing bucket and the missing alpha. The alpha of scores without the softmax is 0 if no token is masked.
 """
 
 import json
@@ -20,18 +20,18 @@ from offcourse.errors import OffcourseError
 from offcourse.study.dola_buckets import BUCKETS
 
 MASKED = -1000.0  # the score of a token below alpha
-TOTALS = 1e-9  # a released MC1, MC2 or MC3 may be so far from the one of the released scores
-NEAR = 8  # percentage points by which a bucket's layers may miss its name, as the study's rounding does
+TOTALS = 1e-9  # largest distance of a released MC1, MC2 or MC3 from the number that the released scores give
+NEAR = 8  # largest distance, in percentage points, of a bucket's layers from its name; the authors' rounding causes it
 
 
 def bucket(layers: Sequence[int], depth: int, large: bool) -> str:
-    """The study's name of a bucket from its premature layers, such as "0-50".
+    """The name of a bucket, such as "0-50", from its premature layers.
 
-    Raises `OffcourseError` for layers that are near none or several of the names.
+    Raises `OffcourseError` for layers that are near no name or near several names.
     """
     names = BUCKETS["large" if large else "small"]
     ends = [[int(end) for end in name.split("-")] for name in names]
-    # The mature layer is no candidate, so the deepest bucket ends two layers above it or one.
+    # The mature layer is no candidate, so the deepest bucket ends one or two layers before the mature layer.
     last = depth if layers[-1] >= depth - 2 else layers[-1]
     missed = [max(abs(100 * layers[0] / depth - low), abs(100 * last / depth - high)) for low, high in ends]
     near = [name for name, off in zip(names, missed, strict=True) if off < NEAR]
@@ -42,7 +42,7 @@ def bucket(layers: Sequence[int], depth: int, large: bool) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """The content of a file: scores [answers], question after question, true ones first; chosen: tokens by layer."""
+    """The content of a file. scores: [answers], question by question, true answers first. chosen: {layer: tokens}."""
 
     run: ReleasedRun
     values: np.ndarray
@@ -56,12 +56,13 @@ def read_dola(
     questions: Sequence[Question],
     known: Iterable[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Scores under `PUBLISHED_DOLA`, chosen layers under `PREMATURE_LAYERS`, and files of another depth, not read.
+    """(scores of schema `PUBLISHED_DOLA`, chosen layers of schema `PREMATURE_LAYERS`, skipped files of another depth).
 
-    read: content of a released file. questions: the whole set. known: paths of the release, to see which files count
-    chosen layers. Where a FACTOR file has fewer texts than the set, `question` is the place in the file.
-    Raises `OffcourseError` for a file of another shape, metrics that its scores do not give, or a setting that cannot
-    be told.
+    read: path of a released file -> its content. questions: the whole set. known: paths of the release, among them the
+    files that count chosen layers. If a FACTOR file has fewer texts than the set, `question` is the index in the file.
+
+    Raises `OffcourseError` for a file of another shape, for metrics that do not follow from the scores, and for a
+    setting that cannot be inferred.
     """
     unused = [run.path for run in runs if run.layers and run.layers[-1] != model.layers]
     loaded = [_load(read, run, questions, known) for run in runs if run.path not in unused]
@@ -71,7 +72,7 @@ def read_dola(
     for each in settled:
         name = bucket(each.run.layers[:-1], model.layers, large) if len(each.run.layers) > 1 else ""
         key = name, each.run.alpha or 0.0, each.run.variant
-        if key in frames:  # the best bucket is in the search of buckets and in that of alphas, with the same scores
+        if key in frames:  # the search of buckets and the search of alphas both hold the best bucket, with equal scores
             continue
         frames[key] = _template(questions, len(each.values)).assign(
             bucket=name, alpha=key[1], variant=each.run.variant, score=each.values
@@ -86,7 +87,7 @@ def read_dola(
 
 
 def _template(questions: Sequence[Question], answers: int) -> pd.DataFrame:
-    """question, answer, kind and tokens of every answer; of the first `answers` where a file has fewer texts."""
+    """A row per answer: question, answer, kind and tokens; the first `answers` rows if a file has fewer texts."""
     rows = [
         (number, answer, kind)
         for number, question in enumerate(questions)
@@ -141,7 +142,7 @@ def _factor(content: dict, questions: Sequence[Question], path: str) -> list[flo
 
 
 def _settle(loaded: Sequence[Scores]) -> list[Scores]:
-    """Fill in what the files' names leave out, see the module."""
+    """Fill in the bucket or alpha that a file's name does not give; see the docstring of this module."""
     by_bucket = [each for each in loaded if each.run.variant == "softmax" and each.run.alpha is None]
     by_alpha = [each for each in loaded if each.run.variant == "softmax" and not each.run.layers]
     pairs = [

@@ -1,8 +1,9 @@
-"""Mean lines of the logit lens and of apathy read back from the authors' vector figures (Figures 2, 6, 7 and 8).
+"""Reading mean lines of the logit lens and of apathy from the authors' vector figures (Figures 2, 6, 7 and 8).
 
-A page of one model's lens has labelled ticks, which must all lie on one scale. The page of apathy has ticks in its left
-column only. But both sub-layers' means were scaled together to 0..1 (method of the released code), so the lowest and
-the highest point of their two lines are 0 and 1 in every panel; where there are ticks, they must say so too.
+Apathy measures how little a sub-layer moves the residual stream. A page of one model's lens has labelled ticks, which
+must all lie on one scale. The page of apathy has ticks in its left column only. The authors' code scaled the means of
+both sub-layers together to 0..1, so the lowest and the highest point of the two lines are 0 and 1 in every panel. Where
+a panel has ticks, they must agree.
 """
 
 import itertools
@@ -17,17 +18,17 @@ from offcourse.errors import OffcourseError
 
 LENS = {"Top": "top", "Correct": "correct", "Incorrect": "incorrect"}
 APATHY = {"MHA": "mha", "MLP": "mlp", "Top": "top"}
-# Points of the page are written to 1e-6; a panel is 85 points high or more, and half of a scale is between two ticks.
+# The PDF gives coordinates to 1e-6 points, a panel is at least 85 points high, and two ticks span half of the scale.
 TOLERANCE = 1e-6
 _TICK = re.compile(r"[01]:\d+")  # TeX's decimal point is a colon in its font
 
 
 def read_lens_page(pdf: bytes, layers: int, questions: int, name: str) -> pd.DataFrame:
-    """Mean probability by `layer` (0 to `layers`) and `line`, with the drawn interval; `LENS_MEANS`.
+    """Mean probability by `layer` (0 to `layers`) and `line` with the drawn interval, of schema `LENS_MEANS`.
 
-    questions: how many the means are over. Raises `OffcourseError` naming the page for one that has another number of
-    panels, lines or vertices, whose ticks are not on one scale, or where a probability is none, lies outside its
-    interval, or exceeds that of the most likely token.
+    questions: number of questions behind a mean. Raises `OffcourseError` naming the page for another number of panels,
+    lines or vertices, for ticks that are not on one scale, and for a probability that is not between 0 and 1, lies
+    outside its interval, or exceeds the probability of the most likely token.
     """
     items, width = first_page(pdf, name)
     panels = _panels(items, width)
@@ -56,7 +57,7 @@ def read_lens_page(pdf: bytes, layers: int, questions: int, name: str) -> pd.Dat
 
 
 def _check_lens(found: pd.DataFrame, name: str) -> None:
-    """Probabilities, inside their intervals, of which the most likely token's is the largest."""
+    """Raise `OffcourseError` unless all are probabilities in their intervals, the most likely token's the largest."""
     slack = 2 * TOLERANCE
     inside = (found["ci_low"] - slack <= found["mean"]) & (found["mean"] <= found["ci_high"] + slack)
     by_line = found.pivot(index="layer", columns="line", values="mean")
@@ -66,10 +67,10 @@ def _check_lens(found: pd.DataFrame, name: str) -> None:
 
 
 def read_apathy_page(pdf: bytes, layers: Mapping[str, int], questions: int, name: str) -> dict[str, pd.DataFrame]:
-    """Scaled means by panel title (a model's label), `layer` and `line`; `APATHY_MEANS`.
+    """{panel title (a model's label): scaled means by `layer` and `line`, of schema `APATHY_MEANS`}.
 
-    layers: of the models by label. Raises `OffcourseError` naming the page for another number of panels than the ten of
-    Figure 8, a title that `layers` does not have, or lines that are not as above.
+    layers: {label: number of layers}. Raises `OffcourseError` naming the page if there are not the ten panels of Figure
+    8, for a title that is not in `layers`, and for lines unlike the description above.
     """
     items, width = first_page(pdf, name)
     panels, legend = _panels(items, width), legend_of(items)
@@ -104,9 +105,9 @@ def read_apathy_page(pdf: bytes, layers: Mapping[str, int], questions: int, name
 
 
 def check_top(apathy: pd.DataFrame, lens: pd.DataFrame, name: str) -> None:
-    """The line Top of a panel of apathy is that of the model's own lens, scaled.
+    """Check that the line Top of a panel of apathy is the model's own line of the logit lens, scaled.
 
-    Raises `OffcourseError` when no scaling makes one of the other: then the panel is another model's.
+    Raises `OffcourseError` when no scaling turns one line into the other: the panel then shows another model.
     """
     drawn, known = (
         frame.loc[frame["line"] == "top", column].to_numpy() for frame, column in ((apathy, "scaled"), (lens, "mean"))
@@ -117,7 +118,7 @@ def check_top(apathy: pd.DataFrame, lens: pd.DataFrame, name: str) -> None:
 
 
 def _panels(items: Sequence[Line | Text], width: float) -> list[list[Line | Text]]:
-    """What is drawn after each axes' white rectangle."""
+    """The items of each axes: everything drawn after the axes' white rectangle."""
     panels: list[list[Line | Text]] = []
     for item in items:
         if begins_axes(item, width):
@@ -128,7 +129,7 @@ def _panels(items: Sequence[Line | Text], width: float) -> list[list[Line | Text
 
 
 def _strokes(panel: Sequence[Line | Text]) -> list[Line]:
-    """The data's lines; a legend's has three vertices, the frame's two."""
+    """The lines of data. A line of the legend has three vertices and a line of the frame two, so both are left out."""
     return [each for each in panel if isinstance(each, Line) and each.operator == "S" and len(each.points) > 3]
 
 
@@ -159,7 +160,7 @@ def _scale(panel: Sequence[Line | Text], name: str) -> tuple[float, float]:
 
 
 def _check_layers(panel: Sequence[Line | Text], layers: int, name: str) -> None:
-    """Vertices are where the labelled ticks of the horizontal axis put the layers."""
+    """Raise `OffcourseError` unless every vertex is where the labelled ticks of the horizontal axis put its layer."""
     ticks = [
         (line.points[0, 0], int(label.text))
         for line, label in itertools.pairwise(panel)
@@ -173,9 +174,9 @@ def _check_layers(panel: Sequence[Line | Text], layers: int, name: str) -> None:
 
 
 def _sides(band: np.ndarray) -> np.ndarray:
-    """The two sides [2, layers + 1] of an interval that was filled between them.
+    """The lower and upper side, [2, layers + 1], of an interval that was drawn as a filled area.
 
-    matplotlib goes along one side, and back along the other, with a corner more at each end.
+    matplotlib draws along one side and back along the other, with an extra corner at each end.
     """
     count = len(band) // 2 - 1
     return np.stack([band[1 : count + 1, 1], band[count + 2 :, 1][::-1]])

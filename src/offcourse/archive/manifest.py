@@ -1,4 +1,4 @@
-"""The authors' released files: the archive of one commit, each file checked against `release-manifest.tsv`."""
+"""Fetching the authors' released files, as the archive of one commit; each is checked by `release-manifest.tsv`."""
 
 import glob
 import lzma
@@ -33,7 +33,7 @@ _SCHEMA = pa.DataFrameSchema(
 
 @dataclass(frozen=True)
 class Released:
-    """A released file. path: inside the authors' repository. sha256: of its content."""
+    """A released file. path: its path in the authors' repository. sha256: of its content."""
 
     path: str
     bytes: int
@@ -41,7 +41,7 @@ class Released:
 
 
 def read_manifest(resources: Path = RESOURCES) -> Mapping[str, Released]:
-    """The released files that the project reads, by path. Raises `OffcourseError` for a table that is none."""
+    """{path: released file} of the files that the project reads. Raises `OffcourseError` for a damaged manifest."""
     path = Path(resources) / MANIFEST
     frame = read_tsv(path)
     try:
@@ -56,14 +56,14 @@ def read_manifest(resources: Path = RESOURCES) -> Mapping[str, Released]:
 
 
 def archive_source(resources: Path = RESOURCES) -> Source:
-    """The row of sources.tsv for the archive. Its `file` is the folder that all of its files are in."""
+    """The row of sources.tsv for the archive. The column `file` names the folder inside the archive."""
     return Registry.load(resources).sources[ARCHIVE]
 
 
 def read_released(spec: str, manifest: Mapping[str, Released], downloads: Path = Path("downloads")) -> bytes:
-    """The content of a released file that was fetched.
+    """The content of a released file that was fetched before.
 
-    Raises `OffcourseError` when the file is missing, is not what the manifest says, or is not in the manifest.
+    Raises `OffcourseError` when the file is missing, differs from the manifest, or is not in the manifest.
     """
     if spec not in manifest:
         raise OffcourseError(f"{spec} is not in {MANIFEST}; only files with a known sha256 are read")
@@ -84,15 +84,15 @@ def read_released(spec: str, manifest: Mapping[str, Released], downloads: Path =
 
 
 def fetched(downloads: Path = Path("downloads")) -> Path:
-    """The file that says that the whole release was fetched and checked."""
+    """Path of a marker file, which exists if the whole release was fetched and checked."""
     return Path(downloads) / "release" / "checked.tsv"
 
 
 def fetch_release(resources: Path = RESOURCES, downloads: Path = Path("downloads")) -> None:
-    """Have every file of the manifest in `downloads`: from the folder OFFCOURSE_MIRROR, else from the network.
+    """Put every file of the manifest into `downloads`, from the folder OFFCOURSE_MIRROR or else from the network.
 
-    Files that are there and right are left alone. Raises `OffcourseError` when a file is not in the archive, is not
-    what the manifest says, or the archive cannot be had; `fetched` is written last, so it is there only if all is well.
+    Files that are there and intact are kept. The marker `fetched` is written last. Raises `OffcourseError` when a file
+    is not in the archive or differs from the manifest, or when the archive cannot be downloaded.
     """
     manifest = read_manifest(resources)
     wanted = {spec: row for spec, row in manifest.items() if not _is_right(release_path(spec, downloads), row)}
@@ -127,7 +127,7 @@ def _altered(origin: object, row: Released, how: str) -> OffcourseError:
 
 
 def _local(source: Source, wanted: Mapping[str, Released]) -> Path | None:
-    """The folder or the archive below OFFCOURSE_MIRROR that has the release; None if it is to be downloaded."""
+    """The folder or archive below OFFCOURSE_MIRROR with the release; None if the release must be downloaded."""
     mirror = os.environ.get("OFFCOURSE_MIRROR")
     if not mirror:
         return None
@@ -149,7 +149,7 @@ def _local(source: Source, wanted: Mapping[str, Released]) -> Path | None:
 def _members(
     local: Path | None, source: Source, wanted: Mapping[str, Released], downloads: Path
 ) -> Iterator[tuple[str, bytes]]:
-    """(path, content) of the files of the release that can be had."""
+    """(path, content) of those files of the release that the folder or archive holds."""
     if local and local.is_dir():
         for spec, row in list(wanted.items()):
             if (path := local / spec).is_file():
@@ -165,7 +165,7 @@ def _members(
 
 
 def _deeper(local: Path | None, wanted: Mapping[str, Released]) -> str:
-    """What a message adds when the files are one folder too deep."""
+    """A suffix for messages when the files are one folder too deep in the mirror, else ""."""
     found = sorted(local.glob(f"*/{glob.escape(min(wanted))}")) if local else []
     return (
         f", which is in {found[0].relative_to(local).parts[0]} there: move its content one folder up" if found else ""
@@ -173,7 +173,7 @@ def _deeper(local: Path | None, wanted: Mapping[str, Released]) -> str:
 
 
 def _require_size(origin: object, row: Released, size: int) -> None:
-    """Refuse a file of another size before it is read: a few packed bytes can unpack to more than the memory holds."""
+    """Refuse a file of another size before reading it: a few packed bytes can unpack to more than fits in memory."""
     if size != row.bytes:
         raise _altered(origin, row, f"has {size} bytes, expected {row.bytes}")
 
@@ -181,7 +181,7 @@ def _require_size(origin: object, row: Released, size: int) -> None:
 def _unpacked(
     origin: object, archive: Path, folder: str, wanted: Mapping[str, Released]
 ) -> Iterator[tuple[str, bytes]]:
-    # Of a name that occurs twice, the first file is taken.
+    # If a name occurs twice, the first file is taken.
     wanted = dict(wanted)
     try:
         with tarfile.open(archive) as members:
@@ -195,9 +195,9 @@ def _unpacked(
 
 
 def _download(url: str, folder: Path) -> Path:
-    """Download the archive into `folder`, and return its path.
+    """Download the archive into `folder` and return its path.
 
-    The archive has no known sha256, since its host packs it anew now and then. Callers check the files inside.
+    The archive has no fixed sha256, since its host packs it anew now and then. Callers check the files inside.
     """
     pooch.get_logger().setLevel("WARNING")
     try:

@@ -1,4 +1,4 @@
-"""Where the released files are inside the authors' repository, and what the path of a file of scores says."""
+"""Paths of the released files in the authors' repository, and the setting that the path of a scores file names."""
 
 import re
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ _PATHS = [
 
 
 def page_path(release_name: str, task: str) -> str:
-    """A page of the sweep."""
+    """Path of the page of a function-vector sweep."""
     return f"{PAGES}/{release_name}/{release_name}_{task}_full.pdf"
 
 
 def lens_path(release_name: str) -> str:
-    """A model's page of the logit lens."""
+    """Path of a model's page of the logit lens."""
     return f"{LENS_PAGES}/{release_name}_tfqa.pdf"
 
 
 def cie_path(release_name: str) -> str:
-    """A model's page of causal effects."""
+    """Path of a model's page of causal indirect effects."""
     return f"{CIE_PAGES}/{release_name}.pdf"
 
 
 def vector_paths(release_name: str) -> dict[str, str]:
-    """A model's task vectors: accuracy by layer, baselines, pickle."""
+    """Paths of a model's task-vector files: `layers` (accuracy by layer), `baselines` and `pickle`."""
     stem = release_name.replace("-", "_")
     return {
         "layers": f"{VECTOR_TABLES}/{stem}.csv",
@@ -51,10 +51,10 @@ def vector_paths(release_name: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ReleasedRun:
-    """A file of scores. model: as the authors call it. questions: tfqa or factor.
+    """A file of DoLa's scores. model: the authors' name of the model. questions: tfqa or factor.
 
-    layers: candidate premature layers and the mature one, () if the name does not say or there are none.
-    alpha: None if the name does not say.
+    layers: candidate premature layers and the mature layer; () if the path does not name them or there are none.
+    alpha: None if the path does not name it.
     """
 
     path: str

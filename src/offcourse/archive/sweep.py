@@ -1,4 +1,4 @@
-"""The authors' function-vector sweeps as tables, from their pages (see `digitise`)."""
+"""The authors' function-vector sweeps as tables, read from their pages (see `digitise`)."""
 
 import itertools
 import json
@@ -17,10 +17,11 @@ EVALUATED = 50  # items of a task, or all of its test words (footnote 5)
 
 @dataclass(frozen=True)
 class Sweep:
-    """One (model, task) pair. sweep, shots: tables under `PUBLISHED_FV_SWEEP` and `PUBLISHED_ICL`.
+    """The sweep of one model and task. sweep, shots: tables of schema `PUBLISHED_FV_SWEEP` and `PUBLISHED_ICL`.
 
-    calibration: page (the page alone is certain), means (settled by the means of Figure 11) or open: then counts are
-    null. candidates: the (0-shot, 5-shot) counts that agree with the page. missing: (n_heads, strength) not drawn.
+    calibration: how the page's scale was found. page: from the page alone. means: with the means of Figure 11. open:
+    not found, and counts are null.
+    candidates: the (0-shot, 5-shot) counts that agree with the page. missing: (n_heads, strength) that are not drawn.
     """
 
     sweep: pd.DataFrame
@@ -31,17 +32,17 @@ class Sweep:
 
 
 def evaluated(words: int) -> int:
-    """Number of items that accuracies of a task with so many word pairs are over (method of the released code)."""
+    """The number of evaluated items of a task with `words` word pairs, as in the authors' code."""
     return min(EVALUATED, split_sizes(words)[2])
 
 
 def read_sweeps(
     read: Callable[[str], bytes], release_name: str, tasks: Sequence[Task], model: Model | None
 ) -> dict[str, Sweep]:
-    """The sweeps of a model by task; `read` gives the content of a released file.
+    """{task: sweep} of a model. read: path of a released file -> its content.
 
-    model: its row of the registry; None for one that is not in it, whose number of layers is then taken from the page.
-    Raises `OffcourseError` as `read_page` does.
+    model: the model's row of the registry; None for a model without a row, whose number of layers is read from the
+    page. Raises `OffcourseError` as `read_page` does.
     """
     pages = {}
     for task in tasks:
@@ -61,7 +62,7 @@ def read_sweeps(
 def _by_means(
     pages: Mapping[str, DigitisedPage], means: Mapping[str, Mapping[str, float]], model: Model
 ) -> dict[str, tuple[int, int]]:
-    """The counts of all pages whose means over the tasks are those of Figure 11; {} unless there is one choice."""
+    """{task: (0-shot, 5-shot) counts} whose means over the tasks agree with Figure 11; {} unless one choice agrees."""
     if model.short_label not in means:
         return {}
     wanted = means[model.short_label]

@@ -1,4 +1,4 @@
-"""The authors' task-vector accuracies: a CSV per model, and a pickle that has the chosen layer's test accuracy too."""
+"""The authors' task-vector accuracies: per model a CSV, and a pickle that also has the chosen layer's test accuracy."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from offcourse.archive.unpickle import load_arrays
 from offcourse.data.rows import Task
 from offcourse.errors import OffcourseError
 
-# Prompts per task in the released code (Hendel et al.'s): queries without demonstrations, and with a vector or 5 shots.
+# Prompts per task in the authors' code (Hendel et al.'s): queries alone; queries with a vector or with 5 shots.
 BASELINE_ITEMS, ITEMS = 100, 50
 SHOTS = 5
 
 
 def keys(task: Task) -> tuple[str, ...]:
-    """What the authors call a task: the folder and name of its list, or our own name of it."""
+    """Possible keys of a task in the authors' files: folder and name of the task's list, or this project's name."""
     path = PurePosixPath(task.task_vector_release)
     return f"{path.parent.name}_{path.stem}", task.name
 
@@ -26,11 +26,11 @@ def keys(task: Task) -> tuple[str, ...]:
 def read_task_vectors(
     read: Callable[[str], bytes], release_name: str, tasks: Sequence[Task], layers: int, pickled: bool
 ) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-    """(sweep, baselines) by task, under `PUBLISHED_TV_SWEEP` and `PUBLISHED_ICL`; `read` gives a file's content.
+    """{task: (sweep, baselines)}, of schemas `PUBLISHED_TV_SWEEP` and `PUBLISHED_ICL`. read: path -> content of a file.
 
-    pickled: whether the model's pickle was released; it must say the same as the CSV. The sweep has every layer on the
-    dev prompts, and on the test prompts the layer that is best on them (from the pickle).
-    Raises `OffcourseError` for files of another shape, or that contradict each other.
+    pickled: whether the model's pickle was released, which must agree with the CSV. The sweep has every layer on the
+    development prompts, and on the test prompts only the layer that is best on the development prompts (from the
+    pickle). Raises `OffcourseError` for files of another shape, or that contradict each other.
     """
     files = vector_paths(release_name)
     table, baselines = _csv(read(files["layers"]), files["layers"]), _csv(read(files["baselines"]), files["baselines"])
@@ -68,7 +68,7 @@ def _csv(content: bytes, name: str) -> pd.DataFrame:
 
 
 def _pick(known, task: Task, name: str) -> str:
-    """The column or key of a task."""
+    """The column or key of a task in a file. Raises `OffcourseError` if the file has none."""
     for key in keys(task):
         if key in known:
             return key
@@ -76,7 +76,7 @@ def _pick(known, task: Task, name: str) -> str:
 
 
 def _counts(accuracies, items: int, where: str) -> list[int]:
-    """Accuracies as counts of `items`. Raises `OffcourseError` for one that is none."""
+    """Accuracies as counts out of `items`. Raises `OffcourseError` for an accuracy that is no such count."""
     values = np.asarray(accuracies, float) * items
     hits = np.rint(values)
     if not (np.abs(values - hits) < 1e-9 * items).all() or hits.min() < 0 or hits.max() > items:
@@ -85,7 +85,7 @@ def _counts(accuracies, items: int, where: str) -> list[int]:
 
 
 def _of_pickle(stored, task: Task, dev: list[int], shots: tuple[int, int], name: str) -> tuple[str, int, int, int]:
-    """The row of the test split; the pickle's other numbers must be those of the CSV."""
+    """The row of the test split from the pickle, whose other numbers must agree with the CSV."""
     values = stored[_pick(stored, task, name)]
     where = f"{name}, {task.name}"
     try:

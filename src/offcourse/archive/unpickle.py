@@ -1,4 +1,4 @@
-"""Pickles from the network, read without running what they ask for."""
+"""Reading pickles from the network without running code that they name."""
 
 import io
 import pickle
@@ -6,7 +6,7 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 
-# All that an array or a scalar of numpy needs, under the module names of numpy 1 and 2.
+# Names that a pickled array or scalar of numpy needs, under the module names of numpy 1 and 2.
 _ALLOWED = {
     (module, name)
     for modules, name in (
@@ -34,9 +34,9 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def load_arrays(content: bytes, name: str) -> Any:
-    """The plain Python and numpy values of a pickle; `name` is of the file, for messages.
+    """The plain Python and numpy values of a pickle. name: of the file, for messages.
 
-    Raises `OffcourseError` for one that asks for anything else, or is no pickle.
+    Raises `OffcourseError` for a pickle that names anything else, and for content that is no pickle.
     """
     try:
         return _ArraysOnly(content, name).load()

@@ -1,1 +1,1 @@
-"""The paper's claims: how each is decided, and what would decide it otherwise."""
+"""The paper's claims: the rule that decides each claim, and the protocol switches that would change its verdict."""

@@ -1,6 +1,6 @@
-"""The rules that decide claims: each makes one number with its 95 % interval from tables and figures.
+"""The rules that decide claims: each computes one number with its 95 % interval from tables and figures.
 
-Arguments other than the first are texts, as `resources/claims.tsv` has them.
+Arguments other than the first come from `resources/claims.tsv` and are texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from offcourse.analysis import inference
 from offcourse.analysis.truthfulness import wilson
 from offcourse.data.registry import Registry
 
-# The row that the paper quotes from Chuang et al. (2024) is no result of its own.
+# Mark in the name of the row that the paper quotes from Chuang et al. (2024); it is not a result of the paper.
 QUOTED = "*"
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Found:
-    """A rule's number. low, high: its 95 % interval, NaN where there is none. n: models or pairs behind it."""
+    """A rule's number. low, high: its 95 % interval (NaN: none). n: number of models or model-task pairs behind it."""
 
     value: float
     low: float = np.nan
@@ -29,14 +29,15 @@ class Found:
 
 
 class NoDataError(Exception):
-    """What a rule needs is not there; the text says why."""
+    """The source lacks data that a rule needs; the text says why."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of one source; both raise `NoDataError` for what it does not have.
+    """The tables and figures of one source (a study, the release or the paper), as two functions.
 
-    table: by number, with columns row, column, value, ci_low, ci_high, n. figure: by id, as the figure's parquet.
+    table: number -> table with columns row, column, value, ci_low, ci_high, n. figure: id -> the figure's parquet.
+    Both raise `NoDataError` for a table or figure that the source lacks.
     """
 
     table: Callable[[int], pd.DataFrame]
@@ -53,22 +54,22 @@ def cell(numbers: Numbers, table: str, row: str, column: str) -> Found:
 
 
 def cell_difference(numbers: Numbers, table: str, row: str, minus: str, column: str) -> Found:
-    """One cell less another of the same pairs; without an interval, since the two are not independent."""
+    """The difference of two cells over the same model-task pairs. It has no interval, since the cells are dependent."""
     one, other = (cell(numbers, table, name, column) for name in (row, minus))
     return Found(one.value - other.value, n=one.n)
 
 
 def share_that_gains(numbers: Numbers, table: str, metrics: str, by: str, **ends: str) -> Found:
-    """Percentage of models that gain in most of the metrics: column `to` is at least `by` above column `from`.
+    """Percentage of models that gain in most of the metrics. A gain: column `to` is at least `by` above column `from`.
 
-    A model without some of these columns is left out.
+    A model that lacks one of these columns is left out.
     """
     frame, names = _own_rows(numbers.table(int(table))), [name.strip() for name in metrics.split(",")]
     before, after = (
         frame.reindex(columns=[f"{name} {ends[end]}" for name in names]).to_numpy(float) for end in ("from", "to")
     )
     gains = pd.DataFrame(after - before).dropna()
-    # Numbers of a table are decimals: 0.32 - 0.26 is not below 0.06.
+    # The slack allows for binary rounding of decimals: 0.32 - 0.26 counts as 0.06.
     met = (gains >= float(by) - 1e-9).mean(axis=1) > 0.5
     return _share(met.tolist(), f"Table {table}")
 
@@ -85,7 +86,7 @@ def share_significant(numbers: Numbers, table: str, metric: str) -> Found:
 
 
 def share_with_many_heads(numbers: Numbers, heads: str) -> Found:
-    """Percentage of model-task pairs whose best number of heads is above `heads`, of those that can be steered."""
+    """Percentage of steerable model-task pairs whose best number of heads is above `heads`."""
     known = _steered(numbers)
     wide = known.assign(many=(known["value"] > float(heads)).astype(float)).pivot(
         index="model", columns="task", values="many"
@@ -97,8 +98,8 @@ def share_with_many_heads(numbers: Numbers, heads: str) -> Found:
 def share_with_more_heads_for(numbers: Numbers, group: str) -> Found:
     """Percentage of models whose best number of heads is larger in a group of tasks than in the others.
 
-    Means of logarithms over the pairs that can be steered are compared; a model without such a pair on either side is
-    left out.
+    Means of logarithms over the steerable pairs are compared. A model without a steerable pair on one of the two sides
+    is left out.
     """
     tasks, more = Registry.load().tasks, []
     for _, mine in _steered(numbers).groupby("model", sort=False):
@@ -110,9 +111,10 @@ def share_with_more_heads_for(numbers: Numbers, group: str) -> Found:
 
 
 def share_with_few_heads(numbers: Numbers, heads: str, effect: str) -> Found:
-    """Percentage of models whose strongest `heads` (a share of all) carry more than `effect` of the positive effect.
+    """Percentage of models whose strongest `heads` (a share of all heads) carry more than `effect` of all effects.
 
-    Effects are means over trials and tasks; heads that lower the answer's probability are left out of the sum.
+    Effects are means over trials and tasks. Only positive effects are summed: heads that lower the answer's probability
+    are left out.
     """
     few = []
     for _, mine in numbers.figure("figure9").groupby("model"):
@@ -123,7 +125,7 @@ def share_with_few_heads(numbers: Numbers, heads: str, effect: str) -> Found:
 
 
 def mean_change(numbers: Numbers) -> Found:
-    """Mean change over groups of tasks, with Student's interval over these groups."""
+    """Mean change (Figure 16) over groups of tasks, with Student's interval over the groups."""
     frame = numbers.figure("figure16")
     changes = frame["change"].dropna().to_numpy(float)
     if not len(changes):
@@ -132,9 +134,9 @@ def mean_change(numbers: Numbers) -> Found:
 
 
 def mean_change_of_pairs(numbers: Numbers) -> Found:
-    """Mean change of peak recovery from a base model to the one post-trained from it.
+    """Mean change of peak recovery from a base model to the model post-trained from it.
 
-    Mean over the tasks of each pair of models, then over pairs, with Student's interval over these.
+    The change is averaged over the tasks of each pair of models, then over pairs, with Student's interval over pairs.
     """
     recovered = numbers.figure("figure13").pivot(index="model", columns="task", values="peak_recovery")
     changes = [
@@ -150,8 +152,8 @@ def mean_change_of_pairs(numbers: Numbers) -> Found:
 def share_with_late_rise(numbers: Numbers, depth: str, within: str) -> Found:
     """Percentage of models whose letters are improbable until `depth` of the layers and then rise together.
 
-    Improbable: both the right and the likeliest wrong letter have less than half of their final probability. Together:
-    their largest rises from one layer to the next are at most `within` layers apart.
+    Improbable: the right and the likeliest wrong letter both have less than half of their final probability. Together:
+    the largest rises of the two letters from one layer to the next are at most `within` layers apart.
     """
     late = []
     for _, mine in numbers.figure("figure2").groupby(["model", "questions"]):
@@ -166,9 +168,10 @@ def share_with_late_rise(numbers: Numbers, depth: str, within: str) -> Found:
 def share_that_turn_together(numbers: Numbers, begun: str, within: str) -> Found:
     """Percentage of models whose apathy begins to increase where the predicted token is promoted.
 
-    Apathy is the mean of both sub-layers. A line begins to increase where it first comes to `begun` of the way from its
-    smallest to its largest value from below. Together: at most `within` of the depth, or one block, apart. The state
-    after a block is counted to the block. A model with a line that never comes from below has no such place.
+    Apathy is the mean of both sub-layers. A line begins to increase at the first layer where it rises to `begun` of the
+    way from its smallest to its largest value. Two lines begin together if they begin at most `within` of the depth, or
+    one block, apart. The state after a block belongs to the block. A model with a line that starts above this height
+    has no such layer.
     """
     together = []
     for _, mine in numbers.figure("figure8").groupby(["model", "questions"]):
@@ -198,13 +201,13 @@ RULES: dict[str, Callable[..., Found]] = {
 
 
 def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Values of a table, a row per model; without the row that is quoted."""
+    """Values of a table, a row per model, without the row that the paper quotes."""
     own = frame[~frame["row"].str.contains(QUOTED, regex=False)]
     return own.pivot(index="row", columns="column", values="value")
 
 
 def _steered(numbers: Numbers) -> pd.DataFrame:
-    """Rows of Figure 13 that have a best number of heads: those where function vectors recover something."""
+    """Rows of Figure 13 with a best number of heads, that is, pairs in which function vectors recover something."""
     known = numbers.figure("figure13").dropna(subset=["value"])
     if known.empty:
         raise NoDataError("function vectors recover nothing here, so no number of heads is best")
@@ -216,7 +219,7 @@ def _line(frame: pd.DataFrame, name: str, column: str) -> np.ndarray:
 
 
 def _begins(line: np.ndarray, share: float) -> int | None:
-    """Where a line first comes to `share` of its range from below."""
+    """The first index at which a line rises to `share` of its range; None for a line that starts above."""
     above = line >= line.min() + share * (line.max() - line.min())
     places = np.flatnonzero(above[1:] & ~above[:-1])
     return int(places[0]) + 1 if len(places) else None

@@ -1,8 +1,8 @@
-"""Which numbers of Tables 1 to 3, and which claims, a protocol switch changes (`study.protocol`).
+"""The numbers of Tables 1 to 3, and the claims, that each protocol switch changes (`study.protocol`).
 
-A switch that changes only how results are analysed is turned here, on the same results; so is `head_read_position` in a
-study with the control `read_position`. Any other needs the models to run again, unless no number of Tables 1 to 3 can
-move: it is listed as such, and `offcourse diff` compares the two studies.
+Turning a switch means giving it its other value. A switch of the analysis is turned here, on the existing results, and
+so is `head_read_position` in a study with the control `read_position`. Any other switch needs the models to run again
+and is listed as such, unless it can change no number of Tables 1 to 3; `offcourse diff` compares two such studies.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,10 +42,10 @@ BOS = "a comparison between models, not a rerun of the same ones (which function
 ALIKE = "the same, by construction: the tokenizer adds no BOS"
 NOT_DEFINED = "few-shot accuracy is 0, so that there is no recovery"
 OF_BIAS = ("cie_output_bias", "fv_output_bias")
-# Cells of other units are beside the paper's own: other tie rules, shares of ties, p-values.
+# Units of the paper's own cells. Cells of other units (other tie rules, shares of ties, p-values) are not compared.
 UNITS = (PERCENT, SHARE, PERCENT_OF)
 COLUMNS = ["switch", "change", "table", "row", "column", "before", "after", "claims", "note"]
-# before, after: in the table's unit; missing where the switch was not turned. claims: what changes its verdict.
+# before, after: in the table's unit, missing where the switch was not turned. claims: claims whose verdict changes.
 SENSITIVITY = pa.DataFrameSchema(
     {
         "switch": pa.Column(str, pa.Check.isin(list(Protocol.model_fields))),
@@ -63,16 +63,18 @@ SENSITIVITY = pa.DataFrameSchema(
 )
 
 Tables = Mapping[int, pd.DataFrame]
-# Gives tables (`CELLS`) by number, of those asked for that it has, under a protocol; without some models.
+# (protocol, numbers of tables, models to leave out) -> {number: table of schema `CELLS`}, for the tables that there
+# are.
 Make = Callable[[Protocol, Collection[int], Collection[str]], Tables]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What results allow. turned: tables by switch that can be turned.
+    """The switches that can be turned on the existing results.
 
-    cannot: why a table cannot be had under the other value, by switch and table. without: models that cannot, by
-    switch; they are left out on both sides. output_bias: whether a model has a bias in its attention output.
+    turned: {switch: tables that can be made under its other value}. cannot: {switch: {table: why it cannot be made}}.
+    without: {switch: models without results for its other value}, which are left out on both sides. output_bias:
+    whether some model has a bias in its attention output.
     """
 
     turned: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: TURNED)
@@ -84,9 +86,9 @@ class Limits:
 def sensitivity(
     make: Make, protocol: Protocol, limits: Limits, rules: Sequence[claims.Claim] | None = None
 ) -> pd.DataFrame:
-    """A row for every cell that a switch moves, and one for every switch that moves none or cannot be turned.
+    """A row for every cell that a switch changes, and a row for every switch that changes none or cannot be turned.
 
-    protocol: that of the results. rules: the paper's claims (None: those of resources/claims.tsv).
+    protocol: the protocol of the results. rules: the paper's claims (None: resources/claims.tsv).
     """
     whole, rows = make(protocol, (1, 2, 3), ()), []
     rules = claims.read_claims() if rules is None else rules
@@ -116,10 +118,10 @@ def sensitivity(
 
 
 def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collection[float]) -> pd.DataFrame:
-    """Function vectors of models whose tokenizer adds a BOS (`before`) and of the others (`after`), as in Table 3.
+    """Table 3's function vectors for models whose tokenizer adds a BOS (`before`) and for the others (`after`).
 
-    The first ones' mean activations are read at the second-to-last token as published, the others' at the last
-    (switch `head_read_position`). pairs: those of Table 3, with `search`, `default`, `few_shot`.
+    As published, mean activations are read at the second-to-last token of models with a BOS and at the last token of
+    the others (switch `head_read_position`). pairs: model-task pairs of Table 3 with `search`, `default`, `few_shot`.
     """
     group = pairs["model"].map(adds_bos).astype(bool)
     counts = [pairs.loc[mine, "model"].nunique() for mine in (group, ~group)]
@@ -135,9 +137,9 @@ def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collect
 def by_read_position(
     pairs: pd.DataFrame, other: pd.DataFrame, adds_bos: Mapping[str, bool], change: str
 ) -> pd.DataFrame:
-    """Mean peak recovery (Eq. 7) of every model at both read positions, over the tasks where it is defined.
+    """Mean peak recovery (Eq. 7) of every model at both read positions, over the tasks where recovery is defined.
 
-    pairs, other: as in `by_bos`, read as the study does and at the other position.
+    pairs, other: pairs as in `by_bos`, at the study's read position and at the other position.
     """
     rows = []
     for model, mine in pairs.groupby("model", sort=False):
@@ -163,7 +165,7 @@ def _said(switch: str, change: str, why: str, table: str = "") -> tuple:
 
 
 def _moved(number: int, before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple]:
-    """The paper's cells that differ, with both values."""
+    """The paper's cells of a table that differ: (table, row, column, value before, value after)."""
     sides = [_cells(frame) for frame in (before, after)]
     both = pd.concat(sides, axis=1, keys=("before", "after"))
     for (row, column), cell in both.iterrows():
@@ -176,7 +178,7 @@ def _cells(frame: pd.DataFrame) -> pd.Series:
 
 
 def _verdicts(rules: Sequence[claims.Claim], number: int, before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
-    """Claims about a table whose verdict differs, each with both."""
+    """Claims about a table whose verdict differs, each with both verdicts."""
     rest = [claim for claim in rules if claim.options.get("table") == str(number)]
     sides = (("before", before), ("after", after))
     sources = {name: claims.study_numbers({number: table}, {}) for name, table in sides}

@@ -1,8 +1,8 @@
-"""The paper's claims, each with the cells or figure it rests on and the rule that decides it (resources/claims.tsv).
+"""The paper's claims and their verdicts; resources/claims.tsv has a claim's table or figure and its rule.
 
-A rule (`claims.rules`) makes one number with its 95 % interval out of them; a claim holds where the number is
-on the claimed side of a limit. So one claim is decided alike from what the paper prints, from the authors' release, and
-from a study of other models: verdicts are computed, never typed.
+A rule (`claims.rules`) computes one number with its 95 % interval from the table or figure. A claim holds if the number
+is on the claimed side of a limit. One rule decides a claim from the paper's printed numbers, from the authors' release
+and from a study of other models, so verdicts are computed and never typed.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ NO_FIGURE = "the release has no such numbers, or they are not computed from it"
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim. shown: id of the table or figure it rests on. arguments: those of the rule, `key=value` with ";".
+    """One claim. shown: id of its table or figure. arguments: the rule's arguments, `key=value` separated by ";".
 
-    holds: on which side of `limit` the number must be: above, below, or differs (either).
+    holds: the side of `limit` on which the number must be: above, below, or differs (either side).
     """
 
     name: str
@@ -59,9 +59,9 @@ def read_claims(resources: Path = RESOURCES) -> list[Claim]:
 
 
 def verdict(claim: Claim, found: Found | None) -> str:
-    """Whether a claim holds for a number: not clear where the number agrees, but its interval spans the limit.
+    """The verdict on a claim: "not clear" if the number agrees with the claim but its interval contains the limit.
 
-    A number without an interval (as printed, or a difference) is taken as it is.
+    A number without an interval (a printed number, a difference) is compared directly.
     """
     if found is None:
         return NO_DATA
@@ -75,7 +75,7 @@ def verdict(claim: Claim, found: Found | None) -> str:
 
 
 def decide(claims: list[Claim], sources: Mapping[str, Numbers]) -> list[dict]:
-    """For each claim and source: `found` (None where there is no data), `verdict` and `why` (there is no data)."""
+    """For each claim and source: `found` (None without data), `verdict`, and `why` (the reason for missing data)."""
     decided = []
     for claim in claims:
         row: dict = {"claim": claim}
@@ -90,7 +90,7 @@ def decide(claims: list[Claim], sources: Mapping[str, Numbers]) -> list[dict]:
 
 
 def printed_numbers() -> Numbers:
-    """What the paper prints."""
+    """The numbers that the paper prints."""
 
     def table(number: int) -> pd.DataFrame:
         frame = read_printed(number)[["row", "column", "value"]]
@@ -100,7 +100,7 @@ def printed_numbers() -> Numbers:
 
 
 def study_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.DataFrame]) -> Numbers:
-    """What a study found: its tables (`CELLS`) by number, and the numbers of its figures by id."""
+    """The numbers of a study. tables: {number: table of schema `CELLS`}. figures: {id: the figure's numbers}."""
 
     def table(number: int) -> pd.DataFrame:
         if number not in tables:
@@ -116,7 +116,7 @@ def study_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.D
 
 
 def released_numbers(tables: Mapping[int, pd.DataFrame], figures: Mapping[str, pd.DataFrame] | None = None) -> Numbers:
-    """What the authors' release gives again: tables and figures as of a study; no table: it was not fetched."""
+    """The numbers of the authors' release; arguments as of `study_numbers`. No table: the release was not fetched."""
     if not tables:
         return Numbers(_nothing(NO_RELEASE), _nothing(NO_RELEASE))
     found = study_numbers(tables, figures or {})
