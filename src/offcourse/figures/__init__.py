@@ -1,1 +1,1 @@
-"""Figures: drawn from results, with the numbers they draw."""
+"""Figures: each module draws one figure from results and writes the drawn numbers beside the picture."""

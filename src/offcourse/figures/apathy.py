@@ -1,4 +1,4 @@
-"""Apathy and the top token's probability by layer, a panel per model (Figure 8)."""
+"""Apathy (how little a sub-layer moves the residual stream) and the top probability by layer, per model (Figure 8)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ LINES = {
     "mlp": ("feed-forward", style.ORANGE),
     "top": ("top probability", style.GREY),
 }
-# Means over questions, scaled to 0..1 as in the paper's figure; `mean` is missing where only that is known.
+# Means over questions: `scaled` to 0..1 as in the paper's figure, and unscaled (`mean`), which the release lacks.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -35,9 +35,9 @@ NUMBERS = pa.DataFrameSchema(
 def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFrame:
     """Means by model, layer and line, see `NUMBERS`.
 
-    Attention and feed-forward share one minimum and maximum per model. The top probability is scaled by its smallest
-    and largest value over all questions and layers, the model's output (layer n) included, before averaging. Of the
-    release only the scaled means are known.
+    Attention and feed-forward share one minimum and maximum per model. The top probability is scaled before averaging,
+    by its smallest and largest value over all questions and layers, the model's output (layer n) included. The release
+    has the scaled means only.
     """
     parts = []
     for model in models:
@@ -88,7 +88,7 @@ def _released(results: Folder, model: str, questions: str) -> pd.DataFrame:
 
 
 def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[float, dict]]:
-    """The smallest and the largest mean, each with what it is the mean of."""
+    """The smallest and the largest mean, each with its entry of `sources`."""
     stacked = means.stack()
     found = []
     for role, (layer, line) in (("low", stacked.idxmin()), ("high", stacked.idxmax())):
@@ -97,7 +97,7 @@ def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[flo
 
 
 def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
-    """The smallest and the largest single value."""
+    """The smallest and the largest single value, each with its entry of `sources`."""
     found = []
     for role, at in (("low", lens["top"].idxmin()), ("high", lens["top"].idxmax())):
         row = lens.loc[at]

@@ -1,4 +1,4 @@
-"""What figures of accuracy against layer share: the numbers of a line, and a page with a panel per task."""
+"""Shared code of figures of accuracy against layer: the numbers of a line, and a page with a panel per task."""
 
 import json
 import math
@@ -20,10 +20,10 @@ COLUMNS = 3
 
 
 def schema(**own: pa.Column) -> pa.DataFrameSchema:
-    """The numbers of such a figure, a row per vertex of its lines; `own` are the columns in front.
+    """The schema of a figure's numbers: a row per vertex of its lines. own: the figure's own columns, which come first.
 
-    `accuracy` is over `n` items. `few_shot` is the accuracy without a vector with `shots` examples, `zero_shot` without
-    any; both are horizontal lines.
+    `accuracy` is over `n` items. `few_shot` is the accuracy without a vector and with `shots` examples, `zero_shot` the
+    accuracy without a vector and without examples; both are horizontal lines.
     """
     share = pa.Check.in_range(0, 1)
     columns = own | {
@@ -41,9 +41,9 @@ def schema(**own: pa.Column) -> pa.DataFrameSchema:
 def without_vector(
     results: Folder, path: str, shots: pd.Series, count: int
 ) -> tuple[dict[str, float | int], list[dict[str, Any]]]:
-    """The columns `zero_shot`, `few_shot` and `shots` of one pair, and what they are computed from.
+    """(columns `zero_shot`, `few_shot` and `shots` of one pair, their entries of `sources`).
 
-    shots: accuracy by number of shots. count: the number that `few_shot` is at. path: of the baselines.
+    shots: accuracy by number of shots. count: number of shots of `few_shot`. path: of the baselines.
     """
     items = items_by_shots(results, path)
     columns = {"zero_shot": float(shots.loc[0]), "few_shot": float(shots.loc[count]), "shots": count}
@@ -52,7 +52,7 @@ def without_vector(
 
 
 def panel(axes: Axes, drawn: pd.DataFrame) -> None:
-    """The horizontal lines of one panel, its axes and their ticks."""
+    """Draw the horizontal lines of one panel and set its axes and ticks."""
     axes.axhline(drawn["few_shot"].iloc[0], **style.FEW_SHOT)
     axes.axhline(drawn["zero_shot"].iloc[0], **style.ZERO_SHOT)
     last = drawn["layer"].max()
@@ -62,9 +62,9 @@ def panel(axes: Axes, drawn: pd.DataFrame) -> None:
 
 
 def names_without_vector(numbers: pd.DataFrame) -> list[str]:
-    """What the legend calls the two horizontal lines, in the order of `style.FEW_SHOT`, `style.ZERO_SHOT`.
+    """Names of the two horizontal lines in the legend, in the order few-shot, zero-shot.
 
-    With their numbers of items where those are not the ones of `accuracy`, which the axis names.
+    A name gives the number of items if it differs from that of `accuracy`, which the axis gives.
     """
     known = pd.DataFrame([entry for entries in numbers["sources"].unique() for entry in json.loads(entries)])
     counts = known.groupby("role")["n"].agg(set)
@@ -88,8 +88,11 @@ def page(
     lines: Mapping[str, Mapping[str, Any]],
     put: Callable[[Axes, pd.DataFrame], None],
 ) -> style.Page:
-    """A panel per task. axis: label of the layers. lines: looks by name in the legend. put: draws them in a panel."""
-    # As square as it goes: four tasks are two rows of two, the paper's nine three of three.
+    """A page with a panel per task.
+
+    axis: label of the layers. lines: {name in the legend: look}. put: draws the lines into a panel.
+    """
+    # As square as possible: four tasks are two rows of two, the paper's nine tasks three rows of three.
     columns = min(COLUMNS, math.isqrt(len(tasks) - 1) + 1)
     rows = -(-len(tasks) // columns)
 
@@ -103,7 +106,7 @@ def page(
         for axes in list(panels.flat)[len(tasks) :]:
             axes.set_visible(False)
         canvas.suptitle(title)
-        # Labels of panels keep clear of a legend below them, a label of the figure does not.
+        # matplotlib keeps labels of panels clear of a legend below them, but not a label of the whole figure.
         for axes in panels.flat[max(0, len(tasks) - columns) : len(tasks)]:
             axes.set_xlabel(axis)
             axes.tick_params(labelbottom=True)
@@ -114,7 +117,7 @@ def page(
 
     names = [*lines, *names_without_vector(numbers)]
     width = max(4.8, 2.3 * columns + 0.5)
-    # Beside its line, a name has about 14 letters to an inch.
+    # In the legend a name takes an inch for about 14 letters.
     across = 3 if 3 * max(map(len, names)) <= 14 * width else 2
     height = 1.7 * rows + 0.85 + 0.17 * -(-len(names) // across)
     return style.Page((width, height), numbers, numbers_schema, compose)

@@ -1,4 +1,4 @@
-"""A page with a panel per model and lines against layer: what the logit lens and apathy share."""
+"""A page with a panel per model and lines against layer, shared by the logit lens and apathy."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,12 +19,11 @@ def page(
     height: str,
     axes: tuple[str, str],
 ) -> style.Page:
-    """Two panels beside each other.
+    """A page with two panels in a row.
 
-    labels: of the models. lines: name in the legend and colour, by value of the column `line`.
-
-    height: the column that is drawn, between `ci_low` and `ci_high` where there are such columns. axes: their labels;
-    that of the layers is completed with the number of questions and their set.
+    labels: names of the models. lines: {value of the column `line`: (name in the legend, colour)}.
+    height: the column that is drawn, with `ci_low` to `ci_high` as its interval if there are such columns. axes: labels
+    of the two axes; number and set of the questions are added to the label of the layers.
     """
     columns = min(2, len(models))
     rows = -(-len(models) // columns)

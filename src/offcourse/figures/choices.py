@@ -26,7 +26,7 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
-# `value` is the number written in the cell, missing in a blank one.
+# `value` is the number written in the cell, missing for a blank cell.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -39,7 +39,7 @@ NUMBERS = pa.DataFrameSchema(
     ordered=True,
 )
 Choice = Literal["n_heads", "strength", "layer"]
-# What each figure shows of the best settings.
+# The part of the best setting that each figure shows.
 FIGURES: dict[str, Choice] = {"figure13": "n_heads", "figure14": "strength", "figure15": "layer"}
 COLUMN = {"n_heads": "n_heads", "strength": "strength", "layer": "layer_percent"}
 TITLE = {
@@ -51,7 +51,7 @@ SCALE = {"n_heads": "number of heads", "strength": "strength", "layer": "layer (
 
 
 def numbers(results: Folder, models: list[str], tasks: list[str], what: str) -> pd.DataFrame:
-    """The choice of every model and task, see `NUMBERS` and `choices.best`."""
+    """The chosen value for every model and task, see `NUMBERS` and `choices.best`."""
     best = choices.best(results, models, tasks).rename(columns={COLUMN[what]: "value"})
     best["sources"] = [_sources(results, row.model, row.task, COLUMN[what]) for row in best.itertuples()]
     return best[list(NUMBERS.columns)]
@@ -118,7 +118,7 @@ def _middles(edges) -> np.ndarray:
 
 
 def _write(panel: Axes, cells: np.ndarray, colour_of: Callable[[float], tuple], form: str) -> None:
-    """The number in each cell, dark on light or light on dark; a dash in a hatched cell where there is none."""
+    """Write the number into each cell, dark on light or light on dark; a blank cell is hatched and has a dash."""
     for (row, column), value in np.ndenumerate(cells):
         if np.isnan(value):
             panel.add_patch(

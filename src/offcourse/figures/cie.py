@@ -16,8 +16,9 @@ from offcourse.schemas.io import read_parquet
 from offcourse.schemas.released import CIE_SHADES
 from offcourse.study.labels import task_label
 
-# `effect` is the mean over `trials` of the difference in probability of the right first token. `shade` is only in the
-# release, whose effects are null but for one task: the effect's place between the task's smallest (0) and largest (1).
+# `effect` is the mean over `trials` of the difference in probability of the right first token. The release has effects
+# for one task only, and null for the others. Only the release has `shade`: the effect's place between the task's
+# smallest (0) and largest (1) effect.
 _COLUMNS = {
     "task": pa.Column(str),
     "layer": pa.Column(int),
@@ -31,7 +32,7 @@ SHADES = pa.DataFrameSchema({**_COLUMNS, "shade": pa.Column(float, pa.Check.in_r
 
 
 def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
-    """Mean effect of each head, see `NUMBERS`; of the release see `SHADES`."""
+    """Mean effect of each head, of schema `NUMBERS`; for the release of schema `SHADES`."""
     frames = []
     for task in tasks:
         effects = read_parquet(results / cie_path(model, task), CIE, CIE_SHADES).astype({"effect": float})
@@ -51,9 +52,9 @@ def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """Layers from left to right, heads from bottom to top; every panel has a colour bar of its own, white at 0.
+    """Heat maps: layers from left to right, heads from bottom to top; every panel has its own colour bar, white at 0.
 
-    Of the release, whose panels have no zero, one bar for all: from each task's smallest effect to its largest.
+    The release's panels have no zero, so they share one bar from each task's smallest effect to its largest.
     """
     model, tasks = shown["model"], view.tasks("function_vectors")
     drawn = numbers(view, model, tasks)
@@ -98,7 +99,7 @@ def _panel(panel: Axes, cells: pd.DataFrame, title: str, shaded: bool) -> AxesIm
     if shaded:
         colours = {"cmap": style.SHADES, "vmin": 0, "vmax": 1}
     else:
-        # A panel without any effect is white all over, on an arbitrary scale.
+        # A panel whose effects are all 0 is white, on an arbitrary scale.
         limit = cells.abs().max().max() or 1.0
         colours = {"cmap": style.DIVERGING, "vmin": -limit, "vmax": limit}
     image = panel.imshow(cells, origin="lower", aspect="auto", interpolation="nearest", **colours)

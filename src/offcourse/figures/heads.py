@@ -1,4 +1,4 @@
-"""Peak recovery by the number of heads in a function vector, and what post-training changes of it (Figure 5)."""
+"""Peak recovery by the number of heads in a function vector, and its change by post-training (Figure 5)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,10 +24,10 @@ GROUPS = {
     "from English": (style.GREEN, "D"),
 }
 CHANGE = "post-trained minus base"
-# `recovery` is the mean over `n` model-task pairs of the largest accuracy with that many heads, over strengths and
-# layers, as a fraction of few-shot accuracy; in the rows of `CHANGE`, the mean over `n` pairs of models of the change
-# of its mean over tasks (of those that each of the two has, as in the paper). `ci_low` to `ci_high` is Student's 95%
-# interval, missing with one pair.
+# `recovery` is the mean over `n` model-task pairs of the largest accuracy with this number of heads, over strengths and
+# layers, as a fraction of few-shot accuracy. In the rows of `CHANGE` it is the mean over `n` pairs of models of a
+# change: the post-trained model's mean recovery over its tasks minus the base's over its own tasks, as in the paper.
+# `ci_low` to `ci_high` is Student's 95% interval, missing with one pair.
 NUMBERS = pa.DataFrameSchema(
     {
         "group": pa.Column(str, pa.Check.isin([*GROUPS, CHANGE])),
@@ -44,7 +44,7 @@ NUMBERS = pa.DataFrameSchema(
 
 
 class Peak(NamedTuple):
-    """Peak recovery of a model and task with one number of heads; tried, few_shot: what it is computed from."""
+    """Peak recovery of a model and task with one number of heads. tried, few_shot: its entries of `sources`."""
 
     recovery: float
     tried: dict[str, Any]
@@ -52,13 +52,13 @@ class Peak(NamedTuple):
 
 
 def group_of(task: str, groups: Mapping[str, str]) -> str:
-    """One of `GROUPS`. groups: group by task (tasks.tsv)."""
+    """The group of a task, one of `GROUPS`. groups: {task: group} of tasks.tsv."""
     known = {"to-english": "to English", "from-english": "from English"}
     return known.get(groups[task], "linguistic and factual")
 
 
 def peaks(results: Folder, model: str, tasks: Sequence[str]) -> dict[tuple[str, int], Peak]:
-    """By task and number of heads. Pairs whose few-shot accuracy is 0 have no recovery and are left out."""
+    """{(task, number of heads): peak recovery}. Tasks with few-shot accuracy 0 have no recovery and are left out."""
     found = {}
     for task in tasks:
         shots, few_shot = recovery.baseline(read_shots(results, model, task))
@@ -83,7 +83,7 @@ def numbers(
     groups: Mapping[str, str],
     pairs: Sequence[tuple[str, str]],
 ) -> pd.DataFrame:
-    """What is drawn, see `NUMBERS`. pairs: (base, post-trained) models among `models`."""
+    """The drawn numbers, of schema `NUMBERS`. pairs: (base, post-trained) models among `models`."""
     by_model = {model: peaks(results, model, tasks) for model in models}
     heads = sorted({n_heads for found in by_model.values() for _, n_heads in found})
     rows = []
@@ -119,7 +119,7 @@ def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[di
 
 
 def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[dict[str, Any]]:
-    """What a change is computed from. sides: peaks by task, by the prefix of their roles."""
+    """The entries of `sources` of one change. sides: {prefix of the entries' roles: (task, peak) pairs}."""
     return [
         entry | {"role": f"{prefix}{entry['role']}", "group": task, "pair": pair}
         for prefix, side in sides.items()
@@ -129,7 +129,7 @@ def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[d
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """Recovery by group of tasks on the left; on the right, where there are pairs of models, its change."""
+    """Recovery by group of tasks on the left; its change on the right, if there are pairs of models."""
     models, tasks = view.scope("function_vectors")
     drawn = numbers(view, models, tasks, view.groups(), view.post_training(models))
     seen = [group for group in GROUPS if group in set(drawn["group"])]
@@ -142,7 +142,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
             colour, marker = GROUPS[group]
             _line(panels[0], drawn[drawn["group"] == group], colour, marker, group)
         panels[0].set(title="Peak recovery", ylabel="share of few-shot accuracy")
-        # The interval of two or three pairs may be wider than all that is of interest; the numbers have it whole.
+        # The interval of two or three pairs can be so wide that it would hide the lines; the numbers have it whole.
         panels[0].set_ylim(0, max(1.05, 1.15 * drawn.loc[drawn["group"] != CHANGE, "recovery"].max()))
         _heads(panels[0], drawn.loc[drawn["group"] != CHANGE], "model-task pairs")
         if len(change):

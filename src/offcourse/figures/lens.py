@@ -14,7 +14,7 @@ LINES = {
     "correct": ("right letter", style.BLUE),
     "incorrect": ("likeliest wrong letter", style.ORANGE),
 }
-# Mean over questions, and its 95% interval.
+# A mean over questions and its 95 % interval.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),

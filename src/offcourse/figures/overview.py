@@ -1,4 +1,4 @@
-"""Each method at work on models that differ: logit lens, function vectors, task vectors by layer (Figure 1)."""
+"""Logit lens, function vectors and task vectors by layer, on models that differ (Figure 1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -29,8 +29,8 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
-# The models of the paper's figure, and of function vectors their number of heads and strength: from left to right, two
-# that it calls unreliable and one of prior work.
+# The models of the paper's figure, from left to right two that the paper calls unreliable and one of prior work; for
+# function vectors with number of heads and strength.
 PAPER: dict[str, dict[str, tuple[int, float] | None]] = {
     "logit_lens": {"olmo-7b-0724": None, "qwen2-72b": None, "llama-7b": None},
     "function_vectors": {
@@ -53,8 +53,8 @@ VECTORS = {
     "zero_shot": ("no vector, 0-shot", style.ZERO_SHOT),
 }
 TITLES = {"logit_lens": "logit lens", "function_vectors": "function vectors", "task_vectors": "task vectors"}
-# A row per vertex of the lines. `mean`: of a probability over questions, or of hits over items; `on` is the question
-# set or the task, `setting` the number of heads and the strength of a function vector.
+# A row per vertex of the lines. `mean`: mean probability over questions, or mean of hits over items. `on`: the question
+# set or the task. `setting`: number of heads and strength of a function vector.
 NUMBERS = pa.DataFrameSchema(
     {
         "method": pa.Column(str, pa.Check.isin(list(TITLES))),
@@ -73,22 +73,22 @@ NUMBERS = pa.DataFrameSchema(
 
 
 class Row(NamedTuple):
-    """One method: its models, and the question set or the tasks it was run on."""
+    """One row of panels: the models of a method, and the question set or the tasks that it was run on."""
 
     models: Sequence[str]
     on: Sequence[str]
 
 
 def task_of(tasks: Sequence[str]) -> str:
-    """The paper's task, or the first of a study without it."""
+    """The paper's task if the study has it, else the study's first task."""
     return TASK if TASK in tasks else tasks[0]
 
 
 def chosen(results: Folder, method: str, row: Row) -> list[str]:
-    """The models in the panels: the paper's where all are there, else all of up to three, else three that differ most.
+    """The models in the panels: the paper's if all are there, else all of up to three, else three that differ most.
 
-    Those are the ones with the least, the middle and the largest peak recovery; of the logit lens, those whose top
-    probability rises latest, in the middle and earliest.
+    The three have the smallest, the median and the largest peak recovery. For the logit lens, they are the models whose
+    top probability rises latest, in the middle and earliest.
     """
     if set(PAPER[method]) <= set(row.models):
         return list(PAPER[method])
@@ -123,7 +123,7 @@ def _lens(results: Folder, model: str, questions: str) -> list[tuple]:
 
 
 def _function_vectors(results: Folder, model: str, task: str) -> list[tuple]:
-    """At the paper's setting of that model, or where the sweep lacks it, at the one with the largest accuracy."""
+    """Rows of a function vector at the paper's setting of the model, else at the setting with the largest accuracy."""
     accuracy = read_accuracy(results, model, task)
     n_heads, strength = PAPER["function_vectors"].get(model) or (0, 0.0)
     mine = accuracy[(accuracy["n_heads"] == n_heads) & (accuracy["strength"] == strength)]
@@ -155,7 +155,7 @@ def _task_vectors(results: Folder, model: str, task: str) -> list[tuple]:
 
 
 def _vector(results: Folder, key: tuple, swept: tuple, baseline: tuple) -> list[tuple]:
-    """Rows of the steered line and of the two horizontal ones, which have a vertex at either end."""
+    """Rows of the steered line and of the two horizontal lines, which have a vertex at each end."""
     path, where, steered = swept
     rows = [
         (*key, "steered", layer, value, n, listed(source("mean", path, {**where, "layer": layer}, n)))
@@ -171,7 +171,7 @@ def _vector(results: Folder, key: tuple, swept: tuple, baseline: tuple) -> list[
 
 
 def numbers(results: Folder, rows: Mapping[str, Row]) -> pd.DataFrame:
-    """What is drawn, see `NUMBERS`. rows: by method, in the order from top to bottom."""
+    """The drawn numbers, of schema `NUMBERS`. rows: {method: row of panels}, from top to bottom."""
     read = {"logit_lens": _lens, "function_vectors": _function_vectors, "task_vectors": _task_vectors}
     found = []
     for method, row in rows.items():
@@ -212,7 +212,7 @@ def _labels(view: ResultsView, models: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _on(method: str, mine: pd.DataFrame) -> str:
-    """What the lines of one method are over; the line without examples may be over other items than the rest."""
+    """The label of a row: its question set or task, and its number of items (0-shot may have another number)."""
     on = mine["on"].iloc[0]
     counts = {line: " or ".join(map(str, sorted(set(points)))) for line, points in mine.groupby("line")["n"]}
     if method == "logit_lens":

@@ -15,7 +15,7 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import style
 from offcourse.study.labels import task_label
 
-# Mean over `pairs` of models, and its Student 95% interval (missing with a single pair).
+# A mean over `pairs` of models and its Student 95 % interval, missing with a single pair.
 NUMBERS = pa.DataFrameSchema(
     {
         "group": pa.Column(str),
@@ -61,7 +61,7 @@ def numbers(
 
 
 def _sources(results: Folder, role: str, model: str, peak: Peak, pair: str) -> list[dict]:
-    """What one side of a change was computed from."""
+    """The entries of `sources` of one side of a change (base or post-trained)."""
     entries = []
     for task, shots in peak.shots.items():
         where, path = {"split": "dev", "layer": peak.layer}, tv_icl_path(model, task)

@@ -1,4 +1,4 @@
-"""How much of few-shot accuracy function vectors and task vectors recover, models by task groups (Figures 3 and 12)."""
+"""The fraction of few-shot accuracy that vectors recover, by model and task group (Figures 3 and 12)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -32,11 +32,11 @@ from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.study.labels import task_label
 
 DEFAULT_STRENGTH = 1.0
-# Numbers of heads of the default setting, (small, large) models, by the protocol's `default_heads`. As in the released
-# code, the list whose best is taken is another one than that of Table 3.
+# {protocol's `default_heads`: numbers of heads of the default setting for (small, large) models}. Under `maximum` the
+# list differs from that of Table 3, as in the authors' code.
 DEFAULT_HEADS = {"maximum": ((2, 16), (2, 64)), "single": ((16,), (64,))}
-# Of a study with controls: the mean over those that should do nothing, and over their draws, of the best of the same
-# grid; and the function vector read at the other position.
+# In a study with controls: the best of the same grid, averaged over the controls that should do nothing and their
+# draws; and the function vector read at the other position.
 NULLS, OTHER = "controls", "FV search, other read position"
 PANELS = {
     ("FV default", "average"): "FV default, average",
@@ -48,7 +48,7 @@ PANELS = {
     ("TV", "average"): "TV, average",
     ("TV", "peak"): "TV, peak",
 }
-# `recovery` is over the `tasks` of the group: their mean; missing where nothing was run or few-shot accuracy is 0.
+# `recovery` is the mean over the `tasks` of the group; missing where nothing was run or few-shot accuracy is 0.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -65,7 +65,7 @@ NUMBERS = pa.DataFrameSchema(
 
 
 def group_of(task: str, groups: Mapping[str, str]) -> str:
-    """Translations by direction, other tasks by themselves."""
+    """The group of a task: translations are grouped by direction, every other task is a group of its own."""
     return groups[task] if groups[task].endswith("english") else task
 
 
@@ -77,7 +77,7 @@ def function_vectors(
     default_heads: str,
     controls: Sequence[str] = (),
 ) -> list[tuple]:
-    """The rows of one model, see `NUMBERS`: Eq. 7 and 8 of every task, averaged over the tasks of a group."""
+    """The rows of one model, of schema `NUMBERS`: Eq. 7 and 8 of every task, averaged over the tasks of a group."""
     heads = DEFAULT_HEADS[default_heads][is_large(read_model(results, model)["parameters"])]
     found: dict[tuple, list[tuple[float, dict, dict]]] = {}
     for task in tasks:
@@ -94,7 +94,7 @@ def function_vectors(
                 value = of(tried, few_shot) if len(tried) else float("nan")
                 found.setdefault((method, measure, group_of(task, groups)), []).append((value, entry, few))
         for method, tried, path, where in _swept_again(results, model, task, controls):
-            # Every draw has as large a grid as the function vector.
+            # The best is taken within each draw, whose grid is as large as the function vector's.
             own = " ".join(map(str, (task, *where.values())))
             entry = source("tried", path, where, int(tried["n"].sum()), "peak_recovery", group=own)
             value = recovery.peak_recovery(tried, few_shot)
@@ -110,14 +110,14 @@ def function_vectors(
 def _swept_again(
     results: Folder, model: str, task: str, controls: Sequence[str]
 ) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
-    """Method, accuracies, artefact and rows of every draw of every control of one pair."""
+    """(method, accuracies, artefact, selection of its rows) of every draw of every control of one pair."""
     if not controls:
         return
     swept, path = read_control_accuracy(results, model, task), controls_path(model, task)
     for (control, draw), mine in swept.groupby(["control", "draw"], sort=False):
         yield OTHER if control == READ_POSITION else NULLS, mine, path, {"control": control, "draw": int(draw)}
     if READ_POSITION in controls and READ_POSITION not in set(swept["control"]):
-        # The tokenizer adds no BOS: the two read positions are the same.
+        # The tokenizer adds no BOS, so both read positions are the same.
         yield OTHER, read_accuracy(results, model, task), sweep_path(model, task), {}
 
 
@@ -128,13 +128,13 @@ def _entries(each: Sequence[tuple]) -> list[dict]:
 def task_vectors(
     results: Folder, model: str, tasks: Sequence[str], groups: Mapping[str, str], switches: Mapping[str, str]
 ) -> list[tuple]:
-    """The rows of task vectors. Under `mean_times_maximum` the average is mean x max / few-shot (as coded)."""
+    """The rows of task vectors. Under `mean_times_maximum` the average is mean x maximum / few-shot accuracy."""
     rows, coded = [], switches["tv_average"] == "mean_times_maximum"
     for group, peak in by_group(results, model, tasks, groups, switches["tv_direction"]).items():
         average = peak.mean * peak.best if coded else peak.mean
         average = average / peak.few_shot if peak.few_shot > 0 else float("nan")
         measured = {"average": "mean_times_maximum" if coded else "average_recovery", "peak": "peak_recovery"}
-        # Accuracies of a group are averaged before its best layer is taken.
+        # Accuracies of a group are averaged before the best layer is chosen.
         read = [(task, shots, *_items(results, model, task, shots)) for task, shots in peak.shots.items()]
         for measure, value in (("average", average), ("peak", peak.recovery)):
             entries = []
@@ -147,7 +147,7 @@ def task_vectors(
 
 
 def _items(results: Folder, model: str, task: str, shots: int) -> tuple[int, int]:
-    """How many development items there are over all layers, and how many items with that many shots."""
+    """(number of development items over all layers, number of items at `shots` shots)."""
     layers = read_tv_sweep(results, model, task)["dev"].count()
     items = items_by_shots(results, tv_icl_path(model, task)).loc[shots]
     return int(layers) * read_tv_items(results, model, task, "dev"), int(items)
@@ -160,10 +160,10 @@ def numbers(
     switches: Mapping[str, str],
     controls: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """What is drawn, see `NUMBERS`.
+    """The drawn numbers, of schema `NUMBERS`.
 
-    scopes: (models, tasks) by method. switches: the protocol's `default_heads`, `tv_average` and `tv_direction`.
-    controls: those of the study.
+    scopes: {method: (models, tasks)}. switches: the protocol's `default_heads`, `tv_average` and `tv_direction`.
+    controls: names of the study's controls.
     """
     rows = []
     if "function_vectors" in scopes:
@@ -177,9 +177,10 @@ def numbers(
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """A heat map per method and measure, beside each other; colours from 0 to 1, larger values are written as they are.
+    """A heat map per method and measure, side by side.
 
-    A grey cell with a dash was not run.
+    Colours go from 0 to 1; a larger value has the colour of 1, and its number is written in the cell. A grey cell with
+    a dash was not run.
     """
     scopes = {method: view.scope(method) for method in view.methods}
     switches = view.switches("default_heads", "tv_average", "tv_direction")
@@ -188,7 +189,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))
     labels, kinds = view.model_labels(models), list(dict.fromkeys(drawn["group"]))
     panels_of = [key for key in PANELS if key[0] in set(drawn["method"])]
-    # The widths of the labels and of the colour bar, and that of every cell.
+    # Width: labels and colour bar, and the cells. Height: titles, and a row per model.
     size = (2.0 + len(panels_of) * max(0.62, 0.24 * len(kinds)), 1.75 + 0.2 * len(models))
 
     def compose(canvas: FigureBase) -> None:

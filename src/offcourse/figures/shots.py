@@ -35,8 +35,8 @@ NUMBERS = pa.DataFrameSchema(
 def numbers(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
     """Mean accuracy by model and shots, see `NUMBERS`.
 
-    The interval is Student's over tasks, cut to 0 and 1. A study whose prompts stop before 10 shots is shown with the
-    largest number that all its pairs have.
+    The interval is Student's over tasks, cut to 0 and 1. For a study with fewer than 10 shots, the largest number of
+    shots that all pairs have is shown instead. Raises `OffcourseError` if the pairs share no number of shots.
     """
     by_pair = {(model, task): read_shots(results, model, task) for model in models for task in tasks}
     common = sorted(set.intersection(*(set(shots.index) for shots in by_pair.values())))
@@ -63,7 +63,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     models, tasks = view.scope("function_vectors")
     drawn, labels = numbers(view, models, tasks), view.model_labels(models)
     counts = sorted(drawn["shots"].unique())
-    # The parts around the panel take 1.4 inches; rows of few models are higher.
+    # Title, axis and legend take 1.4 inches. The fewer the models, the higher their rows.
     size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
 
     def compose(canvas: FigureBase) -> None:

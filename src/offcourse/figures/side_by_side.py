@@ -12,9 +12,9 @@ HEADING = 0.3  # inches above each part
 
 
 def together(parts: Mapping[str, style.Page]) -> style.Page:
-    """The pages under each other, each with its name above and as wide as it would be alone.
+    """One page with the pages of `parts` below each other, each under its name and as wide as it would be alone.
 
-    parts: pages of the same figure, by name. The numbers of all have the name in a last column, `store`.
+    parts: {name: page}, pages of one figure. The joined numbers have the name in a last column `store`.
     """
     pages = list(parts.values())
     columns = {"store": pa.Column(str, pa.Check.isin(list(parts)))}
@@ -38,12 +38,12 @@ def together(parts: Mapping[str, style.Page]) -> style.Page:
 
 
 def _at_left(strip: FigureBase, share: float) -> FigureBase:
-    """The left share of a strip."""
+    """The left `share` of a strip."""
     return strip if share > 0.98 else strip.subfigures(1, 2, width_ratios=[share, 1 - share])[0]
 
 
 def _share(bodies: list[FigureBase], axis: str) -> None:
-    """Give panels that stand for each other the same limits on one axis, "x" or "y"."""
+    """Give corresponding panels equal limits on one axis. axis: "x" or "y"."""
     for panels in zip(*(body.axes for body in bodies), strict=False):
         limits = [getattr(panel, f"get_{axis}lim")() for panel in panels]
         ends = min(low for low, _ in limits), max(high for _, high in limits)

@@ -17,7 +17,7 @@ NUMBERS = by_layer.schema(task=pa.Column(str), strength=pa.Column(float))
 
 
 def numbers(results: Folder, method: str, model: str, tasks: Sequence[str]) -> pd.DataFrame:
-    """What the page of one model draws, see `NUMBERS`."""
+    """The drawn numbers of one model's page, of schema `NUMBERS`."""
     parts = []
     for task in tasks:
         shots = read_shots(results, model, task)
@@ -33,7 +33,7 @@ def numbers(results: Folder, method: str, model: str, tasks: Sequence[str]) -> p
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """A panel per task, each with the accuracies without a vector as horizontal lines."""
+    """The page of one model: a panel per task; accuracies without a vector are horizontal lines."""
     [method], model = view.steering, shown["model"]
     tasks, label = view.tasks(method), view.label(method)
     drawn = numbers(view, method, model, tasks)

@@ -1,4 +1,4 @@
-"""How our figures look, and writing them so that the same numbers always give the same bytes."""
+"""The look of all figures, and writing them so that equal numbers always give equal bytes."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -23,12 +23,12 @@ SHADES = mpl.colormaps["YlGnBu"]  # sequential
 DIVERGING = "RdBu_r"  # white at 0
 BLANK = "#ECECEC"
 
-# Lines of the accuracy without a vector.
+# Looks of the lines of accuracy without a vector.
 FEW_SHOT = {"color": ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
 ZERO_SHOT = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
 
 RC = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has it
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8.5,
@@ -57,19 +57,19 @@ RC = {
 DPI = 200
 
 
-# A picture of a product as `graph.catalogue` describes it: at least its `figure`, `model`, `task` and `questions`.
+# The entry of a picture in `graph.catalogue`; it has at least `figure`, `model`, `task` and `questions`.
 Shown = Mapping[str, Any]
 
 
 def applied() -> AbstractContextManager[None]:
-    """Our style while a figure is drawn and written, and the user's own settings afterwards."""
+    """Set the project's style inside the block, and restore the user's own settings afterwards."""
     return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
 
 
 def ink_on(colour: tuple[float, ...]) -> str:
     """Black or white, whichever stands out more on an RGB colour."""
     luminance = _luminance(colour)
-    # Here both are 4.6 to 1, above the 4.5 that small text needs.
+    # At this luminance both contrasts are 4.6 to 1, above the 4.5 that WCAG requires of small text.
     return "black" if luminance > 0.179 else "white"
 
 
@@ -87,10 +87,11 @@ def _luminance(colour: tuple[float, ...]) -> float:
 
 @dataclass(frozen=True)
 class Page:
-    """A picture that is not drawn yet: it can become a file of its own, or one half of a side-by-side figure.
+    """A picture that is not drawn yet. It can become a file of its own or one half of a side-by-side figure.
 
-    size: width and height in inches. numbers: what is drawn, under `schema`. compose: draws it on a figure of that
-    size, or on a part of one. tight: whether matplotlib arranges the parts; if not, `compose` sets the margins.
+    size: width and height in inches. numbers: the drawn numbers, of schema `schema`. compose: draws the page on a
+    figure of this size, or on a part of a figure. tight: whether matplotlib arranges the parts; if not, `compose` sets
+    margins.
     common: axes ("x", "y") whose limits are shared between corresponding panels when the study and the release are
         drawn side by side.
     """
@@ -104,7 +105,7 @@ class Page:
 
 
 def draw(page: Page, stem: Path) -> None:
-    """Draw a page in our style and write its three files, see `save`."""
+    """Draw a page in the project's style and write its three files, see `save`."""
     with applied():
         figure = Figure(figsize=page.size, layout="constrained" if page.tight else None)
         page.compose(figure)
@@ -112,11 +113,11 @@ def draw(page: Page, stem: Path) -> None:
 
 
 def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem: Path) -> None:
-    """Write {stem}.svg, {stem}.png and the very numbers that were drawn as {stem}.parquet."""
+    """Write {stem}.svg and {stem}.png, and the drawn numbers (of `schema`) as {stem}.parquet."""
     if engine := figure.get_layout_engine():
-        engine.execute(figure)  # once, not again for each of the two files
+        engine.execute(figure)  # arrange the parts once instead of once per file
         figure.set_layout_engine("none")
-    # No date and no version in the files.
+    # Leave date and version out of the files, so that they are the same at every run.
     svg = {"format": "svg", "metadata": {"Date": None, "Creator": None}}
     png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
     write_whole(beside(stem, "svg"), lambda path: figure.savefig(path, **svg))

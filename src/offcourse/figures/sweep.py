@@ -24,14 +24,15 @@ from offcourse.schemas.function_vectors import NULL_CONTROLS, READ_POSITION
 from offcourse.study.labels import task_label
 
 AXES = ("n_heads", "strength", "layer")
-# `control` is "" for the function vector, else that of `methods.fv_controls`, of which `draw` numbers the random ones.
+# `control` is "" for the function vector, else a control of `methods.fv_controls`. `draw` numbers the draws of a random
+# control.
 NUMBERS = by_layer.schema(
     control=pa.Column(str), draw=pa.Column(int), n_heads=pa.Column(int), strength=pa.Column(float)
 )
 
 
 def numbers(results: Folder, model: str, task: str, controls: bool = False) -> pd.DataFrame:
-    """What the page of one model and task draws, see `NUMBERS`. controls: whether the study has them."""
+    """The drawn numbers of one model and task, of schema `NUMBERS`. controls: whether the study has controls."""
     shots = read_shots(results, model, task)
     lines, entries = by_layer.without_vector(results, icl_path(model, task), shots, recovery.baseline(shots)[0])
     frame = read_accuracy(results, model, task).assign(control="", draw=0)
@@ -42,7 +43,7 @@ def numbers(results: Folder, model: str, task: str, controls: bool = False) -> p
 
 
 def _swept(model: str, task: str, row) -> tuple[str, dict]:
-    """The artefact that a vertex is of, and what selects its rows there."""
+    """(artefact of a vertex, {column: value} that selects its rows)."""
     where = {axis: getattr(row, axis) for axis in AXES}
     if not row.control:
         return sweep_path(model, task), where
@@ -50,9 +51,9 @@ def _swept(model: str, task: str, row) -> tuple[str, dict]:
 
 
 def best(drawn: pd.DataFrame) -> str:
-    """The largest accuracy of the whole grid, of the function vector and of each control: a sentence.
+    """A sentence with the largest accuracy in the whole grid, for the function vector and for each control.
 
-    Of a control with several draws it is the mean over draws, each of which has as large a grid as the vector.
+    For a control with several draws the number is the mean over draws of the largest accuracy in the draw's grid.
     """
     largest = drawn.groupby(["control", "draw"], sort=False)["accuracy"].max().groupby("control", sort=False).mean()
     names = [f"{NAMES.get(control, control.replace('_', ' '))} {value:.2f}" for control, value in largest.items()]
@@ -60,10 +61,10 @@ def best(drawn: pd.DataFrame) -> str:
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """Columns are numbers of heads, rows strengths; a setting that was not run says so in its panel.
+    """A grid of panels: a column per number of heads, a row per strength. A setting that was not run says so.
 
-    With controls each panel has vectors that should do nothing as thin grey lines and the function vector read at the
-    other position as a dashed one, and the page says what the best of the grid is for each.
+    With controls, a panel also has thin grey lines for vectors that should do nothing and a dashed line for the
+    function vector read at the other position, and the page ends with the best accuracy in the grid for each.
     """
     model, task = shown["model"], shown["task"]
     drawn = numbers(view, model, task, bool(view.setting("function_vectors.controls")))
@@ -110,14 +111,14 @@ NAMES = {"": "function vector", READ_POSITION: "other read position"}
 
 
 def _margins(rows: int, columns: int, said: str) -> tuple[tuple[float, float], dict[str, float], str]:
-    """Size of a page of equal panels, and its margins: automatic layout takes seconds for 56 panels.
+    """(size of a page of equal panels, its margins, `said` wrapped to the page's width).
 
-    said: text below the legend, which is returned with as many lines as it needs.
+    The margins are computed here, since automatic layout takes seconds for 56 panels. said: text below the legend.
     """
-    # Controls need room for more entries of the legend.
+    # With controls the legend has more entries and needs more width.
     width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
     height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
-    # About 17 letters of its size to an inch.
+    # About 17 letters of this size fit into an inch.
     said = textwrap.fill(said, int(17 * (left + width + right)))
     top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
     size = left + width + right, bottom + height + top

@@ -20,7 +20,7 @@ NUMBERS = by_layer.schema(task=pa.Column(str))
 
 
 def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
-    """What the page of one model draws, see `NUMBERS`."""
+    """The drawn numbers of one model's page, of schema `NUMBERS`."""
     parts = []
     for task in tasks:
         shots = read_tv_shots(results, model, task)
@@ -36,7 +36,7 @@ def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """A panel per task, each with the accuracies without a vector as horizontal lines."""
+    """The page of one model: a panel per task; accuracies without a vector are horizontal lines."""
     line, model, tasks = {"color": style.BLUE}, shown["model"], view.tasks("task_vectors")
     return by_layer.page(
         numbers(view, model, tasks),

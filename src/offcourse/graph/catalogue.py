@@ -1,7 +1,7 @@
-"""What a study's tables and figures are: their ids, titles, one-line explanations and paths, decided here only.
+"""The catalogue of a study's tables and figures: ids, titles, short explanations and paths.
 
-Imports nothing heavy: the workflow asks this module for file names each time it starts. Paths are relative to the
-study's folder; each figure's SVG has a PNG and a parquet of the same stem beside it.
+This module imports nothing heavy, since the workflow asks it for file names at each start. Paths are relative to the
+study's folder. Beside the SVG of a figure there are a PNG and a parquet file with the same stem.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import TypedDict
 from offcourse.data.names import STEERING
 from offcourse.study.labels import task_label
 
-# What the report is written from beside Python.
+# Files other than Python from which the report is written.
 TEMPLATES = ("report.html.j2", "report.css", "report.js")
 
 
@@ -24,7 +24,7 @@ class Table(TypedDict):
 
 
 class Figure(TypedDict):
-    """One picture. Pictures of the same `figure` (say, a page per model) share its `title` and `explanation`."""
+    """One picture. Pictures of one `figure` (for example a page per model) share `title` and `explanation`."""
 
     id: str
     figure: str
@@ -62,7 +62,7 @@ FACT_TABLES = {
 }
 
 
-# Tables that the paper does not have, each with the methods that a study must have one of.
+# Tables that the paper does not have. A study has a table if it has one of the methods listed with the table.
 OTHER_TABLES = [
     (TABLE_METHODS, set(STEERING)),
 ]
@@ -103,9 +103,9 @@ def figures(
 ) -> list[Figure]:
     """Every picture of a study with these methods, in the report's order.
 
-    models, tasks: those of function vectors. task_vector_models: those of task vectors, None where they are the same.
-    steering: name, label and models of each method of `offcourse.steering`.
-    post_training: its (base, post-trained) pairs of models; without one there is nothing to compare.
+    models, tasks: of function vectors. task_vector_models: of task vectors (None: the models of function vectors).
+    lens_questions: question sets of the logit lens. steering: (name, label, models) of each method of
+    `offcourse.steering`. post_training: (base, post-trained) pairs of models; Figure 16 needs one at least.
     """
     shown = [OVERVIEW] if {"function_vectors", "task_vectors", "logit_lens"} & set(methods) else []
     if {"function_vectors", "task_vectors"} & set(methods):
@@ -250,14 +250,14 @@ POST_TRAINING = _single(
 )
 
 
-# Single pictures that the paper does not have, each with the methods that a study must have one of.
+# Single pictures that the paper does not have. A study has a picture if it has one of the methods listed with it.
 OTHER_FIGURES: list[tuple[Figure, set[str]]] = [
     # (the picture, {"function_vectors"}),
 ]
 
 
 def sweep_page(model: str, task: str) -> Figure:
-    """The page of one model and task (Figures 4 and 17)."""
+    """The picture of one model and task in Figures 4 and 17."""
     return _figure(
         f"figure17/{model}_{task}",
         "figure17",
@@ -274,7 +274,7 @@ def sweep_page(model: str, task: str) -> Figure:
 
 
 def effects_page(model: str) -> Figure:
-    """The page of one model (Figures 9 and 10)."""
+    """The picture of one model in Figures 9 and 10."""
     return _figure(
         f"figure9/{model}",
         "figure9",

@@ -1,4 +1,8 @@
-"""The steps of a study, and what each result of them is a function of: the key of its shard."""
+"""The steps of a study, and the key of each result.
+
+A key is a digest of everything that a result depends on: code, settings, inputs, weights, package versions. The store
+keeps a result as a shard under its key.
+"""
 
 import hashlib
 import json
@@ -26,18 +30,18 @@ from offcourse.study.config import Study
 
 
 def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
-    """The steps of the study's methods, in the order in which they can run; of one model if it is given."""
+    """The steps of the study's methods, in the order in which they can run. model: only steps that run on it."""
     steps = {name: step for name, step in STEPS.items() if step.runs_in(study)}
     return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
 
 
 def checked_by(study: Study, model: str) -> Step:
-    """The step whose precision a model is checked in: its first that makes forward passes."""
+    """The step in whose precision a model is checked: the model's first step that makes forward passes."""
     return next((step for step in steps_of(study, model).values() if step.runs_model), STEPS["icl"])
 
 
 def _lists(step: Step, study: Study, unit: str) -> list[str]:
-    """The methods whose word list of a task a step reads; steering methods read that of function vectors."""
+    """The methods whose word list of task `unit` a step reads; steering methods read the list of function vectors."""
     named = [method for method in step.methods if unit in study.tasks_of(method)]
     return ["function_vectors" if method in STEERING else method for method in named]
 
@@ -45,7 +49,7 @@ def _lists(step: Step, study: Study, unit: str) -> list[str]:
 def leaf_sha256(
     step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
 ) -> dict[str, str]:
-    """Digests, by method, of the words or questions that a step without upstream steps reads."""
+    """{method: digest of the words or questions that the step reads}, for a leaf (a step without upstream steps)."""
     if step.on_questions:
         [method] = step.methods
         limit = getattr(study, method).limit
@@ -60,7 +64,7 @@ def leaf_sha256(
 def leaf_files(
     step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
 ) -> list[Path]:
-    """The downloaded files among what `leaf_sha256` digests; tracked ones are known by the digest of their rows."""
+    """The downloaded files behind `leaf_sha256`. Tracked files are left out, since digests of their rows suffice."""
     if step.on_questions:
         release = registry.question_set(unit).release
         return [release_path(release, downloads)] if release else []
@@ -85,7 +89,7 @@ def release_questions(study: Study, registry: Registry) -> list[str]:
 
 
 def prepared_from(registry: Registry, model: str) -> str:
-    """A digest of what a model's folder is prepared from: its row's source, repo and revision, and pinned packages."""
+    """A digest of the sources of a model's folder: source, repo and revision of its row, and its pinned packages."""
     row = registry.model(model)
     sources = [
         (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
@@ -99,16 +103,16 @@ def class_facts(registry: Registry, model: str) -> dict[str, Any]:
 
 
 def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
-    """The dtype that the study asks for in a step's method, or the model's own when it says auto."""
+    """The dtype of a step's method in the study; the model's own if the study says auto."""
     asked = study.dtype_of(step.methods[0])
     return registry.model(model).dtype if asked == "auto" else asked
 
 
 def numerics_of(study: Study, registry: Registry, model: str, step: Step) -> dict[str, Any]:
-    """What of `numerics` decides a result: precision, attention and, in half precision, how many rows go together.
+    """The entries of `numerics` that decide a result: precision, attention and, in half precision, `max_rows`.
 
-    The shape of a product decides how it rounds. In float32 that moved no hit (docs/gpu.md); in bfloat16 two budgets of
-    rows disagreed on 2 % of a sweep's hits.
+    The shape of a matrix product decides how it rounds. In float32 another `max_rows` changed no hit (docs/gpu.md); in
+    bfloat16 two values disagreed on 2 % of a sweep's hits.
     """
     numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
     if numerics["dtype"] != "float32":
@@ -125,10 +129,11 @@ def key_parts(
     unit: str,
     digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that a shard is a function of, by name (plain JSON).
+    """{name: plain JSON value} of everything that a result depends on; its digest is the shard's key.
 
-    digests: of inputs, by step, that are taken at their word and not read.
-    Raises `OffcourseError` when an input is not there yet or cannot be read.
+    digests: {input: digest} of inputs that are not read, because their digest is known.
+
+    Raises `OffcourseError` when an input does not exist yet or cannot be read.
     """
     study, digests = study.sized(registry.model(model).parameters), digests or {}
     inputs = {
@@ -159,7 +164,7 @@ def key_parts(
 
 
 def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
-    """What a step's results depend on, as far as that is known before anything ran: a rule's `params`."""
+    """The `params` of a step's rule: everything that the results depend on and that is known before any step ran."""
     study = study.sized(registry.model(model).parameters)
     code = {"code": modules_behind(*step.targets), "packages": versions_behind(*step.targets), "columns": step.written}
     if step.reads_weights:
@@ -185,7 +190,7 @@ def _short(value: Any) -> str:
 
 
 def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
-    """sha256 of a file; of a prompts file only the rows of some kinds, so that other rows may change freely."""
+    """sha256 of a file. kinds: of a prompts file, only the rows of these kinds count."""
     if not path.exists():
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:

@@ -1,4 +1,4 @@
-"""The products: model facts, tables, figures, report and RO-Crate. A declaration says what each reads and writes."""
+"""The products: `model.json`, tables, figures, report and RO-Crate, each with a declaration of its reads and writes."""
 
 import hashlib
 import json
@@ -29,14 +29,16 @@ SHOWN = "product"  # the script of all tables and figures
 class Product(Declaration):
     """A rule that is no computing step: it makes a table, a figure, `model.json`, the report or the RO-Crate.
 
-    What it reads is in the fields of `Declaration`; the rule runs when the study has one of its methods (always, when
-    it names none).
-    target: "module:function" where its code begins: `write(view, out)` of a table, `page(view, shown)` of a figure.
-    tables: numbers or names of the tables that it writes. figures: those that it draws. files: other files.
+    The fields of `Declaration` say what the product reads. The rule runs if the study has one of the product's methods,
+    or always if the product names no method.
+
+    target: "module:function" where the code begins: `write(view, out)` of a table, `page(view, shown)` of a figure.
+    tables: numbers or names of the tables that it writes. figures: ids of the figures that it draws. files: other
+    files.
     per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
-    released: whether the authors' release has it as well; a table by the rule `published_{rule}`.
-    script: its file in workflow/scripts without .py. caption: its file in workflow/report, when not called like it.
-    more_code: what the code is handed without importing it, see `Step.targets`.
+    released: whether the product is also made from the authors' release (a table by the rule `published_{rule}`).
+    script: name of the file in workflow/scripts without .py. caption: name of the file in workflow/report ("": `rule`).
+    more_code: code that the job hands to the target, which therefore need not import it, see `Step.targets`.
     """
 
     target: str = ""
@@ -52,15 +54,15 @@ class Product(Declaration):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Where the rule's code begins: its own function, and what the job hands to it or does with its picture."""
+        """Where the rule's code begins: the target, and the code that hands it the view or draws its picture."""
         return (self.target, *self.more_code)
 
     def instances(self, study: Study) -> list[str | None]:
-        """The models that it has jobs for; [None] for one job of the whole study."""
+        """The models that have a job of their own; [None] for one job of the whole study."""
         return self.models(study) if self.per_model else [None]
 
     def models(self, study: Study, model: str | None = None) -> list[str]:
-        """The models of its methods, or the one model of a job of one."""
+        """The models of the product's methods; [model] for the job of one model."""
         if model:
             return [model]
         return study.models_of(*self.methods) if self.methods else study.models
@@ -77,7 +79,7 @@ class Product(Declaration):
 
     @property
     def table_files(self) -> list[str]:
-        """The files of its tables."""
+        """The files of the product's tables."""
         return [f"tables/{table_name(table)}.{suffix}" for table in self.tables for suffix in SUFFIXES]
 
     def pages(self, study: Study, registry: Registry, model: str | None) -> list[catalogue.Figure]:
@@ -85,7 +87,7 @@ class Product(Declaration):
         return [page for page in pages(study, registry, model) if page["figure"] in self.figures]
 
     def upstream(self, study: Study, model: str | None) -> list[tuple[str, str, str]]:
-        """The results of steps that it reads, as (step, model, unit)."""
+        """The results of steps that the product reads, as (step, model, unit)."""
         wanted = [STEPS[step] for step in self.inputs if STEPS[step].runs_in(study)]
         return [
             (step.name, name, unit)
@@ -95,16 +97,16 @@ class Product(Declaration):
         ]
 
     def numbers_read(self, study: Study) -> list[int]:
-        """The tables that it reads."""
+        """Numbers of the tables that the product reads."""
         return [number for number in self.tables_read if number in _tables_of(study)]
 
     def view(self, results: Results, model: str | None = None) -> ResultsView:
-        """What its code is handed of a results folder."""
+        """The view of a results folder that the product's code is given."""
         return ResultsView(self, results, model)
 
     def parameters(self, study: Study, registry: Registry, model: str | None) -> dict[str, Any]:
-        """Everything that one job reads beside files of results, as plain JSON values."""
-        # A method that is added to the package changes nothing for a study without it.
+        """{name: plain JSON value} of everything that one job reads beside files of results."""
+        # Leave out methods that the study does not have, so that a method added to the package changes no key.
         absent = set(STEERING) - set(study.methods)
         if self.rule == "ro_crate":
             return study.model_dump(mode="json", exclude=absent)
@@ -126,17 +128,17 @@ PLAIN = ("parquet", "csv", "md")
 
 
 def table_name(table: int | str) -> str:
-    """The stem of a table's files: a number is one of the paper's tables."""
+    """The stem of a table's files. table: a number for the paper's tables, else a name."""
     return f"table{table}" if isinstance(table, int) else table
 
 
 def _facts(registry: Registry) -> str:
-    """Digest of the facts of models.tsv that stand beside the printed ones in the report."""
+    """Digest of the facts of models.tsv that the report compares with the printed facts."""
     facts = [(fact.model, fact.column, fact.value, fact.printed_value) for fact in read_facts(registry)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-# Of the methods of `offcourse.steering`: their sweeps, and how they are shown.
+# Steps of the sweeps of `offcourse.steering`'s methods.
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
@@ -332,12 +334,12 @@ _PRODUCTS = (
     ),
 )
 PRODUCTS = {product.rule: product for product in _PRODUCTS}
-# The product that draws each figure.
+# {id of a figure: product that draws it}.
 DRAWN_BY = {figure: product for product in _PRODUCTS for figure in product.figures}
 
 
 def _tables_of(study: Study) -> list[int]:
-    """Numbers of the tables of results that a study has."""
+    """Numbers of the paper's tables that a study has."""
     return list(catalogue.DOLA_TABLES) if DOLA in study.methods else []
 
 
@@ -377,7 +379,7 @@ def shown_files(study: Study, registry: Registry) -> list[str]:
 
 
 def template() -> str:
-    """Digest of the report's templates, which are no Python, so that the code's digests do not see them."""
+    """Digest of the report's templates; they are no Python, so the digests of code do not cover them."""
     folder = Path(report.__file__).parent
     return " ".join(sha256(folder / name)[:16] for name in catalogue.TEMPLATES)
 
@@ -386,7 +388,7 @@ WORKFLOW, CONFIGURATION, REPORT = "Snakefile", "study.yaml", "report.html"
 
 
 def crate_files(study: Study, registry: Registry) -> list[str]:
-    """What the study's RO-Crate holds beside its metadata."""
+    """The files of the study's RO-Crate, without the metadata file."""
     shown = [product for name, product in products_of(study, registry).items() if name != "ro_crate"]
     outputs = [
         path for each in shown for model in each.instances(study) for path in each.outputs(study, registry, model)
@@ -397,7 +399,7 @@ def crate_files(study: Study, registry: Registry) -> list[str]:
 
 
 def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
-    """The record of every job but the RO-Crate's, which is made from them."""
+    """The records of all jobs except the RO-Crate's, which is made from the others."""
     steps = [
         layout.record(name, model, unit)
         for name, step in steps_of(study).items()
@@ -409,7 +411,7 @@ def records_of(study: Study, registry: Registry, layout: Layout) -> list[Path]:
 
 
 def pages(study: Study, registry: Registry, model: str | None = None) -> list[catalogue.Figure]:
-    """Every picture of the study; those that have a model each only of `model`, if given (it may be a wildcard)."""
+    """Every picture of the study. model: of pictures per model, only this model's (it may be a wildcard)."""
     vectors = [[model] if model else study.models_of(method) for method in ("function_vectors", "task_vectors")]
     return catalogue.figures(
         vectors[0],
@@ -423,7 +425,7 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[ca
 
 
 def pages_in(results: Results) -> list[catalogue.Figure]:
-    """Every picture that can be drawn from a results folder, but for those of `offcourse.steering`."""
+    """Every picture that can be drawn from a results folder, without those of `offcourse.steering`."""
     scopes = {method: results.scopes.get(method, NOTHING) for method in (FV, TV, LENS)}
     pairs = results.registry.post_training(scopes[TV][0])
     methods = [method for method in scopes if method in results.scopes]

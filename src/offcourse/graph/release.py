@@ -1,7 +1,7 @@
-"""The authors' released results as artefacts below `results/published/`: what there is. A group is a method.
+"""The list of the authors' released results, which `published.convert` writes below `results/published/`.
 
-Imports nothing that reads a page or draws: the workflow asks for these names each time it starts. Made in
-`published.convert`.
+A group is the results of one method. This module imports nothing that reads a page or draws, since the workflow asks it
+for names at each start.
 """
 
 import json
@@ -25,28 +25,28 @@ from offcourse.graph.release_rules import CONVERTED, NAME, TABLES
 from offcourse.layout import Layout
 from offcourse.study.protocol import Protocol
 
-# The question set of each kind of file of scores, by the folder that the set itself is in.
+# {kind of a scores file: folder of its question set in the authors' repository}.
 QUESTION_FOLDERS = {"tfqa": "DoLa/tfqa/", "factor": "DoLa/factor/", "lens": "function_vectors/logit_lens/"}
 # Panels of Figure 8, by the labels of models.tsv.
 APATHY_MODELS = ("Pythia 6.9B", "Llama-3.1 8B", "Llama 7B", "Mistral-v0.1 7B", "Llama-2 7B", "Qwen-2 7B")
 APATHY_MODELS += ("Llama-2 70B", "Qwen-2 72B", "Llama-3 8B", "OLMo 7B")
-# Panels of a page of causal effects: the tasks of function vectors but the two that are not of words and translations.
+# Tasks of the panels on a page of causal effects; the other two tasks of function vectors have no panel.
 CIE_TASKS = ("antonym", "english-french", "english-german", "english-spanish")
 CIE_TASKS += ("french-english", "german-english", "spanish-english")
-# The function-vector result that the released code had computed last, when it came to task vectors: its Table 3 divides
-# the first model's accuracies by it.
+# The last function-vector result that the authors' code computed before task vectors. In its Table 3 the accuracies of
+# the first model are divided by this result.
 LAST = ("falcon-3-7b", "country-capital")
-# Families whose tokenizers add a BOS by themselves, so that the released code read their heads one token too early.
+# Families whose tokenizers add a BOS by themselves, for which the authors' code read heads one token too early.
 ADD_BOS = ("Llama 1", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Mistral", "Amber", "Gemma 2")
-# What the other value of a switch lacks in the release. The test accuracy of Qwen2 72B is in a pickle that is not at
-# hand (docs/published.md).
+# Why a table cannot be made from the release under the other value of a switch. The test accuracy of Qwen2 72B is in a
+# pickle that the project does not have (docs/published.md).
 CANNOT = {"selection": {3: "needs single items, which were not released of function vectors"}}
 WITHOUT = {"tv_score": ["qwen2-72b"]}
 
 
 @dataclass(frozen=True)
 class Release:
-    """The released files and what the project calls them."""
+    """The released files, and the project's names for their models, tasks and question sets."""
 
     layout: Layout
     resources: Path = RESOURCES
@@ -58,7 +58,7 @@ class Release:
 
     @cached_property
     def registry(self) -> Registry:
-        """The project's tables."""
+        """The project's tables of models, tasks, question sets and downloads."""
         return Registry.load(self.resources)
 
     @cached_property
@@ -67,11 +67,11 @@ class Release:
         return [run for run in map(paths.run_of, self.manifest) if run]
 
     def read(self, spec: str) -> bytes:
-        """The content of a released file, checked."""
+        """The content of a released file, whose sha256 is checked."""
         return read_released(spec, self.manifest, self.layout.downloads)
 
     def model(self, name: str) -> Model | None:
-        """The row of a model that the authors call `name`, in short or as on the hub; None if there is none."""
+        """The row of the model that the authors call `name` (a short name or a hub name); None if there is none."""
         rows = self.registry.models.values()
         found = [row for row in rows if row.release_name == name or ("dola" in row.methods and row.repo == name)]
         return found[0] if found else None
@@ -97,7 +97,7 @@ class Release:
         return self.layout.results / "digitised.json"
 
     def sweep_tasks(self, name: str) -> list:
-        """The tasks that there are pages of for a model."""
+        """The tasks for which a model has pages."""
         tasks = self.registry.tasks.values()
         return [task for task in tasks if paths.page_path(name, task.name) in self.manifest]
 
@@ -106,7 +106,7 @@ class Release:
         return [task for task in self.registry.tasks.values() if task.task_vector_release]
 
     def names(self, group: str) -> list[str]:
-        """What the authors call the models of a group."""
+        """The authors' names of the models of a group."""
         if group == "dola":
             return sorted({run.model for run in self.runs})
         if group == "function_vectors":
@@ -118,13 +118,13 @@ class Release:
         if group == "readings":
             return sorted(name for name in names if paths.lens_path(name) in self.manifest)
         if group == "cie":
-            # Pages of checkpoints, which have no function vectors, are empty axes.
+            # Checkpoints have no function vectors; their pages hold empty axes.
             names = [row.release_name for row in rows if "function_vectors" in row.methods]
             return sorted(name for name in names if paths.cie_path(name) in self.manifest)
         return sorted(name for name in names if paths.vector_paths(name)["layers"] in self.manifest)
 
     def folder(self, name: str) -> str:
-        """The name below results/published: the registry's, or the release's where the registry has none."""
+        """The model's folder below results/published: the registry's name, or the authors' if the registry has none."""
         row = self.model(name)
         return row.name if row else name
 
@@ -153,7 +153,7 @@ class Release:
                     yield step, folder, task.name
 
     def outputs(self, group: str) -> list[Path]:
-        """The files of a group: a table and its record each, and of the pages a list of how each was read."""
+        """The files of a group: each table and its record; for function vectors also the list of pages (`listed`)."""
         listed = [self.listed, self.layout.rule_record(f"published_{group}")] if group == "function_vectors" else []
         return listed + [
             path
@@ -163,13 +163,13 @@ class Release:
 
 
 def models_of(release: Release, group: str) -> list[str]:
-    """The models of a group that the registry has, in the order of its table, which is the paper's."""
+    """The models of a group that are in models.tsv, in the order of models.tsv, which is the paper's."""
     named = {row.name for row in map(release.model, release.names(group)) if row}
     return [name for name in release.registry.models if name in named]
 
 
 def all_models(release: Release) -> list[str]:
-    """The released models that the registry has, of any group, in the registry's order."""
+    """The released models of any group that are in models.tsv, in the order of models.tsv."""
     named = {name for group in CONVERTED for name in models_of(release, group)}
     return [name for name in release.registry.models if name in named]
 
@@ -180,12 +180,12 @@ def apathy_models(release: Release) -> list[str]:
 
 
 def tasks_of(release: Release, method: str) -> list[str]:
-    """The tasks of function vectors or of task vectors."""
+    """The tasks of a method (function vectors or task vectors) in the release."""
     return [task.name for task in release.registry.tasks.values() if task.releases[method]]
 
 
 def write_models(release: Release) -> None:
-    """`model.json` of every released model: what models.tsv says of it. No weights were read."""
+    """Write `model.json` of every released model with the facts of models.tsv; no weights are read."""
     for name in all_models(release):
         facts: Mapping[str, Any] = json.loads(json.dumps(asdict(release.registry.model(name))))
         write_json(release.layout.results / name / "model.json", facts)
@@ -196,7 +196,7 @@ def results_of_release(release: Release) -> Results:
     made: dict[str, list[str]] = {}
     for group in CONVERTED:
         for step, model, unit in release.results_of(group):
-            # The scores of the release do not say which premature layers were chosen: files beside them do.
+            # In the release the chosen premature layers are in separate files beside the scores.
             read_with = "dola" if step == "premature_layers" else step
             made.setdefault(read_with, []).append(f"{model}/{step}/{unit}.parquet")
     sets = [release.question_set(kind).name for kind in ("tfqa", "factor")]
@@ -223,7 +223,7 @@ def results_of_release(release: Release) -> Results:
 
 
 def parameters_of(rule: str, release: Release | None = None) -> dict[str, Any]:
-    """What a rule of the release reads beside files of results and Python code."""
+    """{name: plain JSON value} of everything that a rule of the release reads beside files of results and code."""
     if rule in TABLES:
         return TABLES[rule].view(results_of_release(release or Release(Layout(NAME)))).parameters()
     return {"template": template()} if rule == "published_report" else {}

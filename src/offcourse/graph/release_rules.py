@@ -1,9 +1,9 @@
-"""The rules of the authors' released results: where the code of each begins. Imports nothing heavy, for audits."""
+"""The rules of the authors' released results, and where the code of each begins. Imports nothing heavy, for audits."""
 
 from offcourse.graph.products import PRODUCTS, Product
 
-NAME = "published"  # the folder below results/, in the place of a study's name
-# Groups of results: rule published_{group}, see `graph.release`.
+NAME = "published"  # the folder below results/, where a study has its name
+# {group of results: "module:function" of its rule `published_{group}`}, see `graph.release`.
 CONVERTED = {
     "function_vectors": "offcourse.archive.sweep:read_sweeps",
     "task_vectors": "offcourse.archive.task_vectors:read_task_vectors",
@@ -11,7 +11,7 @@ CONVERTED = {
     "readings": "offcourse.archive.lens_pages:read_lens_page",
     "cie": "offcourse.archive.cie_pages:read_cie_page",
 }
-# The group that holds the released results of a step.
+# {step: group that holds the step's released results}.
 GROUPS = {
     "icl": "function_vectors",
     "fv_sweep": "function_vectors",
@@ -22,15 +22,15 @@ GROUPS = {
     "apathy": "readings",
     "cie": "cie",
 }
-# Rules that a study runs only when asked, from its results and the release's.
+# Rules that run only on request, on the results of a study and of the release.
 ON_DEMAND = ("comparison", "side_by_side")
-# Tables of a study that the release has as well, each by the rule that makes it of the release.
+# {rule that makes a table from the release: the table's product}.
 TABLES = {
     f"published_{name}": product for name, product in PRODUCTS.items() if product.released and not product.figures
 }
-# Where the code of figures begins, which is found by their declarations.
+# Where the code of the figures begins, from their declarations.
 _FIGURES = tuple(dict.fromkeys(target for each in PRODUCTS.values() if each.figures for target in each.targets))
-# Rules of tables, figures and pages, see `published.files`, made in `published.pages`: where the code of each begins.
+# {rule of tables, figures or pages: where its code begins}, see `published.files` and `published.pages`.
 PAGES = {
     "published_models": ("offcourse.graph.release:write_models",),
     **{rule: product.targets for rule, product in TABLES.items()},

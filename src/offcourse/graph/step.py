@@ -1,6 +1,6 @@
-"""What a step of the workflow is: what it computes, per model and unit, from which settings and inputs.
+"""The declaration of a step: what the step computes per model and unit, and from which settings and inputs.
 
-A unit is a task or a question set: what one result of the step is about.
+A unit is a task or a question set; a step has one result per model and unit.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet, Task
 from offcourse.study.config import Study
 
-# What a job gives to the code of a step, which need not import it.
+# Code that a job hands to a step, so that the step need not import it.
 _READ = ("offcourse.run.context:StepContext.prompts", "offcourse.run.context:StepContext.tensors")
 _TOKENIZER = ("offcourse.models.tokenizer", "offcourse.run.context:StepContext.tokenizer")
 _MODEL = ("offcourse.engine", "offcourse.models.load", "offcourse.run.context:StepContext.engine", *_READ)
@@ -30,17 +30,17 @@ class Step:
     """One computing step.
 
     target: "module:function" that computes one unit (a task or a question set); what it reaches is the step's code.
-    inputs: upstream steps, each with the kinds of prompts that are read of it (empty: the whole file).
-    methods: what the step belongs to; it runs when the study has one of them. Units of `function_vectors` and
-        `task_vectors` are tasks, those of `dola` and `logit_lens` question sets.
-    columns: those of the unit's row (tasks.tsv or questions.tsv) that the step reads, beside words and questions.
-    settings, switches: keys of the configuration and switches of `protocol` that the step reads. The keys are those of
-        the section called like the method; a step of several methods writes `section.key`, and reads the sections of
-        the study's methods.
+    inputs: {upstream step: kinds of prompts that are read from its result} (empty: the whole file).
+    methods: the methods that need the step; it runs if the study has one of them. Units of `dola` and `logit_lens` are
+        question sets, those of all other methods tasks.
+    columns: columns of the unit's row (tasks.tsv or questions.tsv) that the step reads, beside words and questions.
+    settings, switches: keys of the configuration and switches of `protocol` that the step reads. A key belongs to the
+        section of the step's method; a step of several methods writes `section.key` and reads the sections of the
+        study's methods.
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
-    job: the rule that runs the step, when it is not called like it.
+    job: name of the rule that runs the step ("": the step's name).
     more_code: modules that `target` calls without importing them.
-    asked_by: a list in the method's section; the step runs when it is not empty.
+    asked_by: name of a list in the method's section; the step runs if this list is not empty.
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
         upstream step's result for the study's NEXT task (used by the control `other_task`).
     """
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def script(self) -> str:
-        """Name of the script of that rule, in workflow/scripts without .py."""
+        """Name of the rule's script in workflow/scripts, without .py."""
         return "step"
 
     @property
@@ -85,14 +85,14 @@ class Step:
 
     @property
     def on_questions(self) -> bool:
-        """Whether its units are question sets."""
+        """Whether the step's units are question sets."""
         return self.methods[0] in ("dola", "logit_lens")
 
     def units(self, study: Study) -> list[str]:
-        """Names of the tasks or question sets that the step computes, one file each; the same for all its models."""
+        """Names of the tasks or question sets that the step computes for each of its models, one file each."""
         if self.on_questions:
             return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
-        # A method that is not run has rules all the same, and these have outputs.
+        # Snakemake needs outputs even for the rules of a method that the study does not have.
         return study.tasks_of(*self.methods) or study.tasks
 
     def runs_in(self, study: Study) -> bool:
@@ -102,12 +102,12 @@ class Step:
         return not self.asked_by or bool(getattr(getattr(study, self.methods[0]), self.asked_by))
 
     def next_unit(self, study: Study, unit: str) -> str:
-        """The unit after one, in the study's order; the first after the last."""
+        """The unit after `unit` in the study's order; after the last comes the first."""
         units = self.units(study)
         return units[(units.index(unit) + 1) % len(units)]
 
     def upstream(self, study: Study, unit: str) -> dict[str, tuple[str, str]]:
-        """The (step, unit) of each result of other steps that one unit is computed from, by its name in the key."""
+        """{name in the key: (step, unit)} of the other steps' results from which one unit is computed."""
         found = {name: (name, unit) for name in self.inputs}
         for name, need in self.borrows.items():
             if need in getattr(getattr(study, self.methods[0]), self.asked_by):
@@ -131,12 +131,12 @@ class Step:
 
     @property
     def written(self) -> dict[str, str]:
-        """The columns that a table of the step is written with, each with its type; empty for tensors."""
+        """{column: type} of the step's table; empty for a step that writes tensors."""
         return {name: str(column.dtype) for name, column in self.schema.columns.items()} if self.schema else {}
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Where the step's code begins: its own module, and what a job hands to it (which it need not import)."""
+        """Where the step's code begins: its own target, and code that the job hands to it."""
         return (self.target, *self.more_code, *HANDED[self.reads])
 
     def parameters(self, study: Study) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Step:
             if not section or section in study.methods:
                 settings[key] = getattr(getattr(study, section or self.methods[0]), name)
         switches = study.protocol.model_dump(include=set(self.switches))
-        # A switch may be called like a setting (`length_bias`).
+        # A switch and a setting can share a name (`length_bias`).
         return settings | {
             f"{name} (protocol)" if name in settings else name: value for name, value in switches.items()
         }

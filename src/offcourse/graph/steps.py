@@ -1,4 +1,4 @@
-"""The steps of the workflow that compute per model and task, in an order in which they can run."""
+"""The declarations of all steps, in an order in which they can run."""
 
 from collections.abc import Iterator
 
@@ -168,9 +168,9 @@ _PAPER = {
 
 
 def _steering_steps(name: str) -> Iterator[Step]:
-    """The two steps of a method of `offcourse.steering`: its vectors (called like it), and their sweep."""
+    """The two steps of a method of `offcourse.steering`: its vectors (under the method's name), and their sweep."""
     method = steering(name)
-    # What the sweep alone reads, and which models and tasks the method has, changes no vector.
+    # Settings that every method has (strengths, models, tasks) do not change the vectors.
     settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
     shared = {"methods": (name,), "more_code": (f"offcourse.steering.{name}",)}
     yield Step(
@@ -197,7 +197,7 @@ def _steering_steps(name: str) -> Iterator[Step]:
 
 
 def _all_steps() -> dict[str, Step]:
-    """Raises `OffcourseError` for a steering method that would be called like another step."""
+    """All steps by name. Raises `OffcourseError` for a steering method with the name of another step."""
     found = dict(_PAPER)
     for step in (step for name in STEERING for step in _steering_steps(name)):
         if step.name in found:

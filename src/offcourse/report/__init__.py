@@ -1,1 +1,1 @@
-"""The report of a study."""
+"""The report of a study or of the authors' release: one HTML page."""

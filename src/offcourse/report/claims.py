@@ -1,4 +1,4 @@
-"""The claims and the comparison with the printed numbers as the report shows them."""
+"""The report's rows of claims, and of the comparison with the printed numbers."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -13,10 +13,10 @@ from offcourse.data.printed import NUMBERS
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 
-# Figures whose numbers a claim may rest on.
+# Figures whose numbers decide claims.
 FIGURES = ("figure2", "figure8", "figure9", "figure13", "figure16")
-# Those of the release, by the files that they are in: its lens is in three figures, and its causal effects (Figure 9)
-# are shades without a zero, which make no share.
+# {figure: files of the release with its numbers}. The release's logit lens is in three figures. Figure 9 is left out:
+# the release has its causal effects as shades without a zero, from which no share can be computed.
 RELEASED = {
     "figure2": ("figure2/*", "figure6/*", "figure7/*"),
     "figure8": ("figure8/*",),
@@ -34,11 +34,11 @@ def claim_rows(
     audits: Mapping[str, Mapping[str, str]],
     study: bool,
 ) -> list[dict[str, Any]]:
-    """A row per claim, as text: what is printed, what the release gives, what the study found, and the verdict on it.
+    """A row per claim, as text: the printed number, the release's, the study's, and a verdict.
 
-    The verdict is of the study's number; without a study of the release's, and failing that of the printed one.
-    tables, figures: as `graph.catalogue` lists them. released: folder of the release's results, None where it was not
-        fetched.
+    The verdict is on the study's number; without a study on the release's, and without a release on the printed number.
+    tables, figures: entries of `graph.catalogue`. released: folder of the release's results, None if the release was
+        not fetched.
     """
     given = released_tables(released), released_figures(released)
     sources = {"printed": verdicts.printed_numbers(), "release": verdicts.released_numbers(*given)}
@@ -90,14 +90,14 @@ def _interval(claim: verdicts.Claim, found: verdicts.Found | None) -> str:
 
 
 def _number(claim: verdicts.Claim, value: float) -> str:
-    """Percentages whole, other numbers with two decimals."""
+    """A number as text: whole percentages, other numbers with two decimals."""
     if "percentage" not in claim.unit:
         return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
     return f"{value:.0f}\N{NO-BREAK SPACE}{'points' if 'points' in claim.unit else '%'}".replace("-", "\N{MINUS SIGN}")
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims have which verdict, in words."""
+    """A sentence that counts the claims by verdict."""
     counts = Counter(row["verdict"] for row in rows)
     known = (verdicts.HOLDS, verdicts.FAILS, verdicts.NOT_CLEAR, verdicts.NO_DATA)
     return f"Verdicts on {len(rows)} claims: {', '.join(f'{verdict} {counts[verdict]}' for verdict in known)}."
@@ -105,18 +105,18 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _tables(results: ResultsView, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     numbers = {table["id"].removeprefix("table"): results / table["parquet"] for table in tables}
-    # Claims rest on the paper's tables of results.
+    # Only the paper's tables of results decide claims.
     return {number: read_parquet(numbers[str(number)], CELLS) for number in NUMBERS if str(number) in numbers}
 
 
 def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
-    """The tables of the release, of those that there are."""
+    """{number: table} of the release's tables that exist."""
     paths = {number: Path(released) / f"tables/table{number}.parquet" for number in NUMBERS} if released else {}
     return {number: read_parquet(path, CELLS) for number, path in paths.items() if path.exists()}
 
 
 def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
-    """The numbers of its figures that claims rest on, of those that there are."""
+    """{id: numbers} of those figures of the release that decide claims and exist."""
     if released is None:
         return {}
     found = {
@@ -137,9 +137,9 @@ def _figures(results: ResultsView, figures: Sequence[Mapping[str, Any]]) -> dict
 
 
 def comparison_rows(comparison: pd.DataFrame | None, study: bool) -> tuple[list[str], list[list[str]]]:
-    """The comparison with the printed numbers, cell by cell, as text: its headings and rows; none without one.
+    """(headings, rows) of the comparison with the printed numbers, as text, a row per cell; empty without a comparison.
 
-    `ours` is left out where there is no study.
+    The column `ours` is left out without a study.
     """
     if comparison is None:
         return [], []

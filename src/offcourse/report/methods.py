@@ -1,9 +1,9 @@
-"""The methods of a study in sentences, with its own parameters, and the versions that it ran with."""
+"""The report's sentences on a study's methods, with the study's parameters, and the versions that it ran with."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Of the packages that records name, those that can change a number.
+# Packages whose versions the report shows, since they can change a number.
 NUMERICAL = (
     "torch",
     "transformers",
@@ -18,7 +18,7 @@ NUMERICAL = (
 
 
 def paragraphs(study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Heading and text for each method that the study has, and for what they share."""
+    """(heading, text) for each of the study's methods, and for the statistics."""
     methods, said = study.get("methods", ()), []
     tasks = f"{len(study.get('tasks', ()))} tasks ({_and(study.get('tasks', ()))})"
     if "function_vectors" in methods:
@@ -79,7 +79,7 @@ def paragraphs(study: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def versions(made: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What the results were made with, from the part `made` of their records: names and every value that occurs."""
+    """(name, values) of packages and machines behind the results. made: the entries `made` of the results' records."""
     found: dict[str, set[str]] = {}
 
     def note(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The reader's report: one HTML file that needs no network."""
+"""Writing the report: one HTML file that needs no network."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from offcourse.steering import steering
 from offcourse.study.labels import task_label
 from offcourse.tables import writing
 
-# What a reader is told that each method asks.
+# The question that the report gives for each method.
 QUESTIONS = {
     "function_vectors": "How much of what a model learns from examples in its prompt does a function vector give back "
     "without them?",
@@ -36,7 +36,7 @@ QUESTIONS = {
     **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
-# Results by model and unit, with the methods that a study must have one of.
+# (path of a result per model and unit, its content, methods of which a study must have one).
 FILES = (
     ("prompts/{task}", "every prompt, as text and token ids", ("function_vectors", "task_vectors")),
     ("icl/{task}", "hit or miss by number of shots and item", ("function_vectors",)),
@@ -50,7 +50,7 @@ FILES = (
     ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),
     *((f"{name}_sweep/{{task}}", "hit or miss by strength, layer and item", (name,)) for name in STEERING),
 )
-# Settings that a study may leave to others; only those that it makes are shown.
+# Settings with a default that depends on other settings; the report shows them only if the study sets them.
 OPTIONAL = ("models", "tasks", "dtype", "large")
 
 
@@ -67,14 +67,15 @@ def write(
     made: Sequence[Mapping[str, Any]] = (),
     budget: int = pictures.BUDGET,
 ) -> None:
-    """Write the report of a study to `out`; of the authors' release alone where `study` is None.
+    """Write the report of a study to `out`; of the authors' release alone if `study` is None.
 
-    figures, tables: as `graph.catalogue` lists them; their paths are relative to the folder of `view`, the report's
-    links to them relative to `out`. Of the sweep pages the best and the worst recovered task of each model
-    are shown and the others are linked. audits: by id of a table or figure, the `command` that audits it, the `code`
-    fingerprint it was made with, and its `state` now. comparison: the printed numbers beside those of the release and
-    of the study (`report.claims.COMPARED`). released: folder of the release's results. Both are None where the release
-    was not fetched. made: the part `made` of the records behind the study. budget: bytes of pictures in the page.
+    figures, tables: entries of `graph.catalogue`; their paths are relative to the folder of `view`, the report's links
+        to them are relative to `out`. Of the sweep pages, the best and the worst recovered task of each model are shown
+        and the others are linked.
+    audits: {id of a table or figure: `command` that audits it, fingerprint of its `code`, its `state` now}.
+    comparison: the printed numbers beside the release's and the study's (`report.claims.COMPARED`). released: folder of
+        the release's results. Both are None if the release was not fetched.
+    made: the entries `made` of the study's records. budget: bytes of pictures in the page.
     """
     out, audits = Path(out), audits or {}
     environment = jinja2.Environment(
@@ -117,15 +118,15 @@ def write(
 
 
 def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What there is of each model beside tables and figures: paths, and what they hold."""
+    """(path, content) of the study's results per model."""
     own = set(study.get("methods", METHODS))
     return [(f"{{model}}/{path}.parquet", text) for path, text, methods in FILES if own & set(methods)]
 
 
 def _steered(view: ResultsView) -> list[dict[str, Any]]:
-    """The rows of tables/steering_summary.parquet, if the study has it, each with two entries more.
+    """The rows of tables/steering_summary.parquet, each with two more entries; [] if the study lacks the table.
 
-    recovery: steered over few-shot accuracy. common: whether too many of its answers begin with one token.
+    recovery: steered / few-shot accuracy. common: whether too many of the task's answers begin with one token.
     """
     path = "tables/steering_summary.parquet"
     if path not in view:
@@ -142,7 +143,7 @@ def _steered(view: ResultsView) -> list[dict[str, Any]]:
 
 
 def _certainty(view: ResultsView) -> dict[str, Any] | None:
-    """`columns`, `rows` and `notes` of tables/certainty as it is printed, if there is one."""
+    """`columns`, `rows` and `notes` of the printed table tables/certainty; None if the study lacks the table."""
     if "tables/certainty.csv" not in view:
         return None
     path = view / "tables/certainty.csv"
@@ -153,13 +154,13 @@ def _certainty(view: ResultsView) -> dict[str, Any] | None:
 
 
 def _switches(view: ResultsView) -> list[dict[str, Any]]:
-    """The rows of tables/sensitivity.parquet, if there is one."""
+    """The rows of tables/sensitivity.parquet; [] if the study lacks the table."""
     path = "tables/sensitivity.parquet"
     return read_parquet(view / path, SENSITIVITY).to_dict("records") if path in view else []
 
 
 def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """By model and method: of how many tasks, which ones it works on, and the layers there as shares of the depth."""
+    """A row per model and method: number of tasks, tasks that the method works on, and its layers in % of the depth."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in steered:
         key = row["model"], row["method"]
@@ -177,7 +178,7 @@ def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The study's keys and values as text, nested keys joined by a dot.
 
-    What a site sets (`resources`) and the settings of methods that are not run stay out.
+    The section `resources`, which describes a machine, and settings of methods that are not run are left out.
     """
     hidden = {"resources", *METHODS} - set(study.get("methods", METHODS))
     lines = []
@@ -201,7 +202,7 @@ def _text(value: Any) -> str:
 
 
 def _model(view: ResultsView, model: str) -> dict[str, Any]:
-    """The model's facts, with the names of the self-checks that it passed and failed."""
+    """The model's facts, and the names of self-checks that the model passed and failed."""
     facts = read_model(view, model) | {"label": view.cell("models", "label", model)}
     checks = facts["checks"].items()
     return {
@@ -233,7 +234,7 @@ def _table(view: ResultsView, table: Mapping[str, Any], out: Path) -> dict[str, 
 
 
 def _interval(cells: pd.DataFrame, row: str, column: str) -> str:
-    """The 95% interval of a cell as text, empty where there is none."""
+    """The 95 % interval of a cell as text; "" for a cell without an interval."""
     if (row, column) not in cells.index:
         return ""
     cell = cells.loc[(row, column)]

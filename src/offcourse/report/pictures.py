@@ -1,4 +1,4 @@
-"""The figures of the report: which pages are shown, and their pictures within a budget of bytes."""
+"""The figures of the report: the choice of the pages that are shown, and their pictures within a budget of bytes."""
 
 import base64
 import os
@@ -16,18 +16,18 @@ from offcourse.figures import sweep
 from offcourse.schemas.io import read_parquet
 
 SUFFIXES = ("parquet", "svg", "png")
-# Of a picture, as wide as one letter height of the page.
+# Points of a picture that are shown as wide as one letter height (rem) of the page.
 POINTS = 8.5
-# Bytes of pictures inside the page, as text (base64); the page is to stay below 8 MB whatever the study.
+# Bytes of pictures inside the page, as base64 text. The page should stay below 8 MB for every study.
 BUDGET = 6_500_000
 
 
 def figures(
     results: ResultsView, pages: Sequence[Mapping[str, Any]], out: Path, budget: int = BUDGET
 ) -> list[dict[str, Any]]:
-    """The figures with their pictures, as far as the budget goes; pages beyond it are linked.
+    """The figures with their pictures, up to `budget` bytes; further pages are linked.
 
-    Each figure has an equal share; what the smaller ones leave of theirs goes to the larger ones.
+    Each figure gets an equal share of the budget. Bytes that small figures do not need go to larger figures.
     """
     found = [_figure(results, list(group), out) for _, group in groupby(pages, key=lambda page: page["figure"])]
     left, waiting = budget, len(found)
@@ -45,7 +45,7 @@ def figures(
 
 
 def _figure(results: ResultsView, pages: list[Mapping[str, Any]], out: Path) -> dict[str, Any]:
-    """One figure with its `shown` pages, as pictures, and its `linked` ones."""
+    """One figure, with its `shown` pages as pictures and its `linked` pages as addresses."""
     shown, linked = (_choose_sweeps(results, pages)) if pages[0]["figure"] == "figure17" else (pages, [])
     return {
         "id": pages[0]["figure"],
@@ -65,7 +65,7 @@ def _figure(results: ResultsView, pages: list[Mapping[str, Any]], out: Path) -> 
 
 
 def _choose_sweeps(results: ResultsView, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
-    """Each model's best and worst recovered task, and then the pages of all others."""
+    """(pages of each model's best and worst recovered task, all other pages)."""
     shown, linked = [], []
     for _, group in groupby(pages, key=lambda page: page["model"]):
         ranked = sorted(
@@ -88,7 +88,7 @@ def _recovery(results: ResultsView, page: Mapping[str, Any]) -> float:
 
 
 def _picture(results: ResultsView, page: Mapping[str, Any]) -> str:
-    """The smaller of SVG and PNG as a data address: a picture of its own, so that ids of two SVGs cannot clash."""
+    """The smaller of SVG and PNG as a data URL. As an image of its own, an SVG cannot clash with another's ids."""
     svg = results / page["svg"]
     png = svg.with_suffix(".png")
     try:
@@ -99,7 +99,7 @@ def _picture(results: ResultsView, page: Mapping[str, Any]) -> str:
 
 
 def _width(results: ResultsView, page: Mapping[str, Any]) -> float:
-    """How wide a picture is shown at most, in the page's letter heights: so that letters in all are of one size."""
+    """The largest shown width of a picture, in letter heights (rem), so that letters have one size in all pictures."""
     with (results / page["svg"]).open(encoding="utf-8") as file:
         found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', file.read(4096))
     if not found:

@@ -1,1 +1,1 @@
-"""A job at work: what it is handed, its script, its log, its lock, and the repair of damaged results."""
+"""Running a job: the context that its code is given, its script, its log, its lock, and repair of damaged results."""

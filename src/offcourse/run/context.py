@@ -1,4 +1,4 @@
-"""What the code of a step is given."""
+"""The context that a job gives to the code of its steps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from offcourse.study.config import Study
 
 @dataclass
 class StepContext:
-    """What the code of a step is given: the settings, the model (loaded when first asked for) and the input files.
+    """Settings, model and input files for the code of a step. The model is loaded at its first use.
 
     threads: CPU threads for torch; None leaves its default.
     """
@@ -39,7 +39,7 @@ class StepContext:
         self.parameters = self.step.parameters(self.study)
 
     def numerics(self) -> dict[str, Any] | None:
-        """Precision, attention, batch and threads of the passes that this job made; None when it made none."""
+        """Precision, attention, batch and threads of this job's passes; None if the job has made none."""
         if "engine" not in self.__dict__:
             return None
         import torch
@@ -91,15 +91,15 @@ class StepContext:
         return Engine(model, numerics.max_rows, numerics.attention)
 
     def input(self, step: str, task: Task) -> Path:
-        """The file that an upstream step made for this model and task."""
+        """Path of an upstream step's result for this model and task."""
         return self.layout.artefact(step, STEPS[step].suffix, self.model, task.name)
 
     def next_task(self, task: Task) -> Task:
-        """The study's task after this one."""
+        """The study's task after `task`, in the study's order."""
         return self.registry.task(self.step.next_unit(self.study, task.name))
 
     def tensors(self, step: str, task: Task) -> dict:
-        """The torch tensors in the file that an upstream step made, by name.
+        """{name: torch tensor} of an upstream step's result.
 
         Raises `OffcourseError` for a damaged file.
         """

@@ -1,4 +1,4 @@
-"""One job of the workflow: one step on one model, for all its units. Only what the store lacks is computed."""
+"""Running one job: a step on one model, for all units (tasks or question sets). Only missing shards are computed."""
 
 import importlib
 import json
@@ -25,10 +25,10 @@ from offcourse.study.config import Study
 def run_step(
     name: str, study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
 ) -> list[str]:
-    """Make the artefacts of step `name` for `model` and every unit; returns the units that had to be computed.
+    """Make the results of step `name` for `model` and every unit; returns the units that had to be computed.
 
-    A unit (a task or a question set) is written as soon as it is done, so a job that is stopped goes on from there when
-    it is run again.
+    A unit is a task or a question set. Each unit's result is written as soon as it is computed, so a stopped job
+    continues there when it is run again.
     """
     return run_steps([name], study, registry, layout, model, threads)[name]
 
@@ -74,7 +74,7 @@ def _run(step: Step, context: StepContext) -> list[str]:
 def _record(
     step: Step, context: StepContext, unit: str, parts: Mapping[str, Any], target: Path, made: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The record of one result. made: what is known of the job that computed the result, perhaps for another study."""
+    """The record of one result. made: how the result was computed, perhaps by a job of another study."""
     study, layout, row = context.study, context.layout, context.registry.model(context.model)
     upstream = step.upstream(study, unit).values()
     inputs = [layout.artefact(name, STEPS[name].suffix, context.model, its) for name, its in upstream]

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""A lock that allows one run at a time in a folder."""
 
 import os
 import platform
@@ -8,19 +8,19 @@ from filelock import FileLock, Timeout
 
 from offcourse.errors import OffcourseError
 
-# Locks that this process holds: a lock that nothing refers to would be released.
+# Locks that this process holds; a lock without a reference would be released.
 _HELD: dict[Path, FileLock] = {}
 
 
 def hold(path: Path) -> None:
-    """Hold the lock file `path` until this process ends. A killed process leaves no lock; Snakemake's own would stay.
+    """Hold the lock file `path` until this process ends. Unlike Snakemake's own lock, it does not outlive a kill.
 
-    Raises `OffcourseError` naming the process that has it when another one does.
+    Raises `OffcourseError` naming the process that holds the lock when another process does.
     """
     if path in _HELD:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A lock of the kernel or none: the library's other kind is a file that a killed run would leave behind.
+    # Only a lock of the kernel: the library's fallback is a file that a killed run would leave behind.
     lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False, on_acquired=_sign)
     try:
         lock.acquire()
@@ -34,6 +34,6 @@ def hold(path: Path) -> None:
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds the lock into its file."""
+    """Write the holder (process and machine) into the lock file."""
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())

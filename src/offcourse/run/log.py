@@ -1,4 +1,4 @@
-"""A job's messages go to its log file; an error that a user can mend is one clear message there."""
+"""A job's log file: it takes all messages, and an `OffcourseError` as one message without a traceback."""
 
 import contextlib
 import io
@@ -15,13 +15,13 @@ def logged(path: str) -> Iterator[None]:
 
     Any other error is written with its traceback and raised on.
     """
-    # Unbuffered: nothing is left to be written when the file is closed, which a full disk would refuse.
+    # Unbuffered, since a full disk could refuse what is left to be written when the file is closed.
     with io.TextIOWrapper(io.FileIO(path, "w"), encoding="utf-8", write_through=True) as log:
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
         except OffcourseError as error:
-            # The message may be about the very disk that the log is on; the terminal gets it in any case.
+            # The disk of the log may be the one that failed; the terminal gets the message in any case.
             with contextlib.suppress(OSError):
                 print(f"offcourse: {error}", file=log)
             sys.exit(f"offcourse: {error}")

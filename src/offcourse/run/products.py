@@ -1,4 +1,4 @@
-"""Making a product: its code is found by its declaration and handed the view of a results folder."""
+"""Making a product (a table or a figure): the declared function is called with the view of a results folder."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -11,19 +11,19 @@ from offcourse.graph.products import DRAWN_BY, Product
 
 
 def code_of(product: Product) -> Callable:
-    """The function that a product's declaration names."""
+    """The function that the declaration of a product names as `target`."""
     module, _, function = product.target.partition(":")
     return getattr(importlib.import_module(module), function)
 
 
 def picture(results: Results, shown: Figure) -> style.Page:
-    """One picture of a results folder, before it is drawn."""
+    """One picture of a results folder as a `Page`, which is not drawn yet."""
     product = DRAWN_BY[shown["figure"]]
     return code_of(product)(product.view(results, shown["model"] if product.per_model else None), shown)
 
 
 def draw(results: Results, shown: Figure) -> None:
-    """Draw one picture into its three files."""
+    """Draw one picture and write its three files (SVG, PNG, parquet)."""
     style.draw(picture(results, shown), results.folder / Path(shown["svg"]).with_suffix(""))
 
 

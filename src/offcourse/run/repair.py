@@ -1,4 +1,4 @@
-"""Repair of damaged results: copy them from the store where it can, list them for a new run where it cannot."""
+"""Repair of damaged results: intact copies replace damaged files, and files without a copy are listed for a new run."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ from offcourse.study.config import Study
 
 
 def repair(study: Study, registry: Registry, layout: Layout, change: bool) -> list[Path]:
-    """Find results that differ from their records, and shards that are damaged or gone.
+    """Find results that differ from their records, and shards that are damaged or missing, and repair them.
 
-    A result whose shard is intact is copied from it, a shard whose result is intact is put back; both with a message,
-    and only if `change` (in a dry run the message says what would be done). Returns the files that only a new run of
-    their rule can make: results of steps whose shard is damaged as well, and files of tables and figures.
+    A damaged result is copied from its intact shard, and a damaged shard from its intact result. Each repair prints a
+    message; without `change` (a dry run) the message says what would be done. Returns the files that only a new run of
+    their rule can make: results whose shard is damaged as well, and damaged files of tables and figures.
     """
     again = []
     for model in study.models:
@@ -36,10 +36,10 @@ def repair(study: Study, registry: Registry, layout: Layout, change: bool) -> li
 
 
 def _repair_result(step: Step, layout: Layout, model: str, unit: str, change: bool) -> bool:
-    """Whether one result and its shard are intact, or one of them can be copied from the other."""
+    """Whether one result and its shard are intact or one can be copied from the other, which is then done."""
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
-        return True  # Snakemake sees what is missing.
+        return True  # Snakemake itself notices a missing file.
     try:
         known = read_record(record)
     except OffcourseError as error:

@@ -1,4 +1,4 @@
-"""What every script of the workflow does around its one call: the log, the study, the record of what was made."""
+"""The frame of every script of the workflow: it opens the log, reads the study and writes the record."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from offcourse.study.config import Study, load_study
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """A job as its script sees it. `model` is None in a job of the whole study."""
+    """The job that a script runs. model: None in a job of the whole study."""
 
     rule: str
     study: Study
@@ -32,7 +32,7 @@ class ScriptRun:
 
     @property
     def results(self) -> Path:
-        """Folder of the study."""
+        """Folder of the study's results."""
         return self.layout.results
 
     def make(self) -> None:
@@ -50,8 +50,8 @@ class ScriptRun:
 def script(snakemake: Any) -> Iterator[ScriptRun]:
     """Run the block with its messages in the job's log.
 
-    A rule that declares an output `record` gets one: what it read, wrote and ran. Steps write records of their own, one
-    per result.
+    If the rule declares an output `record`, the record is written after the block: what the job read, wrote and ran.
+    Steps write their own records, one per result.
     """
     with logged(snakemake.log[0]):
         require_own(Path(snakemake.scriptdir))

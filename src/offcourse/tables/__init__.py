@@ -1,1 +1,1 @@
-"""Tables: computed from results, written as parquet, csv, md and tex."""
+"""Tables: each module computes one table from results and writes it as parquet, csv and md, the paper's also as tex."""

@@ -1,6 +1,7 @@
-"""How sure the best of each grid is: as published, chosen on other items, and by luck. What the paper's tables lack.
+"""The certainty table: how certain the best number of each grid is, which the paper's tables do not say.
 
-A row per method, model and task (or question set), then rows over all model-task pairs.
+It puts three numbers beside each other: the best as published, the best chosen on other items, and the best that luck
+alone gives. There is a row per method, model and unit (task or question set), then rows over all model-task pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,7 @@ def corrected(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(method: str, model: str, on: str, hits: np.ndarray, without: float, few_shot: float) -> dict:
-    """What all rows have; `hits` is [settings, items]."""
+    """The columns that every row has. hits: [settings, items]. without: accuracy without steering."""
     best = hits[hits.sum(1).argmax()]
     low, high = truthfulness.wilson(best)
     found = {"method": method, "model": model, "on": on, "items": hits.shape[1], "settings": len(hits)}
@@ -103,12 +104,12 @@ def _row(method: str, model: str, on: str, hits: np.ndarray, without: float, few
 
 
 def _held_out(hits: np.ndarray, unit: str) -> dict:
-    """Chosen on one half and reported on the other; nothing where there are no two items."""
+    """Columns of the held-out accuracy: chosen on one half of the items, reported on the other; {} below two items."""
     if hits.shape[1] < 2:
         return {}
     repeated = selection.repetitions("halves", unit, hits.shape[1])
     values = selection.reported(repeated, lambda on: hits[:, on].sum(1).argmax(), hits.__getitem__).mean(0)
-    # A bootstrap of items that are all alike has no width.
+    # If all items are alike, a bootstrap has no width, so the interval is at least Wilson's.
     (low, high), alone = inference.over_items(values, unit), truthfulness.wilson(values)
     low, high = min(low, alone[0]), max(high, alone[1])
     return {"held_out": float(values.mean()), "held_out_low": low, "held_out_high": high}
@@ -127,7 +128,7 @@ def _null(accuracy: float, items: int) -> float:
 def _on_queries(results: Folder, label: str, model: str, task: str, name: str = "") -> dict:
     """The row of one method on the queries of function vectors.
 
-    name: a method of `offcourse.steering`; "" for function vectors.
+    label: the method's name in the table. name: a method of `offcourse.steering`; "" for function vectors.
     """
     swept = of_sweep(read_steering(results, name, model, task)) if name else None
     base, sweep = paired_hits(results, model, task, swept)
@@ -166,7 +167,7 @@ def _task_vector(results: Folder, model: str, task: str) -> dict:
 
 
 def _dola(results: Folder, model: str, questions: str, form: str, switches: Mapping[str, str]) -> dict:
-    """The whole grid of buckets and alphas by MC1, or by accuracy."""
+    """The row of DoLa: the whole grid of buckets and alphas, by MC1 or (FACTOR) by accuracy."""
     removed, exact = switches["dola_mask"] == "removed", switches["score_dtype"] == "float64"
     metrics = truthfulness.per_question(read_dola(results, model, questions), removed, exact)
     lead = measure(METRICS[form][0], switches["ties"] == "shared")
@@ -181,7 +182,7 @@ def _dola(results: Folder, model: str, questions: str, form: str, switches: Mapp
 
 
 def _over_pairs(method: str, pairs: Sequence[Mapping]) -> list[dict]:
-    """Share of pairs that reach each fraction of few-shot accuracy, by `best`, by `held_out` and by each control."""
+    """Rows over all pairs: shares that reach each fraction of few-shot accuracy, for best, held out and controls."""
     frame = pd.DataFrame(pairs)
     luck = frame[["null", "few_shot", "items", "settings"]].rename(columns={"null": "zero_shot"})
     rows = []
@@ -227,7 +228,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
                 for row in table.itertuples()
             ],
             "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
-            # A study without controls needs no columns for them.
+            # Controls have columns only in a study with controls.
             **{NULLS[name]: table[name].map(number) for name in NULL_CONTROLS if table[name].notna().any()},
         },
     ).set_index(table["method"].rename("method"))

@@ -30,7 +30,8 @@ CAPTIONS = {
 FORM_OF = {number: "continuation" if number in (2, 8, 9, 10) else "primer" for number in CAPTIONS}
 BY_BUCKET = (4, 5, 8, 9)
 COMPARED = (1, 2)
-# Units: a share, or in Table 2 as in the paper a percentage, of questions; "questions" alone is the metric.
+# Units of cells: a share of questions, or in Table 2, as in the paper, a percentage. "questions" alone marks the
+# metric.
 MCNEMAR = "McNemar p"
 QUESTIONS, TIED, MASKED = "questions", "questions that tie", "questions whose best answer has a masked token"
 OTHER_TIES = "questions, other tie rule"
@@ -53,15 +54,16 @@ def write(view: ResultsView, out: Path) -> None:
 
 
 def _belongs(number: int, run: DolaRun) -> bool:
-    """Tables of buckets are one for smaller and one for larger models."""
+    """Whether a run belongs to a table: tables of buckets are for smaller models only, or for larger models only."""
     return number not in BY_BUCKET or run.large == (number in (5, 9))
 
 
 def cells(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> pd.DataFrame:
-    """The cells of one table, under `CELLS`; rows are models, columns "<metric> <setting>".
+    """The cells of one table, of schema `CELLS`; rows are models, columns "<metric> <setting>".
 
-    `printed` leaves out the other tie rule's numbers ("<column>, ties shared" or "<column>, ties as coded") and, but in
-    Tables 1 and 2, the shares of ties and of masked best answers of every column.
+    The parquet file has cells that the printed table (`printed`) leaves out: numbers under the other tie rule
+    ("<column>, ties shared" or "<column>, ties as coded") and, except in Tables 1 and 2, the shares of ties and of
+    masked best answers of every column.
     """
     rows = []
     for run in runs:
@@ -74,7 +76,7 @@ def cells(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> pd.DataFra
 
 
 def settings(number: int, run: DolaRun) -> list[tuple[str, Choice]]:
-    """The columns of a table for one model."""
+    """The columns of a table for one model, as (name, choice of the setting)."""
 
     def fixed(*setting) -> Choice:
         return lambda questions: setting
@@ -99,7 +101,7 @@ def settings(number: int, run: DolaRun) -> list[tuple[str, Choice]]:
 
 
 def _metric(number: int, run: DolaRun, metric: str, shared_ties: bool) -> list[tuple]:
-    """A metric in every setting, and the same under the other tie rule."""
+    """The cells of a metric in every setting, under the study's tie rule and under the other one."""
     rows = []
     for column, choice in settings(number, run):
         name = f"{NAMES[metric]} {column}"
@@ -112,9 +114,9 @@ def _metric(number: int, run: DolaRun, metric: str, shared_ties: bool) -> list[t
 
 
 def _cell(number: int, run: DolaRun, name: str, choice: Choice, column: str, metric: str, what: str) -> tuple:
-    """A cell with its interval, Wilson's or (MC2, MC3) by bootstrap; `column` is that of `DolaRun.metrics`.
+    """A cell with its interval, which is Wilson's or (MC2, MC3) a bootstrap. column: a column of `DolaRun.metrics`.
 
-    The cell is empty where the results do not say it, as the release does not of masked answers.
+    The cell is empty if the results lack the number, as the release lacks masked answers.
     """
     values = run.values(choice, column)
     mean, scale = values.mean(0), 100 if number == 2 else 1
@@ -124,7 +126,7 @@ def _cell(number: int, run: DolaRun, name: str, choice: Choice, column: str, met
 
 
 def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, float]:
-    """The 95 % interval of the mean of one number per question; NaN where the results do not say it."""
+    """The 95 % interval of the mean of one number per question; NaN if the results lack the number."""
     if np.isnan(values).any():
         return np.nan, np.nan
     if metric in ("mc2", "mc3"):
@@ -133,7 +135,7 @@ def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, f
 
 
 def _best(number: int, run: DolaRun) -> list[tuple]:
-    """The chosen alpha and bucket, as two percentages of depth; the usual ones where they are chosen many times."""
+    """Cells of the chosen alpha and bucket (two percentages of depth); of several choices, the most frequent one."""
     if number not in (6, 7, 10):
         return []
     (bucket, alpha, variant), _ = run.usual(run.best)
@@ -149,7 +151,11 @@ def _best(number: int, run: DolaRun) -> list[tuple]:
 
 
 def _comparison(number: int, run: DolaRun) -> list[tuple]:
-    """McNemar's p of base and DoLa; of several repetitions twice the median, which is valid however they depend."""
+    """The cell of McNemar's p-value for base and DoLa.
+
+    For several repetitions (halvings) the cell is twice the median of their p-values, which is valid for any
+    dependence.
+    """
     if number not in COMPARED:
         return []
     base, dola = (run.values(choice, run.lead) for _, choice in settings(number, run))
@@ -160,7 +166,7 @@ def _comparison(number: int, run: DolaRun) -> list[tuple]:
 
 
 def _beside(number: int, run: DolaRun) -> list[tuple]:
-    """The shares of ties and of masked best answers, of every column."""
+    """Cells of the shares of ties and of masked best answers, for every column."""
     columns = settings(number, run)
     ties = [_cell(number, run, f"ties {name}", choice, "tied", "", TIED) for name, choice in columns]
     return ties + [
@@ -175,7 +181,7 @@ def _row(run: DolaRun) -> str:
 
 
 def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
-    """Models by columns, with the paper's digits."""
+    """The table as printed: models by columns, with the paper's digits."""
     form = table.assign(text=[_text(number, cell) for cell in table.itertuples()])
     form = form[form["text"].notna()]
     high = form[form["column"] == "best bucket to"].set_index("row")["text"]
@@ -193,7 +199,7 @@ def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(number: int, cell) -> str | None:
-    """A cell as printed, None when it is not."""
+    """A cell as printed text; None for a cell that is not printed."""
     kind = cell.unit.removeprefix("% of ").removeprefix("share of ")
     if kind == OTHER_TIES or (kind in (TIED, MASKED) and number not in COMPARED):
         return None
@@ -209,7 +215,7 @@ def _text(number: int, cell) -> str | None:
 
 
 def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:
-    """What a reader must know."""
+    """The notes below a table."""
     if not runs:
         size = {4: "up to", 5: "above", 8: "up to", 9: "above"}.get(number)
         which = f" {size} {LARGE_ABOVE}B parameters" if size else ""
@@ -241,7 +247,7 @@ def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:
 
 
 def _choices(run: DolaRun) -> str:
-    """Which settings were best."""
+    """A note: the best settings of one run."""
     bucket, often = run.usual(run.best_bucket)
     (best, alpha, _), share = run.usual(run.best)
     chosen = ["", ""] if run.selected == "same_items" else [f" ({part:.0%} of the choices)" for part in (often, share)]
@@ -252,7 +258,7 @@ def _choices(run: DolaRun) -> str:
 
 
 def _premature(run: DolaRun) -> str:
-    """Which layer DoLa took most often in each bucket."""
+    """A note: the premature layer that DoLa chose most often in each bucket."""
     parts = []
     for bucket in run.buckets:
         counts = run.premature[run.premature["bucket"] == bucket].set_index("layer")["tokens"]

@@ -1,4 +1,4 @@
-"""DoLa on one model and question set: its metrics in every setting, and which settings are chosen for the tables."""
+"""DoLa on one model and question set: the metrics of every setting, and the choice of settings for the tables."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from offcourse.analysis.results import Folder, dola_path, read_model, read_prema
 from offcourse.analysis.sources import listed, source
 from offcourse.data.rows import is_large
 
-# Buckets were compared at this alpha, the others at the best bucket (appendix A.1).
+# The paper compares buckets at this alpha, and other alphas at the best bucket (appendix A.1).
 BUCKET_ALPHA = 0.1
 METRICS = {"primer": ("mc1", "mc2", "mc3"), "continuation": ("factor",)}
 
@@ -27,9 +27,9 @@ Choice = Callable[[np.ndarray], Setting]
 class DolaRun:
     """One model on one question set.
 
-    metrics: per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
-    lead: the column of `metrics` by which settings are chosen. selected: on which questions, see `analysis.selection`.
-    removed, exact: how the metrics were computed.
+    metrics: a row per question and setting, see `truthfulness.per_question`. premature: see `read_premature_layers`.
+    lead: the column of `metrics` by which settings are chosen. selected: the protocol's `selection`, which decides on
+    which questions they are chosen. removed, exact: arguments of `per_question` that the metrics were computed with.
     """
 
     model: str
@@ -49,7 +49,7 @@ class DolaRun:
 
     @cached_property
     def repeated(self) -> list[list[selection.Direction]]:
-        """On which questions settings are chosen, and on which they are reported."""
+        """Masks of the questions to choose on and to report on, see `selection.repetitions`."""
         return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
 
     def at(self, bucket: str, alpha: float, variant: str) -> pd.DataFrame:
@@ -57,7 +57,7 @@ class DolaRun:
         return self._frames[bucket, alpha, variant]
 
     def values(self, choice: Choice, column: str) -> np.ndarray:
-        """One column of `metrics`, per repetition and question, in the settings that are chosen."""
+        """[repetitions, questions]: one column of `metrics` in the chosen settings."""
         return selection.reported(self.repeated, choice, lambda setting: self.at(*setting)[column].to_numpy(float))
 
     def entry(self, role: str, setting: Setting, column: str, where: dict | None = None, **more) -> dict:
@@ -68,12 +68,12 @@ class DolaRun:
         return source(role, dola_path(self.model, self.questions), selected, n, column, **how, **more)
 
     def sources(self, choice: Choice, column: str) -> str:
-        """What `values` are read from, see `analysis.sources`."""
+        """The column `sources` of a cell made from `values`, see `analysis.sources`."""
         counts = selection.weights(self.repeated, choice)
         return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
 
     def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
-        """What a paired test of base and DoLa is read from: the questions of each repetition, one after another."""
+        """The column `sources` of a paired test of base and DoLa: the questions of one repetition after another."""
         entries = []
         for repetition, directions in enumerate(self.repeated):
             for chosen_on, reported_on in directions:
@@ -84,14 +84,14 @@ class DolaRun:
         return listed(*entries)
 
     def usual(self, choice: Choice) -> tuple[Setting, float]:
-        """The setting that is chosen most often, and how often: a share, which is 1 on the same items."""
+        """(setting that is chosen most often, share of the choices); the share is 1 under `same_items`."""
         settings = Counter(selection.chosen(self.repeated, choice))
         [(setting, count)] = settings.most_common(1)
         return setting, count / settings.total()
 
     @cached_property
     def buckets(self) -> list[str]:
-        """Buckets in the paper's order: by upper bound, of equal ones the narrowest first."""
+        """Buckets in the paper's order: by upper bound; with equal upper bounds, the narrowest first."""
         found = set(self.metrics["bucket"]) - {""}
         ends = {bucket: [int(end) for end in bucket.split("-")] for bucket in found}
         return sorted(found, key=lambda bucket: (ends[bucket][1], -ends[bucket][0]))
@@ -103,27 +103,27 @@ class DolaRun:
 
     @cached_property
     def bucket_alpha(self) -> float:
-        """The alpha at which buckets are compared: 0.1, or the nearest that the study has."""
+        """The alpha at which buckets are compared: 0.1, or the study's nearest alpha."""
         return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
 
     def _mean(self, setting: Setting, questions: np.ndarray) -> float:
         return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
 
     def best_bucket(self, questions: np.ndarray) -> str:
-        """The bucket with the largest MC1 (FACTOR: accuracy) on the questions of the mask.
+        """The bucket with the largest MC1 (FACTOR: accuracy). questions: mask of the questions that count.
 
-        Of equal buckets the last is taken, as in all five ties of the paper's Tables 4 and 8, whose choices Tables 6
-        and 10 name.
+        Of equally good buckets the last is taken. Tables 6 and 10 show that the paper did so in all five ties of Tables
+        4 and 8.
         """
         return max(
             reversed(self.buckets), key=lambda bucket: self._mean((bucket, self.bucket_alpha, "softmax"), questions)
         )
 
     def best(self, questions: np.ndarray) -> Setting:
-        """DoLa's setting with the largest MC1 that the study ran: first its bucket is chosen, then its alpha.
+        """DoLa's setting with the largest MC1 (FACTOR: accuracy): the bucket is chosen first, then the alpha.
 
-        Of equal alphas the first is taken. The release has every alpha at one bucket only; under another rule than the
-        paper's, another bucket may be the best, and only the alphas that were run there are compared.
+        Of equally good alphas the first is taken. The release has every alpha at one bucket only. Under another rule
+        than the paper's another bucket may be the best; only the alphas that were run at this bucket are then compared.
         """
         bucket = self.best_bucket(questions)
         tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
@@ -131,16 +131,16 @@ class DolaRun:
         return max(run, key=lambda setting: self._mean(setting, questions))
 
     def without_softmax(self, questions: np.ndarray) -> Setting:
-        """The best bucket without the softmax, and without a mask if the study has that.
+        """The setting without the softmax at the best bucket, without a mask (alpha 0) if the study has this setting.
 
-        The release has one setting without the softmax, which is often not at the best bucket: that one then.
+        The release has one setting without the softmax, which is taken even where it is not at the best bucket.
         """
         bucket, alpha, _ = self.best(questions)
         wanted = bucket, 0.0 if 0.0 in self.alphas else alpha, "no_softmax"
         return wanted if wanted in self._frames else self.only("no_softmax")
 
     def only(self, variant: str) -> Setting:
-        """The one setting that a variant was run in."""
+        """The one setting in which `variant` was run."""
         [setting] = [setting for setting in self._frames if setting[2] == variant]
         return setting
 
@@ -156,7 +156,7 @@ def run_of(
     removed: bool,
     exact: bool,
 ) -> DolaRun:
-    """One model on the question set `name`, of that form; metrics: those of `truthfulness.per_question`."""
+    """The run of one model on question set `name`. form: of the set. metrics: result of `truthfulness.per_question`."""
     large = is_large(read_model(results, model)["parameters"])
     premature = read_premature_layers(results, model, name)
     lead = measure(METRICS[form][0], shared_ties)
@@ -164,5 +164,5 @@ def run_of(
 
 
 def measure(metric: str, shared_ties: bool) -> str:
-    """The column of `truthfulness.per_question` for a metric; MC2 knows no ties."""
+    """The column of `truthfulness.per_question` for a metric. MC2 has one column, since it does not depend on ties."""
     return f"{metric}_shared" if shared_ties and metric != "mc2" else metric

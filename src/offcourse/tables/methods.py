@@ -1,6 +1,6 @@
-"""The table of steering methods: what each reaches at its best layer and setting, against 0-shot and few-shot prompts.
+"""The table of steering methods: accuracy at the best layer and setting, beside 0-shot and few-shot accuracy.
 
-Its row of function vectors is "FV search" of Table 3, on the same models and tasks.
+The row of function vectors equals "FV search" of Table 3 on the same models and tasks.
 """
 
 import json
@@ -36,9 +36,9 @@ ACCURACIES = {"zero_shot": "0-shot", "best": "steered", "few_shot": "few-shot"}
 
 
 def write(view: ResultsView, out: Path) -> None:
-    """Write `table_methods` (`CELLS`, and its printed forms) into `out`.
+    """Write `table_methods` into `out`: parquet of schema `CELLS`, and the printed forms.
 
-    Settings and layers are chosen as the protocol's `selection` says, see `analysis.selection`.
+    The protocol's `selection` decides on which items settings and layers are chosen, see `analysis.selection`.
     """
     selection = view.switch("selection")
     found = {view.label(name): read_pairs(view, name, *view.scope(name), selection) for name in view.steering}
@@ -65,7 +65,7 @@ def write(view: ResultsView, out: Path) -> None:
 def read_pairs(
     results: Folder, method: str, models: Sequence[str], tasks: Sequence[str], selection: str
 ) -> pd.DataFrame:
-    """One row per model and task of a method: `pair`, its accuracies, and `at`, the rows of the sweep that are best."""
+    """One row per model and task of a method: `pair`, the accuracies, and `at`, the best rows of the sweep."""
     return _read(results, method, [(model, task) for model in models for task in tasks], selection)
 
 
@@ -101,7 +101,7 @@ def hits(sweep: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(label: str, pairs: pd.DataFrame) -> list[tuple]:
-    """The cells of one method, from `read_pairs`."""
+    """The cells of one method. pairs: from `read_pairs`."""
     sources: dict[str, list[dict]] = {role: [] for role in ACCURACIES}
     for pair in pairs.itertuples():
         group, path = " ".join(pair.pair), icl_path(*pair.pair)
@@ -117,7 +117,7 @@ def cells(label: str, pairs: pd.DataFrame) -> list[tuple]:
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:
-    """Methods by columns as text."""
+    """The printed table: methods by columns, as text."""
     value = {(cell.row, cell.column, cell.unit): cell.value for cell in table.itertuples()}
     text = {}
     for cell in table.itertuples():

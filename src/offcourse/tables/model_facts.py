@@ -1,4 +1,4 @@
-"""Tables 11 and 12: facts of models as `model.json` has them, in the paper's form."""
+"""Tables 11 and 12: facts of models, read from `model.json` and printed in the paper's form."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ FOR_RELEASE = "No weights were read for these tables of the release: everything 
 def write(view: ResultsView, out: Path) -> None:
     """Write `table11` and `table12` as parquet (`FACT_CELLS`), csv, md and tex into `out`.
 
-    A row per model, in the folder's order. The `model.json` of a released model holds its row of models.tsv.
+    There is a row per model, in the folder's order. The `model.json` of a released model holds the row of models.tsv.
     Raises `OffcourseError` for a `model.json` that is missing or damaged.
     """
     models, loaded = view.models(), view.loaded
@@ -58,7 +58,7 @@ def _cell(model: str, column: str, fact: str, known: dict) -> tuple:
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:
-    """The cells as the paper has them: a row per model, a column per fact."""
+    """The printed table: a row per model, a column per fact."""
     wide = table.pivot(index="row", columns="column", values="text")
     wide = wide.loc[table["row"].unique(), table["column"].unique()]
     return wide.rename_axis(index="Model Name", columns=None)

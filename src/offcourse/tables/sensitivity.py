@@ -1,4 +1,4 @@
-"""The sensitivity table: what each protocol switch moves (`claims.sensitivity`), as parquet, csv and md."""
+"""The sensitivity table: the numbers and claims that each protocol switch changes (`claims.sensitivity`)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -27,10 +27,10 @@ OTHER = {"as_coded": "last", "last": "as_coded"}
 
 @dataclass
 class Turned:
-    """Tables 1 to 3 of one view, under any protocol.
+    """Makes Tables 1 to 3 from the results of one view under any protocol.
 
-    other_position: the value of `head_read_position` that the control `read_position` of the study has, "" where there
-    is none.
+    other_position: the value of `head_read_position` that the study's control `read_position` stands for; "" without
+    this control.
     """
 
     view: ResultsView
@@ -40,7 +40,7 @@ class Turned:
     def tables(
         self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
     ) -> dict[int, pd.DataFrame]:
-        """Tables 1 to 3 under a protocol, of those that are wanted and that there are results for.
+        """{number: table} under a protocol, for the `wanted` ones of Tables 1 to 3 that have results.
 
         without: models whose task vectors are left out.
         """
@@ -56,7 +56,7 @@ class Turned:
         return found
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
-        """The pairs of function vectors, see `table3.read_pairs`."""
+        """The model-task pairs of function vectors, see `table3.read_pairs`."""
         read = read_other_position if protocol.head_read_position == self.other_position else read_sweep
         scope = self.view.scope("function_vectors")
         return table3.read_pairs(self.view, *scope, protocol.default_heads, protocol.selection, read)
@@ -112,7 +112,7 @@ def write(view: ResultsView, out: Path) -> None:
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as text."""
+    """The printed table, all text."""
     numbers = {
         name: ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]] for name in ("before", "after")
     }

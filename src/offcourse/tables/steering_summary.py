@@ -1,4 +1,4 @@
-"""The table of what steers each model (`analysis.steering_summary`), written as parquet, csv and md."""
+"""The table of each method's effect on each model (`analysis.steering_summary`), written as parquet, csv and md."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def write(view: ResultsView, out: Path) -> None:
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as text."""
+    """The printed table, all text."""
     shares = ("unsteered", "steered", "few_shot", "chance")
     places = zip(frame["layer"], frame["layers"], strict=True)
     form = frame.assign(

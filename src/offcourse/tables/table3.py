@@ -1,4 +1,4 @@
-"""Table 3: in how many model-task pairs a steering vector recovers few-shot accuracy."""
+"""Table 3: the share of model-task pairs in which a steering vector recovers few-shot accuracy."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,8 @@ from offcourse.tables import writing
 
 QUANTILES = (0.50, 0.75, 0.90, 1.00)
 DEFAULT_STRENGTH = 1.0
-# Numbers of heads of the default setting, for (small, large) models. The paper says one number per size; the code
-# that made its Table 3 takes the best of a list.
+# Numbers of heads of the default setting, for (small, large) models. The paper states one number per size, but the code
+# that made the paper's Table 3 takes the best of a list.
 DEFAULT_HEADS = {"maximum": ((2, 16, 32), (2, 64)), "single": ((16,), (64,))}
 
 CAPTION = (
@@ -43,10 +43,10 @@ INTERVALS = (
 
 
 def write(view: ResultsView, out: Path) -> None:
-    """Write `table3.parquet` (long, `CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
+    """Write `table3.parquet` (schema `CELLS`) and, in the paper's form, `.csv`, `.md` and `.tex` into `out`.
 
-    The table has the rows of function vectors and of task vectors where the folder has these methods. The `.md` ends
-    with notes, one per line; one of them names what a model's sweep lacks of the study's grid.
+    The table has rows for those of function vectors and task vectors that the folder has. The `.md` ends with notes,
+    one per line; one note names the settings of the study's grid that a model's sweep lacks.
     """
     parts, lines, before = [], [], None
     switches = view.switches("tv_denominator", "tv_direction", "tv_score")
@@ -68,9 +68,9 @@ def write(view: ResultsView, out: Path) -> None:
 
 
 def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple[float, list[tuple[str, int, int]]]:
-    """What the released code's variable holds after its function vectors, see `analysis.task_vectors.read_pairs`.
+    """The value of the variable that the authors' code leaves over from function vectors, and the entries behind it.
 
-    last: the model and task that were computed last, None for those of the last row.
+    See `analysis.task_vectors.read_pairs`. last: the model and task computed last (None: the last row's).
     """
     left = pairs.set_index(["model", "task"]).loc[last or tuple(pairs.iloc[-1][["model", "task"]])]
     return float(left["few_shot"]), [(icl_path(*left.name), int(left["shots"]), int(left["items"]))]
@@ -84,12 +84,14 @@ def read_pairs(
     selection: str = "same_items",
     read: Callable[[Folder, str, str], pd.DataFrame] = read_sweep,
 ) -> pd.DataFrame:
-    """One row per model and task. `large` says which default numbers of heads the model has. read: gives their sweep.
+    """One row per model and task. read: reads the sweep of a model and task.
 
-    `few_shot` is the accuracy with `shots` examples over `items` items; `search` the best accuracy over all settings
-    and layers; `default` the same over the default settings, NaN when the sweep has none of them. Which one is best is
-    chosen as `selection` says; `search_at` and `default_at` are the rows of the sweep that were chosen, see
-    `selection.weights`.
+    Columns: `few_shot`, the accuracy with `shots` examples over `items` items; `search`, the best accuracy over all
+    settings and layers; `default`, the best accuracy over the default settings, NaN if the sweep has none of them;
+    `large`, whether the model has the default numbers of heads of large models. `selection` decides on which items the
+    best is chosen; `search_at` and `default_at` are the chosen rows of the sweep, see `selection.weights`.
+
+    Raises `OffcourseError` for results without single items under another selection than same_items.
     """
     if default_heads not in DEFAULT_HEADS:
         raise OffcourseError(f"default_heads is {default_heads!r}, but must be one of {', '.join(DEFAULT_HEADS)}.")
@@ -118,17 +120,17 @@ def read_pairs(
 
 
 def chosen_settings(tried: pd.DataFrame, repeated, items: int) -> list[tuple[dict, list[int], int]]:
-    """The rows of a sweep that are best, each with how often it is for each item, and the number of items."""
+    """(row of the sweep, how often it is chosen for each item, number of items) of every chosen row of a sweep."""
     hits = tried.to_numpy()
     counts = weights(repeated, lambda chosen_on: int(hits[:, chosen_on].sum(1).argmax()))
     return [(dict(zip(tried.index.names, tried.index[at], strict=True)), n, items) for at, n in counts.items()]
 
 
 def function_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The cells of Table 3: a percentage with its 95% interval (`inference.share_of_pairs`), and the count behind it.
+    """The cells of function vectors: a percentage with its 95 % interval (`inference.share_of_pairs`), and a count.
 
-    A pair without a default setting is left out of the default row. A pair with few-shot accuracy 0 counts as
-    recovered at every quantile, since any accuracy is at least 0: so the published code has it, and `notes` names it.
+    A pair without a default setting is left out of the default row. A pair with few-shot accuracy 0 counts as recovered
+    at every quantile, as in the authors' code, since any accuracy is at least 0; `notes` names such pairs.
     """
     rows = []
     for method, column in (("FV default", "default"), ("FV search", "search")):
@@ -146,7 +148,7 @@ def _function_vector_sources(pair, chosen: str) -> list[dict]:
 
 
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The cells of Table 3 for task vectors; `pairs` from `analysis.task_vectors.read_pairs`."""
+    """The cells of task vectors. pairs: from `analysis.task_vectors.read_pairs`."""
     sources = []
     for pair in pairs.itertuples():
         group = f"{pair.model} {pair.task}"
@@ -159,7 +161,7 @@ def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def method_cells(method: str, pairs: pd.DataFrame, sources: list[dict]) -> list[tuple]:
-    """Rows of `CELLS`, a percentage and a count per quantile.
+    """The cells of one method: a percentage and a count per quantile.
 
     pairs: `model`, `task`, `best` and `few_shot`. sources: entries of roles `best` and `few_shot`.
     """
@@ -179,12 +181,12 @@ def method_cells(method: str, pairs: pd.DataFrame, sources: list[dict]) -> list[
 
 
 def reaches(pair, quantile: float) -> bool:
-    """Whether a row with `best` and `few_shot` reaches that fraction."""
+    """Whether the accuracy `best` of a pair reaches `quantile` times its `few_shot` accuracy."""
     return recovery.reaches(pair.best, quantile, pair.few_shot)
 
 
 def paper_form(table: pd.DataFrame) -> pd.DataFrame:
-    """Methods by quantiles as text: whole percent, with the count in parentheses; `n/a` where there is none."""
+    """The printed table: methods by quantiles, whole percent with the count in brackets; `n/a` for an empty cell."""
     percent = table[table["unit"] == PERCENT]
     counts = table[table["unit"] == PAIRS]["value"].to_numpy()
     text = [
@@ -197,7 +199,7 @@ def paper_form(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(pairs: pd.DataFrame, default_heads: str, selection: str = "same_items") -> list[str]:
-    """What a reader of the table must know, a sentence or two each."""
+    """The notes on function vectors below the table, a sentence or two each."""
     models, tasks = pairs["model"].nunique(), pairs["task"].nunique()
     heads = {large: _or(DEFAULT_HEADS[default_heads][large]) for large in sorted(set(pairs["large"]))}
     grid = " and ".join(
@@ -237,7 +239,7 @@ def notes(pairs: pd.DataFrame, default_heads: str, selection: str = "same_items"
 
 
 def left_out(pairs: pd.DataFrame, n_heads: Sequence[int], large_n_heads: Sequence[int] | None = None) -> list[str]:
-    """A note on the numbers of heads of the study's grid that a model's sweeps lack, since it has fewer heads."""
+    """A note on numbers of heads of the study's grid that a model's sweeps lack, since the model has fewer heads."""
     models = []
     for model, mine in pairs.groupby("model", sort=False):
         grid = large_n_heads if large_n_heads and mine["large"].iloc[0] else n_heads
@@ -247,7 +249,7 @@ def left_out(pairs: pd.DataFrame, n_heads: Sequence[int], large_n_heads: Sequenc
 
 
 def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:
-    """Notes on the row of task vectors: which accuracy it is, what it is divided by, which pairs count as recovered."""
+    """Notes on the row of task vectors: the accuracy, the accuracy it is divided by, pairs that count as recovered."""
     shots = pairs["shots"].iloc[0]
     where = {
         "dev": "on the development prompts that choose the layer",

@@ -1,4 +1,4 @@
-"""Writing a table: long cells as parquet, and its printed form as csv, md and tex."""
+"""Writing a table: the cells, one per row, as parquet, and the printed table as csv, md and tex."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -29,18 +29,18 @@ MARKDOWN = Environment(autoescape=False, trim_blocks=True).from_string("""\
 {% endfor %}
 """)
 
-# A number, with its interval or second number if there is one: what tables print with a sign before it.
+# A printed number, perhaps with a sign, and with an interval or a second number in brackets.
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?\s?%?(\s?[\[(][\d.,\s%e+–-]*[\])])?")
-# What a spreadsheet takes for a formula when it opens a csv, and what Markdown takes for markup in a cell.
+# Text that a spreadsheet takes for a formula when it opens a csv, and text that Markdown takes for markup.
 _FORMULA = re.compile(r"[=+\-@\t\n].", re.DOTALL)
 _MARKUP = re.compile(r"[\\|<>*`]|(?<=\])\(")
 
 
 def csv_cell(text: str) -> str:
-    """The text with an apostrophe before it where a spreadsheet would run it; `read_csv` takes the apostrophe away.
+    """The text, with an apostrophe in front if a spreadsheet would run it as a formula; `read_csv` removes it again.
 
-    Spreadsheets show a cell that begins with an apostrophe as text. Numbers, and a sign alone, stay as they are. A
-    carriage return, which would begin a new row, becomes a newline, which is quoted.
+    Spreadsheets show a cell that begins with an apostrophe as text. Numbers and a single sign stay unchanged. A
+    carriage return, which would begin a new row, becomes a newline, which csv quotes.
     """
     text = re.sub(r"\r\n?", "\n", text)
     return f"'{text}" if _FORMULA.match(text.lstrip("'")) and not _NUMBER.fullmatch(text) else text
@@ -51,12 +51,12 @@ def _without_apostrophe(text: str) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """The text on one line, with a backslash before what would end the cell or be markup."""
+    """The text on one line, with a backslash before characters that would end the cell or be markup."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def _each(form: pd.DataFrame, cell: Callable[[str], str]) -> pd.DataFrame:
-    """A printed table with `cell` applied to each text in it: cells, names of rows and columns, and the corner."""
+    """A printed table with `cell` applied to every text: cells, names of rows and columns, and the corner."""
 
     def changed(value):
         return cell(value) if isinstance(value, str) else value
@@ -71,7 +71,7 @@ def write_csv(path: Path, form: pd.DataFrame) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A printed table as it was before `write_csv`, all of it text; the names of rows are the first column."""
+    """The printed table that `write_csv` wrote, all text; the first column holds the names of rows."""
     return _each(pd.read_csv(path, dtype=str, keep_default_na=False), _without_apostrophe)
 
 
@@ -85,7 +85,7 @@ def write_plain(
     form: pd.DataFrame,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write a table that the paper does not have: `frame` under `schema` as parquet, `form` (text) as csv and md."""
+    """Write a table that the paper does not have: `frame` (of `schema`) as parquet, `form` (text) as csv and md."""
     out = Path(out)
     markdown = MARKDOWN.render(frame=_each(form, markdown_cell), title=title, caption=caption, notes=notes)
     write_parquet(out / f"{name}.parquet", frame, schema)
@@ -103,11 +103,9 @@ def write(
     title: str = "",
     schema: DataFrameSchema = CELLS,
 ) -> None:
-    """Write `table{number}` into `out`: `cells` (under `schema`) as parquet, `form` (text) as csv, md and tex.
+    """Write `table{number}` into `out`: `cells` (of `schema`) as parquet, `form` (text) as csv, md and tex.
 
-    title: of a table that is none of the paper's, whose number is a name.
-
-    The `.md` ends with the notes, one per line.
+    The `.md` ends with the notes, one per line. title: for a table that is not the paper's, whose `number` is a name.
     """
     name, out = f"table{number}", Path(out)
     markdown = MARKDOWN.render(
