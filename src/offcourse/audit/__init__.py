@@ -1,1 +1,1 @@
-"""What is behind a number, whether it is still true, and how two studies differ."""
+"""Checks of finished studies: the chain behind a number, what is stale, and how two studies differ."""

@@ -1,4 +1,4 @@
-"""Audit: hash the whole chain behind a table or figure again, from its files down to the weights."""
+"""Audit: hash every file behind a table or figure again, from its own files down to the weights (the chain)."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -26,14 +26,16 @@ from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
-# Folders of a study that hold no result.
+# Folders of a study without results.
 OTHER = ("logs", "benchmarks", "provenance")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file of a chain. state: intact, stale (made from something that changed since), missing, tampered (not what
-    was written) or unrecorded; why: in words, empty when intact.
+    """The state of one file of a chain.
+
+    state: intact, stale (made from something that has changed since), missing, tampered (changed after it was written)
+    or unrecorded (no record says how it was made). why: the reason in words, "" for an intact file.
     """
 
     path: str
@@ -41,14 +43,14 @@ class Finding:
     why: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """Plain JSON."""
+        """The finding as plain JSON."""
         return asdict(self)
 
 
 class Audit:
-    """The records of one study, and what they say of files.
+    """Compares the files of one study with its records.
 
-    weights: hash prepared models too, which takes most of the time; without it their manifests are taken at their word.
+    weights: whether prepared models are hashed too, which takes most of the time; if not, their manifests are trusted.
     """
 
     def __init__(self, study: Study, registry: Registry, layout: Layout, weights: bool = True):
@@ -75,14 +77,14 @@ class Audit:
                 self.producers |= dict.fromkeys(record["outputs"], path)
 
     def _producer(self, path: str) -> Path | None:
-        """The record of the job that made a file. Those of the release are read when a chain comes to it."""
+        """The record of the job that made a file. The release's records are read when a chain first needs one."""
         folder = self.path(self._released.results) + "/"
         if path.startswith(folder) and self._released not in self._read:
             self._read_records(self._released)
         return self.producers.get(path)
 
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
-        """Every result that the study should have, with the place of its record and what it is made from."""
+        """{result that the study should have: (path of its record, results it is made from)}."""
         found: dict[str, tuple[Path, list[str]]] = {}
         layout = self.layout
         for model in self.study.models:
@@ -102,7 +104,7 @@ class Audit:
                 for output in product.outputs(self.study, self.registry, model):
                     record = layout.rule_record(product.rule, model)
                     found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
-        # A study is compared with the paper and with the release when it is asked to be.
+        # Comparisons with the paper and with the release are made on request, so only existing ones are expected.
         for record in filter(self.records.__contains__, map(layout.rule_record, ON_DEMAND)):
             found |= {path: (record, []) for path in self.records[record]["outputs"]}
         return found
@@ -114,7 +116,7 @@ class Audit:
                 yield from product.outputs(self.study, self.registry, model)
 
     def names(self) -> dict[str, list[str]]:
-        """{name: files} of what can be audited by name: tables, figures, a figure's pages, the report."""
+        """{name: files} of everything that can be audited by name: tables, figures, pages of figures, the report."""
         found: dict[str, list[str]] = {}
         for output in self._shown():
             path = Path(output)
@@ -125,22 +127,22 @@ class Audit:
         return found
 
     def files(self, name: str) -> list[str]:
-        """The files of a table or figure. Raises `OffcourseError` for a name that the study does not have."""
+        """The files of a table or figure. Raises `OffcourseError` with a did-you-mean for an unknown name."""
         known = self.names()
         if name not in known:
             raise OffcourseError(f"{self.layout.study} has no {name!r}: {did_you_mean(name, known)}")
         return known[name]
 
     def chain(self, *names: str) -> list[Finding]:
-        """Findings about the files of tables or figures and about everything behind them."""
+        """Findings on the files of tables or figures, and on every file behind them."""
         return self._visit([path for name in names for path in self.files(name)])
 
     def behind(self, path: str) -> list[Finding]:
-        """Findings about one file and about everything behind it."""
+        """Findings on one file, and on every file behind it."""
         return self._visit([path])
 
     def record_of(self, path: str) -> dict[str, Any]:
-        """The record of a result. Raises `OffcourseError` when there is none that can be relied on."""
+        """The record of a result. Raises `OffcourseError` if there is none or it is damaged."""
         if path in self.producers:
             return self.records[self.producers[path]]
         record, _ = self.expected.get(path, (None, None))
@@ -148,7 +150,7 @@ class Audit:
         raise OffcourseError(broken.why if broken else f"{path} has no record. Run the workflow, which makes both.")
 
     def everything(self) -> list[Finding]:
-        """Every result of the study, and every file in its folder that no record names."""
+        """Findings on every result of the study, and on every file in its folder that no record names."""
         found = list(self.broken.values())
         found += [finding for finding in self._visit(self.expected) if finding not in found]
         seen = {finding.path for finding in found}
@@ -165,7 +167,10 @@ class Audit:
         return found
 
     def _visit(self, paths: Iterable[str]) -> list[Finding]:
-        """Findings about files, about what they were made from, and so on down to the leaves; one per file."""
+        """Findings on files, on the files they were made from, and so on down to the leaves; one finding per file.
+
+        A leaf is a file that no job of the study made: a prepared model, a download or a tracked table.
+        """
         findings: dict[str, Finding] = {}
         waiting = list(paths)
         while waiting:
@@ -215,7 +220,7 @@ class Audit:
         return Finding(path, STALE, why) if why else Finding(path, INTACT)
 
     def _changes(self, record: dict[str, Any]) -> list[str]:
-        """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
+        """Changes of code, packages and settings since a record was written, in the words of `offcourse status`."""
         if record["study"] == RELEASE or record["rule"] in ON_DEMAND:
             return released_changes(record)
         given = (self.study, self.registry, self.layout)
@@ -242,7 +247,7 @@ class Audit:
             yield Finding(path, INTACT)
 
     def _leaf(self, path: str) -> Iterator[Finding]:
-        """A file that no job of the study made: a prepared model, or a download."""
+        """Findings on a leaf, a file that no job of the study made: a prepared model, a download or a tracked table."""
         file = self.layout.base / path
         if not file.exists():
             yield Finding(path, MISSING, "the file is gone")
@@ -256,13 +261,13 @@ class Audit:
             good = self._sha256(file) == pinned[0]
             yield Finding(path, INTACT if good else TAMPERED, "" if good else f"not the sha256 of {pinned[1]}")
         elif file.absolute().is_relative_to(RESOURCES.absolute()):
-            # A tracked table; what was made from another content of it is stale.
+            # A tracked table may change at any time; results that were made from its old content are then stale.
             yield Finding(path, INTACT)
         else:
             yield Finding(path, UNRECORDED, "no record says how it was made")
 
     def _pinned(self, path: str) -> tuple[str, str] | None:
-        """The sha256 that a downloaded file must have, and the table that says so."""
+        """(sha256 that a downloaded file must have, table that pins it); None for a file without a pin."""
         spec = path.removeprefix(self.path(self.layout.downloads / "release") + "/")
         if spec in self._pins:
             return self._pins[spec], MANIFEST_OF_RELEASE
@@ -271,11 +276,11 @@ class Audit:
 
     @cached_property
     def _pins(self) -> dict[str, str]:
-        """sha256 of the authors' released files."""
+        """{path: sha256} of the authors' released files."""
         return {spec: row.sha256 for spec, row in read_manifest().items()} if self._released in self._read else {}
 
     def _model(self, manifest: Path) -> Iterator[Finding]:
-        """A manifest, and every file of the prepared folder that it names."""
+        """Findings on the manifest of a prepared model, and on every file that the manifest names."""
         name = self.path(manifest)
         try:
             noted = json.loads(manifest.read_text(encoding="utf-8"))
@@ -311,7 +316,7 @@ class Audit:
         return ", ".join(sorted(codes))
 
     def summary(self, name: str) -> dict[str, str]:
-        """A table or figure for the reader of a report: command, code fingerprint and state."""
+        """The report's line on a table or figure: `command` that audits it, fingerprint of its `code`, and `state`."""
         wrong = [finding for finding in self.chain(name) if finding.state != INTACT]
         state = f"{len(wrong)} files behind it were not intact" if wrong else "intact"
         return {
@@ -326,5 +331,5 @@ class Audit:
         return self._hashes[path]
 
     def path(self, path: Path) -> str:
-        """A file's path as records and findings write it: relative to the working folder."""
+        """A file's path as records and findings write it: relative to the working directory."""
         return relative(path, self.layout.base)

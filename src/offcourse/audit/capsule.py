@@ -1,4 +1,4 @@
-"""A capsule: one cell of a table with its prompts, its numbers and a script that computes it again, in one folder."""
+"""Capsules: a folder with one cell of a table, its prompts and numbers, and a script that computes the cell again."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ NEEDS = "\nrecompute.py needs numpy, pandas, scipy and statsmodels for this cell
 def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) -> dict[str, Any]:
     """Write the capsule of one cell into a new `folder`; returns its chain (see `audit.lineage.lineage_of`).
 
-    Raises `OffcourseError` when the folder has files already, and for what is no cell of a table.
+    Raises `OffcourseError` if the folder has files already, and for a name, row or column that is no cell of a table.
     """
     if not name.startswith("table"):
         raise OffcourseError(f"{name} is not a table; a capsule holds one cell of a table.")
@@ -62,7 +62,7 @@ def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) 
 
 
 def _write_csv(rows: pd.DataFrame, path: Path) -> None:
-    # Enough digits for every double to come back as it was.
+    # 17 digits, so that every double is read back unchanged.
     write_whole(path, lambda temporary: rows.to_csv(temporary, index=False, float_format="%.17g"))
 
 

@@ -1,6 +1,6 @@
 """Compute one cell of a table again from the numbers beside this script, and compare: `python recompute.py`.
 
-Offcourse copies this file into capsules as `recompute.py`; it stands alone.
+Offcourse copies this file into capsules as `recompute.py`, so it imports nothing of the package.
 """
 
 import csv
@@ -32,7 +32,7 @@ def mean(values):
 
 
 def share_of_pairs(cell):
-    """How many model-task pairs reach the fraction in the column's name of their few-shot accuracy."""
+    """Count (or percentage) of model-task pairs that reach few-shot accuracy times the fraction in the column name."""
     pairs = {}
     for entry in cell["sources"]:
         pairs.setdefault(entry["group"], {}).setdefault(entry["role"], []).append(mean(items(entry)))
@@ -63,7 +63,7 @@ def recompute(cell):
 
 
 def main():
-    """Print the cell's value from the numbers; exit code 1 when it is not the table's."""
+    """Print the cell's value computed from the numbers; exit code 1 if it differs from the table's value."""
     cell = json.loads((HERE / "cell.json").read_text(encoding="utf-8"))
     value, said = recompute(cell), cell["value"]
     print(f"{cell['name']}, {cell['row']}, {cell['column']}: {value} {cell['unit']} (the table says {said})")

@@ -1,4 +1,4 @@
-"""What differs between two studies, from their records and tables alone."""
+"""Differences between two studies, found in their records and tables alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ Pair = list[Any]
 
 
 def study_folder(name: str, base: Path) -> Path:
-    """The folder of a study that was run, or of the release: by its name below `base`/results, or by its path."""
+    """The folder of a study that was run, or of the release. name: its name below `base`/results, or its path."""
     candidates = [Path(base) / "results" / name, Path(name)]
     for folder in candidates:
         if (folder / "provenance").is_dir():
@@ -32,15 +32,15 @@ def study_folder(name: str, base: Path) -> Path:
 
 
 def differences_between(one: Path, other: Path) -> dict[str, Any]:
-    """What differs between the studies in two folders, by kind; a value is [of the first, of the second].
+    """{kind: {name: [value in `one`, value in `other`]}} of everything that differs between two studies' folders.
 
-    Two copies of the authors' release compare like two studies.
+    Two copies of the authors' release are compared like two studies.
 
-    switches: of the protocol. parameters: settings that steps and tables read. versions: of packages. models: their
-    source, revision and weights (None where a study does not have one). code: fingerprints by step or rule.
-    commits: of the checkout. numbers: cells of tables, by table, row and column.
+    Kinds: `switches` of the protocol; `parameters`, settings that steps and tables read; `versions` of packages;
+    `models`, with source, revision and weights (None if a study lacks the model); `code`, fingerprints by step or rule;
+    `commits` of the checkout; `numbers`, cells of tables by table, row and column.
 
-    Raises `OffcourseError` when one is a study and the other is the release.
+    Raises `OffcourseError` if one folder is a study and the other is the release.
     """
     sides = [_Summary(folder) for folder in (one, other)]
     if sides[0].released != sides[1].released:
@@ -55,7 +55,7 @@ def differences_between(one: Path, other: Path) -> dict[str, Any]:
 
 
 class _Summary:
-    """What the records and tables of one study, or of the release, say."""
+    """The compared values of one study or of the release, collected from records and tables."""
 
     def __init__(self, folder: Path):
         self.switches: dict[str, Any] = {}
@@ -69,10 +69,10 @@ class _Summary:
             record = read_record(path)
             what = record.get("step", record["rule"])
             self.released |= record["study"] == RELEASE
-            # A comparison with the release notes the release's protocol; what is read from the release notes none.
+            # Comparisons with the release are left out: their records hold the release's protocol, or none.
             if record["rule"] not in ON_DEMAND:
                 self.switches |= record.get("protocol", {})
-            # The report reads the whole configuration, which the others have piece by piece.
+            # Report and crate are left out: they read the whole configuration, whose parts other records hold.
             if record["rule"] not in ("report", "ro_crate"):
                 self.parameters |= {f"{what}.{key}": value for key, value in _settings(record).items()}
             self.versions |= record["made"]["packages"] | {"python": record["made"]["python"]}
@@ -91,7 +91,7 @@ class _Summary:
 
 
 def _settings(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings that all records of a step share. Records of the release also say how each page was read."""
+    """The settings of a record, without those that differ from page to page in records of the release."""
     settings = record["parameters"]
     return {key: settings[key] for key in ("release",) if key in settings} if record["study"] == RELEASE else settings
 

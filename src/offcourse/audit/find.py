@@ -1,4 +1,4 @@
-"""Results that were made in a certain way, found by their records."""
+"""Finding results by entries of their records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,13 @@ from offcourse.provenance.records import read_record
 
 
 def find(base: Path, conditions: Sequence[str]) -> list[dict[str, Any]]:
-    """Results of every study below `base` whose records fulfil all conditions, each "key=value".
+    """Results of every study below `base` whose records fulfil all conditions. conditions: texts "key=value".
 
-    A key is the name of an entry of a record, with dots between levels, or the end of one: `task`, `splits`,
-    `protocol.splits`, `packages.torch`, `weights`. Eight or more hexadecimal digits may be the beginning of a digest.
-    Raises `OffcourseError` for a condition that is none, and for a key that no record has.
+    A key is the path of an entry of a record, with dots between levels, or the end of such a path: `task`, `splits`,
+    `protocol.splits`, `packages.torch`, `weights`. A value of eight or more hexadecimal digits also matches a digest
+    that begins with them.
+
+    Raises `OffcourseError` for a text that is no condition, and for a key that no record has.
     """
     wanted = [_condition(text) for text in conditions]
     known: set[str] = set()

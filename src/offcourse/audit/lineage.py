@@ -1,4 +1,4 @@
-"""The chain of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
+"""The lineage of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
 
 import json
 import math
@@ -16,17 +16,18 @@ from offcourse.graph.keys import STEPS, leaf_files
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.provenance.records import fingerprint_of
 
-# A number that is computed again may differ in its last digits: sums are taken in another order.
+# A number that is computed again may differ in its last digits, since sums are taken in another order.
 TOLERANCE = 1e-9
-# Columns that say which item a row of an artefact is about.
+# Columns that name the item of a row.
 ITEMS = ("item", "question", "trial")
 
 
 def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[str, Any]:
-    """What one number was computed from, computed again, as plain JSON.
+    """The lineage of one number as plain JSON: everything that it was computed from, and its value computed again.
 
-    name, row, column: of a table, as printed; of a figure, `row` selects a point ("layer=3 head=1") and `column` is a
-    plotted column. Raises `OffcourseError` for what does not exist, with the closest name that does.
+    name: of a table or figure. row, column: of a table, as printed; of a figure, `row` selects a point ("layer=3
+    head=1") and `column` is a plotted column. Raises `OffcourseError` with a did-you-mean for a name that does not
+    exist.
     """
     path = _numbers(audit, name)
     file = audit.layout.base / path
@@ -61,7 +62,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
 
 
 def same(value: float | str | None, again: float | str | None) -> bool:
-    """Whether a number and the same one computed again agree; two missing ones do, and texts that are the same."""
+    """Whether a value and its recomputed value agree: equal up to rounding, both missing, or equal texts."""
     if isinstance(value, str) or isinstance(again, str):
         return value == again
     if _plain(value) is None or _plain(again) is None:
@@ -138,7 +139,7 @@ def _items(results: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _artefact(audit: Audit, path: str) -> dict[str, Any]:
-    """How one artefact was made: code, machine, model, data, and whether all behind it is intact."""
+    """How one artefact was made: code, machine, model, data, and the files behind it that are not intact."""
     record = audit.record_of(path)
     known = {
         "sha256": record["outputs"][path],
@@ -162,7 +163,7 @@ def _artefact(audit: Audit, path: str) -> dict[str, Any]:
 
 
 def _data(audit: Audit, record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The word lists or questions at the beginning of a result, with the digest that its key holds."""
+    """The word lists or questions behind a result, each with the digest in the result's key."""
     step = STEPS[record["step"]]
     if step.inputs:
         read = step.upstream(audit.study, record["task"]).values()

@@ -1,4 +1,4 @@
-"""What changed since a record of the authors' release was written."""
+"""Changes since a record of the authors' release was written."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from offcourse.store.fingerprint import script_digest
 
 
 def changes(record: Mapping[str, Any]) -> list[str]:
-    """What changed in code, packages and templates since the record of a rule of the release was written."""
+    """Changes of code, packages, templates and settings since the record of a rule of the release was written."""
     rule = record["rule"]
     if rule not in TARGETS:
         return ["this version has no such rule"]
@@ -19,6 +19,6 @@ def changes(record: Mapping[str, Any]) -> list[str]:
     before = {key: record["code"].get(key) for key in ("modules", "packages")} | {"script": record.get("script")}
     now = {key: code[key] for key in ("modules", "packages")} | {"script": script_digest(script_of(rule))}
     parameters = parameters_of(rule)
-    # A converted table's record also says how its page was read.
+    # The record of a converted table also holds how its page was read, which is no parameter of the rule.
     before["parameters"] = {name: record["parameters"].get(name) for name in parameters}
     return differences(before, now | {"parameters": parameters})

@@ -1,4 +1,4 @@
-"""Which results are fresh, and for a stale one, which part of what it depends on changed."""
+"""Status: whether each result is fresh (what the workflow would make now) or stale, and what changed."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -21,11 +21,11 @@ from offcourse.study.config import Study
 
 @dataclass(frozen=True)
 class State:
-    """State of one result of a step, or of what one other rule makes: `fresh`, or not and why (empty when fresh).
+    """The state of one result of a step, or of the files of one product. why: reasons; empty if `fresh`.
 
-    step: the step, or the rule. model, unit (a task or a question set): empty for a rule that runs once for the study,
-        or for all units.
-    job: whether the next run has a job for it; damage that the store can repair needs none.
+    step: the step, or the product's rule. model, unit (a task or a question set): "" for a rule that runs once for the
+        study, or for all units.
+    job: whether the next run has a job for the result; a damaged result that the store can repair needs none.
     """
 
     step: str
@@ -36,12 +36,12 @@ class State:
     job: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The state as plain JSON."""
         return asdict(self)
 
 
 def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
-    """The state of every step x model x unit and of every table and figure, in an order in which they can be made."""
+    """The state of every result (step x model x unit) and every product, in an order in which they can be made."""
     states: dict[tuple[str, str, str], State] = {}
     repaired: set[Path] = set()
 
@@ -85,9 +85,9 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
 def step_reasons(
     step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path] = ()
 ) -> list[str]:
-    """Why one result of a step is not what the workflow would make now; empty when it is.
+    """Why one result of a step is stale, that is, not what the workflow would make now; [] for a fresh result.
 
-    repaired: results that are damaged, but will be as their records say when anything reads them.
+    repaired: damaged results that the next run repairs before anything reads them, so they count as intact.
     """
     artefact = layout.artefact(step.name, step.suffix, model, unit)
     known = _intact([artefact], layout.record(step.name, model, unit), layout)
@@ -104,7 +104,7 @@ def step_reasons(
 def can_repair(
     step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path]
 ) -> bool:
-    """Whether one result or its shard is damaged and the other one is not (see `repair`), and nothing else changed."""
+    """Whether exactly one of a result and its shard is damaged (see `run.repair`), and nothing else changed."""
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
         return False
@@ -126,7 +126,7 @@ def step_changes(
     known: Mapping[str, Any],
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """The parts of a result's key that differ now from what its record says."""
+    """The parts of a result's key that differ from its record."""
     model, unit = known["model"], known["task"]
     inputs = known["parts"]["inputs"]
     digests = {
@@ -139,7 +139,7 @@ def step_changes(
     except OffcourseError as error:
         return [str(error)]
     if (asked := prepared_from(registry, model)) != known["source"]["asked"]:
-        # The folder is prepared anew first; what the key holds of its files is not known yet.
+        # The model's folder will be prepared anew first, so the digests of its files are not known yet.
         return [f"source of {model}: {known['source']['asked']} -> {asked}"]
     changed = differences(known["parts"], now)
     manifest = layout.model_folder(model) / MANIFEST
@@ -156,7 +156,7 @@ def product_reasons(
     model: str | None,
     repaired: Collection[Path] = (),
 ) -> list[str]:
-    """Why the files of a product are not what the workflow would make now; empty when they are."""
+    """Why the files of a product are stale, that is, not what the workflow would make now; [] for fresh files."""
     outputs = [layout.results / path for path in product.outputs(study, registry, model)]
     known = _intact(outputs, layout.rule_record(product.rule, model), layout)
     if isinstance(known, list):
@@ -177,7 +177,7 @@ def product_changes(
     known: Mapping[str, Any],
     hashed: Callable[[Path], str] = sha256,
 ) -> list[str]:
-    """What differs now from the record of a product's job: code, settings, what it reads. hashed: sha256 of a file."""
+    """Differences from the record of a product's job: code, settings, inputs. hashed: gives the sha256 of a file."""
     code = code_behind(*product.targets)
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
@@ -196,7 +196,7 @@ def product_changes(
 
 
 def inputs_of(product: Product, study: Study, layout: Layout, model: str | None) -> list[Path]:
-    """The files that a table or figure is drawn from."""
+    """The files of results that a product reads."""
     results = [
         layout.artefact(step, STEPS[step].suffix, name, unit) for step, name, unit in product.upstream(study, model)
     ]
@@ -205,7 +205,7 @@ def inputs_of(product: Product, study: Study, layout: Layout, model: str | None)
 
 
 def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:
-    """The record of `outputs` when the files fit their record, else what is wrong with them."""
+    """The record of `outputs` if the files agree with their record, else the reasons why not."""
     if missing := [path for path in outputs if not path.exists()]:
         return ["not made yet" if len(missing) == len(outputs) else f"{missing[0].name} is missing"]
     if not record.exists():

@@ -1,1 +1,1 @@
-"""`offcourse check-gpu`: does a GPU compute what the study asks, in the memory and time planned?"""
+"""`offcourse check-gpu`: checks that a GPU computes a study's passes exactly, in the planned memory and time."""

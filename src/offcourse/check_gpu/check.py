@@ -1,4 +1,4 @@
-"""The check as a whole: what is run in which order, and how little of it is left when a card is small."""
+"""The whole check: the order of its parts, and which parts are left out on a small card."""
 
 import gc
 import sys
@@ -19,15 +19,15 @@ from offcourse.models.load import DTYPES
 from offcourse.plan.rates import read_rates
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-# The budgets of rows between which a sweep's hits are compared.
+# Values of `max_rows` between which a sweep's hits are compared.
 BUDGETS = (4096, 512, 100)
 
 
 def check_gpu(directory: Path, narrow: bool | None = None) -> Findings:
     """Check this machine and leave `results/rates.json`, `check-gpu.md` and `check-gpu.json` below `directory`.
 
-    narrow: narrow models; None takes them on a machine without a GPU. Raises `OffcourseError` for a GPU that torch
-    cannot use.
+    narrow: whether models are narrow (None: only on a machine without a GPU). Raises `OffcourseError` for a GPU that
+    torch cannot use.
     """
     begin = time.perf_counter()
     place = device()
@@ -53,7 +53,7 @@ def check_gpu(directory: Path, narrow: bool | None = None) -> Findings:
 
 
 def _run(found: Findings, subject: Subject, dtype: str, place: str, part: Callable[[], None]) -> None:
-    """One part of the check; a model that the card cannot hold is named, and the rest goes on."""
+    """Run one part of the check. If the card cannot hold the model, note that in `refused` and go on."""
     weights = DTYPES[dtype].itemsize * shapes.parameters(subject.row)
     try:
         part()

@@ -8,18 +8,18 @@ from offcourse.engine.attention import uninstalled
 from offcourse.engine.checks import TIMES_FLOOR, engine_agrees
 from offcourse.models.load import LanguageModel
 
-# Long enough to cross the windows, short as the study's prompts.
+# Long enough to cross the sliding windows, and as short as the study's prompts.
 TOKENS = 40
 READ_OUT = "the read-out equals the softmax of the plain logits"
 
 
 def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
-    """`check_model` of a random model of this subject."""
+    """`check_model` on a random model of this subject."""
     return check_model(build(subject.row, dtype, device), subject)
 
 
 def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
-    """Per check whether it passed, its error, the rounding floor and the limit, as in `engine.checks`."""
+    """{check: passed, error, rounding floor, limit}, as in `engine.checks`."""
     engine = Engine(model)
     ids = prompt(subject.row, TOKENS)
     return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids)}
@@ -27,9 +27,10 @@ def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
 
 @torch.inference_mode()
 def _read_out(engine: Engine, ids: list[int]) -> dict:
-    """Log-probability and rank of the likeliest tokens, from a final state, against the plain logits of that state.
+    """Compare log-probability and rank of the likeliest tokens with the plain logits of the same final states.
 
-    The floor is what one rounding of the largest logit moves, or what the plain head gives for each state alone.
+    The rounding floor is the larger of two: the effect of rounding the largest logit once, and the difference when the
+    plain head computes each state alone.
     """
     model = engine.model
     seen = []
@@ -48,7 +49,7 @@ def _read_out(engine: Engine, ids: list[int]) -> dict:
         alone = torch.tanh(alone / model.final_softcap) * model.final_softcap
     alone = alone.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu()
     floor = max(float((alone - expected).abs().max()), float(logits.abs().max()) * torch.finfo(model.module.dtype).eps)
-    # Where another token is as near as two roundings, either may win.
+    # If two tokens are within two roundings of each other, either may be the most likely.
     best, second = logits.topk(2).values.T.cpu()
     clear = best - second > 2 * torch.finfo(model.module.dtype).eps * best.abs()
     right = bool((found.hit & hits.hit)[clear].all())

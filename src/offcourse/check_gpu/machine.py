@@ -17,9 +17,9 @@ from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.plan.machine import device_rates
 from offcourse.plan.rates import A100, Rates, rates_path, write_rates
 
-# There where the NVIDIA driver is loaded.
+# This file exists if the NVIDIA driver is loaded.
 DRIVER = Path("/proc/driver/nvidia/version")
-# What a job imports before it computes, timed in a process of its own.
+# The imports of a job before it computes, timed in a process of their own.
 IMPORTS = """
 import json, time
 begin = time.perf_counter()
@@ -71,7 +71,7 @@ def described(place: str) -> dict:
 
 
 def measure_rates(place: str, directory: Path) -> Path:
-    """Measure what the plan divides by and write `results/rates.json` below `directory`; returns the file."""
+    """Measure the rates that `offcourse plan` uses and write `results/rates.json` below `directory`; returns its path."""
     on_card = place == "cuda"
     path = rates_path(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def measure_rates(place: str, directory: Path) -> Path:
     rates = Rates(
         name=f"{described(place)['device']}, measured",
         device="gpu" if on_card else "cpu",
-        # A job's start before Python imports anything is Snakemake's and the cluster's, which this check does not run.
+        # The time before a job's first import is spent by Snakemake and the cluster, which this check does not run.
         launch=A100.launch,
         rows=GPU_ROWS if on_card else CPU_ROWS,
         tokens=GPU_TOKENS if on_card else CPU_TOKENS,

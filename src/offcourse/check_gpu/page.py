@@ -1,4 +1,4 @@
-"""The page of a check: go, or why not, and every number behind the answer."""
+"""The page of a check: the answer (go, or reasons why not), and every number behind it."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Findings:
-    """What a check measured. exact: rows of (model, precision, check, passed, error, floor, limit); memory: rows of
-    (model, pass, measured and planned bytes); speed: rows of `passes.speed`; hits: shares of a sweep's hits that depend
-    on the budget of rows, by precision; refused: what could not be run, with the reason.
+    """The measurements of a check.
+
+    exact: rows of (model, precision, check, passed, error, floor, limit). memory: rows of (model, pass, measured and
+    planned bytes). speed: rows of `passes.speed`. hits: {precision: share of a sweep's hits that depend on `max_rows`}.
+    refused: parts that could not be run, with the reason.
     """
 
     machine: dict
@@ -21,7 +23,7 @@ class Findings:
     seconds: float = 0.0
 
     def against(self) -> list[str]:
-        """Why this machine should not run the study yet; empty when it may."""
+        """Reasons why this machine should not run the study yet; [] if it may."""
         wrong = [
             f"{row['model']} in {row['dtype']}: {row['check']}: error {row['error']:.1e}, allowed {row['limit']:.1e}"
             for row in self.exact
@@ -41,7 +43,7 @@ class Findings:
         return wrong + self.refused
 
     def document(self) -> dict:
-        """Everything, for `--json`; a number that is not finite is null, since JSON has none."""
+        """All measurements as JSON, for `--json`. A number that is not finite becomes null, since JSON has no such."""
         against = self.against()
         return _finite({"go": not against, "against": against, **self.__dict__})
 

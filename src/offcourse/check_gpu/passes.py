@@ -1,4 +1,4 @@
-"""The study's passes on one model: what they hold on the card, how long they take, and the naive loop beside them."""
+"""The study's passes on one model: their memory on the card, and their time beside the naive loop's."""
 
 import statistics
 import time
@@ -20,14 +20,14 @@ from offcourse.models.load import LanguageModel
 
 # Tokens of a 10-shot prompt and of a query, and the paper's 7 head counts at 8 strengths.
 SHOTS, QUERY, EDITS = 97, 7, 56
-# Demonstrations of DoLa's question with its answers, and states that predict a token of an answer.
+# States that predict a token of an answer to DoLa's question, and number of candidate layers.
 ANSWERS, CANDIDATES = 60, 16
 SAMPLE, REPEATS = 6, 5
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One kind of pass. run: makes it. tokens, rows: what goes through at once, for the plan of its memory."""
+    """One kind of pass. run: makes the pass. tokens, rows: its size, from which its memory is planned."""
 
     name: str
     run: Callable[[], object]
@@ -36,13 +36,13 @@ class Pass:
     contrasts: bool = False
 
     def planned(self, row: Model, size: int) -> float:
-        """Bytes beside the weights. size: bytes of a number."""
+        """Planned bytes of the pass beside the weights. size: bytes of a number."""
         passing = footprint.of_pass(row, size, self.tokens, self.rows)
         return passing + footprint.of_contrast() if self.contrasts else passing
 
 
 def widest(engine: Engine, row: Model) -> list[Pass]:
-    """Passes that fill the engine's budgets, whatever the number of blocks."""
+    """Passes that fill the engine's `max_rows` and `max_tokens`, for a model with any number of blocks."""
     model, width = engine.model, row.width
     ids = prompt(row, SHOTS)
     edits = max(1, engine.max_rows // model.layers)
@@ -72,7 +72,7 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
 
 
 def peak(run: Callable[[], object]) -> int | None:
-    """Bytes that the card holds at the peak of a call beside what it held before; None without a GPU."""
+    """Peak bytes on the card during a call, minus the bytes before the call; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     run()
@@ -86,7 +86,7 @@ def peak(run: Callable[[], object]) -> int | None:
 
 
 def seconds(run: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Seconds of a call, several times, after one that warms up."""
+    """Seconds of each of `repeats` calls, after a first call that warms up."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
     run()
     found = []
@@ -100,10 +100,10 @@ def seconds(run: Callable[[], object], repeats: int = REPEATS) -> list[float]:
 
 
 def operations(row: Model, tokens: int, row_blocks: int, unembedded: int) -> float:
-    """Multiplications and additions of a pass's products with weights.
+    """Multiplications and additions of a pass's matrix products with weights.
 
-    tokens: of the prompt, which go through every block. row_blocks: blocks that rows go through, over all rows.
-    unembedded: states that are multiplied with the whole vocabulary.
+    tokens: tokens of the prompt, which go through every block. row_blocks: sum over rows of the blocks that a row goes
+    through. unembedded: states that are multiplied with the whole unembedding.
     """
     of_block = 2 * (shapes.attention_weights(row) + shapes.mlp_weights(row))
     return (tokens * row.layers + row_blocks) * of_block + 2 * unembedded * shapes.unembedding_weights(row)
@@ -111,7 +111,7 @@ def operations(row: Model, tokens: int, row_blocks: int, unembedded: int) -> flo
 
 @torch.inference_mode()
 def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
-    """Causal effects and a sweep on one prompt each, against the naive loop. rate: FLOP/s of products."""
+    """Time causal effects and a sweep, on one prompt each, and the naive loop. rate: FLOP/s of matrix products."""
     engine = Engine(model)
     means = torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(3))
     edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
@@ -137,7 +137,7 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
 
     blocks = sum(model.layers - layer for layer, _ in cells)
     of_effects = operations(subject.row, SHOTS, blocks, len(cells) + 1)
-    # Of a sweep's rows nearly all leave the unembedding early; what they take there is not counted.
+    # Nearly all rows of a sweep leave the unembedding early, so their operations there are not counted.
     of_sweep = operations(subject.row, QUERY, sum(model.layers - 1 - layer for layer, _ in settings), 0)
     return [
         _timed("causal effects of every head on a prompt", effects, naive_effects, len(cells), of_effects, rate),
@@ -160,7 +160,7 @@ def _timed(name: str, run, naive, count: int, work: float, rate: float) -> dict:
 
 
 def _last_probabilities(model: LanguageModel, ids: list[int], edit: Edit) -> torch.Tensor:
-    """[vocabulary] after one plain forward with an edit, as the naive loop makes it."""
+    """Probabilities [vocabulary] of one plain forward with an edit, which is one turn of the naive loop."""
     with ExitStack() as stack:
         for handle in edit():
             stack.callback(handle.remove)
@@ -170,7 +170,7 @@ def _last_probabilities(model: LanguageModel, ids: list[int], edit: Edit) -> tor
 
 @torch.inference_mode()
 def same_hits(subject: Subject, model: LanguageModel, budgets: tuple[int, ...]) -> float:
-    """Share of a sweep's hits that differ between budgets of rows: shapes decide rounding in half precision."""
+    """Share of a sweep's hits that differ between values of `max_rows`, whose shapes decide rounding."""
     ids = prompt(subject.row, QUERY)
     edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
     target = int(Engine(model).predict([ids])[0])

@@ -1,6 +1,7 @@
-"""Random models at the real widths of the paper's: one row of models.tsv each, with few blocks or with all of them.
+"""Random models with the real widths of the paper's models, with few blocks or with all of them (subjects).
 
-Nothing is downloaded. The table is read with the standard library alone, since an image for GPUs has no pandera.
+Each is built from one row of models.tsv; nothing is downloaded. The table is read with the standard library alone,
+since an image for GPUs has no pandera.
 """
 
 import csv
@@ -16,7 +17,8 @@ from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.models.load import DTYPES, LanguageModel
 
-# One of each class, the widest where it fits; blocks that are kept, so that the largest takes about 16 GB in float32.
+# {model: number of blocks that are kept}, one model per class, the widest that fits. The largest takes about 16 GB in
+# float32.
 WIDTHS = {
     "gpt-j-6b": 4,
     "pythia-6.9b": 4,
@@ -29,15 +31,15 @@ WIDTHS = {
     "olmo-2-13b": 4,
 }
 WHOLE = "llama-3.1-8b"
-# Windows shorter than the prompts of the check, so that they are crossed.
+# Length of the sliding windows, shorter than the prompts of the check, so that the prompts cross them.
 WINDOW = 24
-# On a CPU: the same classes with narrow blocks.
+# Sizes of narrow models, for a CPU.
 NARROW = dict(width=64, mlp_width=128, heads=4, head_dim=16, vocabulary=512, context=512)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A random model: the row it is built like, its number of blocks, and a name for the report."""
+    """A random model: the row of models.tsv that gives its shape, its number of blocks, and a name for the report."""
 
     row: Model
     name: str
@@ -49,7 +51,7 @@ def subjects(tiny: bool) -> list[Subject]:
 
 
 def whole(tiny: bool) -> Subject:
-    """A model with all its blocks (on a CPU: eight narrow ones)."""
+    """A model with all its blocks (tiny: with eight narrow blocks)."""
     return _subject(WHOLE, 8 if tiny else None, tiny)
 
 
@@ -131,16 +133,17 @@ def build(row: Model, dtype: str, device: str, seed: int = 0) -> LanguageModel:
     with torch.no_grad():
         for _, parameter in sorted(module.named_parameters()):
             if parameter.dim() == 1:
-                # Norms and biases: away from the values at which a forgotten one would go unnoticed.
+                # Move norms and biases away from 1 and 0, at which a forgotten one would go unnoticed.
                 parameter.add_(torch.empty_like(parameter).normal_(0, 0.2, generator=generator))
             else:
-                # Fan-in scaling; three times as much for words, whose logits then spread as a trained model's do.
+                # Fan-in scaling; the unembedding gets three times as much, so that logits spread like a trained
+                # model's.
                 scale = 3.0 if parameter.shape[0] == row.vocabulary else 1.0
                 parameter.normal_(0, scale * parameter.shape[1] ** -0.5, generator=generator)
     return LanguageModel(module.eval(), known)
 
 
 def prompt(row: Model, tokens: int, seed: int = 0) -> list[int]:
-    """Random token ids behind a BOS."""
+    """A BOS and random token ids, `tokens` ids in all."""
     generator = torch.Generator().manual_seed(seed)
     return [0, *torch.randint(2, row.vocabulary, (tokens - 1,), generator=generator).tolist()]

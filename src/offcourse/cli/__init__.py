@@ -8,7 +8,7 @@ from offcourse.errors import OffcourseError
 
 
 def main() -> None:
-    """Run the command; what a user can mend is one message and exit code 2."""
+    """Run the command. An `OffcourseError` becomes one message on stderr and exit code 2."""
     try:
         app()
     except OffcourseError as error:

@@ -1,4 +1,4 @@
-"""The command itself, and what its verbs share: options, the study they are about, printing."""
+"""The command `offcourse`, and code that its verbs share: options, reading the study, printing."""
 
 import json
 from pathlib import Path
@@ -19,28 +19,28 @@ def _own(folder: Path) -> Path:
     return folder
 
 
-Config = Annotated[Path, typer.Option("--configfile", help="The study.")]
-Directory = Annotated[Path, typer.Option("--directory", callback=_own, help="Where the study runs (as for snakemake).")]
+Config = Annotated[Path, typer.Option("--configfile", help="The study's YAML file.")]
+Directory = Annotated[Path, typer.Option("--directory", callback=_own, help="Working directory of the study.")]
 Published = Annotated[
     bool, typer.Option("--published", help="The authors' released results instead of a study (make published).")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-NAME = typer.Argument(metavar="TABLE", help="table3, figure11, figure9/gemma-3-270m, report.")
-ROW = typer.Option(help='A row, as printed; of a figure the point, as in "layer=3 head=1".')
-COLUMN = typer.Option(help="A column, as printed; of a figure the plotted number.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+NAME = typer.Argument(metavar="TABLE", help="A table, figure or page, as table3, figure9/gemma-3-270m, report.")
+ROW = typer.Option(help='A printed row of a table; a point of a figure, as in "layer=3 head=1".')
+COLUMN = typer.Option(help="A printed column of a table; a plotted number of a figure.")
 
 
 @app.callback()
 def offcourse() -> None:
-    """Ask a study what it has, what is stale and why, and where each number comes from. `snakemake` runs it.
+    """Show what a study has, what is stale and why, and where each number comes from. (`snakemake` runs a study.)
 
-    Exit codes: 0 fine, 1 something is wrong (stale, damaged, different, not found), 2 bad input.
+    Exit codes: 0 fine; 1 something is stale, damaged, different or not found; 2 bad input.
     """
     require_own(Path())
 
 
 def study_of(configfile: Path, directory: Path) -> tuple:
-    """The study of a configuration, checked, with the registry and the layout of its folder."""
+    """(study, registry, layout) of a configuration file and a working directory; the study is checked."""
     study = read_study(configfile)
     registry = Registry.load()
     study.check(registry)

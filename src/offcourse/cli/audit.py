@@ -1,4 +1,4 @@
-"""Verbs about one study: what is fresh, what is behind a number, and a number with all it needs."""
+"""Verbs about one study: `status` (what is fresh), `audit` (the files behind a number), `capsule` (a number to go)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,8 +23,9 @@ def status(
     published: Published = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print step x model x unit, or each rule of the release (--published): fresh or stale, and what is missing or
-    changed. Exit code 0 when all is fresh, else 1.
+    """Print whether each result of the study is fresh or stale, and what is missing or changed. A result belongs to a
+    step, a model and a task or question set; with --published, print each rule of the release instead. Exit code 0 if
+    all is fresh, else 1.
     """
     if published:
         _status_of_release(directory, as_json)
@@ -48,8 +49,9 @@ def audit(
     published: Published = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hash again everything behind a table, a figure or the whole study (--all), down to the weights; or, with --row
-    and --column, print the chain of one number and compute it again. Exit code 0 when all is intact, else 1.
+    """Hash again every file behind a table, a figure or the whole study (--all), down to the weights. With --row and
+    --column, print what one number was computed from, and compute the number again. Exit code 0 if all is intact,
+    else 1.
     """
     if (name is None) != everything:
         raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
@@ -80,7 +82,9 @@ def capsule(
     directory: Directory = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Write one cell of a table with its prompts, its numbers and a script that computes it again without Snakemake."""
+    """Write one cell of a table to a folder, with prompts, numbers and a script that computes the cell again without
+    Snakemake.
+    """
     from offcourse.audit.capsule import write_capsule
 
     chain = write_capsule(Audit(*study_of(configfile, directory)), name, row, column, folder)

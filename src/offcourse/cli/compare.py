@@ -1,4 +1,4 @@
-"""Verbs that hold studies against one another and against the paper."""
+"""Verbs that compare studies with each other, with the authors' release and with the paper, and find results."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ from offcourse.study.config import read_study
 @app.command()
 def diff(
     one: Annotated[
-        str, typer.Argument(metavar="A", help="A study that was run, or published: its name, or its folder.")
+        str, typer.Argument(metavar="A", help="Name or folder of a finished study, or `published` for the release.")
     ],
-    other: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another study, or another copy of the release.")],
     directory: Directory = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Print what differs between two studies, or two copies of the release: switches, parameters, versions, models,
-    code, numbers. Exit code 0 when nothing does, else 1.
+    code, numbers. Exit code 0 if nothing differs, else 1.
     """
     from offcourse.audit.diff import differences_between, study_folder
 
@@ -68,12 +68,12 @@ def compare(
 
 @app.command()
 def find(
-    where: Annotated[list[str], typer.Option(help="key=value, an entry of a record; given again, both must hold.")],
+    where: Annotated[list[str], typer.Option(help="An entry of a record, key=value; if repeated, all must hold.")],
     directory: Directory = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Print the results of all studies that were made in a certain way, as in --where task=antonym --where step=cie.
-    Exit code 0 when there are any, else 1.
+    """Print the results of all studies whose records have certain entries, as in --where task=antonym --where step=cie.
+    Exit code 0 if there are any, else 1.
     """
     from offcourse.audit.find import find as find_results
 
@@ -95,7 +95,7 @@ def _print_cells(frame: Any) -> None:
         )
         texts = (cell.table, cell.row, cell.column, cell.printed, *numbers, cell.verdict, cell.reason)
         table.add_row(*map(escape, texts))
-    # Not cut to a terminal's width: what is piped on is whole.
+    # A piped table is not cut to a terminal's width.
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 

@@ -1,4 +1,4 @@
-"""The verb that checks a machine's GPU before a study runs there."""
+"""The verb `check-gpu`, which checks a machine's GPU before a study runs there."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The verb that says what a study will take."""
+"""The verb `plan`, which says how much time, memory and disk a study will take."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +17,17 @@ def plan(
     configfile: Config = Path("config.yaml"),
     directory: Directory = Path(),
     cards: Annotated[
-        int | None, typer.Option(min=1, help="Cards that run at the same time (default: one node).")
+        int | None, typer.Option(min=1, help="GPUs that run at the same time (default: one node).")
     ] = None,
     rates: Annotated[
-        str | None, typer.Option(help="a100, or a file of rates; default: as measured here, else a100.")
+        str | None, typer.Option(help="a100, or a file of rates (default: rates measured here, else a100).")
     ] = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine's rates first.")] = False,
-    measured: Annotated[bool, typer.Option("--measured", help="Compare with what the records measured.")] = False,
+    measured: Annotated[bool, typer.Option("--measured", help="Compare with times and memory in the records.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What the study takes, without submitting anything: jobs, GPU-hours, memory, cards, time, downloads, disk, energy.
+    """Print what the study will take, without running anything: jobs, GPU-hours, memory, cards (GPUs), time, downloads,
+    disk, energy.
 
     With --measured: predicted and measured seconds of each finished step; exit code 0 when all steps are within 30 %,
     else 1.

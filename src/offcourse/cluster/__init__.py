@@ -1,1 +1,1 @@
-"""What jobs ask of a cluster, and what Slurm is asked before they are sent."""
+"""Clusters: the resources that jobs ask for, and checks with Slurm before jobs are submitted."""

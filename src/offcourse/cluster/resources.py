@@ -1,7 +1,7 @@
-"""What a job asks a cluster for: cards, CPUs, memory and time, from the registry and the study alone.
+"""The resources that a job asks a cluster for: cards (GPUs), CPUs, memory and time, from the registry and the study.
 
-Generic numbers: names of partitions and accounts are in the site's profile (workflow/profiles/slurm). What the nodes of
-the site are is in the study's `resources` (`plan/compute_site.py`).
+The site's nodes are described by the study's `resources` (`plan/compute_site.py`). Names of partitions and accounts are
+in the site's profile (workflow/profiles/slurm).
 """
 
 import math
@@ -16,21 +16,23 @@ from offcourse.plan.compute_site import site_of
 from offcourse.plan.jobs import DTYPE_BYTES, PlannedJob, plan
 from offcourse.study.config import Study
 
-# MB of a job beside its model: three processes of Snakemake, torch, and the tables of one task.
+# Memory of a job beside its model, in MB: three processes of Snakemake, torch, and the tables of one task.
 BASE_MB = 4000
-# Host memory by weights: what the loader holds on the way to a card; without one, the pages of the file and their copy.
+# Host memory as a multiple of the weights: with a card, what the loader holds on the way; without a card, the pages of
+# the file and their copy.
 ON_THE_WAY, ON_THE_HOST = 1.1, 2.2
-# Minutes for start-up and a slow file system; how much longer than planned a job may take before it is ended.
+# Minutes for start-up and a slow file system; and the factor by which a job may exceed its planned time.
 START_MINUTES, SLACK = 10, 4
 # A node without cards is slower than one card by at least this much.
 HOST_SLOWER = 100
-# Each further attempt asks for so much more than the first: jobs that end early mostly ran out of one of the two.
+# Each further attempt asks for this much more, as a share of the first attempt: a job that was ended early mostly ran
+# out of memory or time.
 MORE_MEMORY, MORE_TIME = 0.75, 1.0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one job asks for. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
+    """The resources that one job asks for. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
 
     problem: why no node can run this job ("" if one can). If set, the other fields are small placeholder values.
     """
@@ -42,20 +44,20 @@ class Needs:
     problem: str = ""
 
     def at(self, attempt: int) -> "Needs":
-        """What the job asks for at a later attempt: more memory and more time. The first attempt is 1."""
+        """The resources at an attempt; later attempts ask for more memory and time. The first attempt is 1."""
         memory, time = (1 + more * (attempt - 1) for more in (MORE_MEMORY, MORE_TIME))
         return replace(self, mem_mb=math.ceil(self.mem_mb * memory), runtime=math.ceil(self.runtime * time))
 
 
 class Sizes:
-    """`Needs` of the jobs of a study. Raises `OffcourseError` for a key of `resources` that is unknown or no number."""
+    """Computes `Needs` for the jobs of a study. Raises `OffcourseError` for a wrong key or value in `resources`."""
 
     def __init__(self, study: Study, registry: Registry):
         self.study, self.registry, self.site = study, registry, site_of(study)
         self._known: dict[str, Mapping[str, Needs]] = {}
 
     def needs(self, rule: str, model: str) -> Needs:
-        """What the job of a rule on a model asks for at its first attempt; without passes it asks for no card."""
+        """The resources of a rule's job on a model at its first attempt; a job without passes asks for no card."""
         if model not in self._known:
             self._known[model] = self._of_model(model)
         return self._known[model].get(rule) or Needs(0, 1, BASE_MB + self._projections(model), START_MINUTES)
@@ -71,14 +73,14 @@ class Sizes:
             if step.runs_model:
                 steps.setdefault(step.rule, step)
         if not self.site["gpus_per_node"]:
-            # Its node's memory is what Slurm says; planned as if one card had any amount.
+            # The site has no cards. Plan with one card of unlimited memory, since Slurm checks the node's memory.
             one = one.model_copy(update={"resources": self.study.resources | {"gpu_memory": 1e6, "gpus_per_node": 1}})
         try:
             return {
                 job.name: self._asked(job, steps[job.name]) for job in plan(one, self.registry) if job.name in steps
             }
         except OffcourseError as error:
-            # Told before a run on a cluster begins; a run on this machine asks nobody.
+            # The problem is reported before a run on a cluster begins. A run on this machine ignores it.
             cards = min(1, int(self.site["gpus_per_node"]))
             small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, START_MINUTES, str(error))
             return dict.fromkeys(steps, small)

@@ -1,4 +1,4 @@
-"""Slurm before a run: what it lacks for the jobs that are about to be submitted, and jobs that a killed run left."""
+"""Checks with Slurm before a run: nodes for the jobs that will be submitted, and jobs that a killed run left behind."""
 
 import re
 import shutil
@@ -17,10 +17,10 @@ PATIENCE = 300  # seconds that cancelled jobs may take to end
 
 @dataclass(frozen=True)
 class Asked:
-    """What one job asks of Slurm.
+    """The resources that one job asks Slurm for.
 
-    who: the rule or the model of the job, as messages name it. partition: one or several, separated by commas; None is
-    the default one. memory: MB. minutes: time limit; None is the partition's.
+    who: how messages name the job, by its rule or model. partition: one or several, separated by commas (None: the
+    default). memory: MB. minutes: time limit (None: the partition's limit).
     """
 
     who: str
@@ -32,9 +32,9 @@ class Asked:
 
     @classmethod
     def of(cls, job: Any) -> "Asked":
-        """What a job of Snakemake asks for, or a group of them that is one job of Slurm.
+        """The request of a Snakemake job, or of a group of jobs that is one Slurm job.
 
-        Raises `OffcourseError` for a group whose jobs are to run in different partitions.
+        Raises `OffcourseError` for a group whose jobs name different partitions.
         """
         who = f"the job of {job.groupid}" if job.is_group() else f"rule {job.rule.name}"
         if job.is_group():
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Nodes:
-    """Nodes of one partition that are alike. minutes: the partition's limit, None without one."""
+    """Equal nodes of one partition. minutes: the partition's time limit (None: no limit)."""
 
     partition: str
     default: bool
@@ -90,7 +90,7 @@ def check(jobs: Iterable[Asked]) -> None:
 
 def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
     known = {node.partition for node in nodes}
-    # Without a default, Slurm takes the one that the user's environment names.
+    # Without a partition in the request, Slurm takes the one in the user's environment, else the default.
     names = (
         set(job.partition.split(",")) if job.partition else {node.partition for node in nodes if node.default} or known
     )
@@ -128,7 +128,7 @@ def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
 # Text and not `--json`: Slurm 22.05's `sinfo --json` lists nodes without the time limit of a partition and without the
 # default partition, its `scontrol` has no --json, and a site may have built Slurm without the JSON plugin.
 def _nodes(line: str) -> Nodes:
-    """One line of sinfo: partition (the default with a star), generic resources, CPUs, MB, time limit."""
+    """The nodes of one line of sinfo: partition (the default with a star), generic resources, CPUs, MB, time limit."""
     partition, gres, cpus, memory, limit = line.strip().split("|")
     # gpu:4, gpu:a100:4 or gpu:a100:4(S:0-1), separated by commas.
     gpus = sum(int(count) for count in re.findall(r"\bgpu(?::[^:,(]+)??:(\d+)", gres))
@@ -149,8 +149,8 @@ def _minutes(limit: str) -> int | None:
 def end_leftovers(logs: Path) -> list[str]:
     """Cancel jobs that an earlier run of this folder left behind, and wait until they have ended; returns their ids.
 
-    A run that was killed cannot take its jobs along, and two jobs may not write the same results. They are known by
-    where their logs are. Whatever such a job has finished is in the store.
+    A killed run cannot cancel its jobs, and two jobs must not write the same results. Leftover jobs are recognised by
+    the folder of their logs. Results that they finished are in the store.
 
     logs: the folder of the executor's logs. Raises `OffcourseError` when a job does not end.
     """
@@ -169,7 +169,7 @@ def end_leftovers(logs: Path) -> list[str]:
 
 
 def _active(logs: Path) -> list[str]:
-    """Ids of jobs that are not over and have their log below a folder."""
+    """Ids of jobs that have not ended and whose log is below the folder `logs`."""
     found = []
     for line in _slurm("scontrol", "--oneliner", "show", "job").splitlines():
         said = re.search(r"^JobId=(\d+) .* JobState=(\w+) .* StdOut=(\S.*?)(?: \w+=|$)", line)
@@ -193,7 +193,7 @@ OVER = {
 
 
 def _slurm(*words: str) -> str:
-    """What one of Slurm's commands prints. Raises `OffcourseError` with its own message when it fails."""
+    """The output of one of Slurm's commands. Raises `OffcourseError` with the command's message when it fails."""
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise OffcourseError(

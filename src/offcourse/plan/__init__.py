@@ -1,1 +1,1 @@
-"""What a study will take: time, memory, disk and jobs."""
+"""The plan of a study: the time, memory, disk and jobs that the study will take."""

@@ -1,12 +1,13 @@
-"""What a computing site is, in the numbers of the study's `resources`: nodes, cards, power."""
+"""The computing site, described by the study's `resources`: nodes, cards (GPUs), power."""
 
 import math
 
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.study.config import Study
 
-# W of a card (A100 SXM's limit), the share of it that is drawn, W of a busy CPU core, energy of the building over that
-# of the machines (Uptime Institute, survey of 2023), g CO2 per kWh (world mean of 2023, Ember).
+# Watts of a card (the limit of an A100 SXM), the share of these watts that is drawn, watts of a busy CPU core, energy
+# of the building divided by the machines' energy (PUE; Uptime Institute, survey of 2023), g CO2 per kWh (world mean of
+# 2023, Ember).
 ENERGY = {"gpu_power": 400.0, "gpu_utilisation": 1.0, "cpu_power": 10.0, "pue": 1.58, "grid_intensity": 480.0}
 # GB of one card, cards of one node (0: no cards at all), CPUs for each card.
 NODES = {"gpu_memory": 80.0, "gpus_per_node": 8.0, "cpus_per_gpu": 4.0}
@@ -14,12 +15,12 @@ SITE = NODES | ENERGY
 
 
 def site_of(study: Study) -> dict[str, float]:
-    """The study's `resources` with defaults. Raises `OffcourseError` for an unknown key or a value that cannot be."""
+    """The study's `resources` with defaults. Raises `OffcourseError` for an unknown key or an impossible value."""
     site = dict(SITE)
     for key, value in study.resources.items():
         if key not in SITE:
             raise OffcourseError(f"resources.{key} is not known; {did_you_mean(key, SITE)}")
-        # A profile's `config` arrives as text.
+        # Values from a profile's `config` are texts.
         try:
             site[key] = float(value)
         except ValueError as error:

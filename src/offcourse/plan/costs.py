@@ -1,7 +1,7 @@
-"""What each step asks of a model, counted from the registry and the configuration: nothing is loaded.
+"""The work of each step on a model, counted from the registry and the configuration without loading anything.
 
-Counted are operations of matrix products, the times that weights are read for them, bytes and exponentials of
-elementwise work, and calls of torch. Lengths of prompts are estimates; docs/plan.md gives formulae and sources.
+Counted are operations of matrix products, how often weights are read for them, bytes and exponentials of elementwise
+operations, and calls of torch. Lengths of prompts are estimates. docs/plan.md gives formulae and sources.
 """
 
 import math
@@ -21,27 +21,29 @@ from offcourse.study.config import Study
 from offcourse.study.dola_buckets import candidate_layers
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Tokens of a demonstration and of the query, "Q: word\nA: answer\n\n" and "example:word->answer\n": means over the
-# default study's tasks and both of its tokenizers. So are the characters of a token of prose, and of marked-up lines.
+# Tokens of a demonstration and of a query, for function vectors ("Q: word\nA: answer\n\n") and task vectors
+# ("example:word->answer\n"). These numbers, and the characters per token of prose and of marked-up lines, are means
+# over the default study's tasks and its two tokenizers.
 FV_DEMONSTRATION, FV_QUERY, TV_DEMONSTRATION, TV_QUERY = 9, 7, 7, 5
 PROSE, MARKUP = 4.6, 3.8  # characters per token
-# Share of a question's answer tokens that another answer does not begin with as well.
+# Share of a question's answer tokens that are not in a beginning shared with another answer.
 DISTINCT = {"primer": 0.9, "continuation": 0.72}
-# Released question sets, which may not be there yet: questions, characters of one, answers of one, characters of one.
+# Released question sets, which may not be downloaded yet: number of questions, characters of a question, answers per
+# question, characters of an answer.
 RELEASED = {
     "truthfulqa": (817, 59.2, 6209 / 817, 50.2),
     "factor-news": (1036, 1213.2, 4, 180.4),
     "truthfulqa-mc": (817, 346.2, 0, 0),
 }
-# Another released set is taken to be as large as the paper's set of its form; the plan says so (`assumed`).
+# Any other released set is assumed to be as large as the paper's set of its form; the plan says so (`assumed`).
 OF_FORM = {"primer": "truthfulqa", "continuation": "factor-news", "letters": "truthfulqa-mc"}
 
 
 @dataclass(frozen=True)
 class Slices:
-    """The engine's slices. words, states: of the unembedding; hit_states: where only hits are asked for.
+    """Sizes of the engine's slices. words, states: of one slice of the unembedding.
 
-    contrast: bytes of a slice of DoLa's logits.
+    hit_states: states of a slice when only hits are computed. contrast: bytes of a slice of DoLa's logits.
     """
 
     words: int
@@ -54,33 +56,35 @@ CPU_SLICES = Slices(1024, 512, 2048, 1 << 20)
 GPU_SLICES = Slices(footprint.WORDS, footprint.STATES, footprint.STATES, footprint.SLICE)
 SLICES = {"cpu": CPU_SLICES, "gpu": GPU_SLICES}
 
-# When only hits are asked for. HITS: expected share of rows that hit. SLICES_SEEN: vocabulary slices a non-hit row is
-# compared with, on average, before a larger logit rules it out.
+# When only hits are computed. HITS: expected share of rows that hit. SLICES_SEEN: average number of vocabulary slices
+# that a non-hit row is compared with before a larger logit rules it out.
 HITS, SLICES_SEEN = 0.05, 1.3
 # Calls of torch in a block, hooks included, and in a slice of the unembedding.
 BLOCK_CALLS, SLICE_CALLS = 80, 12
-# Numbers read or written for each number of elementwise work. Of a block: two norms and two sums of the stream;
-# rotation and copies of queries, keys and values; activation and gate. Of attention's weights: scale, mask, softmax. Of
-# a logit: a maximum, and with a softmax its difference, exponential and sum. In a contrast: `engine/contrast.py`.
+# Numbers read or written per number of a tensor in elementwise operations. STREAM: two norms and two sums of the
+# residual stream. HEADS: rotation and copies of queries, keys and values. GATE: activation and gate. SCORES: scale,
+# mask and softmax of attention's weights. Per logit: MAXIMUM, a maximum; SOFTMAX, also its difference, exponential and
+# sum; CONTRAST, the operations of `engine/contrast.py`.
 STREAM, HEADS, GATE, SCORES = 24, 10, 5, 8
 MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 41, 4
-# The logits of a contrast are more than caches hold: written, read, normalised in place, read.
+# The logits of a contrast do not fit the caches: they are written, read, normalised in place, and read again.
 CONTRAST_MEMORY = 5
-# Forwards of a model's check (its self-checks, and the engine against the plain model), and tokens and rows of one.
+# Forwards of a model's check (self-checks, and the engine against the plain model), and tokens and rows of one forward.
 CHECKS, CHECKED = 11, 29
-# Calls of torch that reading one word of a tokenizer takes as long as.
+# Reading one word of a tokenizer's vocabulary takes as long as this many calls of torch.
 WORD_CALLS = 1.5
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one step asks of a model, for one unit or the sum of several.
+    """The work of one step on a model, for one unit or summed over several.
 
-    token_blocks: tokens times the blocks that they go through. scores: of attention, per head (tokens times the tokens
-    that each is held against, times blocks). unembedded: states that are multiplied with the whole unembedding.
-    block_passes: times that a block's weights are read. head_passes: times that the unembedding is read, in `slices`.
-    numbers: read or written over the vocabulary. exponentials: over the vocabulary. reread: values other than weights
-    that are read from main memory: hidden states (once per vocabulary slice) and logits too large for the cache.
+    token_blocks: sum over tokens of the blocks that a token goes through. scores: attention scores per head (sum over
+    tokens and blocks of the tokens attended to). unembedded: states that are multiplied with the whole unembedding.
+    block_passes: how often a block's weights are read. head_passes: how often the unembedding is read, in `slices`.
+    numbers: numbers read or written over the vocabulary. exponentials: exponentials over the vocabulary. reread: values
+    other than weights that are read from main memory: hidden states (once per vocabulary slice) and logits too large
+    for the cache.
     """
 
     token_blocks: float = 0
@@ -97,19 +101,19 @@ class Work:
         return Work(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     def flops(self, model: Model) -> float:
-        """Floating-point operations of products: two per weight and token, and the two products of attention."""
+        """Floating-point operations of matrix products: two per weight and token, and attention's two products."""
         of_block = 2 * (shapes.attention_weights(model) + shapes.mlp_weights(model))
         of_scores = 4 * model.heads * model.head_dim * self.scores
         return self.token_blocks * of_block + of_scores + self.unembedded * 2 * shapes.unembedding_weights(model)
 
     def weight_bytes(self, model: Model, size: int) -> float:
-        """Bytes that are read for products. size: bytes of a number."""
+        """Bytes of weights that matrix products read. size: bytes of a number."""
         of_block = shapes.attention_weights(model) + shapes.mlp_weights(model)
         read = self.block_passes * of_block + self.head_passes * shapes.unembedding_weights(model) + self.reread
         return size * read
 
     def elementwise_bytes(self, model: Model, size: int) -> float:
-        """Bytes of elementwise work; over the vocabulary it is done in float32."""
+        """Bytes that elementwise operations read and write; over the vocabulary they run in float32."""
         heads = model.head_dim * (model.heads + 2 * model.kv_heads)
         of_token = STREAM * model.width + HEADS * heads + GATE * model.mlp_width
         return size * self.token_blocks * of_token + 4 * (SCORES * model.heads * self.scores + self.numbers)
@@ -119,11 +123,11 @@ class Work:
         return self.exponentials + model.heads * self.scores + model.mlp_width * self.token_blocks
 
     def calls(self) -> float:
-        """Operations of torch that are started."""
+        """Number of torch operations that are started."""
         return BLOCK_CALLS * self.block_passes + SLICE_CALLS * self.slices
 
     def seconds(self, model: Model, dtype: str, rates: Rates) -> float:
-        """The sum of all parts. On a GPU some of them overlap, so it errs on the safe side there."""
+        """Seconds of the work: the sum of all parts. On a GPU some parts overlap, so the sum is too large there."""
         size = DTYPE_BYTES[dtype]
         return (
             self.flops(model) / rates.products(dtype)
@@ -135,7 +139,7 @@ class Work:
 
 
 def checking(model: Model) -> Work:
-    """What a model's self-checks ask, on one short prompt."""
+    """The work of a model's self-checks on one short prompt."""
     passes = CHECKS * model.layers
     states = CHECKED * CHECKS
     return Work(token_blocks=CHECKED * passes, block_passes=passes, head_passes=CHECKS, unembedded=states)
@@ -150,22 +154,22 @@ def work(
     of_tokens: int | None = None,
     slices: Slices = CPU_SLICES,
 ) -> Work:
-    """What a step asks for one task or question set; `study` has the grid of this model's size.
+    """The work of a step for one unit (task or question set). study: sized for this model (`Study.sized`).
 
-    budget: rows of a pass. of_tokens: tokens of a forest of prompts, the same if None.
+    budget: rows of a pass. of_tokens: tokens of a forest of prompts (None: `budget`).
     """
     of_tokens = of_tokens or budget
     vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
     prompt = vectors.shots * FV_DEMONSTRATION + FV_QUERY
     behind = tasks.shots * TV_DEMONSTRATION
     if step == "icl":
-        # The prompts of one item are nested: each is a beginning of the longest, and a query.
+        # The prompts of one item are nested: each is a beginning of the longest prompt, and then a query.
         tokens, states = prompt + vectors.shots * FV_QUERY, vectors.test_items * (vectors.shots + 1)
         return forest(vectors.test_items, tokens, model, of_tokens) + unembedding(states, 1, model, SOFTMAX, slices)
     if step == "head_means":
         return forest(vectors.trials, prompt, model, of_tokens)
     if step == "cie":
-        # A row begins in the block of its head and goes through that one and those above.
+        # A row begins in the block of its head and goes through this block and all later blocks.
         if model.architecture == "GPTNeoX" and study.protocol.cie_output_bias == "dropped":
             # Without its bias a layer changes the whole prompt, so every layer takes passes of its own.
             passes, per_pass = vectors.trials * layers, model.heads
@@ -175,12 +179,12 @@ def work(
         return run + unembedding(per_pass + 1, passes, model, SOFTMAX, slices)
     if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
-        # The prompts that most controls are read from are few beside the sweep.
+        # The prompts from which controls are built are few compared with the sweep and are not counted.
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
         run += hits(layers * edits + 1, vectors.test_items, model, slices)
         if step == "fv_controls" and READ_POSITION in vectors.controls:
-            # Whether a tokenizer adds a BOS is not known before its download; where it does not, there is less to do.
+            # Whether a tokenizer adds a BOS is not known before its download. Without a BOS there is less work.
             for read in ("head_means", "cie"):
                 run += work(read, study, model, unit, budget, of_tokens, slices)
         return run
@@ -196,7 +200,7 @@ def work(
         tokens = TV_QUERY + tasks.test_items * behind / items
         return forest(items, tokens, model, of_tokens) + unembedding(items, 1, model, MAXIMUM, slices)
     if step == "task_vectors":
-        # The dummy queries of one dataset stand behind the same demonstrations.
+        # The dummy queries of one dataset follow shared demonstrations.
         return forest(tasks.dev_items + tasks.test_items, behind + tasks.dummy_queries * TV_QUERY, model, of_tokens)
     if step == "tv_sweep":
         items = tasks.dev_items + tasks.test_items
@@ -216,14 +220,14 @@ def work(
             exponentials=numbers,
         )
         return run + whole
-    return Work()  # apathy is measured in the passes of the logit lens
+    return Work()  # no work of its own: apathy is measured in the passes of the logit lens
 
 
 def forest(items: float, tokens: float, model: Model, budget: int) -> Work:
-    """Read-outs of so many items, each of so many new tokens, without the unembedding.
+    """The work of passes over `items` items with `tokens` new tokens each, without the unembedding.
 
-    Passes are filled with whole items up to the budget; attention computes the products of all tokens of a pass and
-    masks the others'.
+    Passes are filled with whole items up to `budget` tokens. Attention computes scores between all tokens of a pass and
+    masks those of other prompts.
     """
     together = min(items, max(1, budget // tokens))
     through = items * tokens * model.layers
@@ -231,14 +235,18 @@ def forest(items: float, tokens: float, model: Model, budget: int) -> Work:
 
 
 def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budget: int) -> Work:
-    """A prompt and its rows of edits, an item at a time: the first pass carries both, later ones rows alone."""
+    """The work of prompts and their rows (edited last tokens), an item at a time.
+
+    The first pass of an item carries the prompt and rows, later passes carry rows alone. count: rows of an item.
+    blocks: blocks that a row goes through.
+    """
     passes = items * max(1, math.ceil(count / budget))
     through = items * (prompt * model.layers + count * blocks)
     return Work(through, through * prompt, block_passes=passes * model.layers)
 
 
 def unembedding(states: float, times: float, model: Model, numbers: int, by: Slices = CPU_SLICES) -> Work:
-    """`states` multiplied with the unembedding slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`."""
+    """The work of unembedding `states` states slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`."""
     passes = times * math.ceil(states / by.states)
     all_logits = times * states * model.vocabulary
     return Work(
@@ -251,7 +259,7 @@ def unembedding(states: float, times: float, model: Model, numbers: int, by: Sli
 
 
 def hits(states: float, times: float, model: Model, by: Slices = CPU_SLICES) -> Work:
-    """`states` compared with the unembedding slice by slice, `times` times; a row leaves when it is beaten."""
+    """The work of finding the hits of `states` states slice by slice, `times` times; beaten rows are dropped."""
     share = min(1, HITS + SLICES_SEEN * by.words / model.vocabulary)
     passes = times * math.ceil(states / by.hit_states)
     return Work(
@@ -269,12 +277,12 @@ def _dola(study: Study, model: Model, unit: QuestionSet, budget: int, by: Slices
 
 
 def beginning(unit: QuestionSet) -> float:
-    """Tokens with which all questions of a set begin."""
+    """Number of tokens of the beginning that all questions of a set share."""
     return len(primer(RESOURCES)) / MARKUP if unit.form == "primer" else 0
 
 
 def compared(study: Study, model: Model) -> int:
-    """Layers whose distributions DoLa computes: all candidates and the mature one."""
+    """Number of layers whose distributions DoLa computes: all candidates and the mature layer."""
     buckets = candidate_layers(study.dola.buckets, model.layers, is_large(model.parameters or 0))
     return 1 + len({layer for members in buckets.values() for layer in members})
 
@@ -291,13 +299,14 @@ def contrasts(
     budget: int,
     by: Slices = CPU_SLICES,
 ) -> Work:
-    """So many questions behind a shared beginning, a question at a time, all its answers in one forest.
+    """The work of DoLa on `number` questions after a shared beginning; each question and its answers are one forest.
 
-    beginning, question, answer: tokens. distinct: share of the answers' tokens that is not shared. layers: candidate
-    layers and the mature one, whose distributions are all computed for every state.
+    beginning, question, answer: numbers of tokens. answers: answers per question. distinct: share of the answers'
+    tokens that answers do not share. layers: candidate layers and the mature layer; every state's distributions are
+    computed at all of them.
     """
     tokens = question + answers * answer * distinct
-    # One state stands before all answers of a question; their first tokens are predicted there.
+    # One state predicts the first tokens of all answers of a question.
     states = 1 + answers * max(0, answer - 1) * distinct
     together = max(1, footprint.LOGIT_BYTES // (4 * layers * model.vocabulary))
     passes = number * math.ceil(states / together)
@@ -321,13 +330,13 @@ def contrasts(
 
 
 def assumed(unit: QuestionSet) -> str:
-    """The set whose size is taken for that of a released set that was never counted; "" for every other set."""
+    """The question set whose size stands in for a released set that was never counted; "" for every other set."""
     return OF_FORM[unit.form] if unit.release and unit.name not in RELEASED else ""
 
 
 @cache
 def sizes(unit: QuestionSet, limit: int | None) -> tuple[float, float, float, float]:
-    """Questions, characters of one, answers of one, characters of an answer (means)."""
+    """(number of questions, characters of a question, answers per question, characters of an answer); means."""
     if unit.release:
         number, *rest = RELEASED[assumed(unit) or unit.name]
         return min(number, limit or number), *rest

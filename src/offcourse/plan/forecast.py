@@ -1,4 +1,4 @@
-"""The plan as a document: jobs and which are done, time on so many cards, disk, energy, and the paper's budget."""
+"""The plan as a document: jobs (done or left), time on a number of cards, disk, energy, and the paper's budget."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -18,17 +18,17 @@ from offcourse.plan.rates import A100, Rates
 from offcourse.plan.schedule import Submission, submissions, wall_time
 from offcourse.study.config import Study
 
-# Of the paper, for function vectors; and what this project wants to stay below, for everything, loads included.
+# The paper's GPU-hours for function vectors; and this project's goal for the whole study, loading models included.
 PAPER_GPU_HOURS, GOAL_GPU_HOURS = 1050.0, 60.0
 
 
 def forecast(
     study: Study, registry: Registry, layout: Layout, rates: Rates, cards: int | None = None
 ) -> dict[str, Any]:
-    """Everything that `offcourse plan` tells, as plain JSON.
+    """Everything that `offcourse plan` prints, as plain JSON.
 
-    cards: of the wall time (None: those of one node, or the places of the machine). Raises `OffcourseError` as `plan`
-    and `wall_time` do, and for a number of `resources` that is none.
+    cards: number of cards for the wall time (None: the cards of one node, or the jobs that fit the machine side by
+    side). Raises `OffcourseError` as `plan` and `wall_time` do, and for a wrong value in `resources`.
     """
     jobs = plan(study, registry, rates)
     done = done_jobs(study, registry, layout)
@@ -69,7 +69,7 @@ def forecast(
 
 
 def done_jobs(study: Study, registry: Registry, layout: Layout) -> set[tuple[str, str]]:
-    """(rule, model) of every job that the next run leaves out: `offcourse status` has no result of it to be made."""
+    """(rule, model) of every job that the next run leaves out, since `offcourse status` finds its results fresh."""
     jobs: dict[tuple[str, str], bool] = {}
     for state in status(study, registry, layout):
         rule = STEPS[state.step].rule if state.step in STEPS else state.step
@@ -79,7 +79,7 @@ def done_jobs(study: Study, registry: Registry, layout: Layout) -> set[tuple[str
 
 
 def energy(study: Study, jobs: Iterable[PlannedJob], rates: Rates) -> dict[str, float]:
-    """kWh and kg CO2 of jobs, with the numbers behind them: hours x W x share x PUE, times the grid's intensity."""
+    """kWh (hours x W x share x PUE) and kg CO2 (kWh x grid intensity) of jobs, with the numbers behind them."""
     of = {key: value for key, value in site_of(study).items() if key in ENERGY}
     jobs = list(jobs)
     if rates.device == "gpu":
@@ -93,7 +93,7 @@ def energy(study: Study, jobs: Iterable[PlannedJob], rates: Rates) -> dict[str, 
 
 
 def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None = None) -> dict[str, Any]:
-    """GPU-hours of the study on A100 cards beside the paper's. jobs: its plan there, when it is known."""
+    """GPU-hours of the study on A100 cards beside the paper's. jobs: the study's plan on A100 cards, if known."""
     if jobs is None:
         try:
             jobs = plan(study, registry, A100)
@@ -110,7 +110,7 @@ def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None =
 
 
 def _notes(study: Study, registry: Registry, rates: Rates) -> list[str]:
-    """Where the plan rests on something that is not the study's own: sizes of question sets, and rates."""
+    """Sentences on assumptions of the plan: sizes of question sets, and rates measured for other jobs."""
     names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
     taken = {name: assumed(registry.question_set(name)) for name in sorted(names)}
     notes = [
@@ -128,7 +128,7 @@ def _job(job: PlannedJob, done: bool) -> dict[str, Any]:
 
 
 def _cluster(given: Sequence[Submission]) -> dict[str, Any]:
-    """What a cluster is given: jobs with cards, their hours, and models whose job loads for longer than it computes."""
+    """The cluster's jobs: counts with and without cards, hours, and models that load for longer than they compute."""
     held = [each for each in given if each.cards]
     hours = [each.wall / 3600 for each in held]
     return {
@@ -141,7 +141,7 @@ def _cluster(given: Sequence[Submission]) -> dict[str, Any]:
 
 
 def _summed(jobs: Sequence[PlannedJob], done: set, key: str) -> list[dict[str, Any]]:
-    """Sums of the jobs of each step, or of each model."""
+    """Sums over jobs per step, or per model. key: what to sum by."""
     found = []
     for name in dict.fromkeys(getattr(job, key) for job in jobs):
         mine = [job for job in jobs if getattr(job, key) == name]

@@ -1,4 +1,4 @@
-"""What a study will take: its jobs, their time, memory and cards, from the registry and a machine's rates.
+"""The planned jobs of a study with their time, memory and cards, from the registry and a machine's rates.
 
 Nothing is loaded, downloaded or submitted. docs/plan.md has the formulae, the defaults and their sources.
 """
@@ -22,10 +22,11 @@ from offcourse.plan.rates import A100, Rates
 from offcourse.study.config import Study
 
 USABLE = 0.9  # share of a card's memory
-RUNTIME_BYTES = 2e9  # the GPU libraries' own, per card
+RUNTIME_BYTES = 2e9  # taken by the GPU libraries themselves, per card
 CPU_RUNTIME_BYTES = 0.45e9  # Python, torch and transformers
 CHECK = "check_model"
-# How often as long as loading a model's file takes its sha256, and as reading its tokenizer that of `transformers`.
+# Hashing a model's file takes HASHING times as long as loading it. Reading the tokenizer with `transformers` takes
+# PLAIN_TOKENIZER times as long as reading it with `models.tokenizer`.
 HASHING, PLAIN_TOKENIZER = 2, 2
 
 
@@ -33,10 +34,11 @@ HASHING, PLAIN_TOKENIZER = 2, 2
 class PlannedJob:
     """One job: a rule on one model.
 
-    flops: of products; bytes: that they read. memory: bytes at its peak, per card (of the machine on a CPU).
-    cards: 0 for a job that needs none. seconds: from the first import to the last result, `start_seconds` (imports),
-    `load_seconds` (of the model) and `work_seconds` (its passes) among them: what its records say. launch_seconds:
-    Python's start before that. held: cards that are the cluster's job's while this runs (`Submission`), 0 outside.
+    flops: operations of matrix products. bytes: bytes that these products read. memory: peak bytes per card (on a CPU,
+    of the machine). cards: 0 for a job without a GPU.
+    seconds: from the first import to the last result, as records measure it. It includes `start_seconds` (imports),
+    `load_seconds` (loading the model) and `work_seconds` (passes). launch_seconds: start of Python before the first
+    import. held: cards that the cluster's job (`Submission`) holds while this job runs; 0 outside of a cluster.
     """
 
     name: str
@@ -54,20 +56,20 @@ class PlannedJob:
 
     @property
     def wall(self) -> float:
-        """Seconds of the whole job."""
+        """Seconds of the whole job, launch included."""
         return self.seconds + self.launch_seconds
 
     @property
     def gpu_hours(self) -> float:
-        """Hours of all its cards, with everything in which the job does not compute; none on a CPU."""
+        """GPU-hours of the job, including time in which its cards do not compute; 0 on a CPU."""
         return self.held * self.wall / 3600
 
 
 def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[PlannedJob]:
-    """Every job of the study that is of one model, in the order in which the workflow can run them for it.
+    """Every job of the study that belongs to one model, model by model, in an order in which the workflow can run them.
 
     Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`) or the machine's memory,
-    or lacks a fact.
+    and for a model that lacks a fact in models.tsv.
     """
     return [job for name in study.models for job in _of_model(study, registry, registry.model(name), rates or A100)]
 
@@ -106,12 +108,12 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         asked = reduce(add, works, checking(model) if name == CHECK else Work())
         load = size * shapes.parameters(model) / rates.load
         if name == CHECK:
-            # It hashes the files as well, and reads the tokenizer in `transformers`' way too.
+            # The check also hashes the files, and reads the tokenizer with `transformers` as well.
             reading = reading * (1 + PLAIN_TOKENIZER) + HASHING * load
-        # Every job of a model has the cards that the widest of them needs.
+        # Every job of a model gets the cards that the model's largest job needs.
         widest = max(taken(rule, size) for rule in passes if passes[rule])
         cards, memory = _room(study, model, size, taken(name, size), widest, rates)
-        # Blocks are spread over the cards and run one after the other: more cards hold more, they are not faster.
+        # Blocks are spread over the cards and run one after the other, so more cards hold more but are not faster.
         work_seconds = asked.seconds(model, dtype, rates)
         seconds = rates.start + load + reading + work_seconds
         counted = asked.flops(model), asked.weight_bytes(model, size), memory, cards
@@ -119,14 +121,14 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:
-    """Rows of one pass. auto: those of the device, when the study leaves it to the engine."""
+    """Rows of one pass. auto: the device's number, used if the study says `max_rows: auto`."""
     return auto if study.numerics.max_rows == "auto" else int(study.numerics.max_rows)
 
 
 def fit(study: Study, model: Model, size: int, widest: float) -> int:
-    """Cards that a model takes. size: bytes of a weight. widest: bytes of its widest pass.
+    """Number of cards that a model takes. size: bytes of a weight. widest: bytes of the model's largest pass.
 
-    Raises `OffcourseError` naming model and card when one node does not have so many.
+    Raises `OffcourseError` naming model and card if one node has too few cards.
     """
     site = site_of(study)
     card, most = site["gpu_memory"] * 1e9, int(site["gpus_per_node"])
@@ -144,15 +146,15 @@ def fit(study: Study, model: Model, size: int, widest: float) -> int:
 
 
 def _room(study: Study, model: Model, size: int, beside: float, widest: float, rates: Rates) -> tuple[int, float]:
-    """Cards of a job and bytes of each at the peak; on a CPU no card, and bytes of the machine.
+    """(number of cards of a job, peak bytes per card); on a CPU (0, peak bytes of the machine).
 
-    beside: bytes of the job's widest pass. widest: of the widest pass of any job of the model.
+    beside: bytes of the job's largest pass. widest: bytes of the largest pass of any job of the model.
     """
     weights = size * shapes.parameters(model)
     if rates.device == "gpu":
         cards = fit(study, model, size, widest)
         return cards, weights / cards + beside + RUNTIME_BYTES
-    # The file is mapped and copied once, so that both are resident; what a pass needs comes when the file is gone.
+    # While loading, both the mapped file and its copy are resident. A pass needs its memory after the file is unmapped.
     need = max(2 * weights, weights + beside) + CPU_RUNTIME_BYTES
     if rates.machine_memory and need > USABLE * rates.machine_memory:
         raise OffcourseError(
@@ -169,7 +171,7 @@ def _complete(model: Model) -> None:
 
 
 def downloads(study: Study, registry: Registry) -> dict[str, float]:
-    """Bytes that each model's download takes: of the hub, its weights as published in half precision."""
+    """{model: bytes of its download}. A model of the hub is assumed to be published in half precision."""
     found = {}
     for model in map(registry.model, study.models):
         if model.source == "hub":
@@ -181,9 +183,9 @@ def downloads(study: Study, registry: Registry) -> dict[str, float]:
 
 
 def disk(study: Study, registry: Registry) -> dict[str, float]:
-    """Bytes that stay on disk: `models` as prepared (GGUF files become float32), `results` with their store.
+    """Bytes that stay on disk: `models`, prepared (GGUF files become float32), and `results` with their store.
 
-    Of results the tensors are counted, and the rows of tables at the bytes that they took in the default study.
+    Results are counted as tensors, and as rows of tables with the bytes per row of the default study.
     """
     models, results = 0.0, 0.0
     for model in map(registry.model, study.models):
@@ -194,7 +196,7 @@ def disk(study: Study, registry: Registry) -> dict[str, float]:
     return {"models": models, "results": 2 * results}
 
 
-# Bytes of a table's row as compressed: effects are floats that differ, hits repeat.
+# Bytes of a compressed row of a table. Effects are different floats and compress badly, hits repeat and compress well.
 HITS_BYTES = 0.3
 ROW_BYTES: Mapping[str, float] = {
     "cie": 5,

@@ -1,6 +1,6 @@
-"""What a pass depends on, measured on this machine: products, memory, elementwise work, starting an operation, loading.
+"""Measuring this machine's rates: matrix products, memory, elementwise operations, starting an operation, loading.
 
-It needs torch and safetensors alone, so that a GPU image without the workflow's packages can measure its card.
+This module needs only torch and safetensors, so that a GPU image without the workflow's packages can measure its card.
 """
 
 import os
@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Width, feed-forward width and few and many rows of the products, by device: between them lies what a pass does.
+# (width, feed-forward width, few rows, many rows) of the measured products, by device. Passes have numbers of rows in
+# between.
 SHAPES = {"cpu": (640, 2048, 16, 512), "gpu": (4096, 11008, 16, 4096)}
-MATRICES = {"cpu": 24, "gpu": 8}  # together more than the caches hold, as a model's are
-# Tokens of a block's activations, and words of a slice of the vocabulary: what one operation works on.
+MATRICES = {"cpu": 24, "gpu": 8}  # like a model's matrices, these together do not fit the caches
+# Sizes of elementwise operations: tokens of a block's activations, and words of a slice of the vocabulary.
 ELEMENTWISE = {"cpu": (300, 256), "gpu": (4096, 4096)}
 LOADED = {"cpu": 256 << 20, "gpu": 1 << 30}  # bytes of the weights that are loaded
 REPEATS = 9
 
 
 def device_rates(device: str, scratch: Path) -> dict[str, float]:
-    """The fields of `plan.rates.Rates` that passes depend on. device: "gpu" or "cpu"; scratch: a folder."""
+    """The fields of `plan.rates.Rates` that passes depend on. device: "gpu" or "cpu". scratch: a writable folder."""
     import torch
 
     place = "cuda" if device == "gpu" else "cpu"
@@ -27,7 +28,7 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
     width, inner, few, many = SHAPES[device]
 
     def seconds(call: Callable[[], object], times: int = 1) -> float:
-        """Median seconds of one call: a job gets what is usual, not what is best."""
+        """Median seconds of one call; the median and not the minimum, since a job gets the usual speed."""
         call()
         found = []
         for _ in range(REPEATS):
@@ -40,7 +41,7 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
         return statistics.median(found)
 
     def products(dtype) -> tuple[float, float]:
-        """FLOP/s of many rows, and bytes/s of what a product takes for its weights whatever the rows."""
+        """(FLOP/s with many rows, bytes/s at which a product reads its weights, which does not depend on the rows)."""
         weights = [torch.randn(inner, width, device=place, dtype=dtype) for _ in range(MATRICES[device])]
 
         def of(rows: int) -> float:
@@ -49,14 +50,14 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
 
         small, large = of(few), of(many)
         per_row = (large - small) / (many - few)
-        # Never less than a tenth of it: a hiccup while few rows are timed must not make memory free.
+        # At least a tenth of the measured time: an outlier in the timing must not make reading weights free.
         left = max(small - few * per_row, 0.1 * small)
         return 2 * width * inner / per_row, weights[0].numel() * weights[0].element_size() / left
 
     flops, memory = products(torch.float32)
     flops_half, _ = products(torch.float16 if device == "gpu" else torch.bfloat16)
 
-    # A block's activations, and a slice of the vocabulary for which the rows of a larger table are visited.
+    # Activations of a block, and a slice of the vocabulary that is cut from a larger table.
     tokens, words = ELEMENTWISE[device]
     one, other = torch.randn(tokens, inner, device=place), torch.randn(tokens, inner, device=place)
     out = torch.empty_like(one)
@@ -80,7 +81,7 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
 
 
 def _load_rate(device: str, scratch: Path, seconds) -> float:
-    """Bytes/s from a file that was just written, as a prepared model is between a study's jobs, to where it is used."""
+    """Bytes/s of loading a file that is in the page cache, as a prepared model is between a study's jobs."""
     import torch
     from safetensors.torch import load_file, save_file
 

@@ -1,4 +1,4 @@
-"""What a study's plan said against what its records measured."""
+"""Comparing the plan of a study with the times and memory in its records."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ from offcourse.plan.rates import Rates
 from offcourse.provenance.records import read_record
 from offcourse.study.config import Study
 
-TOLERANCE = 0.3  # what a prediction may be off
+TOLERANCE = 0.3  # largest accepted relative error of a prediction
 
 
 def compared(study: Study, registry: Registry, layout: Layout, rates: Rates) -> list[dict[str, Any]]:
-    """Per step and model, and per step (`model` ""): predicted and measured seconds, their ratio, and peak memory.
+    """Rows per step and model, and per step (`model` ""): predicted and measured seconds, ratio, and peak memory.
 
-    Measured is the sum over the records of a job, from the first import to the last result. Only jobs of which every
-    record is there are compared. Raises `OffcourseError` when there is none, and for a damaged record.
+    Measured seconds are summed over the records of a job, from the first import to the last result. Only jobs with all
+    records are compared. Raises `OffcourseError` if there is no such job, and for a damaged record.
     """
     rows = []
     for job in plan(study, registry, rates):

@@ -1,4 +1,4 @@
-"""Bytes that a step's widest pass takes beside the weights, from the study's grid and the model's shape."""
+"""Bytes that a step's largest pass takes beside the weights, from the study's grid and the model's shape."""
 
 import math
 
@@ -19,14 +19,14 @@ from offcourse.plan.costs import (
 )
 from offcourse.study.config import Study
 
-# The answers of a question may be so many times as long together as on average.
+# The answers of the longest question are this many times as long together as those of an average question.
 LONGEST = 3
-# Copies of DoLa's candidate states: as taken from the pass, and one behind the other for the product.
+# Copies of DoLa's candidate states: as captured in the pass, and joined for the matrix product.
 TAKEN = 2
 
 
 def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int, tokens: int, device: str) -> float:
-    """Bytes of the widest pass of a step for one task or question set; `study` has the grid of the model's size.
+    """Bytes of the largest pass of a step for one unit (task or question set). study: sized for the model.
 
     size: bytes of a number of the model's precision. rows, tokens: the engine's budgets. device: "gpu" or "cpu".
     """
@@ -55,7 +55,8 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
     if step in ("logit_lens", "apathy"):
         _, characters, _, _ = sizes(unit, study.logit_lens.limit)
         prompts = math.ceil(tokens * MARKUP / characters)
-        # Inputs of blocks, and what attention and the feed-forward networks give; then all words of a layer.
+        # First the inputs of blocks and the outputs of attention and feed-forward; then one layer's logits of all
+        # words.
         taken = footprint.of_states(model, size, prompts, 3 * layers)
         return taken + max(forest, footprint.of_whole_logits(model, size, prompts))
     if step in ("icl", "tv_icl"):
@@ -66,12 +67,12 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
 def _read_out(model: Model, size: int, states: int, probability: bool, device: str) -> float:
     if device == "gpu":
         return footprint.of_read_out(model, size, states, probability)
-    # On a CPU slices are a few megabytes.
+    # On a CPU slices take a few megabytes, which are not counted.
     return size * states * model.width
 
 
 def _dola(study: Study, model: Model, unit, size: int, tokens: int, device: str) -> float:
-    """The beginning is run once, then a question with its answers, whose states are compared at every layer."""
+    """Bytes of DoLa's largest pass: the beginning, or a question with its answers and their states at every layer."""
     _, question, answers, answer = sizes(unit, study.dola.limit)
     context, asked = math.ceil(beginning(unit)), math.ceil(question / PROSE)
     states = min(tokens, math.ceil(LONGEST * answers * answer / PROSE))

@@ -1,4 +1,4 @@
-"""The plan for a reader: tables of steps and models, and what they come to."""
+"""Printing the plan: tables of steps and models, and totals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +10,18 @@ from offcourse.plan.rates import Rates
 
 
 def print_forecast(found: dict[str, Any]) -> None:
-    """Print a document of `offcourse.plan.forecast`."""
+    """Print a plan. found: the document that `plan.forecast.forecast` returns."""
     console = Console()
     on_cards = found["rates"]["device"] == "gpu"
     for key in ("steps", "models"):
         console.print(_table(found[key], key.removesuffix("s"), on_cards))
         console.print()
-    # Not through the console, which would break long lines.
+    # With plain print, since the console would break long lines.
     print("\n".join(lines(found)))
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """The totals, a line each."""
+    """The totals of a plan, one per line."""
     on_cards = found["rates"]["device"] == "gpu"
     hours = "gpu_hours" if on_cards else "hours"
     unit = "GPU-hours" if on_cards else "hours of jobs"
@@ -54,7 +54,7 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 def print_comparison(rows: Sequence[dict[str, Any]], rates: Rates) -> None:
-    """Print predicted beside measured."""
+    """Print predicted beside measured times and memory. rows: from `plan.measured.compared`."""
     table = Table("step", "model", "predicted s", "measured s", "ratio", "GB predicted", "GB measured", box=None)
     for row in rows:
         ratio = f"{row['ratio']:.2f}"
@@ -96,7 +96,7 @@ def _table(rows: Sequence[dict[str, Any]], key: str, on_cards: bool) -> Table:
 
 
 def _cluster(whole: dict[str, Any], left: dict[str, Any]) -> list[str]:
-    """What Slurm is given: one job per model, and whether it is worth the model's loading."""
+    """Lines on the cluster's jobs: one per model, and whether each computes for longer than it loads."""
     if short := whole["short"]:
         worth = f"of {', '.join(short)} it loads for longer than it computes"
     else:

@@ -1,6 +1,6 @@
-"""Measuring this machine's rates: as many probes at once as jobs will run side by side, each with a job's threads.
+"""Measuring this machine's rates under load: as many probes at once as jobs will run, each with a job's threads.
 
-A probe is a process of its own, started as a job is: what it takes to import torch is a part of what is measured.
+A probe is a separate process that is started like a job, since the time to import torch is measured as well.
 """
 
 import json
@@ -25,26 +25,26 @@ from offcourse.study.config import Study
 
 
 def job_threads(study: Study, cores: int) -> int:
-    """CPU threads of a job, as the workflow sets them on so many cores."""
+    """CPU threads of a job, as the workflow sets them on a machine with `cores` cores."""
     if study.numerics.threads != "auto":
         return int(study.numerics.threads)
     return max(1, cores // len(study.models))
 
 
 def calibrate(study: Study, directory: Path) -> Path:
-    """Measure rates as jobs of `study` will get them, and write them below `directory`; returns the file.
+    """Measure the rates that jobs of `study` will get, and write them below `directory`; returns the file.
 
-    Raises `OffcourseError` with a probe's last words when it fails.
+    Raises `OffcourseError` with a probe's last message if the probe fails.
     """
     cores = os.cpu_count() or 1
     threads = job_threads(study, cores)
     path = rates_path(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        # Once before: the first import reads everything from disk. It tells the device as well.
+        # One run before the measurement: it finds the device, and the first import reads everything from disk.
         found = _finish([_start(threads, scratch, "device")])[0]
         places = found["cards"] or max(1, cores // threads)
-        # One probe per card would measure the same card; cards do not slow each other down.
+        # One probe suffices for cards: all probes would use one card, and cards do not slow each other down.
         together = 1 if found["cards"] else places
         probes = _finish([_start(threads, scratch, "rates") for _ in range(together)])
     names = [field.name for field in fields(Rates) if field.name in probes[0]]
@@ -81,7 +81,7 @@ def _finish(probes: list[subprocess.Popen]) -> list[dict]:
 
 
 def probe(threads: int, scratch: Path, what: str, launched: float) -> dict:
-    """What one process measures: a dictionary of some of the fields of `Rates`."""
+    """The measurement of one process: some fields of `Rates` by name. what: the part to measure."""
     import offcourse.run.job
 
     found = {"launch": time.time() - launched}

@@ -1,4 +1,4 @@
-"""How fast a machine is, in the few numbers that the plan divides by: an A100 as estimated, this one as measured."""
+"""Rates: the speed of a machine in the few numbers that the plan divides by; an A100's are estimated."""
 
 import dataclasses
 import json
@@ -13,16 +13,15 @@ from offcourse.models.budgets import GPU_ROWS, GPU_TOKENS
 
 @dataclass(frozen=True)
 class Rates:
-    """What one job gets while as many run side by side as the machine has room for.
+    """The rates of one job while as many jobs run side by side as the machine has room for.
 
-    name: where the numbers are from. device: "gpu" (jobs are spread over cards) or "cpu" (over cores).
-    flops, flops_half: products in float32 and in half precision (FLOP/s). memory: reading weights for a product
-    (bytes/s). elementwise: reading and writing in elementwise work (bytes/s). exponentials: exponentials and logarithms
-    (per second). call: one operation of torch, whatever its size (s). load: reading a model (bytes/s). start, imports:
-    importing the engine, or torch alone (s). launch: a job's Python before that (s).
-    rows, tokens: the engine's budgets, of rows and of a forest's tokens. threads: CPU threads of a job. places: cards,
-    or jobs that run side by side.
-    machine_memory: bytes of the machine, where jobs run on its processors.
+    name: origin of the numbers. device: "gpu" (jobs are spread over cards) or "cpu" (over cores).
+    flops, flops_half: matrix products in float32 and in half precision (FLOP/s). memory: reading weights for a product
+    (bytes/s). elementwise: reading and writing in elementwise operations (bytes/s). exponentials: exponentials and
+    logarithms (per second). call: overhead of one torch operation (s). load: reading a model (bytes/s).
+    start, imports: importing the engine, or torch alone (s). launch: start of a job's Python before the imports (s).
+    rows, tokens: rows of a pass, and tokens of a forest. threads: CPU threads of a job. places: number of cards, or of
+    jobs that run side by side. machine_memory: bytes of the machine, if jobs run on its processors.
     """
 
     name: str
@@ -44,12 +43,12 @@ class Rates:
     machine_memory: float | None = None
 
     def products(self, dtype: str) -> float:
-        """FLOP/s of products in a dtype."""
+        """FLOP/s of matrix products in a dtype."""
         return self.flops if dtype == "float32" else self.flops_half
 
 
 # Peaks from NVIDIA's data sheet of the 80 GB SXM card: 312e12 FLOP/s in half precision, 19.5e12 in float32 (no TF32),
-# 2.04e12 bytes/s. The shares of them (40 %, 75 %, 70 %), and the lower half of the list, are estimates.
+# 2.04e12 bytes/s. The reached shares of these peaks (40 %, 75 %, 70 %) and the other numbers are estimates.
 A100 = Rates(
     name="A100, estimated",
     device="gpu",
@@ -71,18 +70,18 @@ A100 = Rates(
 
 
 def rates_path(directory: Path) -> Path:
-    """Where `offcourse plan --calibrate` leaves what it measured, shared by all studies of a directory."""
+    """Path of the rates that `offcourse plan --calibrate` measures, shared by all studies of a directory."""
     return Path(directory) / "results" / "rates.json"
 
 
 def write_rates(path: Path, rates: Rates, notes: dict[str, Any]) -> None:
-    """Write rates with notes on when and where they were measured, whole or not at all."""
+    """Write rates, whole or not at all. notes: when and where they were measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {**dataclasses.asdict(rates), "measured": notes})
 
 
 def read_rates(path: Path) -> Rates:
-    """Rates that were written. Raises `OffcourseError` when the file is not there or is none of rates."""
+    """Read rates from a file. Raises `OffcourseError` if the file does not exist or holds no rates."""
     again = "Measure them with `offcourse plan --calibrate`"
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -98,7 +97,7 @@ def read_rates(path: Path) -> Rates:
 
 
 def rates_of(choice: str | None, directory: Path) -> Rates:
-    """The rates that a plan uses: "a100", a file, or (None) this directory's measured ones if there are any."""
+    """The rates that a plan uses. choice: "a100", a file, or None for the directory's measured rates, else a100."""
     if choice == "a100":
         return A100
     if choice is not None:

@@ -1,4 +1,4 @@
-"""What a cluster is given of a plan's jobs, and how long that takes on so many cards."""
+"""Scheduling a plan: the jobs that a cluster is given, and the wall time on a number of cards."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,9 @@ from offcourse.plan.jobs import CHECK, PlannedJob
 
 @dataclass(frozen=True)
 class Submission:
-    """One job of a cluster: all that runs a model, one step after the other on its cards; or a job without a model.
+    """One job of a cluster: all jobs that run one model, one after the other on its cards; or a job without a model.
 
-    jobs: in the order in which they run.
+    jobs: the planned jobs in the order in which they run.
     """
 
     model: str
@@ -22,7 +22,7 @@ class Submission:
 
     @property
     def cards(self) -> int:
-        """The cards of the submission, which are the cards of its largest step."""
+        """Number of cards of the submission: the cards of its largest job."""
         return max(job.held for job in self.jobs)
 
     @property
@@ -32,17 +32,17 @@ class Submission:
 
     @property
     def loads(self) -> float:
-        """Seconds in which the model is loaded: each step does so for itself."""
+        """Seconds in which the model is loaded; each job loads it again."""
         return sum(job.load_seconds for job in self.jobs)
 
     @property
     def work(self) -> float:
-        """Seconds of passes."""
+        """Seconds in which passes run."""
         return sum(job.work_seconds for job in self.jobs)
 
 
 def submissions(jobs: Iterable[PlannedJob]) -> list[Submission]:
-    """What a cluster is given of these jobs (rules/cluster.smk): one per model with cards, the others as they are."""
+    """The cluster's jobs (rules/cluster.smk): one per model for all its jobs with cards; other jobs one by one."""
     found: dict[Any, list[PlannedJob]] = {}
     for job in jobs:
         found.setdefault(job.model if job.held else (job.model, job.name), []).append(job)
@@ -50,11 +50,11 @@ def submissions(jobs: Iterable[PlannedJob]) -> list[Submission]:
 
 
 def wall_time(jobs: Sequence[PlannedJob], places: int) -> float:
-    """Seconds from the first job's start to the last one's end on so many cards, or places of a CPU.
+    """Seconds from the start of the first job to the end of the last one. places: cards, or jobs side by side on a CPU.
 
-    On cards jobs are those of a cluster (`submissions`); where no job has any, each takes one place. One begins when
-    what it reads is there and enough places are free, the longest first; one without cards waits for no card. Raises
-    `OffcourseError` for a job that needs more.
+    With cards, the scheduled jobs are a cluster's (`submissions`). Without cards, each job takes one place. A job
+    begins when its inputs exist and enough places are free, the longest job first; a job without cards waits for no
+    card. Raises `OffcourseError` for a job that needs more than `places` cards.
     """
     on_cards = any(job.held for job in jobs)
     waiting = submissions(jobs) if on_cards else [Submission(job.model, (job,)) for job in jobs]
@@ -82,7 +82,7 @@ def wall_time(jobs: Sequence[PlannedJob], places: int) -> float:
 
 
 def _upstream(rule: str) -> set[str]:
-    """Rules that a rule's jobs wait for, of the same model."""
+    """Rules whose jobs a rule's job waits for, within one model."""
     steps = [step for step in STEPS.values() if step.rule == rule]
     found = {STEPS[name].rule for step in steps for name in step.inputs} - {rule}
     return found | ({CHECK} if any(step.runs_model for step in steps) else set())

@@ -1,1 +1,1 @@
-"""The authors' released results, shown like a study's."""
+"""Converting the authors' released results, and making the tables, figures, report and audit of a study from them."""

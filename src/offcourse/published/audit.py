@@ -9,19 +9,19 @@ from offcourse.graph.release_rules import CONVERTED, NAME, ON_DEMAND, PAGES
 from offcourse.layout import Layout, picture_files
 from offcourse.published.files import outputs
 
-# Pages of the sweep that were asked for one by one; the other rules make what `outputs` says.
+# The rule of sweep pages that are drawn one by one on request; files of the other rules are known beforehand.
 ONE_BY_ONE = "published_sweep_page"
 
 
 class ReleaseAudit(Audit):
-    """The audit of the authors' release, which has no study."""
+    """The audit of the authors' release, which has no study's configuration."""
 
     def __init__(self, base: Path = Path()):
         self.release = Release(Layout(NAME, base))
         super().__init__(None, self.release.registry, self.release.layout, weights=False)
 
     def _pages(self) -> Iterator[tuple[Path, list[Path]]]:
-        """Record and files of every job that makes tables, figures or facts."""
+        """(record, files) of every job that makes tables, figures or facts."""
         for rule in PAGES:
             if rule not in (*ON_DEMAND, ONE_BY_ONE):
                 yield self.layout.rule_record(rule), outputs(self.release, rule)
@@ -29,7 +29,7 @@ class ReleaseAudit(Audit):
             yield record, picture_files(self.layout.results / "figures" / "figure17" / record.parent.name)
 
     def rules(self) -> dict[str, dict[str, Path]]:
-        """The files of each rule with their records, in an order in which they can be made."""
+        """{rule: {file: its record}}, in an order in which the rules can run."""
         layout = self.layout
         found: dict[str, dict[str, Path]] = {}
         for group in CONVERTED:
@@ -51,5 +51,5 @@ class ReleaseAudit(Audit):
             yield from (file.relative_to(self.layout.results).as_posix() for file in files)
 
     def summary(self, name: str) -> dict[str, str]:
-        """A table or figure for the reader of the release's report."""
+        """The line on a table or figure in the release's report, see `Audit.summary`."""
         return super().summary(name) | {"command": f"offcourse audit {name} --published"}

@@ -1,6 +1,7 @@
-"""The authors' released results as artefacts below `results/published/`, with a record each: how they are made.
+"""Converting the authors' released files to tables below `results/published/`, each with a record.
 
-The models of a group are converted side by side. What there is of them is in `graph.release`.
+A group is the results of one method; the models of a group are converted side by side. `graph.release` lists the
+tables.
 """
 
 import sys
@@ -50,7 +51,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
 
 @dataclass(frozen=True)
 class Made:
-    """One converted table. files: the released files that it was made from. notes: what the record says besides."""
+    """One converted table. files: the released files it was made from. notes: further entries of its record."""
 
     step: str
     unit: str
@@ -100,7 +101,7 @@ def _dola(release: Release, name: str) -> Iterator[Made]:
 
 
 def _readings(release: Release, name: str) -> Iterator[Made]:
-    """The logit lens of a model from its own page, and its panel of the page of apathy."""
+    """The logit lens of a model, from the model's page, and its apathy, from the model's panel on the shared page."""
     row, asked = release.known(name), release.question_set("lens")
     count = len(load_questions(asked, None, release.resources, release.layout.downloads))
     path = paths.lens_path(name)
@@ -133,7 +134,7 @@ _CONVERT = {
 
 
 def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
-    """Write the tables of one model and their records. Returns how each page of the sweep was read."""
+    """Write the tables of one model and their records. Returns how each page of its sweep was read."""
     release, watch, said = Release(layout), Stopwatch(), []
     code, script = code_behind(CONVERTED[group]), script_digest(script_of(rule))
     freeze_imports(code["modules"])

@@ -1,4 +1,4 @@
-"""The figures of the authors' release, by the code that draws a study's; their names: `published.figures`."""
+"""Drawing the figures of the authors' release with the code that draws a study's; `published.figures` names them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +13,7 @@ from offcourse.layout import Layout, picture_files
 from offcourse.published.figures import covered, names, not_released, pages_of
 from offcourse.run.products import draw
 
-# Parts of figures that the release cannot give, and why.
+# {figure: part that cannot be drawn from the release, and why}.
 NOT_RELEASED = {
     "figure7": "Llama-3 70B: its only drawing is a panel whose vertical axis has no labels, and no page of its own was "
     "released. The top of the axis is 1 as in the other panels, but nothing says where 0 is.",
@@ -26,7 +26,7 @@ NOT_RELEASED = {
 }
 
 
-# These figures read the same results: one process draws them all and reads the results once.
+# Figures that read the same results; one process draws all of them and reads the results once.
 TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
 
 
@@ -36,7 +36,7 @@ def drawings(release: Release) -> list[list[str]]:
 
 
 def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw them, `threads` lists at a time, and list what cannot be drawn with the reason."""
+    """Draw all figures of the release, `threads` lists at a time, and write the list of parts that cannot be drawn."""
     with ProcessPoolExecutor(max_workers=threads) as pool:
         list(pool.map(partial(_draw, release.layout, release.resources), drawings(release)))
     write_json(not_released(release), NOT_RELEASED)
@@ -51,9 +51,9 @@ def _draw(layout: Layout, resources: Path, ids: Sequence[str]) -> None:
 
 
 def draw_sweep_page(release: Release, page: str) -> list[Path]:
-    """Draw a page of the sweep, called {model}_{task}, and return its files.
+    """Draw one page of the sweep and return its files. page: {model}_{task}.
 
-    Raises `OffcourseError` for one that is none.
+    Raises `OffcourseError` for a page that the release does not have.
     """
     model, _, task = page.partition("_")
     results = results_of_release(release)

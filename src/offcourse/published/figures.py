@@ -1,6 +1,6 @@
-"""Which figures the authors' release can give, and where they go. Drawn in `published.drawings`.
+"""The figures that can be drawn from the authors' release, and their files; `published.drawings` draws them.
 
-Imports nothing that draws: the workflow asks for these names each time it starts.
+This module imports nothing that draws, since the workflow asks it for names at each start.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from offcourse.layout import picture_files
 
 # Pages of the sweep that the paper shows: Figures 4 and 17.
 SWEEP_PAGES = (("mistral-7b-v0.3", "country-capital"), ("gpt-j-6b", "country-capital"))
-# The models of the paper's figures of the logit lens, and of its heat maps of causal effects (Figures 9 and 10).
+# The models in the paper's figures of the logit lens, and in its heat maps of causal effects (Figures 9 and 10).
 LENS_FIGURES = {
     "figure2": ("llama-7b", "pythia-6.9b", "llama-3-8b", "mistral-7b-v0.1"),
     "figure6": ("olmo-7b-0724-20b", "olmo-7b-0724-100b", "olmo-7b-0724-2700b", "olmo-7b-0724"),
@@ -29,7 +29,7 @@ ONLY_SHADES = (
 
 
 def names(release: Release) -> list[str]:
-    """Every figure of the release, as its path below figures/ without a suffix."""
+    """The id of every figure of the release: its path below figures/ without a suffix."""
     asked, vectors = release.question_set("lens").name, models_of(release, "task_vectors")
     return [
         *("figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15", "figure16"),
@@ -49,14 +49,14 @@ def figure_files(release: Release) -> list[Path]:
 
 
 def not_released(release: Release) -> Path:
-    """Where it is said which parts of figures the release cannot give, and why."""
+    """Path of the list of figures' parts that cannot be drawn from the release, with reasons."""
     return release.layout.results / "figures" / "not_released.json"
 
 
 def pages_of(release: Release, results: Results) -> list[catalogue.Figure]:
-    """The pictures of the release, of those that a study has as well."""
+    """Entries of the catalogue for the release's pictures, of the kinds that a study has too."""
     drawn = set(names(release))
-    # Pages of causal effects are of the paper's models, whatever else was released of these.
+    # Heat maps of causal effects are drawn for the paper's models only, though more were released.
     pages = [page for page in pages_in(results) if page["figure"] != "figure9"]
     last = max(at for at, page in enumerate(pages) if page["figure"] in ("figure5", "figure17"))
     pages[last + 1 : last + 1] = map(catalogue.effects_page, CIE_FIGURES)
@@ -64,7 +64,7 @@ def pages_of(release: Release, results: Results) -> list[catalogue.Figure]:
 
 
 def covered(release: Release, results: Results, page: catalogue.Figure) -> Results:
-    """The results that one picture of the release shows: the paper's models of the lens, the drawn tasks of effects."""
+    """The results that one picture shows: for the lens the paper's models, for causal effects the drawn tasks."""
     name, asked = page["id"].split("/")[0], list(results.scopes[LENS][1])
     if name in LENS_FIGURES:
         return results.only(LENS, LENS_FIGURES[name], asked)
@@ -76,7 +76,7 @@ def covered(release: Release, results: Results, page: catalogue.Figure) -> Resul
 
 
 def _as_released(page: catalogue.Figure) -> Iterator[catalogue.Figure]:
-    """A page of a study as the release has it: the lens in three, and of heat maps only the shades."""
+    """A study's picture as the release has it: the lens as three pictures, heat maps with shades only."""
     if page["figure"] == "figure2":
         for name in LENS_FIGURES:
             stem = page["id"].replace("figure2", name)

@@ -1,6 +1,7 @@
-"""The files that each rule of the authors' release makes, below `results/published/`, and the code behind it.
+"""The files that each rule of the authors' release makes below `results/published/`, and the digest of its code.
 
-Imports nothing that draws: the workflow asks for these names each time it starts. Made in `published.pages`.
+`published.pages` makes the files. This module imports nothing that draws, since the workflow asks it for names at each
+start.
 """
 
 import json
@@ -27,7 +28,7 @@ def outputs(release: Release, rule: str) -> list[Path]:
 
 
 def comparison_files(results: Path) -> list[Path]:
-    """The files of a comparison: beside the folder of tables for the release, among its tables for a study."""
+    """The files of a comparison with the printed numbers. results: folder of the release or of a study."""
     folder = results if results.name == NAME else results / "tables"
     return [folder / "comparison.parquet", folder / "comparison.csv"]
 
@@ -38,5 +39,5 @@ def code_of(rule: str) -> str:
 
 
 def read_by(rule: str, release: Release) -> str:
-    """What a rule reads beside results and code, as JSON text."""
+    """Everything that a rule reads beside results and code, as JSON text."""
     return json.dumps(parameters_of(rule, release), sort_keys=True)

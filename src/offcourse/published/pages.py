@@ -1,6 +1,6 @@
-"""Tables and figures of the authors' release, by the code that makes a study's, and their comparison with both.
+"""Making tables, figures, report and comparison from the authors' release, with the code that makes a study's.
 
-Everything below `results/published/`, with a record each. The release's protocol is the published one.
+Files go below `results/published/`, and every job writes a record. The release's protocol is `as_published`.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None
 
 
 def compare_study(inputs: list[str], layout: Layout) -> None:
-    """Write a study's comparison and its record."""
+    """Write the comparison of a study with the printed numbers, and its record."""
     published = Layout(NAME, layout.base).results
     files = comparison_files(layout.results)
     recorded("comparison", layout, inputs, files, lambda: write_comparison(published, layout.results))
@@ -58,9 +58,9 @@ def recorded(
     protocol: Protocol | None = None,
     page: str | None = None,
 ) -> None:
-    """Call `write`, which makes `files` from `inputs`, and note it.
+    """Call `write`, which makes `files` from `inputs`, and write the record of the job.
 
-    protocol: a study's, None the published one. page: which of its pages, of a rule with many.
+    protocol: a study's protocol (None: the published one). page: the page, for a rule that draws pages one by one.
     """
     watch = Stopwatch()
     code, program = code_behind(*TARGETS[rule]), script_digest(script_of(rule))

@@ -1,7 +1,7 @@
-"""Which figures a study and the authors' release both have, and where a page of both goes.
+"""The figures that a study and the authors' release both have, and the files of the pages that show both.
 
-Imports nothing that draws: the workflow asks for these names each time it starts. The pages are drawn in
-`published.side_by_side_drawings`.
+`published.side_by_side_drawings` draws the pages. This module imports nothing that draws, since the workflow asks it
+for names at each start.
 """
 
 from collections.abc import Iterable
@@ -15,15 +15,16 @@ from offcourse.layout import picture_files
 from offcourse.published.figures import covered
 
 RULE = "side_by_side"
-# What the pages are drawn from.
+# Steps whose results the pages show.
 STEPS = ("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "logit_lens", "apathy")
 
 
 def pages_by_name(results: Results, release: Release | None = None) -> dict[str, tuple[Results, Figure]]:
-    """Every figure of a results folder whose numbers mean the same in the release's, with the results that it shows.
+    """{name: (results it shows, catalogue entry)} of every figure that can be compared with the release.
 
-    Of the logit lens and apathy the first question set, whatever it is called. The release has causal effects as shades
-    only, which are no numbers to put beside a study's. release: whose results they are, None for a study's.
+    Logit lens and apathy are shown for the first question set. Causal effects are left out: the release has shades
+    only, which cannot be compared with numbers. release: the release if `results` are the release's, None for a
+    study's.
     """
     found: dict[str, tuple[Results, Figure]] = {}
     for page in pages_in(results):
@@ -36,7 +37,7 @@ def pages_by_name(results: Results, release: Release | None = None) -> dict[str,
 
 
 def names(study: Iterable[str], release: Iterable[str]) -> list[str]:
-    """The figures that both have; a page of one model only where both have the model (and the task)."""
+    """Names of the figures that both have. A page per model (and task) counts if both have the model (and the task)."""
     released = set(release)
     return [name for name in study if name in released]
 

@@ -1,6 +1,6 @@
-"""A study's figures with those of the authors' release on the same page, by the code that draws either alone.
+"""Drawing a study's figures and the authors' on one page, with the code that draws either alone.
 
-Their names and files are in `published.side_by_side`.
+`published.side_by_side` lists names and files of the pages.
 """
 
 from offcourse.data.registry import Registry
@@ -17,7 +17,7 @@ RELEASED, STUDY = "Released by the authors", "This study"
 
 
 def make(study: Study, registry: Registry, layout: Layout, release: Release, inputs: list[str]) -> None:
-    """Draw every figure that both have and write the record."""
+    """Draw every figure that the study and the release both have, and write the record."""
     results = results_of(study, registry, layout)
     ours, theirs = pages_by_name(results), pages_by_name(results_of_release(release), release)
 

@@ -1,7 +1,7 @@
-"""Which rules of the authors' released results are fresh, and for a stale one, what is missing or changed.
+"""The status of the rules of the authors' released results: fresh, or stale with what is missing or changed.
 
-Hashes what was made and none of the 901 released files, which is for an audit: a record says which sha256 of them it
-read, and the manifest which it has now.
+Converted files are hashed. The 901 released files are not, since that is the audit's task: the sha256 that a record
+read is compared with the sha256 in the manifest.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from offcourse.published.audit import ReleaseAudit
 
 @dataclass(frozen=True)
 class RuleState:
-    """State of what one rule makes. there: how many of its `files` are. why: in words, empty when all is fresh."""
+    """The state of the files of one rule. there: how many of the `files` files exist. why: reasons, empty if fresh."""
 
     rule: str
     files: int
@@ -27,11 +27,11 @@ class RuleState:
 
     @property
     def fresh(self) -> bool:
-        """Whether every file of the rule is there and is what this version would make."""
+        """Whether every file of the rule exists and is what this version would make."""
         return not self.why
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The state as plain JSON."""
         return {**asdict(self), "fresh": self.fresh}
 
 
@@ -61,7 +61,7 @@ def status(base: Path = Path()) -> list[RuleState]:
 
 
 def _digests(audit: ReleaseAudit, made: Iterable[str]) -> dict[str, str]:
-    """sha256 of what was made and is there, and of the released files as the manifest has it."""
+    """{path: sha256} of the made files that exist (hashed) and of the released files (from the manifest)."""
     base, downloads = audit.layout.base, audit.layout.downloads
     there = {path: sha256(base / path) for path in made if (base / path).exists()}
     released = audit.release.manifest.items()
@@ -69,13 +69,13 @@ def _digests(audit: ReleaseAudit, made: Iterable[str]) -> dict[str, str]:
 
 
 def _digest(audit: ReleaseAudit, path: str, digests: Mapping[str, str]) -> str | None:
-    """sha256 of an input, None when it is not there. Beside those that are known it is a tracked table."""
+    """sha256 of an input; None if it does not exist. An input that is not in `digests` is a tracked table."""
     file = audit.layout.base / path
     return digests.get(path) or (sha256(file) if file.exists() else None)
 
 
 def _wrong(audit: ReleaseAudit, files: Mapping[str, Path], digests: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the files that exist, and with their records."""
+    """Faults of the files that exist, and of their records, in words."""
     there = [path for path in files if path in digests]
     yield from _some(
         [path for path in there if files[path] in audit.broken], "with a record that was changed or is old"
@@ -88,13 +88,13 @@ def _wrong(audit: ReleaseAudit, files: Mapping[str, Path], digests: Mapping[str,
 
 
 def _changes(records: list[dict[str, Any]]) -> list[str]:
-    """What changed in code and packages since any of the records of a rule; those of one run are alike."""
+    """Changes of code and packages since the records of a rule were written; records of one run are alike."""
     alike = {(fingerprint_of(record["code"]), record.get("script")): record for record in records}
     return list(dict.fromkeys(reason for record in alike.values() for reason in changes(record)))
 
 
 def _some(paths: Sequence[str], what: str) -> Iterator[str]:
-    """One phrase that says `what` of several files; no phrase for no file."""
+    """At most one phrase that says `what` of some files; none without files."""
     if len(paths) == 1:
         yield f"{paths[0]} is {what}"
     elif paths:
