@@ -71,7 +71,7 @@ def described(place: str) -> dict:
 
 
 def measure_rates(place: str, directory: Path) -> Path:
-    """Measure the rates that `offcourse plan` uses and write `results/rates.json` below `directory`; returns its path."""
+    """Measure the rates that `offcourse plan` uses; writes `results/rates.json` below `directory`, returns its path."""
     on_card = place == "cuda"
     path = rates_path(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
