@@ -52,8 +52,8 @@ format: $(INSTALLED) ## rewrite in the project's style
 bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with the release's prompts
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
-published: $(INSTALLED) ## the paper's tables and figures from the authors' released results, beside the printed numbers
-	@$(SNAKEMAKE) published --quiet rules --configfile $(CONFIG)
+published: $(INSTALLED) ## the paper's tables and figures from the authors' results, ORIGINAL=1 to convert their 901 files anew
+	@$(SNAKEMAKE) published --quiet rules --configfile $(CONFIG) $(if $(ORIGINAL),--config original=1)
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"

@@ -17,6 +17,7 @@ if PACKAGE != CHECKOUT / "src" / "offcourse":
         f"--no-deps --editable {CHECKOUT}` into this environment)."
     )
 
+from offcourse.archive import packed
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
 from offcourse.graph.products import PRODUCTS, products_of, records_of
@@ -32,6 +33,9 @@ from offcourse.data.release_files import release_path
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
+
+# Whether the authors' results are converted from their own files (`make published ORIGINAL=1`). It is about no study.
+ORIGINAL = str(config.pop("original", "")).lower() in ("1", "true", "yes")
 
 try:
     # Snakemake takes the last of two equal keys without a word.
@@ -177,15 +181,6 @@ def presented():
 def everything():
     """Every result of every step, and every table and figure."""
     return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
-
-
-def released_tables():
-    """What the report holds against the study's numbers, if it is there: tables and figures of the authors' release."""
-    folder = Layout("published").results
-    paths = [folder / "tables" / f"table{number}.parquet" for number in range(1, 11)]
-    figures = [f"{name}/truthfulqa-mc" for name in ("figure2", "figure6", "figure7", "figure8")]
-    paths += [folder / "figures" / f"{name}.parquet" for name in (*figures, "figure13", "figure16")]
-    return paths if all(path.exists() for path in paths) else []
 
 
 def model_files():

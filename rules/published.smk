@@ -37,7 +37,7 @@ for group in CONVERTED:
         name:
             f"published_{group}"
         input:
-            fetched(LAYOUT.downloads),
+            fetched(LAYOUT.downloads) if ORIGINAL else packed.converted(),
         output:
             PUBLISHED_FILES[group],
         log:
@@ -47,6 +47,7 @@ for group in CONVERTED:
         threads: 2
         params:
             code=code_of_release(f"published_{group}"),
+            original=ORIGINAL,
         script:
             "../workflow/scripts/convert_release.py"
 

@@ -28,7 +28,7 @@ def code_of_release(rule):
 
     Snakemake calls the function for jobs of the plan only, so a rule that does not run costs no digest.
     """
-    return lambda wildcards: published_files.code_of(rule)
+    return lambda wildcards: published_files.code_of(rule, ORIGINAL)
 
 
 def read_of_release(rule):

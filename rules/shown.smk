@@ -31,7 +31,7 @@ rule report:
     input:
         presented(),
         model_files(),
-        released=released_tables(),
+        released=packed.shown(),
     output:
         shown("report"),
         record=record("report"),

@@ -25,6 +25,7 @@ SWEEPS = ("gptj-6b", "falcon3-7b", "mistral3-7b")  # with the pages that the pap
 VECTORS = ("gptj-6b", "falcon3-7b", "llama2-7b", "llama2i-7b")  # with a pair before and after post-training
 SCORES = "Qwen/Qwen2-7B"
 STORE = [f"published_{group}" for group in ("function_vectors", "task_vectors", "dola", "readings", "cie")]
+ORIGINAL = ("--config", "original=1")
 NOTHING = "Nothing to be done"
 
 
@@ -66,7 +67,7 @@ def environment(reduced) -> Iterator[None]:
 def made(environment, tmp_path_factory) -> Lab:
     """A folder in which the release was made into tables, figures and a report."""
     lab = Lab(tmp_path_factory.mktemp("published"))
-    done = lab.snakemake("published")
+    done = lab.snakemake("published", *ORIGINAL)
     assert done.returncode == 0, done.stderr
     return lab
 
@@ -89,7 +90,7 @@ def test_the_release_becomes_tables_figures_and_a_report(made):
     assert cells.loc[("table4", "qwen2-7b (truthfulqa)", "MC1 0-50%"), "verdict"] == "equal at the printed precision"
     assert cells.loc[("table4", "llama-7b (truthfulqa)", "MC1 0-50%"), "verdict"] == "cannot be made"
     assert "Figures 9 and 10" in (results / "report.html").read_text(encoding="utf-8")
-    again = made.snakemake("published")
+    again = made.snakemake("published", *ORIGINAL)
     assert again.returncode == 0 and NOTHING in again.stderr + again.stdout
 
 
@@ -157,10 +158,10 @@ def test_status_says_of_each_rule_what_is_missing_and_what_changed(made, tmp_pat
 
 def test_another_page_of_the_sweep_is_one_command_away(made):
     page = "results/published/figures/figure17/falcon-3-7b_antonym.svg"
-    drawn = made.snakemake(page)
+    drawn = made.snakemake(page, *ORIGINAL)
     assert drawn.returncode == 0 and (made.folder / page).exists(), drawn.stderr
     assert wrong(made, "figure17/falcon-3-7b_antonym", "--published") == []
-    none = made.snakemake("results/published/figures/figure17/falcon-3-7b_antonyms.svg")
+    none = made.snakemake("results/published/figures/figure17/falcon-3-7b_antonyms.svg", *ORIGINAL)
     assert none.returncode and "expected {model}_{task}" in none.stderr
 
 
@@ -171,7 +172,7 @@ def test_a_file_that_is_changed_afterwards_stops_what_reads_it(made):
     path.write_bytes(content + b"\n")
     states = {file["path"]: file["state"] for file in wrong(made, "table3", "--published")}
     assert states[path.relative_to(made.folder).as_posix()] == "tampered"
-    stopped = made.snakemake("published_store", "--forcerun", "published_task_vectors")
+    stopped = made.snakemake("published_store", "--forcerun", "published_task_vectors", *ORIGINAL)
     assert stopped.returncode and f"{spec} has the sha256" in stopped.stderr and "Traceback" not in stopped.stderr
     path.write_bytes(content)
 
@@ -188,10 +189,10 @@ def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_e
     path = mirror / Registry.load().sources[ARCHIVE].file / paths.MEANS
     content = path.read_bytes()
     path.unlink()
-    missing = lab.snakemake("published")
+    missing = lab.snakemake("published", *ORIGINAL)
     assert missing.returncode and f"lacks 1 of the {manifest_length(reduced)} released files" in missing.stderr
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    altered = lab.snakemake("published")
+    altered = lab.snakemake("published", *ORIGINAL)
     assert altered.returncode and f"{paths.MEANS} has the sha256" in altered.stderr and "not kept" in altered.stderr
     # What needs no released file may run.
     free = {"fetch_release", "published_models", "published_tables_facts"}
@@ -200,3 +201,18 @@ def test_a_release_that_is_altered_or_incomplete_stops_the_run_before_anything_e
 
 def manifest_length(reduced: Path) -> int:
     return len((reduced / "resources" / manifest.MANIFEST).read_text().splitlines()) - 1
+
+
+def test_the_numbers_that_travel_with_the_repository_need_no_network_and_are_the_same(made, reduced, monkeypatch):
+    monkeypatch.delenv("OFFCOURSE_MIRROR")
+    lab = Lab(made.folder.parent / "unpacked")
+    done = lab.snakemake("published_store")
+    assert done.returncode == 0 and not (lab.folder / "resources" / "downloads" / "release").exists(), done.stderr
+    tables = [path.relative_to(made.folder) for path in made.folder.glob("results/published/*/*/*.parquet")]
+    tables = [path for path in tables if path.parts[2] != "figures"]
+    assert len(tables) > 90
+    for path in tables:
+        assert (lab.folder / path).read_bytes() == (made.folder / path).read_bytes(), path
+    said = lab.offcourse("audit", "--all", "--published").stdout
+    assert "resources/released" in said
+    assert "converted from the authors' files" in made.offcourse("audit", "--all", "--published").stdout

@@ -6,4 +6,5 @@ from offcourse.published.convert import convert
 from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
-    convert(snakemake.rule.removeprefix("published_"), Layout(NAME), snakemake.rule, snakemake.threads)
+    group = snakemake.rule.removeprefix("published_")
+    convert(group, Layout(NAME), snakemake.rule, snakemake.threads, snakemake.params.original)

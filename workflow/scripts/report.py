@@ -1,11 +1,10 @@
 """Rule `report`: the reader's report."""
 
 from offcourse.analysis.comparison import comparison
+from offcourse.archive import packed
 from offcourse.audit.audit import Audit
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS, pages, products_of, results_of
-from offcourse.graph.release_rules import NAME
-from offcourse.layout import Layout
 from offcourse.report import page as report
 from offcourse.run.script import script
 
@@ -16,7 +15,9 @@ with script(snakemake) as run:
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
     judged = ("steering_summary", "certainty", "sensitivity")
     shown |= {name: None for name in judged if name in products_of(run.study, run.registry)}
-    released = Layout(NAME, run.layout.base).results
+    released = packed.folder()
+    for path in packed.shown():
+        packed.whole(path)
     report.write(
         PRODUCTS["report"].view(results_of(run.study, run.registry, run.layout)),
         run.study.model_dump(mode="json", exclude={"resources"}),
@@ -25,7 +26,7 @@ with script(snakemake) as run:
         run.study.models,
         run.output[0],
         audits={name: audit.summary(name) for name in shown},
-        comparison=comparison(released, run.results) if snakemake.input.released else None,
-        released=released if snakemake.input.released else None,
+        comparison=comparison(released, run.results),
+        released=released,
         made=[record["made"] for record in audit.records.values()],
     )

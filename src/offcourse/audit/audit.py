@@ -9,6 +9,7 @@ from typing import Any
 
 from offcourse.archive.manifest import MANIFEST as MANIFEST_OF_RELEASE
 from offcourse.archive.manifest import read_manifest
+from offcourse.archive.packed import damage
 from offcourse.audit.release_changes import changes as released_changes
 from offcourse.audit.status import inputs_of, product_changes, step_changes
 from offcourse.data.names import RESOURCES
@@ -262,7 +263,8 @@ class Audit:
             yield Finding(path, INTACT if good else TAMPERED, "" if good else f"not the sha256 of {pinned[1]}")
         elif file.absolute().is_relative_to(RESOURCES.absolute()):
             # A tracked table may change at any time; results that were made from its old content are then stale.
-            yield Finding(path, INTACT)
+            why = damage(file)
+            yield Finding(path, TAMPERED if why else INTACT, why)
         else:
             yield Finding(path, UNRECORDED, "no record says how it was made")
 

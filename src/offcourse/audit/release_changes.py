@@ -5,7 +5,7 @@ from typing import Any
 
 from offcourse.audit.status import differences
 from offcourse.graph.release import parameters_of
-from offcourse.graph.release_rules import TARGETS, script_of
+from offcourse.graph.release_rules import TARGETS, script_of, targets_of
 from offcourse.provenance.records import code_behind
 from offcourse.store.fingerprint import script_digest
 
@@ -15,7 +15,7 @@ def changes(record: Mapping[str, Any]) -> list[str]:
     rule = record["rule"]
     if rule not in TARGETS:
         return ["this version has no such rule"]
-    code = code_behind(*TARGETS[rule])
+    code = code_behind(*targets_of(rule, original=not record["parameters"].get("packed")))
     before = {key: record["code"].get(key) for key in ("modules", "packages")} | {"script": record.get("script")}
     now = {key: code[key] for key in ("modules", "packages")} | {"script": script_digest(script_of(rule))}
     parameters = parameters_of(rule)

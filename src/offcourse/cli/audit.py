@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from offcourse.audit import status as states
 from offcourse.audit.audit import INTACT, Audit, Finding
 from offcourse.cli.app import COLUMN, NAME, ROW, AsJson, Config, Directory, Published, app, print_json, study_of
 from offcourse.errors import OffcourseError
+
+if TYPE_CHECKING:
+    from offcourse.published.audit import ReleaseAudit
 
 
 @app.command()
@@ -69,6 +72,8 @@ def audit(
     else:
         _print_findings(wrong)
         print(_summary(found))
+        if published:
+            print(checker.origin())
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -111,7 +116,7 @@ def _status_of_release(directory: Path, as_json: bool) -> None:
     raise typer.Exit(0 if all(state.fresh for state in found) else 1)
 
 
-def _release(directory: Path) -> Audit:
+def _release(directory: Path) -> "ReleaseAudit":
     from offcourse.published.audit import ReleaseAudit
 
     return ReleaseAudit(directory)

@@ -317,7 +317,7 @@ _PRODUCTS = (
     Product(
         "report",
         columns=(BASE, LABEL),
-        tracked=("claims.tsv", "paper"),
+        tracked=("claims.tsv", "paper", "released/digests.tsv"),
         shown=True,
         target="offcourse.report.page:write",
         more_code=(VIEW, "offcourse.analysis.comparison:comparison"),

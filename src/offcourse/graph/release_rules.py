@@ -44,6 +44,15 @@ PAGES = {
 TARGETS = {f"published_{group}": (target,) for group, target in CONVERTED.items()} | PAGES
 
 
+# Where the code begins that unpacks a group of results, in the place of converting the authors' files.
+UNPACKED = ("offcourse.published.packed:tables",)
+
+
+def targets_of(rule: str, original: bool = False) -> tuple[str, ...]:
+    """Where the code of a rule begins. original: converted results are made from the authors' own files."""
+    return UNPACKED if rule.removeprefix("published_") in CONVERTED and not original else TARGETS[rule]
+
+
 def groups_of(product: Product) -> list[str]:
     """The groups of released results that a product reads."""
     return list(dict.fromkeys(GROUPS[step] for step in product.inputs if step in GROUPS))

@@ -43,6 +43,19 @@ class ReleaseAudit(Audit):
             found.setdefault(record.stem, {}).update({self.path(file): record for file in files})
         return found
 
+    def origin(self) -> str:
+        """What the converted tables were made from, in words."""
+        made = [record for record in self.records.values() if record.get("step")]
+        unpacked = sum("packed" in record["parameters"] for record in made)
+        said = []
+        if unpacked:
+            said.append(f"{unpacked} tables were unpacked from resources/released, which travels with the repository")
+        if unpacked < len(made):
+            said.append(
+                f"{len(made) - unpacked} tables were converted from the authors' files, which were hashed again"
+            )
+        return "; ".join(said)
+
     def _expected(self) -> dict[str, tuple[Path, list[str]]]:
         return {path: (record, []) for files in self.rules().values() for path, record in files.items()}
 

@@ -1,17 +1,16 @@
-"""Converting the authors' released files to tables below `results/published/`, each with a record.
+"""Making the tables of the authors' release below `results/published/`, each with a record.
 
-A group is the results of one method; the models of a group are converted side by side. `graph.release` lists the
-tables.
+The tables are unpacked from the files that travel with the repository (`published.packed`), or converted from the
+authors' original files. A group is the results of one method; the models of a group are done side by side.
+`graph.release` lists the tables.
 """
 
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.archive import cie_pages, dola, lens_pages, paths, sweep, task_vectors
@@ -20,9 +19,11 @@ from offcourse.data.questions import load_questions
 from offcourse.data.release_files import release_path
 from offcourse.files import write_json
 from offcourse.graph.release import APATHY_MODELS, CIE_TASKS, Release
-from offcourse.graph.release_rules import CONVERTED, NAME, script_of
+from offcourse.graph.release_rules import NAME, script_of, targets_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.published import packed
+from offcourse.published.table import Made
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.released import (
     APATHY_MEANS,
@@ -47,17 +48,6 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "apathy": APATHY_MEANS,
     "cie": CIE_SHADES,
 }
-
-
-@dataclass(frozen=True)
-class Made:
-    """One converted table. files: the released files it was made from. notes: further entries of its record."""
-
-    step: str
-    unit: str
-    frame: pd.DataFrame
-    files: tuple[str, ...]
-    notes: dict[str, Any]
 
 
 def _function_vectors(release: Release, name: str) -> Iterator[Made]:
@@ -133,15 +123,27 @@ _CONVERT = {
 }
 
 
-def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str, Any]]:
-    """Write the tables of one model and their records. Returns how each page of its sweep was read."""
-    release, watch, said = Release(layout), Stopwatch(), []
-    code, script = code_behind(CONVERTED[group]), script_digest(script_of(rule))
+@cache
+def _release(layout: Layout) -> Release:
+    """One object per process: it reads the registry, which takes longer than to unpack a model."""
+    return Release(layout)
+
+
+def _convert(group: str, layout: Layout, rule: str, original: bool, name: str) -> list[dict[str, Any]]:
+    """Write the tables of one model and their records. Returns how each page of the sweep was read."""
+    release, watch, said = _release(layout), Stopwatch(), []
+    code, script = code_behind(*targets_of(rule, original)), script_digest(script_of(rule))
     freeze_imports(code["modules"])
+    manifest = release.manifest
     folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
-    for made in _CONVERT[group](release, name):
+    for made in _CONVERT[group](release, name) if original else packed.tables(release, group, name):
         target = layout.artefact(made.step, ".parquet", folder, made.unit)
         write_parquet(target, made.frame, SCHEMAS[made.step])
+        if original:
+            read, more = [release_path(spec, layout.downloads) for spec in made.files], {}
+        else:
+            read = packed.behind(release.resources, made.step)
+            more = {"packed": {spec: manifest[spec].sha256 for spec in made.files}}
         record = {
             "rule": rule,
             "wildcards": {"model": folder},
@@ -149,9 +151,9 @@ def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str,
             "step": made.step,
             "model": folder,
             "task": made.unit,
-            "inputs": hashes([release_path(spec, layout.downloads) for spec in made.files], layout.base),
+            "inputs": hashes(read, layout.base),
             "outputs": hashes([target], layout.base),
-            "parameters": {"release": commit, "name": name, **made.notes},
+            "parameters": {"release": commit, "name": name, **made.notes, **more},
             "code": code,
             "script": script,
             "made": watch.made(),
@@ -162,23 +164,24 @@ def _convert(group: str, layout: Layout, rule: str, name: str) -> list[dict[str,
     return said
 
 
-def convert(group: str, layout: Layout, rule: str, threads: int = 1) -> None:
+def convert(group: str, layout: Layout, rule: str, threads: int = 1, original: bool = False) -> None:
     """Write every table of a group and its record, `threads` models at a time.
 
-    Raises `OffcourseError` for a released file that is missing, altered, or of another shape.
+    original: convert the authors' files, which were fetched before, in place of unpacking `resources/released`.
+    Raises `OffcourseError` for a released or packed file that is missing, altered, or of another shape.
     """
     release, pages, watch = Release(layout), [], Stopwatch()
     names = release.names(group)
     with ProcessPoolExecutor(max_workers=threads) as pool:
-        for name, said in zip(names, pool.map(partial(_convert, group, layout, rule), names), strict=True):
+        for name, said in zip(names, pool.map(partial(_convert, group, layout, rule, original), names), strict=True):
             print(f"{group} {name}", file=sys.stderr, flush=True)
             pages += said
     if group == "function_vectors":
         write_json(release.listed, pages)
-        _record_list(release, rule, pages, watch)
+        _record_list(release, rule, pages, watch, original)
 
 
-def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch) -> None:
+def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch: Stopwatch, original: bool) -> None:
     """Write the record of digitised.json, whose inputs are the converted tables of all pages."""
     layout = release.layout
     tables = [layout.artefact("fv_sweep", ".parquet", page["model"], page["task"]) for page in pages]
@@ -188,8 +191,8 @@ def _record_list(release: Release, rule: str, pages: list[dict[str, Any]], watch
         "study": NAME,
         "inputs": hashes(tables, layout.base),
         "outputs": hashes([release.listed], layout.base),
-        "parameters": {},
-        "code": code_behind(CONVERTED["function_vectors"]),
+        "parameters": {} if original else {"packed": True},
+        "code": code_behind(*targets_of(rule, original)),
         "script": script_digest(script_of(rule)),
         "made": watch.made(),
     }

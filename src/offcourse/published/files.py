@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from offcourse.graph.release import Release, all_models, parameters_of
-from offcourse.graph.release_rules import NAME, TABLES, TARGETS, script_of
+from offcourse.graph.release_rules import NAME, TABLES, script_of, targets_of
 from offcourse.published.figures import figure_files
 from offcourse.store.fingerprint import fingerprint, script_digest
 
@@ -33,9 +33,9 @@ def comparison_files(results: Path) -> list[Path]:
     return [folder / "comparison.parquet", folder / "comparison.csv"]
 
 
-def code_of(rule: str) -> str:
-    """Digest of the code behind a rule and of its script."""
-    return f"{fingerprint(*TARGETS[rule])} {script_digest(script_of(rule))}"
+def code_of(rule: str, original: bool = False) -> str:
+    """Digest of the code behind a rule and of its script. original: see `targets_of`."""
+    return f"{fingerprint(*targets_of(rule, original))} {script_digest(script_of(rule))}"
 
 
 def read_by(rule: str, release: Release) -> str:
