@@ -19,6 +19,7 @@ from offcourse.data.questions import load_questions
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json, write_whole
 from offcourse.graph.keys import STEPS
+from offcourse.tables.writing import write_rows
 
 README = """\
 {name}, row "{row}", column "{column}": {value} {unit}
@@ -49,7 +50,8 @@ def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) 
         rows = rows_of(results, entry)
         scored = scored or entry["measure"] not in rows
         entry["file"] = f"numbers/{number:03d}.csv"
-        _write_csv(rows, folder / entry["file"])
+        # 17 digits, so that every double is read back unchanged.
+        write_rows(folder / entry["file"], rows, float_format="%.17g")
     for path in chain["artefacts"]:
         _write_prompts(audit, path, chain["sources"], folder / "prompts")
     write_json(folder / "cell.json", chain)
@@ -59,11 +61,6 @@ def write_capsule(audit: Audit, name: str, row: str, column: str, folder: Path) 
     text = README.format(**chain, more=NEEDS if scored else "")
     write_whole(folder / "README.txt", lambda path: path.write_text(text, encoding="utf-8"))
     return chain
-
-
-def _write_csv(rows: pd.DataFrame, path: Path) -> None:
-    # 17 digits, so that every double is read back unchanged.
-    write_whole(path, lambda temporary: rows.to_csv(temporary, index=False, float_format="%.17g"))
 
 
 def _write_prompts(audit: Audit, path: str, sources: list[dict[str, Any]], folder: Path) -> None:

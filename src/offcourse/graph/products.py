@@ -118,7 +118,7 @@ class Product(Declaration):
         read = self.view(results_of(study, registry, Layout(study.study)), model).parameters()
         if self.rule == "report":
             said = {name: steering(name).question for name in study.steering_methods}
-            read |= study.model_dump(mode="json", exclude={"resources", *absent})
+            read |= study.model_dump(mode="json", exclude={"resources", "provenance", *absent})
             read |= {"template": template(), "questions": said, "facts of the paper's models": _facts(registry)}
         return read
 

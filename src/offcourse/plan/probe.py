@@ -21,6 +21,7 @@ from offcourse.errors import OffcourseError
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.plan.machine import device_rates
 from offcourse.plan.rates import Rates, rates_path, write_rates
+from offcourse.provenance.sharing import host_as
 from offcourse.study.config import Study
 
 
@@ -59,7 +60,11 @@ def calibrate(study: Study, directory: Path) -> Path:
         machine_memory=None if found["cards"] else float(psutil.virtual_memory().total),
         **means,
     )
-    notes = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node(), "probes": len(probes)}
+    notes = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": host_as("digest", directory),
+        "probes": len(probes),
+    }
     write_rates(path, rates, notes)
     return path
 

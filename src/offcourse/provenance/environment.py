@@ -29,7 +29,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),
-        "host": platform.node(),
         "device": _device(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }

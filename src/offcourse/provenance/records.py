@@ -25,10 +25,10 @@ class OlderRecordError(OffcourseError):
 
 
 class Stopwatch:
-    """Start, end, peak memory and energy of a piece of work."""
+    """Start, end, peak memory and energy of a piece of work. host: the machine as records write it (`sharing`)."""
 
-    def __init__(self):
-        self.started, self._energy = datetime.now(UTC), energy()
+    def __init__(self, host: str):
+        self.started, self._energy, self._host = datetime.now(UTC), energy(), host
 
     def made(self) -> dict[str, Any]:
         """The environment and what the work cost, up to now."""
@@ -36,6 +36,7 @@ class Stopwatch:
         used = joules - self._energy if joules is not None and self._energy is not None else None
         return {
             **environment(),
+            "host": self._host,
             "started": self.started.isoformat(timespec="milliseconds"),
             "ended": ended.isoformat(timespec="milliseconds"),
             "seconds": round((ended - self.started).total_seconds(), 3),

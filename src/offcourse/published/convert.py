@@ -22,6 +22,7 @@ from offcourse.graph.release import APATHY_MODELS, CIE_TASKS, Release
 from offcourse.graph.release_rules import NAME, script_of, targets_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.provenance.sharing import host_as
 from offcourse.published import packed
 from offcourse.published.table import Made
 from offcourse.schemas.io import write_parquet
@@ -131,7 +132,7 @@ def _release(layout: Layout) -> Release:
 
 def _convert(group: str, layout: Layout, rule: str, original: bool, name: str) -> list[dict[str, Any]]:
     """Write the tables of one model and their records. Returns how each page of the sweep was read."""
-    release, watch, said = _release(layout), Stopwatch(), []
+    release, watch, said = _release(layout), Stopwatch(host_as("digest", layout.base)), []
     code, script = code_behind(*targets_of(rule, original)), script_digest(script_of(rule))
     freeze_imports(code["modules"])
     manifest = release.manifest
@@ -170,7 +171,7 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1, original: b
     original: convert the authors' files, which were fetched before, in place of unpacking `resources/released`.
     Raises `OffcourseError` for a released or packed file that is missing, altered, or of another shape.
     """
-    release, pages, watch = Release(layout), [], Stopwatch()
+    release, pages, watch = Release(layout), [], Stopwatch(host_as("digest", layout.base))
     names = release.names(group)
     with ProcessPoolExecutor(max_workers=threads) as pool:
         for name, said in zip(names, pool.map(partial(_convert, group, layout, rule, original), names), strict=True):

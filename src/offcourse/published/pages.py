@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from offcourse.analysis import comparison
-from offcourse.files import write_whole
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release import Release, parameters_of, results_of_release, write_models
@@ -17,6 +16,7 @@ from offcourse.graph.release_rules import NAME, TABLES, script_of
 from offcourse.graph.release_rules import PAGES as TARGETS
 from offcourse.layout import Layout, picture_files
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.provenance.sharing import host_as
 from offcourse.published.drawings import draw_figures, draw_sweep_page
 from offcourse.published.figures import figure_files, pages_of
 from offcourse.published.files import comparison_files, outputs
@@ -25,6 +25,7 @@ from offcourse.run import products
 from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.protocol import Protocol
+from offcourse.tables.writing import write_rows
 
 
 def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
@@ -62,7 +63,7 @@ def recorded(
 
     protocol: a study's protocol (None: the published one). page: the page, for a rule that draws pages one by one.
     """
-    watch = Stopwatch()
+    watch = Stopwatch(host_as("digest", layout.base))
     code, program = code_behind(*TARGETS[rule]), script_digest(script_of(rule))
     freeze_imports(code["modules"])
     write()
@@ -116,4 +117,4 @@ def write_comparison(published: Path, study: Path | None) -> None:
     frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)
-    write_whole(csv, lambda path: frame.to_csv(path, index=False, encoding="utf-8"))
+    write_rows(csv, frame)

@@ -15,6 +15,7 @@ from offcourse.graph.keys import STEPS, Step, key_parts, leaf_files, prepared_fr
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, weights_digest
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.provenance.sharing import host_as, made_as, repository
 from offcourse.run.context import StepContext
 from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.store.sealed_json import digest
@@ -48,7 +49,7 @@ def _run(step: Step, context: StepContext) -> list[str]:
     bar = tqdm(step.units(study), desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
     for unit in bar:
         parts = key_parts(step, study, context.registry, context.layout, model, unit)
-        watch = Stopwatch()
+        watch = Stopwatch(host_as(study.provenance.host, context.layout.base))
         shard = store.find(digest(parts), step.suffix)
         fresh = shard is None
         if fresh:
@@ -96,14 +97,14 @@ def _record(
         "script": script_digest(step.script),
         "source": {
             "kind": row.source,
-            "repo": row.repo,
+            "repo": repository(row.source, row.repo),
             "revision": row.revision,
             "asked": prepared_from(context.registry, context.model),
             "weights": weights_digest(context.folder),
         },
         "key": digest(parts),
         "parts": parts,
-        "made": made,
+        "made": made_as(study.provenance.host, layout.base, made),
     }
 
 

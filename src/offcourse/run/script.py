@@ -11,6 +11,7 @@ from offcourse.data.registry import Registry
 from offcourse.graph.products import PRODUCTS, results_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.provenance.sharing import host_as
 from offcourse.run import products
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
@@ -55,9 +56,9 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
     """
     with logged(snakemake.log[0]):
         require_own(Path(snakemake.scriptdir))
-        watch = Stopwatch()
         study = load_study(snakemake.config)
         layout = Layout(study.study)
+        watch = Stopwatch(host_as(study.provenance.host, layout.base))
         record = snakemake.output.get("record")
         outputs = [Path(path) for path in snakemake.output if path != record]
         model = snakemake.wildcards.get("model")

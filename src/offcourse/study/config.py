@@ -15,6 +15,7 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import is_large
 from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.provenance.sharing import Host
 from offcourse.schemas.function_vectors import CONTROLS
 from offcourse.settings import (
     Ascending,
@@ -170,6 +171,12 @@ class Numerics(Section):
     seed_policy: Literal["as_published"] = "as_published"
 
 
+class Provenance(Section):
+    """What records say of the user's machines; no result depends on it. host: a salted digest, or the name."""
+
+    host: Host = "digest"
+
+
 class _Study(Section):
     """A whole study, made by `load_study` or `read_study`. Each steering method adds a section under its name."""
 
@@ -184,6 +191,7 @@ class _Study(Section):
     dola: Dola = Dola()
     logit_lens: LogitLens = LogitLens()
     numerics: Numerics = Numerics()
+    provenance: Provenance = Provenance()
     resources: Annotated[dict[str, Scalar], Field(max_length=100)] = Field(default_factory=dict)
 
     @property

@@ -70,6 +70,19 @@ def write_csv(path: Path, form: pd.DataFrame) -> None:
     write_whole(path, lambda temporary: _each(form, csv_cell).to_csv(temporary, encoding="utf-8"))
 
 
+def write_rows(path: Path, frame: pd.DataFrame, **more) -> None:
+    """Write a table of numbers and text as csv that no spreadsheet runs, without its index. more: of `to_csv`."""
+
+    def safe(value):
+        return csv_cell(value) if isinstance(value, str) else value
+
+    changed = frame.rename(columns=safe)
+    # Numbers are left alone: `map` would turn a column that lacks some into objects, which are printed otherwise.
+    texts = [column for column in changed if not pd.api.types.is_numeric_dtype(changed[column])]
+    changed = changed.assign(**{column: changed[column].map(safe) for column in texts})
+    write_whole(path, lambda temporary: changed.to_csv(temporary, index=False, encoding="utf-8", **more))
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """The printed table that `write_csv` wrote, all text; the first column holds the names of rows."""
     return _each(pd.read_csv(path, dtype=str, keep_default_na=False), _without_apostrophe)
