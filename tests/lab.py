@@ -35,6 +35,13 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
+# What a user's environment may hold and no artefact may say; those that are really set are looked for as well.
+SECRETS = {
+    "HF_TOKEN": "hf_TheTokenThatNoArtefactHolds",
+    "HF_ENDPOINT": "https://someone:ThePasswordThatNoArtefactHolds@hub.invalid",
+}
+
+
 class Lab:
     """A folder in which studies run, and the commands that a user has.
 
@@ -49,7 +56,7 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(map(str, (*self.packages, self.checkout / "src")))
-        return os.environ | {"OMP_WAIT_POLICY": "passive", "COLUMNS": "400", "PYTHONPATH": path}
+        return SECRETS | os.environ | {"OMP_WAIT_POLICY": "passive", "COLUMNS": "400", "PYTHONPATH": path}
 
     def _run(self, command: list, **more) -> subprocess.CompletedProcess:
         words = [str(part) for part in command]

@@ -5,6 +5,7 @@ import csv
 import pandas as pd
 import pandera.pandas as pa
 import pytest
+from lab import CHECKOUT
 
 from offcourse.tables import writing
 
@@ -63,3 +64,23 @@ def test_a_cell_of_markdown_stays_one_cell_of_text(tmp_path, text, shown):
     write(tmp_path, pd.DataFrame({text: [text]}, index=pd.Index([text], name="corner")))
     lines = (tmp_path / "plain.md").read_text(encoding="utf-8").splitlines()
     assert lines[2:5] == [f"| corner | {shown} |", "|---|---:|", f"| {shown} | {shown} |"]
+
+
+@pytest.mark.parametrize("text", FORMULAE)
+def test_rows_of_numbers_and_text_hold_nothing_that_a_spreadsheet_runs(tmp_path, text):
+    frame = pd.DataFrame({"x": [text, None], text: [0.1, -2.5], "n": [-1, 2], "hit": [True, False]})
+    writing.write_rows(tmp_path / "rows.csv", frame, float_format="%.17g")
+    with open(tmp_path / "rows.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["x", "'" + text, "n", "hit"],
+        ["'" + text, "0.10000000000000001", "-1", "True"],
+        ["", "-2.5", "2", "False"],
+    ]
+
+
+def test_every_csv_of_the_package_goes_through_one_module():
+    writers = {path.name for path in (CHECKOUT / "src").rglob("*.py") if ".to_csv(" in path.read_text("utf-8")}
+    scripts = {path.name for path in (CHECKOUT / "workflow").rglob("*.py") if ".to_csv(" in path.read_text("utf-8")}
+    assert writers | scripts == {"writing.py"}
+    assert not [path for path in (CHECKOUT / "src").rglob("*.py") if "csv.writer" in path.read_text("utf-8")]
