@@ -1,6 +1,7 @@
 """The one error that a user is meant to read."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -13,6 +14,27 @@ class OffcourseError(Exception):
 
     exit_code = 2
 
+    def __init__(self, message: str = ""):
+        super().__init__(readable(str(message)))
+
+
+# Signs that a terminal would obey.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Longer than a path or a name is.
+_LONG = re.compile(r"\S{1000,}")
+
+
+def readable(message: str) -> str:
+    """A message that may quote anything: signs that a terminal obeys are written out, what has no end is cut."""
+    message = _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), message)
+    return _LONG.sub(lambda run: f"{run[0][:200]}... ({len(run[0])} signs)", message)
+
+
+def _listed(known: list[str], most: int = 60) -> str:
+    """Names in order, the first ones only when there are many."""
+    shown = sorted(map(str, known))
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} others" if len(shown) > most else "")
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suffix for messages about an unknown `name`: the closest known name, or all of them when none is close."""
@@ -20,4 +42,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(sorted(known))
+    return f"known: {_listed(known)}"

@@ -55,6 +55,7 @@ def test_the_keys_are_the_fixed_ones():
         "dola",
         "logit_lens",
         "numerics",
+        "provenance",
         "resources",
         *STEERING,
     ]
@@ -82,7 +83,7 @@ def test_every_key_of_the_default_study_is_explained():
         if (
             ":" in key
             and not key.startswith("#")
-            and key not in ("numerics:", "function_vectors:", "task_vectors:", "dola:", "logit_lens:")
+            and key not in ("numerics:", "provenance:", "function_vectors:", "task_vectors:", "dola:", "logit_lens:")
         ):
             assert before.strip().startswith("#"), line
 

@@ -214,7 +214,7 @@ def _tables(world: World) -> Iterator[Case]:
             yield make(f"{column} is {cell[:12]!a}", spoil=written(_tsv(spoilt)))
         yield make("a column less", spoil=written(_tsv([line[:-1] for line in lines])), refused=True)
         yield make("a column more", spoil=written(_tsv([[*line, "x"] for line in lines])), refused=True)
-        yield make("columns in another order", spoil=written(_tsv([line[::-1] for line in lines])), refused=True)
+        yield make("columns in another order", spoil=written(_tsv([line[::-1] for line in lines])))
         yield make("a row twice", spoil=written(_tsv([*lines, lines[at]])), refused=True)
         yield make("header alone", spoil=written(_tsv(lines[:1])), refused=table in ("models.tsv", "tasks.tsv"))
         yield make("no header", spoil=written(_tsv(lines[1:])), refused=True)

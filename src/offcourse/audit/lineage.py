@@ -103,7 +103,7 @@ def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:
         if key not in keys or not equals:
             raise OffcourseError(f"{name} has no column {key!r} to select by, as in layer=3: {did_you_mean(key, keys)}")
         numeric = pd.api.types.is_numeric_dtype(rows[key])
-        rows = rows[rows[key].astype(str) == wanted] if not numeric else rows[rows[key] == _number(wanted)]
+        rows = rows[rows[key].astype(str) == wanted] if not numeric else rows[rows[key] == _number(key, wanted)]
         if rows.empty:
             known = map(str, frame[key].unique())
             raise OffcourseError(f"{name} has no point with {word}: {did_you_mean(wanted, known)}")
@@ -113,11 +113,11 @@ def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:
     return rows.iloc[0].to_dict()
 
 
-def _number(text: str) -> float:
+def _number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise OffcourseError(f"{text!r} is not a number.") from error
+        raise OffcourseError(f"--row {key}={text}: {text!r} is not a number.") from error
 
 
 def _plotted(point: Mapping[str, Any], name: str, column: str | None) -> str:

@@ -58,12 +58,12 @@ def audit(
     """
     if (name is None) != everything:
         raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
-    if name is None and (row or column):
+    if name is None and (row is not None or column is not None):
         raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
-    if column and not row:
+    if column is not None and row is None:
         raise OffcourseError("--column needs --row")
     checker = _release(directory) if published else Audit(*study_of(configfile, directory))
-    if row:
+    if row is not None:
         _audit_cell(checker, name, row, column, as_json)
     found = checker.everything() if everything else checker.chain(name)
     wrong = [finding for finding in found if finding.state != INTACT]

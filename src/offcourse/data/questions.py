@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from offcourse.data.names import RESOURCES
 from offcourse.data.release_files import release_file, release_source
 from offcourse.data.rows import QuestionSet
-from offcourse.data.tsv import read_tsv
+from offcourse.data.tsv import read_tsv, refuse_control
 from offcourse.errors import OffcourseError
 
 # Lin et al. 2022; the quotation marks are the original's.
@@ -83,7 +83,11 @@ def own_questions(row: QuestionSet, path: Path) -> list[Question]:
         return _from_json(path)
     own = path.suffix == ".tsv"
     reader = _continuations if row.form == "continuation" else (_own if own else _truthfulqa)
-    return list(reader(path, read_tsv(path) if own else _read_csv(path)))
+    table = read_tsv(path) if own else _read_csv(path)
+    if own:
+        # A csv may have several lines in a cell.
+        refuse_control(path, table)
+    return list(reader(path, table))
 
 
 def evaluated(
@@ -134,7 +138,9 @@ def questions_sha256(
 def primer(resources: Path = RESOURCES) -> str:
     """TruthfulQA's few-shot primer, up to and including the blank line before the question."""
     path = Path(resources) / "questions" / "primer.tsv"
-    demos = _checked(path, read_tsv(path), PRIMER)
+    table = read_tsv(path)
+    refuse_control(path, table)
+    demos = _checked(path, table, PRIMER)
     shown = [f"Q: {demo.question}\nA: {demo.answer}\n\n" for demo in demos.itertuples()]
     return INSTRUCTION + "\n\n" + "".join(shown)
 

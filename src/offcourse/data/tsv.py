@@ -1,5 +1,6 @@
 """Reading tab-separated tables into dataclasses, one per row, and explaining a wrong cell."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +38,11 @@ RESULT_NAME = text_column(
 )
 FILLED = text_column(pa.Check.str_length(min_value=1, error="not empty"))
 _ANY = text_column()
-_COUNT = text_column(pa.Check.str_matches(r"^([1-9]\d*)?$", error="a positive whole number, or nothing if not known"))
+# A terminal obeys them, and a page or figure cannot show them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_COUNT = text_column(
+    pa.Check.str_matches(r"^([1-9][0-9]{0,17})?$", error="a positive whole number, or nothing if not known")
+)
 SHA256 = text_column(pa.Check.str_matches(r"^([0-9a-f]{64})?$", error="64 hexadecimal digits, or nothing if not known"))
 
 
@@ -77,6 +82,8 @@ def read_tsv(path: Path) -> pd.DataFrame:
         ) from error
     except UnicodeDecodeError as error:
         raise OffcourseError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise OffcourseError(f"{path} cannot be read: {error.strerror}") from error
     header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
@@ -86,12 +93,24 @@ def read_tsv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=str)
 
 
+def refuse_control(path: Path, frame: pd.DataFrame) -> None:
+    """Raise `OffcourseError` with line, column and code point for a cell with a control character."""
+    for column in frame:
+        for line, cell in enumerate((column, *frame[column]), start=1):
+            if sign := _CONTROL.search(cell):
+                raise OffcourseError(
+                    f"{path}, line {line}: the cell {cell!a} has the control character U+{ord(sign[0]):04X}; remove "
+                    "it, or use an undamaged copy of the file"
+                )
+
+
 def read_checked(path: Path, rules: pa.DataFrameSchema) -> pd.DataFrame:
     """`read_tsv`, checked against a schema of text columns.
 
     Raises `OffcourseError` naming file, line, column and what was expected.
     """
     frame = read_tsv(path)
+    refuse_control(path, frame)
     try:
         return rules.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
