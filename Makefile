@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := passive
 unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: study install test smoke lint format bench gpu published mutations envs schema help
+.PHONY: study install test smoke lint format bench gpu published mutations torture envs schema help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -31,6 +31,9 @@ test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a f
 
 mutations: $(INSTALLED) ## what each change redoes against what it moves, on a finished `make smoke`; about an hour on two cores
 	PYTHONPATH=tests $(BIN)/python -m mutations --study .smoke --write-docs
+
+torture: $(INSTALLED) ## spoiled inputs, tampered files, forged records, kills, on a finished `make smoke`; about two hours on two cores
+	PYTHONPATH=tests $(BIN)/python -m torture --study .smoke --write-docs
 
 smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/
 	rm -rf .smoke

@@ -8,7 +8,7 @@ from lab import CHECKOUT
 from test_layers import LAYERS
 
 # Folders of tests that are about no single package.
-WHOLE = {"workflow", "slurm", "architectures", "mutations"}
+WHOLE = {"workflow", "slurm", "architectures", "mutations", "torture"}
 # Packages whose tests are those of other packages, and why.
 ELSEWHERE = {
     "schemas": "every table that a test reads or writes is checked by its schema",

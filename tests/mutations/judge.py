@@ -127,8 +127,13 @@ def _jobs(jobs: Iterable[Job]) -> str:
 
 def write_docs(outcomes: list[dict[str, Any]], page: Path) -> None:
     """Put the table between its two marks. Raises `ValueError` when the page has none."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no place for the table: {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table(outcomes)}\n{END}{after}", encoding="utf-8")
+    page.write_text(between(page.read_text(encoding="utf-8"), BEGIN, END, table(outcomes), page), encoding="utf-8")
+
+
+def between(text: str, begin: str, end: str, content: str, page: Path) -> str:
+    """The text of a page with other content between two marks. Raises `ValueError` when it has none."""
+    before, mark, rest = text.partition(begin)
+    _, last, after = rest.partition(end)
+    if not mark or not last:
+        raise ValueError(f"{page} has no place for the table: {begin} and {end}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
