@@ -16,11 +16,14 @@ from offcourse.errors import OffcourseError
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """The sha256 of a file, in hexadecimal. Raises `OffcourseError` for a folder in the place of a file."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except IsADirectoryError as error:
+        raise OffcourseError(f"{path} is a folder where a file should be. Move it away and run again.") from error
     return digest.hexdigest()
 
 

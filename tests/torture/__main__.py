@@ -33,9 +33,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--verbose", action="store_true", help="say how every case ended")
     parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/provenance.md")
-    parser.add_argument(
-        "--outcomes", type=Path, help="keep what was found in this file; the table has other parts' too"
-    )
+    parser.add_argument("--outcomes", type=Path, help="keep what was found here; the table has other parts' too")
     parser.add_argument("--world", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.world:

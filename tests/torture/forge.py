@@ -6,10 +6,14 @@ Nothing is out of step with itself then; only what was made from the true result
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from lab import Lab
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from offcourse.files import sha256
@@ -47,21 +51,15 @@ def every(study: Path, only: re.Pattern) -> list[dict]:
         group = "record and shard" if with_shard else "record"
         for step, unit, suffix in STEPS:
             if only.search(f"{group}: {step}"):
-                found.append(
-                    _one(
-                        f"forged {group}",
-                        step,
-                        study,
-                        lambda lab, of=(step, unit, suffix), w=with_shard: result(lab, *of, w),
-                    )
-                )
+                change = partial(result, step=step, unit=unit, suffix=suffix, with_shard=with_shard)
+                found.append(_one(f"forged {group}", step, study, change))
     for record, file in PRODUCTS:
         if only.search(f"record: {file}"):
-            found.append(_one("forged record", file, study, lambda lab, of=(record, file): product(lab, *of)))
+            found.append(_one("forged record", file, study, partial(product, record=record, file=file)))
     return found
 
 
-def _one(group: str, name: str, study: Path, change) -> dict:
+def _one(group: str, name: str, study: Path, change: Callable[[Lab], None]) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         lab = Lab(Path(scratch) / "lab")
         shutil.copytree(study, lab.folder, copy_function=shutil.copy2, symlinks=True)
@@ -74,23 +72,13 @@ def forged(path: Path) -> None:
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
         notes = dict(frame.attrs)
-        column = next(
-            (name for name in ("hit", "effect", "probability", "score", "value") if name in frame), frame.columns[-1]
-        )
-        first = frame[column].iloc[0]
-        other = (
-            not first
-            if isinstance(first, bool) or str(frame[column].dtype) == "bool"
-            else f"{first}x"
-            if isinstance(first, str)
-            else first + 1
-        )
+        numbers = ("hit", "effect", "probability", "score", "value")
+        column = next((name for name in numbers if name in frame), frame.columns[-1])
+        other = _another(frame[column].iloc[0])
         frame[column] = [other, *frame[column].iloc[1:]]
         frame.attrs = notes
         frame.to_parquet(path, index=False, compression="zstd")
     elif path.suffix == ".safetensors":
-        from safetensors import safe_open
-
         with safe_open(path, framework="numpy") as opened:
             notes = opened.metadata()
         tensors = load_file(path)
@@ -101,6 +89,13 @@ def forged(path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         at = re.search(r"[1-8](?!.*[1-8])", text, re.DOTALL).start()
         path.write_text(text[:at] + str(int(text[at]) + 1) + text[at + 1 :], encoding="utf-8")
+
+
+def _another(value):
+    """Another value of the same type."""
+    if isinstance(value, bool | np.bool_):
+        return not value
+    return f"{value}x" if isinstance(value, str) else value + 1
 
 
 def result(lab: Lab, step: str, unit: str, suffix: str, with_shard: bool) -> None:

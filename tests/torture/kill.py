@@ -1,7 +1,7 @@
 """Kills: the smoke study is killed at random moments, again and again, and run on until it is done.
 
-All processes of a run die at once, as when a machine loses its power. What the last run leaves must be the results of an
-undisturbed run, and no file more.
+All processes of a run die at once, as when a machine loses its power. What the last run leaves must be the results of
+an undisturbed run, and no file more.
 """
 
 import os

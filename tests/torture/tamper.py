@@ -1,9 +1,10 @@
 """Single tampering: one file of a finished smoke study is changed; it must be found, and be mended by the next run.
 
-Each kind of file is changed by one byte, in a copy of the study. `offcourse audit --all` and `offcourse status` must say
-that something is wrong; after `snakemake` both must be content, and the results must be what they were.
+Each kind of file is changed by one byte, in a copy of the study. `offcourse audit --all` and `offcourse status` must
+say that something is wrong; after `snakemake` both must be content, and the results must be what they were.
 """
 
+import os
 import re
 import shutil
 import tempfile
@@ -58,8 +59,6 @@ def one_byte(path: Path) -> None:
     at = next(at for at in range(len(text) // 2, len(text)) if chr(text[at]).isalnum())
     text[at] = ord("7") if text[at] != ord("7") else ord("8")
     path.write_bytes(text)
-    import os
-
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 

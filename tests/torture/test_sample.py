@@ -16,7 +16,7 @@ SAMPLE = (
     "word list: antonyms, (escape|link to itself|zeros)",
     "question set: passages, (a cell less|lone surrogate)",
     r"model folder: (pickle alone|code of its own|index that leads out|header of .*|config\.json, half of the file)",
-    "record: antonym, (last byte gone|folder in its place|sealed again: (made|inputs|code|outputs): .*)",
+    "record: antonym, (last byte gone|folder in its place)",
     r"result: icl.*|result: antonym\.parquet, half of the file",
     "arguments: (empty row|row of 100,000 signs|point without a value|code as a point)",
 )

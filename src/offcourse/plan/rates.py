@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.models.budgets import GPU_ROWS, GPU_TOKENS
@@ -74,6 +76,9 @@ def rates_path(directory: Path) -> Path:
     return Path(directory) / "results" / "rates.json"
 
 
+_RATES = TypeAdapter(Rates, config={"strict": True, "allow_inf_nan": False})
+
+
 def write_rates(path: Path, rates: Rates, notes: dict[str, Any]) -> None:
     """Write rates, whole or not at all. notes: when and where they were measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +92,17 @@ def read_rates(path: Path) -> Rates:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OffcourseError(f"there are no rates in {path}. {again}, or name a100.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OffcourseError(f"{path} cannot be read as rates ({error}). {again} again.") from error
     fields = {field.name for field in dataclasses.fields(Rates)}
     if not isinstance(found, dict) or not fields <= found.keys():
         missing = sorted(fields - found.keys()) if isinstance(found, dict) else ["everything"]
         raise OffcourseError(f"{path} is no file of rates: it lacks {', '.join(missing)}. {again} again.")
-    return Rates(**{name: found[name] for name in fields})
+    try:
+        return _RATES.validate_python({name: found[name] for name in fields})
+    except ValidationError as error:
+        [name, *_] = error.errors()[0]["loc"]
+        raise OffcourseError(f"{path}: {name} is {found[name]!r}, which is no rate. {again} again.") from error
 
 
 def rates_of(choice: str | None, directory: Path) -> Rates:
