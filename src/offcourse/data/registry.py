@@ -11,7 +11,7 @@ from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import FORMS, METHODS, RESOURCES
 from offcourse.data.pins import LOCK, Pin, read_lock
 from offcourse.data.rows import Model, QuestionSet, Source, Task
-from offcourse.data.tsv import FILLED, RESULT_NAME, SHA256, one_of, read_rows, text_column
+from offcourse.data.tsv import FILE_NAME, FILLED, MAYBE_FILE_NAME, RESULT_NAME, SHA256, one_of, read_rows, text_column
 from offcourse.errors import OffcourseError, did_you_mean
 
 # Rules of single cells, see `tsv.schema`.
@@ -34,12 +34,12 @@ _CELLS = {
         "name": RESULT_NAME,
         "label": FILLED,
         "group": one_of("linguistic", "factual", "to-english", "from-english"),
-        "words": FILLED,
+        "words": FILE_NAME,
         "input_column": FILLED,
         "output_column": FILLED,
         "task_vector_match": one_of("exact", "synonym", "prefix"),
     },
-    QuestionSet: {"name": RESULT_NAME, "label": FILLED, "form": one_of(*FORMS)},
+    QuestionSet: {"name": RESULT_NAME, "label": FILLED, "form": one_of(*FORMS), "file": MAYBE_FILE_NAME},
     Source: {
         "kind": one_of("pypi", "archive", "release"),
         "spec": FILLED,

@@ -37,6 +37,9 @@ RESULT_NAME = text_column(
     ),
 )
 FILLED = text_column(pa.Check.str_length(min_value=1, error="not empty"))
+# File systems take 255 bytes.
+FILE_NAME = text_column(pa.Check.str_length(1, 200, error="a file name of 1 to 200 signs"))
+MAYBE_FILE_NAME = text_column(pa.Check.str_length(0, 200, error="a file name of up to 200 signs, or nothing"))
 _ANY = text_column()
 # A terminal obeys them, and a page or figure cannot show them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
