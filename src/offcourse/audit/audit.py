@@ -22,7 +22,7 @@ from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.graph.release_rules import ON_DEMAND
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST, digest_of
-from offcourse.provenance.records import OlderRecordError, fingerprint_of, read_record, relative
+from offcourse.provenance.records import OlderRecordError, fingerprint_of, located, read_record, relative
 from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
@@ -163,7 +163,7 @@ class Audit:
             why = "no rule of this study makes it" if name in self.producers else "no record names it"
             found.append(Finding(name, STALE if name in self.producers else UNRECORDED, why))
         for path, record in self.records.items():
-            if not any((self.layout.base / output).exists() for output in record["outputs"]):
+            if not any(located(output, self.layout.base).exists() for output in record["outputs"]):
                 found.append(Finding(self.path(path), MISSING, "none of the files that this record is about is there"))
         return found
 
@@ -195,7 +195,7 @@ class Audit:
 
     def _unrecorded(self, path: str) -> Iterator[Finding]:
         record, _ = self.expected[path]
-        if not (self.layout.base / path).exists():
+        if not located(path, self.layout.base).exists():
             yield Finding(path, MISSING, "it was not made yet, or is gone: run the workflow")
         elif record in self.broken:
             yield self.broken[record]
@@ -205,7 +205,7 @@ class Audit:
             yield Finding(path, UNRECORDED, why)
 
     def _output(self, path: str, producer: Path) -> Finding:
-        file, record = self.layout.base / path, self.records[producer]
+        file, record = located(path, self.layout.base), self.records[producer]
         if not file.exists():
             return Finding(path, MISSING, "the file is gone")
         if self._sha256(file) != record["outputs"][path]:
@@ -214,7 +214,7 @@ class Audit:
             changed = [
                 f"{source} is not what this was made from"
                 for source, digest in record["inputs"].items()
-                if (read := self.layout.base / source).exists() and self._sha256(read) != digest
+                if (read := located(source, self.layout.base)).exists() and self._sha256(read) != digest
             ]
             self._stale[producer] = "; ".join(changed or self._changes(record))
         why = self._stale[producer]
@@ -249,7 +249,7 @@ class Audit:
 
     def _leaf(self, path: str) -> Iterator[Finding]:
         """Findings on a leaf, a file that no job of the study made: a prepared model, a download or a tracked table."""
-        file = self.layout.base / path
+        file = located(path, self.layout.base)
         if not file.exists():
             yield Finding(path, MISSING, "the file is gone")
         elif file in self.records:

@@ -14,7 +14,7 @@ from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS, leaf_files
 from offcourse.graph.release_rules import NAME as RELEASE
-from offcourse.provenance.records import fingerprint_of
+from offcourse.provenance.records import fingerprint_of, located
 
 # A number that is computed again may differ in its last digits, since sums are taken in another order.
 TOLERANCE = 1e-9
@@ -30,7 +30,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
     exist.
     """
     path = _numbers(audit, name)
-    file = audit.layout.base / path
+    file = located(path, audit.layout.base)
     if not file.exists():
         raise OffcourseError(f"{path} is not there. Run the workflow.")
     frame = pd.read_parquet(file)

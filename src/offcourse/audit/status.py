@@ -13,7 +13,7 @@ from offcourse.graph.keys import STEPS, Step, key_parts, prepared_from, steps_of
 from offcourse.graph.products import Product, products_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import MANIFEST
-from offcourse.provenance.records import code_behind, read_record, relative
+from offcourse.provenance.records import code_behind, located, read_record, relative
 from offcourse.store.fingerprint import script_digest
 from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
@@ -191,7 +191,7 @@ def product_changes(
     return found or [
         f"{path} is not what it was drawn from"
         for path, digest in known["inputs"].items()
-        if not (layout.base / path).exists() or hashed(layout.base / path) != digest
+        if not located(path, layout.base).exists() or hashed(located(path, layout.base)) != digest
     ]
 
 

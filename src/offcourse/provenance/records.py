@@ -12,11 +12,13 @@ from typing import Any
 
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
-from offcourse.provenance.environment import energy, environment, peak_memory
+from offcourse.provenance.environment import CHECKOUT, energy, environment, peak_memory
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
 SCHEMA = 2
+# Before the path of a file of the checkout, when a study runs elsewhere.
+OWN = "checkout:"
 FIELDS = ("schema", "rule", "wildcards", "study", "inputs", "outputs", "parameters", "code", "made")
 
 
@@ -57,14 +59,21 @@ def fingerprint_of(code: Mapping[str, Any]) -> str:
 
 
 def hashes(paths: Iterable[Path], base: Path) -> dict[str, str]:
-    """{path relative to `base`, the working directory: sha256}. A file outside `base` keeps its absolute path."""
+    """{path relative to `base`, the working directory: sha256}. A file elsewhere: see `relative`."""
     return {relative(path, base): sha256(path) for path in paths}
 
 
 def relative(path: Path, base: Path) -> str:
-    """`path` as records write it."""
+    """`path` as records write it: relative to `base`, or to the checkout, which a reader has elsewhere."""
     path, base = Path(path).absolute(), Path(base).absolute()
-    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+    if path.is_relative_to(base):
+        return path.relative_to(base).as_posix()
+    return OWN + path.relative_to(CHECKOUT).as_posix() if path.is_relative_to(CHECKOUT) else str(path)
+
+
+def located(name: str, base: Path) -> Path:
+    """Where the file is that a record names, see `relative`."""
+    return CHECKOUT / name.removeprefix(OWN) if name.startswith(OWN) else base / name
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from offcourse.audit.release_changes import changes
 from offcourse.data.release_files import release_path
 from offcourse.files import sha256
-from offcourse.provenance.records import fingerprint_of
+from offcourse.provenance.records import fingerprint_of, located
 from offcourse.published.audit import ReleaseAudit
 
 
@@ -63,14 +63,14 @@ def status(base: Path = Path()) -> list[RuleState]:
 def _digests(audit: ReleaseAudit, made: Iterable[str]) -> dict[str, str]:
     """{path: sha256} of the made files that exist (hashed) and of the released files (from the manifest)."""
     base, downloads = audit.layout.base, audit.layout.downloads
-    there = {path: sha256(base / path) for path in made if (base / path).exists()}
+    there = {path: sha256(located(path, base)) for path in made if located(path, base).exists()}
     released = audit.release.manifest.items()
     return there | {audit.path(release_path(spec, downloads)): row.sha256 for spec, row in released}
 
 
 def _digest(audit: ReleaseAudit, path: str, digests: Mapping[str, str]) -> str | None:
     """sha256 of an input; None if it does not exist. An input that is not in `digests` is a tracked table."""
-    file = audit.layout.base / path
+    file = located(path, audit.layout.base)
     return digests.get(path) or (sha256(file) if file.exists() else None)
 
 
