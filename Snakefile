@@ -8,7 +8,7 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-# Without --configfile the study is the default one. A study that is named is complete: nothing is merged into it.
+# Without --configfile the study is config.yaml. A study given by --configfile is complete: config.yaml is not merged in.
 if not workflow.overwrite_configfiles:
 
     configfile: os.path.join(workflow.basedir, "config.yaml")

@@ -1,4 +1,4 @@
-# Paths, and the study that the configuration describes. No rule, no science.
+# Reads and checks the study, and has functions for the paths, inputs and `params` of all rules. No rule.
 import importlib.util
 import json
 import sys
@@ -69,7 +69,7 @@ def of_every_model(step):
 
 
 def record(rule, model=None):
-    """The record of a job that makes no result of a step."""
+    """The record of a job that is no step."""
     return LAYOUT.rule_record(rule, model)
 
 
@@ -88,9 +88,9 @@ def reads(step, key):
 
 
 def waited_for(wildcards):
-    """Prepared models that a model's check waits for: every one of the study, so that one that cannot be had stops the
-    run before anything is computed. A model that was checked waits for the same ones as then: a model that is added
-    to the study is no reason to check it again.
+    """Prepared models that a model's check waits for: all models of the study, so that a model that cannot be fetched
+    stops the run before anything is computed. A model that was checked before waits for the models of that time, so
+    that adding a model to the study does not check it again.
     """
     paths = [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
     made = record("check_model", wildcards.model)
@@ -105,13 +105,13 @@ def waited_for(wildcards):
 
 
 def results_of_study(wildcards):
-    """Every result. A damaged result is copied from the store, or made again where the store's copy is damaged too."""
+    """Every result of the study. Damaged ones are first copied from the store, or made again if the copy is damaged too."""
     if workflow.is_main_process and workflow.executor_plugin is not None:
-        # Before anything is repaired: what another run is about to write looks damaged.
+        # Lock before repairing, since a file that another run is writing looks damaged.
         if not workflow.dryrun:
             lock()
         damaged = repair(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
-        # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
+        # Snakemake takes an existing file for intact; there is no public way to mark a file as damaged here.
         workflow.dag.forcefiles.update(map(str, damaged))
     return everything()
 
@@ -127,11 +127,11 @@ def release_questions():
 
 
 def drawn(rule, model=None):
-    """The files of a table or figure; with `{model}` the model stays a wildcard."""
+    """The files of a product. model: of a product per model; "{model}" keeps the wildcard."""
     return [RESULTS / path for path in PRODUCTS[rule].outputs(STUDY, REGISTRY, model)]
 
 
-# What `snakemake --report` shows of a table or figure; the rest of its files hold the same numbers.
+# Types of files that `snakemake --report` shows; the other files of a table or figure hold the same numbers.
 REPORTED = (".svg", ".csv", ".html")
 
 
@@ -141,7 +141,7 @@ def shown(rule, model=None):
 
 
 def reported(rule, path):
-    """One file as `snakemake --report` shows it: tables and figures apart, each with the model and task that it is of."""
+    """One file marked for `snakemake --report`, with its category (tables or figures), name, model and task."""
     _, name, *page = *path.relative_to(RESULTS).with_suffix("").parts, "report"
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
@@ -153,7 +153,7 @@ def reported(rule, path):
 
 
 def read_by(rule, model=None):
-    """What a table or figure is drawn from."""
+    """The files that a product reads: results of steps, other tables, and `model.json` of its models."""
     results = [
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
         for step, name, unit in PRODUCTS[rule].upstream(STUDY, model)
@@ -163,7 +163,7 @@ def read_by(rule, model=None):
 
 
 def settings(rule):
-    """The configuration that a table or figure reads, as a `params` function."""
+    """Everything that a product reads beside files of results, as a `params` function."""
     product = PRODUCTS[rule]
     return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 

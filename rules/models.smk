@@ -16,7 +16,7 @@ rule prepare_model:
         "../workflow/scripts/prepare_model.py"
 
 
-# Waits for every model of the study, so that one that cannot be had stops the run before anything is computed.
+# Waits for every model of the study, so that a model that cannot be fetched stops the run before anything is computed.
 rule check_model:
     input:
         manifests=waited_for,
