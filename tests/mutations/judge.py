@@ -1,4 +1,4 @@
-"""What the mutation test makes of an outcome: what is one too few, what is one too many and why, and the table."""
+"""Judging the outcomes of the mutation test: results that would not be redone, jobs redone in vain, and the table."""
 
 import re
 from collections.abc import Iterable

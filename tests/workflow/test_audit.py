@@ -1,4 +1,4 @@
-"""Audit of the smoke study: every number from what it names, every changed byte found, one message for bad input."""
+"""Audit of the smoke study: every number is computed again from its sources, every changed byte is found."""
 
 import json
 from collections.abc import Iterator

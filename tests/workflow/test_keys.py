@@ -1,4 +1,4 @@
-"""Cells of tracked tables, files of a model and the order of a grid: each makes anew what reads it (`Lab.plan`)."""
+"""A changed cell of a tracked table, file of a model or order of a grid makes exactly its readers anew (`Lab.plan`)."""
 
 import json
 from pathlib import Path
