@@ -35,7 +35,7 @@ rule all:
         RESULTS / "ro-crate" / "ro-crate-metadata.json",
         # List every result as a target. With the report alone as target, Snakemake would not notice intermediate results
         # that a failed job deleted, as long as a newer report exists.
-        results_of_study,
+        everything,
 
 
 onstart:

@@ -18,10 +18,10 @@ if PACKAGE != CHECKOUT / "src" / "offcourse":
     )
 
 from offcourse.archive import packed
+from offcourse.audit.repair import heal
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
 from offcourse.graph.products import PRODUCTS, products_of, records_of
-from offcourse.run.repair import repair
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
 from offcourse.graph.keys import release_questions as question_files
@@ -29,7 +29,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
-from offcourse.data.release_files import release_path
+from offcourse.data.release_files import pinned_files
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
@@ -47,8 +47,15 @@ try:
 except OffcourseError as error:
     sys.exit(f"offcourse: {error}")
 
+# Rules say where files are below the working folder. A module's `prefix` is put before that by Snakemake; code of this
+# file that looks at files itself uses THERE.
 LAYOUT = Layout(STUDY.study)
 RESULTS = LAYOUT.results
+PLACED = [Path(workflow.modifier.path_modifier.replace_prefix(f"{name}/x")) for name in ("results", "resources")]
+if [path.parent.name for path in PLACED] != ["results", "resources"] or PLACED[0].parents[1] != PLACED[1].parents[1]:
+    sys.exit("offcourse: as a module this workflow takes a prefix for its paths, and no replace_prefix.")
+THERE = Layout(STUDY.study, PLACED[0].parents[1])
+MENDED = []
 
 
 wildcard_constraints:
@@ -88,42 +95,50 @@ def reads(step, key):
 
 
 def waited_for(wildcards):
-    """Prepared models that a model's check waits for: all models of the study, so that a model that cannot be fetched
-    stops the run before anything is computed. A model that was checked before waits for the models of that time, so
-    that adding a model to the study does not check it again.
+    """Prepared models that a model's check waits for: every one of the study, so that one that cannot be had stops the
+    run before anything is computed. A model that was checked waits for the same ones as then: a model that is added
+    to the study, or prepared anew, is no reason to check another one again.
     """
-    paths = [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
-    made = record("check_model", wildcards.model)
+    own = LAYOUT.receipt(wildcards.model)
+    paths = [LAYOUT.receipt(model) for model in STUDY.models]
+    made = THERE.rule_record("check_model", wildcards.model)
     if made.exists():
         try:
-            before = [Path(path) for path in read_record(made)["inputs"]]
-        except OffcourseError:
-            return paths
-        if all(path.exists() for path in before):
-            return before
-    return paths
+            before = [Path(path) for path in read_record(made)["waited_for"]]
+        except (OffcourseError, KeyError):
+            before = []
+        if own in before and all((THERE.base / path).exists() for path in before):
+            paths = before
+    return [path if path == own else ancient(str(path)) for path in paths]
 
 
-def results_of_study(wildcards):
-    """Every result of the study. Damaged ones are first copied from the store, or made again if the copy is damaged too."""
-    if workflow.is_main_process and workflow.executor_plugin is not None:
-        # Lock before repairing, since a file that another run is writing looks damaged.
+def mended(wildcards):
+    """Once in a run, before it is planned: what another run left is swept away, a damaged result is copied from the
+    store, and what is not intact otherwise is planned to be made again.
+    """
+    if not MENDED and workflow.is_main_process and workflow.executor_plugin is not None:
+        MENDED.append(True)
+        # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
             lock()
-        damaged = repair(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
-        # Snakemake takes an existing file for intact; there is no public way to mark a file as damaged here.
-        workflow.dag.forcefiles.update(map(str, damaged))
-    return everything()
+        # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
+        workflow.dag.forcefiles.update(map(str, heal(STUDY, REGISTRY, THERE, change=not workflow.dryrun)))
+    return []
 
 
 def release_lists():
-    """The authors' word lists, when the study asks for them."""
-    return [release_path(spec, LAYOUT.downloads) for spec in list_files(STUDY, REGISTRY)]
+    """What says that the authors' word lists are there, when the study asks for them."""
+    return [LAYOUT.fetched("fetch_words")] if list_files(STUDY, REGISTRY) else []
 
 
 def release_questions():
-    """The authors' question files that the study reads."""
-    return [release_path(spec, LAYOUT.downloads) for spec in question_files(STUDY, REGISTRY)]
+    """What says that the authors' question files are there, when the study reads any."""
+    return [LAYOUT.fetched("fetch_questions")] if question_files(STUDY, REGISTRY) else []
+
+
+def pinned(listed):
+    """The files that a rule fetches, each with its sha256."""
+    return pinned_files(listed(STUDY, REGISTRY))
 
 
 def drawn(rule, model=None):
@@ -178,7 +193,7 @@ def presented():
     return [path for product in products for model in product.instances(STUDY) for path in drawn(product.rule, model)]
 
 
-def everything():
+def everything(wildcards):
     """Every result of every step, and every table and figure."""
     return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
 

@@ -5,7 +5,7 @@
 rule prompts:
     input:
         words=release_lists(),
-        model=LAYOUT.model_folder("{model}") / "manifest.json",
+        model=LAYOUT.receipt("{model}"),
     output:
         artefacts=each("prompts", "{model}/prompts/{task}.parquet"),
         records=each("prompts", "provenance/{model}/prompts/{task}.json"),

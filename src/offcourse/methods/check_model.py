@@ -8,7 +8,7 @@ from typing import Any
 from offcourse.data.names import PAPER
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
-from offcourse.models.fetch import verify, weights_digest
+from offcourse.models.manifest import OpenedModel, verify, weights_digest
 
 PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
 
@@ -60,6 +60,7 @@ def check_model(context, out: Path) -> None:
     from offcourse.models.file_check import NAME, weights_equal_files
 
     verify(context.folder)
+    opened = OpenedModel.of(context.folder)
     # The row has the columns of the rule's key and no other, so that none is read without counting.
     whole, model = context.registry.model(context.model), context.engine.model
     row = SimpleNamespace(**{column: getattr(whole, column) for column in READ_OF_MODELS})
@@ -93,6 +94,7 @@ def check_model(context, out: Path) -> None:
         "checks": checks,
         "capabilities": can,
     }
+    opened.require_unchanged()
     write_json(out, facts)
 
 

@@ -29,7 +29,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         sealed = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OffcourseError(f"{path} cannot be read as JSON ({error}).") from error
     value = {key: entry for key, entry in sealed.items() if key != "digest"} if isinstance(sealed, dict) else {}
     if not value or sealed.get("digest") != digest(value) or text != _text(sealed):
