@@ -1,6 +1,7 @@
 """Audit: hash every file behind a table or figure again, from its own files down to the weights (the chain)."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -340,9 +341,15 @@ class Audit:
         """The study's copy of a manifest, and the prepared model that it is about."""
         manifest = self.layout.model_folder(receipt.parent.name) / MANIFEST
         if manifest.exists():
-            same = receipt.read_bytes() == manifest.read_bytes()
-            why = "" if same else f"it is not the content of {self.path(manifest)}"
-            yield Finding(self.path(receipt), INTACT if same else TAMPERED, why)
+            why = ""
+            try:
+                copied = read_prepared(receipt.parent)
+                with suppress(OffcourseError):
+                    if copied != read_prepared(manifest.parent):
+                        why = f"it is not the content of {self.path(manifest)}"
+            except OffcourseError:
+                why = "it is not what was written"
+            yield Finding(self.path(receipt), TAMPERED if why else INTACT, why)
             yield from self._model(manifest)
         else:
             yield Finding(self.path(receipt), INTACT)
