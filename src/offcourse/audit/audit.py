@@ -343,9 +343,9 @@ class Audit:
         if manifest.exists():
             why = ""
             try:
-                copied = read_prepared(receipt.parent)
+                read_prepared(receipt.parent)
                 with suppress(OffcourseError):
-                    if copied != read_prepared(manifest.parent):
+                    if read_prepared(manifest.parent) and receipt.read_bytes() != manifest.read_bytes():
                         why = f"it is not the content of {self.path(manifest)}"
             except OffcourseError:
                 why = "it is not what was written"
