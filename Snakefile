@@ -8,7 +8,7 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-# Without --configfile the study is the default one. A study that is named is complete: nothing is merged into it.
+# Without --configfile the study is config.yaml. A study given by --configfile is complete: config.yaml is not merged in.
 if not workflow.overwrite_configfiles:
 
     configfile: os.path.join(workflow.basedir, "config.yaml")
@@ -35,7 +35,7 @@ rule all:
         RESULTS / "ro-crate" / "ro-crate-metadata.json",
         # List every result as a target. With the report alone as target, Snakemake would not notice intermediate results
         # that a failed job deleted, as long as a newer report exists.
-        results_of_study,
+        everything,
 
 
 onstart:

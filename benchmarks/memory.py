@@ -14,7 +14,7 @@ from pathlib import Path
 from offcourse.data.names import METHODS
 from offcourse.errors import OffcourseError
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST
+from offcourse.models.manifest import MANIFEST
 
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
 TASK = "present-past"

@@ -21,7 +21,7 @@ from offcourse.data.registry import Registry
 from offcourse.data.release_files import release_path
 from offcourse.graph.keys import release_questions, steps_of
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST
+from offcourse.models.manifest import MANIFEST
 from offcourse.study.config import Study, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-# Where jobs run: what they ask for, the lock of a run, and what is made sure of before Slurm is given a job. No rule.
+# Functions for jobs: the resources they ask for, the lock of a run, and checks before Slurm is given a job. No rule.
 import sys
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from offcourse.cluster import slurm as cluster
 from offcourse.run.lock import hold
 from offcourse.cluster.resources import Sizes
 
-# Whether this process sends its jobs elsewhere, and whether it is in such a job.
+# REMOTE: whether this process submits its jobs to a cluster. SENT: whether this process runs in such a job.
 REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
 SENT = workflow.exec_mode == ExecMode.REMOTE
 
@@ -33,8 +33,8 @@ except OffcourseError as error:
 
 
 def threads(rule):
-    """CPUs of a job that runs a model. `auto` shares the cores of this machine between the models, whose jobs run side
-    by side; of a cluster it asks for those beside the job's cards.
+    """CPUs of a job that runs a model. With `auto`, the cores of this machine are shared between the models, whose jobs
+    run side by side; on a cluster a job gets a number of CPUs per card.
     """
     if STUDY.numerics.threads != "auto":
         return STUDY.numerics.threads
@@ -44,8 +44,8 @@ def threads(rule):
 
 
 def asks(rule):
-    """Resources of a job of a model: cards of one node, memory, minutes, and the site's partition for them. A job that
-    runs on this machine takes what is there and asks for nothing.
+    """Resources of a job of a model: cards of one node, memory, minutes, and the site's partition for cards. A job that
+    runs on this machine asks for nothing.
     """
     if not GROUP:
         return {}
@@ -59,12 +59,12 @@ def asks(rule):
 
 
 def lock():
-    """Refuse a second run in the same folder; on Slurm, end what a killed one has left."""
+    """Refuse a second run in the same folder; on Slurm, also cancel the jobs that a killed run left behind."""
     try:
         hold(Path(".snakemake") / "offcourse.lock")
         if on_slurm():
             cluster.require_commands()
-            # Logs that are elsewhere may be those of several folders.
+            # With another log folder, the logs there may be of several working directories.
             if not workflow.executor_settings.logdir and (
                 ended := cluster.end_leftovers(Path(".snakemake") / "slurm_logs")
             ):
@@ -80,13 +80,13 @@ def on_slurm():
 
 def check_cluster():
     """Stop before the first submission when Slurm has no node for one of the jobs."""
-    # A site that has its partitions in a file of the executor's leaves the choice, and the complaints, to that.
+    # If the site describes its partitions in a file for the executor, the executor chooses and checks them.
     if not on_slurm() or workflow.executor_settings.partition_config:
         return
     dag = workflow.dag
     jobs = [job for job in dag.needrun_jobs() if not job.is_local and not job.resources.get("clusters")]
     try:
-        # Each by itself first: what one asks for too much is said with its rule.
+        # Check jobs one by one first, so that a message names the rule; then groups, which are one job each.
         cluster.check(map(cluster.Asked.of, jobs))
         cluster.check(map(cluster.Asked.of, {dag.get_job_group(job) for job in jobs} - {None}))
     except OffcourseError as error:

@@ -1,4 +1,4 @@
-# Paths, and the study that the configuration describes. No rule, no science.
+# Reads and checks the study, and has functions for the paths, inputs and `params` of all rules. No rule.
 import importlib.util
 import json
 import sys
@@ -18,10 +18,10 @@ if PACKAGE != CHECKOUT / "src" / "offcourse":
     )
 
 from offcourse.archive import packed
+from offcourse.audit.repair import heal
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
 from offcourse.graph.products import PRODUCTS, products_of, records_of
-from offcourse.run.repair import repair
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
 from offcourse.graph.keys import release_questions as question_files
@@ -29,7 +29,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
-from offcourse.data.release_files import release_path
+from offcourse.data.release_files import pinned_files
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
@@ -47,8 +47,15 @@ try:
 except OffcourseError as error:
     sys.exit(f"offcourse: {error}")
 
+# Rules say where files are below the working folder. A module's `prefix` is put before that by Snakemake; code of this
+# file that looks at files itself uses THERE.
 LAYOUT = Layout(STUDY.study)
 RESULTS = LAYOUT.results
+PLACED = [Path(workflow.modifier.path_modifier.replace_prefix(f"{name}/x")) for name in ("results", "resources")]
+if [path.parent.name for path in PLACED] != ["results", "resources"] or PLACED[0].parents[1] != PLACED[1].parents[1]:
+    sys.exit("offcourse: as a module this workflow takes a prefix for its paths, and no replace_prefix.")
+THERE = Layout(STUDY.study, PLACED[0].parents[1])
+MENDED = []
 
 
 wildcard_constraints:
@@ -69,7 +76,7 @@ def of_every_model(step):
 
 
 def record(rule, model=None):
-    """The record of a job that makes no result of a step."""
+    """The record of a job that is no step."""
     return LAYOUT.rule_record(rule, model)
 
 
@@ -90,48 +97,56 @@ def reads(step, key):
 def waited_for(wildcards):
     """Prepared models that a model's check waits for: every one of the study, so that one that cannot be had stops the
     run before anything is computed. A model that was checked waits for the same ones as then: a model that is added
-    to the study is no reason to check it again.
+    to the study, or prepared anew, is no reason to check another one again.
     """
-    paths = [LAYOUT.model_folder(model) / "manifest.json" for model in STUDY.models]
-    made = record("check_model", wildcards.model)
+    own = LAYOUT.receipt(wildcards.model)
+    paths = [LAYOUT.receipt(model) for model in STUDY.models]
+    made = THERE.rule_record("check_model", wildcards.model)
     if made.exists():
         try:
-            before = [Path(path) for path in read_record(made)["inputs"]]
-        except OffcourseError:
-            return paths
-        if all(path.exists() for path in before):
-            return before
-    return paths
+            before = [Path(path) for path in read_record(made)["waited_for"]]
+        except (OffcourseError, KeyError):
+            before = []
+        if own in before and all((THERE.base / path).exists() for path in before):
+            paths = before
+    return [path if path == own else ancient(str(path)) for path in paths]
 
 
-def results_of_study(wildcards):
-    """Every result. A damaged result is copied from the store, or made again where the store's copy is damaged too."""
-    if workflow.is_main_process and workflow.executor_plugin is not None:
+def mended(wildcards):
+    """Once in a run, before it is planned: what another run left is swept away, a damaged result is copied from the
+    store, and what is not intact otherwise is planned to be made again.
+    """
+    if not MENDED and workflow.is_main_process and workflow.executor_plugin is not None:
+        MENDED.append(True)
         # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
             lock()
-        damaged = repair(STUDY, REGISTRY, LAYOUT, change=not workflow.dryrun)
         # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
-        workflow.dag.forcefiles.update(map(str, damaged))
-    return everything()
+        workflow.dag.forcefiles.update(map(str, heal(STUDY, REGISTRY, THERE, change=not workflow.dryrun)))
+    return []
 
 
 def release_lists():
-    """The authors' word lists, when the study asks for them."""
-    return [release_path(spec, LAYOUT.downloads) for spec in list_files(STUDY, REGISTRY)]
+    """What says that the authors' word lists are there, when the study asks for them."""
+    return [LAYOUT.fetched("fetch_words")] if list_files(STUDY, REGISTRY) else []
 
 
 def release_questions():
-    """The authors' question files that the study reads."""
-    return [release_path(spec, LAYOUT.downloads) for spec in question_files(STUDY, REGISTRY)]
+    """What says that the authors' question files are there, when the study reads any."""
+    return [LAYOUT.fetched("fetch_questions")] if question_files(STUDY, REGISTRY) else []
+
+
+def pinned(listed):
+    """The files that a rule fetches, each with its sha256."""
+    return pinned_files(listed(STUDY, REGISTRY))
 
 
 def drawn(rule, model=None):
-    """The files of a table or figure; with `{model}` the model stays a wildcard."""
+    """The files of a product. model: of a product per model; "{model}" keeps the wildcard."""
     return [RESULTS / path for path in PRODUCTS[rule].outputs(STUDY, REGISTRY, model)]
 
 
-# What `snakemake --report` shows of a table or figure; the rest of its files hold the same numbers.
+# Types of files that `snakemake --report` shows; the other files of a table or figure hold the same numbers.
 REPORTED = (".svg", ".csv", ".html")
 
 
@@ -141,7 +156,7 @@ def shown(rule, model=None):
 
 
 def reported(rule, path):
-    """One file as `snakemake --report` shows it: tables and figures apart, each with the model and task that it is of."""
+    """One file marked for `snakemake --report`, with its category (tables or figures), name, model and task."""
     _, name, *page = *path.relative_to(RESULTS).with_suffix("").parts, "report"
     category = {".svg": "Figures", ".csv": "Tables"}.get(path.suffix, "Report")
     return report(
@@ -153,7 +168,7 @@ def reported(rule, path):
 
 
 def read_by(rule, model=None):
-    """What a table or figure is drawn from."""
+    """The files that a product reads: results of steps, other tables, and `model.json` of its models."""
     results = [
         LAYOUT.artefact(step, STEPS[step].suffix, name, unit)
         for step, name, unit in PRODUCTS[rule].upstream(STUDY, model)
@@ -163,7 +178,7 @@ def read_by(rule, model=None):
 
 
 def settings(rule):
-    """The configuration that a table or figure reads, as a `params` function."""
+    """Everything that a product reads beside files of results, as a `params` function."""
     product = PRODUCTS[rule]
     return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
 
@@ -178,7 +193,7 @@ def presented():
     return [path for product in products for model in product.instances(STUDY) for path in drawn(product.rule, model)]
 
 
-def everything():
+def everything(wildcards):
     """Every result of every step, and every table and figure."""
     return [path for step in steps_of(STUDY) for path in of_every_model(step)] + presented()
 

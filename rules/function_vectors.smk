@@ -1,11 +1,11 @@
 # Function vectors (paper section 4): one rule per step, one job per model, every task of the study in it.
-# The longest chain of jobs goes first: jobs that nothing waits for fill the gaps, the longest of them first.
+# Priorities: the longest chain of jobs goes first. Jobs that no other job waits for fill the gaps, longest first.
 
 
 rule prompts:
     input:
         words=release_lists(),
-        model=LAYOUT.model_folder("{model}") / "manifest.json",
+        model=LAYOUT.receipt("{model}"),
     output:
         artefacts=each("prompts", "{model}/prompts/{task}.parquet"),
         records=each("prompts", "provenance/{model}/prompts/{task}.json"),

@@ -1,4 +1,5 @@
-# The authors' files that a study reads: word lists and question sets, each checked against its pinned sha256.
+# The authors' files that a study reads: word lists and question sets, each checked against its pinned sha256. They are
+# shared by all studies, so the output is a list of them that belongs to the study.
 
 
 rule fetch_words:
@@ -9,6 +10,8 @@ rule fetch_words:
     localrule: True
     conda:
         "../envs/offcourse.yaml"
+    params:
+        files=pinned(list_files),
     script:
         "../workflow/scripts/fetch_inputs.py"
 
@@ -21,5 +24,7 @@ rule fetch_questions:
     localrule: True
     conda:
         "../envs/offcourse.yaml"
+    params:
+        files=pinned(question_files),
     script:
         "../workflow/scripts/fetch_inputs.py"

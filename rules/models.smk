@@ -2,9 +2,14 @@
 
 
 # The row of the registry and the pinned sha256 alone decide: editing the code that downloads fetches nothing again.
+# The output is the study's copy of the manifest. The folder is no output, because it belongs to all studies: Snakemake
+# removes outputs before a job and with --delete-all-output.
 rule prepare_model:
+    input:
+        # No file: whatever is asked of a study comes to this rule, so that what is damaged is looked for in every run.
+        mended,
     output:
-        LAYOUT.downloads / "models/{model}/manifest.json",
+        LAYOUT.receipt("{model}"),
     log:
         RESULTS / "logs/prepare_model/{model}.log",
     localrule: True
@@ -16,7 +21,7 @@ rule prepare_model:
         "../workflow/scripts/prepare_model.py"
 
 
-# Waits for every model of the study, so that one that cannot be had stops the run before anything is computed.
+# Waits for every model of the study, so that a model that cannot be fetched stops the run before anything is computed.
 rule check_model:
     input:
         manifests=waited_for,

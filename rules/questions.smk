@@ -30,7 +30,7 @@ rule dola:
         "../workflow/scripts/step.py"
 
 
-# Both are measured in one pass, so they are one job.
+# Logit lens and apathy are measured in one pass, so they are one job.
 rule readings:
     input:
         questions=release_questions(),

@@ -1,4 +1,4 @@
-# The authors' released results: which files each rule makes of them. No rule.
+# Functions for the rules of the authors' released results: the files that each rule makes and reads. No rule.
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
 from offcourse.graph.products import results_of
@@ -14,7 +14,7 @@ PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
 def released(*groups):
-    """The files of some groups, as an input function: there are thousands, and most runs are of a study alone."""
+    """The files of some groups, as an input function, since there are thousands and most runs do not need them."""
     return lambda wildcards: [path for group in groups for path in PUBLISHED_FILES[group]]
 
 
@@ -32,5 +32,5 @@ def code_of_release(rule):
 
 
 def read_of_release(rule):
-    """What such a rule reads beside results and code, likewise."""
+    """Everything that a rule of the release reads beside results and code, as a `params` function."""
     return lambda wildcards: published_files.read_by(rule, RELEASE)

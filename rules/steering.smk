@@ -1,4 +1,4 @@
-# Steering methods beyond the paper's (src/offcourse/steering): for each the same rules, called like its steps.
+# Steering methods beyond the paper's (src/offcourse/steering): two rules per method, named like its steps.
 
 
 for method in STEERING:

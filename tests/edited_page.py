@@ -1,4 +1,4 @@
-"""The authors' pages with something changed."""
+"""Copies of the authors' pages with a changed drawing."""
 
 import io
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
-from offcourse.models.fetch import loaded_digest
+from offcourse.models.manifest import loaded_digest
 from offcourse.store.sealed_json import read_sealed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -76,8 +76,7 @@ class Lab:
         planned = jobs(done.stdout + done.stderr)
         states = self.states()
         named = {(STEPS[s["step"]].rule if s["step"] in STEPS else s["step"], s["model"]) for s in states if s["job"]}
-        seen = {job for job in planned if not job[0].startswith(UNSEEN)}
-        assert seen == named, f"only snakemake: {seen - named}; only status: {named - seen}"
+        assert planned == named, f"only snakemake: {planned - named}; only status: {named - planned}"
         return planned
 
     def offcourse(self, verb: str, *more) -> subprocess.CompletedProcess:
@@ -120,10 +119,6 @@ class Lab:
     @property
     def results(self) -> Path:
         return self.folder / "results" / "smoke"
-
-
-# Rules that `offcourse status` does not list: what they make is known by the sha256 that it is pinned to.
-UNSEEN = ("prepare_model", "fetch_")
 
 
 def jobs(output: str) -> set[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The environment for `--sdm conda` says what the lock says, and the container is made of the lock."""
+"""The environment for `--sdm conda` and the container install exactly the versions in requirements.lock."""
 
 import re
 import runpy

@@ -6,11 +6,15 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from offcourse.errors import OffcourseError
 
@@ -25,6 +29,17 @@ def sha256(path: Path) -> str:
     except IsADirectoryError as error:
         raise OffcourseError(f"{path} is a folder where a file should be. Move it away and run again.") from error
     return digest.hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """The sha256 of a file, which this process hashes again only when its size, times or inode are others."""
+    found = os.stat(path)
+    return _sha256_of(str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+@cache
+def _sha256_of(path: str, *marks: int) -> str:
+    return sha256(Path(path))
 
 
 # What the system answers when a disk is full, over its quota or read-only, or a folder is not the user's.
@@ -92,6 +107,47 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+# What `write_whole` and `tempfile` name files that are not finished.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?|tmp[a-z0-9_]{8}(\.\w+)?")
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what killed programs left below `folder`: temporary files and folders. Returns what was removed.
+
+    Only the one run that is at work in a folder may sweep it.
+    """
+    removed = []
+    for parent, folders, files in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, [*folders, *files]):
+            path = Path(parent) / name
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                removed.append(path)
+        folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
+    return removed
+
+
+def scratch_of(folder: Path) -> Path:
+    """Where a folder is filled before it gets its name."""
+    return folder.with_name(f".{folder.name}.part")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock of a folder that is filled; wait for another process that has it, `timeout` seconds or for ever.
+
+    Raises `filelock.Timeout`. The lock ends with its process; its file is removed, so that nothing is left behind.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    # A lock of the kernel or none: the library's other kind is a file that a killed process would leave behind. Who
+    # waits for a file that is removed meanwhile asks for a new one.
+    with FileLock(path, timeout=timeout, fallback_to_soft=False):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

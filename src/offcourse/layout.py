@@ -30,6 +30,14 @@ class Layout:
         """The folder of a prepared model: configuration, safetensors, tokenizer, manifest."""
         return self.downloads / "models" / model
 
+    def receipt(self, model: str) -> Path:
+        """The study's own copy of a prepared model's manifest: what it was made with. The folder belongs to all."""
+        return self.results / model / "manifest.json"
+
+    def fetched(self, rule: str) -> Path:
+        """What says that the downloads of a rule (`fetch_words`, `fetch_questions`) are there. They belong to all."""
+        return self.results / "provenance" / f"{rule}.tsv"
+
     def artefact(self, step: str, suffix: str, model: str, unit: str) -> Path:
         """The result of one step for one model and unit (a task or a question set)."""
         return self.results / model / step / f"{unit}{suffix}"

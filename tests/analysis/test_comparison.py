@@ -131,7 +131,7 @@ def converted(release):
 
 
 def test_table_3_of_the_release_is_the_printed_one_but_for_one_cell(converted):
-    """By the code that makes a study's."""
+    """The table is made by the code that makes a study's Table 3."""
     make(PRODUCTS["table3"], results_of_release(converted))
     results = converted.layout.results
     made = made_up(results / "others")

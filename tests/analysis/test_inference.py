@@ -1,4 +1,4 @@
-"""Intervals, corrections and maxima by luck against slow loops, exact enumeration and what they are for."""
+"""Intervals, corrections and maxima by luck against slow loops, exact enumeration and simulated data."""
 
 import itertools
 import math
@@ -74,7 +74,7 @@ def test_over_models_and_tasks_equals_the_plain_loop(missing):
 
 
 def test_it_covers_where_pairs_of_a_model_are_alike_and_wilson_does_not():
-    """Models that either recover everything or nothing: as many independent numbers as models, not as pairs."""
+    """Each model recovers everything or nothing, so there are as many independent numbers as models, not as pairs."""
     inside, narrow = 0, 0
     for seed in range(60):
         random = np.random.default_rng(seed)

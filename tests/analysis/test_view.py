@@ -1,4 +1,4 @@
-"""The view: a product is handed what its declaration names, anything else raises, and all of it is in `parameters`."""
+"""The view returns what the declaration names and raises for anything else; `parameters` lists all it can return."""
 
 from dataclasses import replace
 

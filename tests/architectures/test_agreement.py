@@ -69,7 +69,7 @@ def test_a_projection_that_treats_rows_otherwise_is_noticed(dtype):
 
 @precisions
 def test_passes_that_are_cut_are_compared_as_well(dtype, monkeypatch):
-    """Only later passes, of rows alone, go wrong: each takes the kept values of the prompt for its neighbours'."""
+    """The fault is in later passes (rows alone) only: they take the kept values of a neighbouring token."""
     plain = attention.attend
 
     def shifted(layer, query, key, value, *more):
@@ -94,7 +94,7 @@ def test_numbers_that_are_not_finite_do_not_pass():
 
 @precisions
 def test_the_floor_is_what_rounding_does(dtype):
-    """Half of the numbers that rounding moves: the floor falls with the step of the precision, and is never zero."""
+    """The rounding floor falls with the step of the precision and is never zero."""
     model = loaded("Llama", dtype)
     expected = plain_states(model, [PROMPT])[0, -1]
     ways = ways_apart(model, PROMPT, no_edit, seed=0, batch=True)

@@ -1,6 +1,7 @@
 """Every class through every method: spread over devices, offloaded to disk, and in bfloat16.
 
-That one place in float32 equals the oracles is tested beside each method (`tests/methods`, `test_engine.py`).
+That a model on one device in float32 equals the oracles is tested beside each method (`tests/methods`,
+`test_engine.py`).
 """
 
 import copy
@@ -51,7 +52,7 @@ def head_values(model) -> torch.Tensor:
 
 
 def everything(engine: Engine) -> dict[str, torch.Tensor]:
-    """What each method asks of the engine, through the methods' own functions."""
+    """The numbers that each method gets from the engine, computed by the method's own functions."""
     model = engine.model
     residuals = engine.capture_residuals(PROMPTS)
     strange = torch.randn(model.layers, model.width, generator=torch.Generator().manual_seed(3)) * 100

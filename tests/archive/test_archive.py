@@ -1,4 +1,4 @@
-"""The release as a store: what is fetched, checked, and said of a file that is missing or altered."""
+"""Fetching the release: files are fetched and checked, and a missing or altered file is named in one message."""
 
 import io
 import shutil

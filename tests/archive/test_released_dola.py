@@ -1,4 +1,4 @@
-"""Released scores: the printed tables follow from them, and what is refused."""
+"""Released scores give the printed tables; damaged or ambiguous files are refused."""
 
 import json
 
@@ -117,7 +117,7 @@ def test_a_file_of_another_shape_is_refused(release, kind, change, message):
 
 
 def test_a_setting_that_cannot_be_told_is_refused(release):
-    """A file of an alpha without the bucket's file that has the same scores."""
+    """A file named by alpha is there, but no file named by bucket has equal scores."""
     runs = [run for run in release.runs if "/tfqa_alpha_search/" in run.path and run.model == "Qwen/Qwen2-7B"]
     asked = release.question_set("tfqa")
     questions = load_questions(asked, None, release.resources, release.layout.downloads)

@@ -1,4 +1,4 @@
-"""Sweeps read back from the pages: Table 3 as printed, what is refused, and what stays open."""
+"""Sweeps read from the pages give the printed Table 3; wrong pages are refused; some scales stay open."""
 
 import pandas as pd
 import pytest

@@ -1,6 +1,6 @@
-"""`offcourse status`: which results of steps are stale, and the part that changed. Each change here is a real one.
+"""`offcourse status` names stale results of steps and the part that changed, after real changes.
 
-Tables and figures, which are never made here, are in tests/workflow/test_invalidation.py.
+Tables and figures are not made here; tests/workflow/test_invalidation.py tests them.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def folder(done, tmp_path):
 
 
 def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
-    """Exit code, and by (step, task) why a result of a step is stale. path: folders before Python's own."""
+    """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     places = [str(place) for place in path] + list(filter(None, [os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}

@@ -1,4 +1,4 @@
-"""The check of a GPU: here on the CPU with narrow models, and without the packages that a GPU image lacks."""
+"""The check of a GPU, run on the CPU with narrow models, and without the packages that a GPU image lacks."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Slurm's answers, read."""
+"""Reading the answers of Slurm's commands."""
 
 import pytest
 

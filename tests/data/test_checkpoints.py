@@ -13,7 +13,8 @@ from offcourse.figures import style
 from offcourse.graph.keys import STEPS, rule_params
 from offcourse.layout import Layout
 from offcourse.methods.check_model import check_model
-from offcourse.models.fetch import prepare, weights_digest
+from offcourse.models.fetch import prepare
+from offcourse.models.manifest import weights_digest
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step
 from offcourse.schemas.io import read_parquet

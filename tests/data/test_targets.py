@@ -1,4 +1,4 @@
-"""The tokens of an answer are those behind its prompt's, or the answer is refused."""
+"""An answer's tokens come after the prompt's tokens, or the answer is refused."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Word lists: the project's own hold up, the authors' are verified wherever they come from, mistakes are named."""
+"""Word lists: the project's own pass all checks, the authors' are verified from every source, mistakes are named."""
 
 import hashlib
 import http.server

@@ -1,4 +1,4 @@
-"""Out of memory in a pass: it is halved and said so, and the result is the same."""
+"""A pass that runs out of memory is halved with a message, and the result stays the same."""
 
 import pytest
 import torch

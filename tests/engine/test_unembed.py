@@ -1,4 +1,4 @@
-"""What is kept of the logits, over several slices of the vocabulary, against the logits themselves."""
+"""Read-outs over several slices of the vocabulary against the whole logits."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What each figure draws, its numbers against slow recomputation, and that its bytes never change."""
+"""Each figure draws the right numbers (against slow recomputation), and its bytes never change."""
 
 import numpy as np
 import pandas as pd

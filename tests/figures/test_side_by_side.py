@@ -1,4 +1,4 @@
-"""Two stores on one page: which figures both have, whose numbers are whose, and that nothing is on top of anything."""
+"""Pages of a study and the release: figures that both have, the numbers of each, and no overlapping parts."""
 
 from dataclasses import replace
 

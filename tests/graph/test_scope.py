@@ -1,4 +1,4 @@
-"""A method's steps run for its own models and tasks, with the grid and the precision that these have."""
+"""A method's steps run on the method's own models and tasks, with the models' grid and the method's precision."""
 
 import re
 from collections import Counter

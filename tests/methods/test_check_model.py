@@ -14,7 +14,8 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods.check_model import DESCRIBED, check_model
-from offcourse.models.fetch import prepare, weights_digest
+from offcourse.models.fetch import prepare
+from offcourse.models.manifest import weights_digest
 from offcourse.run.context import StepContext
 from offcourse.study.config import load_study
 

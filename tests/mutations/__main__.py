@@ -1,4 +1,4 @@
-"""The mutation test: does what a change redoes hold all that the change moves, and how much more?
+"""The mutation test: a change must redo every result that the change moves, and may redo others only for a reason.
 
     python -m mutations [--study .smoke] [--only REGEX] [--processes 2] [--write-docs]   (with tests/ on PYTHONPATH)
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from offcourse.files import sha256
-from offcourse.models.fetch import MANIFEST, digest_of
+from offcourse.models.manifest import MANIFEST, SEEN, digest_of
 from offcourse.store.fingerprint import COUNTED
 
 MODEL = "tiny-llama"
@@ -229,7 +229,7 @@ def _key(what: str, update: dict[str, Any]) -> Change:
 def _files(prepared: Path) -> Iterator[Change]:
     """A file of the prepared model, as a newer revision of it would have it: the folder is prepared with that file."""
     for path in sorted((prepared / MODEL).iterdir()):
-        if path.name != MANIFEST:
+        if path.name not in (MANIFEST, SEEN):
             yield Change(f"model {MODEL}", path.name, lambda place, name=path.name: _file(place.models / MODEL, name))
 
 

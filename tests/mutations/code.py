@@ -1,4 +1,4 @@
-"""Is the code that ran while a result was computed in the key of the result? What ran is noted by `world.Trace`."""
+"""Checks that the code which ran while a result was computed is in the result's key; `world.Trace` notes what ran."""
 
 from functools import cache
 from pathlib import Path

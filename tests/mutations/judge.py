@@ -1,4 +1,4 @@
-"""What the mutation test makes of an outcome: what is one too few, what is one too many and why, and the table."""
+"""Judging the outcomes of the mutation test: results that would not be redone, jobs redone in vain, and the table."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,8 @@ from offcourse.graph.keys import STEPS
 BEGIN, END = "<!-- made by make mutations: begin -->", "<!-- made by make mutations: end -->"
 # An inventory of everything, which follows everything.
 FOLLOWS = "ro_crate"
-UNSEEN = ("prepare_model", "fetch_")
+# The rule that prepares a model, which makes nothing that the study shows.
+PREPARE = "prepare_model"
 Job = tuple[str, str]
 
 
@@ -46,9 +47,9 @@ def faults(outcome: dict[str, Any]) -> list[str]:
         if unit.split(" ")[0] in STEPS and unit in outcome["all units"] and unit not in outcome["keys"]:
             found.append(f"too few: {unit} moves and has the key of before, so that the store gives the old one back")
     stale = {job_of(unit) for unit in outcome["stale"]}
-    seen = {job for job in planned if not job[0].startswith(UNSEEN)}
-    if seen != stale:
-        only = [f"{' '.join(job)} ({'snakemake' if job in seen else 'status'} alone)" for job in sorted(seen ^ stale)]
+    if planned != stale:
+        apart = sorted(planned ^ stale)
+        only = [f"{' '.join(job)} ({'snakemake' if job in planned else 'status'} alone)" for job in apart]
         found.append(f"snakemake -n and status disagree: {', '.join(only)}")
     if too_many(outcome) and not reason(outcome):
         found.append(f"too many without a reason: {_jobs(too_many(outcome))}")
@@ -63,7 +64,7 @@ def too_many(outcome: dict[str, Any]) -> set[Job]:
     return {
         tuple(job)
         for job in outcome["planned"]
-        if tuple(job) not in moving and not job[0].startswith((FOLLOWS, *UNSEEN))
+        if tuple(job) not in moving and not job[0].startswith((FOLLOWS, PREPARE))
     }
 
 

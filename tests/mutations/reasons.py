@@ -5,6 +5,10 @@ REASONS: dict[str, str] = {
     r"resources/paper/": "the printed tables are read whole, by the digest of their folder",
     r"models\.tsv: (layers|heads|kv_heads|head_dim|width|mlp_width|vocabulary)": "the check holds the loaded model "
     "against the cell, and every step waits for the check; steps take their results from the store",
+    r"models\.tsv: (source|revision)": "another source or revision may be another model; the prompts follow the "
+    "prepared folder, and stay as they are when its files do",
+    r"tasks\.tsv: group": "the tables and figures show tasks by group, also where no number depends on the group",
+    r"questions/": "the digest is of whole rows, also where a form of the questions shows some columns alone",
     r"models\.tsv: (family|norm|position_embedding|activation|attention|tokens|learning_rate|staged_pretraining|"
     r"post_trained|base|licence|gated)": "`model.json` holds the cell, and every step waits for it; steps take their "
     "results from the store",

@@ -20,8 +20,9 @@ import transformers  # noqa: F401  imported once, for all children
 import yaml
 
 from mutations import world
-from mutations.changes import Change, Place, changes
+from mutations.changes import MODEL, Change, Place, changes
 from offcourse.errors import OffcourseError
+from offcourse.models.manifest import MANIFEST
 from offcourse.store.fingerprint import COUNTED
 
 SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
@@ -60,8 +61,13 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
     shutil.copytree(place / "resources", saved / "resources", copy_function=shutil.copy2)
     shutil.copytree(prepared, saved / "models", copy_function=shutil.copy2)
     mine = Place(place / "resources", json.loads(json.dumps(config)), prepared, place / "packages")
+    receipt, made = place / "finished" / "results" / config["study"] / MODEL / MANIFEST, prepared / MODEL / MANIFEST
+    shutil.copy2(receipt, saved / MANIFEST)
     try:
         change.make(mine)
+        if made.read_bytes() != receipt.read_bytes():
+            # As if the model had been prepared so.
+            shutil.copy2(made, receipt)
         configfile = place / "study.yaml"
         configfile.write_text(yaml.safe_dump(mine.config, sort_keys=False), encoding="utf-8")
         plan = in_child(lambda: _plan(place, configfile))
@@ -73,6 +79,7 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         for name, target in (("resources", place / "resources"), ("models", prepared)):
             shutil.rmtree(target)
             shutil.copytree(saved / name, target, copy_function=shutil.copy2)
+        shutil.copy2(saved / MANIFEST, receipt)
         shutil.rmtree(place / "packages", ignore_errors=True)
     return {
         "name": change.name,

@@ -31,7 +31,9 @@ from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import PRODUCTS, products_of
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
+from offcourse.models.manifest import MANIFEST
 from offcourse.run import job
+from offcourse.store.shards import copy_whole
 from offcourse.study.config import Study, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -107,6 +109,7 @@ def run_all(
                     shutil.copytree(prepared / model, layout.model_folder(model))
                 else:
                     prepare(registry.model(model), registry, layout.model_folder(model), layout.downloads / "packages")
+                copy_whole(layout.model_folder(model) / MANIFEST, layout.receipt(model))
             for now, program, inputs, outputs in _programs(study, registry, layout):
                 if not (moved or first(now)):
                     continue

@@ -1,4 +1,4 @@
-"""The names of the release's figures, which the workflow reads at each start, and the figures that are drawn."""
+"""The names of the release's figures, which the workflow reads at each start, equal the figures that are drawn."""
 
 from offcourse.graph.release import Release, results_of_release
 from offcourse.graph.release_rules import NAME

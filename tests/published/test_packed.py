@@ -10,13 +10,10 @@ from offcourse.archive import packed as files
 from offcourse.archive.manifest import MANIFEST
 from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
 from offcourse.graph.release import Release
 from offcourse.graph.release_rules import CONVERTED, NAME
 from offcourse.layout import Layout
 from offcourse.published import packed
-from offcourse.published.convert import SCHEMAS, convert
-from offcourse.schemas.io import write_parquet
 
 LIMIT = 6 * 2**20  # bytes of the whole folder
 
@@ -75,15 +72,3 @@ def test_a_manifest_with_another_file_is_refused(mine):
     table.write_text("\n".join(lines) + "\n")
     with pytest.raises(OffcourseError, match=f"was made from a .*gptj_6b.* that {MANIFEST} does not list"):
         list(packed.tables(mine, "task_vectors", "gptj-6b"))
-
-
-def test_the_original_files_give_the_same_bytes(release, tmp_path):
-    """All 901 files, converted anew."""
-    for group in CONVERTED:
-        convert(group, release.layout, f"published_{group}", threads=2, original=True)
-        for name in release.names(group):
-            for made in packed.tables(release, group, name):
-                path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
-                again = tmp_path / "table.parquet"
-                write_parquet(again, made.frame, SCHEMAS[made.step])
-                assert sha256(again) == sha256(path), path

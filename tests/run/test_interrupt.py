@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a step: what was done stays whole, what was not is not there, and a rerun continues."""
+"""Ctrl-C in the middle of a step: finished results stay whole, unfinished ones leave no file, and a rerun continues."""
 
 import os
 import signal

@@ -15,6 +15,7 @@ from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods import prompts
 from offcourse.models.fetch import prepare
+from offcourse.run import job
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step
 from offcourse.schemas.function_vectors import FV_SWEEP
@@ -68,6 +69,28 @@ def test_a_damaged_result_that_a_step_reads_is_named(base):
     means.write_bytes(means.read_bytes()[:-1])
     with pytest.raises(OffcourseError, match=r"head_means/present-past\.safetensors cannot be read .* Delete it"):
         run_step("cie", study(study="damaged"), Registry.load(), layout, MODEL, threads=1)
+
+
+def test_a_model_that_changes_while_a_step_computes_gives_no_result(base, tmp_path, monkeypatch):
+    """The code of the step is the real one; the weights are written to after it has read them."""
+    layout = Layout("one", tmp_path)
+    shutil.copytree(Layout("one", base).model_folder(MODEL), layout.model_folder(MODEL))
+    run_step("prompts", study(), Registry.load(), layout, MODEL)
+    weights, compute = layout.model_folder(MODEL) / "model.safetensors", job._compute
+    before = weights.read_bytes()
+
+    def disturbed(*given):
+        found = compute(*given)
+        weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        return found
+
+    monkeypatch.setattr(job, "_compute", disturbed)
+    with pytest.raises(OffcourseError, match=r"model\.safetensors was written to, moved or replaced while this job"):
+        run_step("icl", study(), Registry.load(), layout, MODEL, threads=1)
+    assert not layout.artefact("icl", ".parquet", MODEL, TASK).exists()
+    assert [json.loads(path.read_text())["parts"]["step"] for path in layout.store.rglob("*.json")] == ["prompts"]
+    with pytest.raises(OffcourseError, match=r"model\.safetensors is missing or is not the file that was prepared"):
+        run_step("icl", study(), Registry.load(), layout, MODEL, threads=1)
 
 
 def test_the_record_names_the_shard_and_its_parts(base):

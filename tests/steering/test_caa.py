@@ -1,4 +1,4 @@
-"""Contrastive activation addition on a tiny random model of every class: pairs, vectors and sweep, done plainly."""
+"""Contrastive activation addition on a tiny random model of every class: pairs, vectors, sweep against plain loops."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Fingerprints see code and nothing else."""
+"""Fingerprints change with code, and not with comments, docstrings or layout."""
 
 import pytest
 

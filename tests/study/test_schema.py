@@ -1,4 +1,4 @@
-"""The exported JSON schema: equal to the model, and of the same mind as `load_study` about studies."""
+"""The exported JSON schema equals the model, and accepts and refuses the studies that `load_study` does."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The table of how sure the best of each grid is, against counting by hand on a made-up study."""
+"""The certainty table (how certain the best of each grid is) against counting by hand on a made-up study."""
 
 import itertools
 

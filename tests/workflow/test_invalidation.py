@@ -145,7 +145,7 @@ def test_another_version_of_a_numerical_package_reruns_the_steps_that_import_it(
 
 
 def test_damage_is_mended_from_the_store_or_made_again(lab):
-    """Results and shards vouch for each other; what neither can give back is computed, and nothing else."""
+    """Results and shards repair each other; only results that are damaged in both places are computed again."""
     sweep = lab.results / "tiny-llama" / "fv_sweep" / "antonym.parquet"
     table = lab.results / "tables" / "table3.csv"
     whole = sweep.read_bytes()

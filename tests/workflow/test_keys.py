@@ -1,4 +1,4 @@
-"""Cells of tracked tables, files of a model and the order of a grid: each makes anew what reads it (`Lab.plan`)."""
+"""A changed cell of a tracked table, file of a model or order of a grid makes exactly its readers anew (`Lab.plan`)."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,8 @@ from lab import SMOKE, Lab, copy_checkout
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.graph.products import PRODUCTS, products_of
-from offcourse.models.fetch import MANIFEST, digest_of
+from offcourse.layout import Layout
+from offcourse.models.manifest import MANIFEST, digest_of
 from offcourse.study.config import read_study
 
 MODEL = "tiny-llama"
@@ -78,7 +79,9 @@ def test_a_newer_tokenizer_makes_prompts_and_what_follows(lab):
     path.write_text(json.dumps(known), encoding="utf-8")
     noted = json.loads(manifest.read_text())
     noted["files"]["tokenizer.json"] = sha256(path)
-    manifest.write_text(json.dumps(noted | {"digest": digest_of(noted["files"])}), encoding="utf-8")
+    # As if the model had been prepared so: the study's copy of the manifest says the same.
+    for written in (manifest, Layout("smoke", lab.folder).receipt(MODEL)):
+        written.write_text(json.dumps(noted | {"digest": digest_of(noted["files"])}), encoding="utf-8")
     assert {("prompts", MODEL), ("dola", MODEL), ("readings", MODEL), ("icl", MODEL)} <= lab.plan()
     assert any(why.startswith("tokenizer") for why in lab.status()[1]["prompts", MODEL, "antonym"])
     done = lab.snakemake(f"results/smoke/{MODEL}/prompts/antonym.parquet")

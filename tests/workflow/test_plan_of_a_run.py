@@ -1,4 +1,4 @@
-"""`offcourse plan` on the smoke study: what is done, a probe of this machine, and what was measured."""
+"""`offcourse plan` on the smoke study: finished jobs, a probe of this machine, and measured times."""
 
 import json
 

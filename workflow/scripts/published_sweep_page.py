@@ -3,7 +3,10 @@
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
 from offcourse.published.pages import make_sweep_page
+from offcourse.run.declared import place_of
 from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
-    make_sweep_page(list(snakemake.input), snakemake.wildcards.page, Layout(NAME))
+    page = snakemake.wildcards.page
+    _, base = place_of(snakemake.output.record, {Layout(NAME).rule_record("published_sweep_page", page): page})
+    make_sweep_page(list(snakemake.input), page, Layout(NAME, base))

@@ -73,8 +73,12 @@ def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
 
 
 def _fact(results: Path, entry: Entry) -> Any:
-    """The value of an entry whose artefact is a `model.json`."""
-    return json.loads((Path(results) / entry["artefact"]).read_text(encoding="utf-8"))[entry["measure"]]
+    """An entry of a `model.json`. Raises `OffcourseError` for a file that has no such entry."""
+    path = Path(results) / entry["artefact"]
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))[entry["measure"]]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise OffcourseError(f"{path} has no {entry['measure']!r}. Run the workflow again.") from error
 
 
 def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:

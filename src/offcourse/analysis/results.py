@@ -305,8 +305,11 @@ def read_model(results: Folder, model: str) -> dict[str, Any]:
     """The facts of `model.json`."""
     path = results / model_path(model)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise OffcourseError(
             f"{path} is not the record of a model ({error}). Delete it and run the workflow again."
         ) from error
+    if not isinstance(found, dict):
+        raise OffcourseError(f"{path} is not the record of a model. Delete it and run the workflow again.")
+    return found

@@ -1,1 +1,1 @@
-"""Checks of finished studies: the chain behind a number, what is stale, and how two studies differ."""
+"""What is behind a number, whether it is still true and how it is mended, and how two studies differ."""

@@ -1,7 +1,7 @@
 """Audit: hash every file behind a table or figure again, from its own files down to the weights (the chain)."""
 
-import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +10,20 @@ from typing import Any
 from offcourse.archive.manifest import MANIFEST as MANIFEST_OF_RELEASE
 from offcourse.archive.manifest import read_manifest
 from offcourse.archive.packed import damage
+from offcourse.audit.evidence import Evidence, misstated
 from offcourse.audit.release_changes import changes as released_changes
 from offcourse.audit.status import inputs_of, product_changes, step_changes
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError, did_you_mean
-from offcourse.files import sha256
+from offcourse.files import known_sha256
 from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import products_of
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.graph.release_rules import ON_DEMAND
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST, digest_of
+from offcourse.models.manifest import MANIFEST, changes
+from offcourse.models.manifest import read_manifest as read_prepared
 from offcourse.provenance.records import OlderRecordError, fingerprint_of, located, read_record, relative
 from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
@@ -59,12 +61,13 @@ class Audit:
         self.records: dict[Path, dict[str, Any]] = {}
         self.broken: dict[Path, Finding] = {}
         self.producers: dict[str, Path] = {}
-        self._hashes: dict[Path, str] = {}
         self._released = Layout(RELEASE, layout.base)
         self._read: set[Layout] = set()
         self._read_records(layout)
         self.expected = self._expected()
         self._stale: dict[Path, str] = {}
+        self._against: dict[Path, dict[str, str]] = {}
+        self.evidence = Evidence(study, registry, layout) if study else None
 
     def _read_records(self, layout: Layout) -> None:
         self._read.add(layout)
@@ -153,7 +156,7 @@ class Audit:
     def everything(self) -> list[Finding]:
         """Findings on every result of the study, and on every file in its folder that no record names."""
         found = list(self.broken.values())
-        found += [finding for finding in self._visit(self.expected) if finding not in found]
+        found += [finding for finding in self._visit(self._wanted()) if finding not in found]
         seen = {finding.path for finding in found}
         for path in sorted(self.layout.results.rglob("*")):
             inside = path.relative_to(self.layout.results)
@@ -161,11 +164,21 @@ class Audit:
             if path.is_dir() or inside.parts[0] in OTHER or name in seen or path.name.startswith("."):
                 continue
             why = "no rule of this study makes it" if name in self.producers else "no record names it"
+            why += ": remove it, or keep it elsewhere"
             found.append(Finding(name, STALE if name in self.producers else UNRECORDED, why))
         for path, record in self.records.items():
+            known = any(output in self.expected for output in record["outputs"])
+            what = "run the workflow" if known else "remove it, for no rule of this study makes them"
             if not any(located(output, self.layout.base).exists() for output in record["outputs"]):
-                found.append(Finding(self.path(path), MISSING, "none of the files that this record is about is there"))
+                found.append(
+                    Finding(self.path(path), MISSING, "none of the files that this record is about is there: " + what)
+                )
         return found
+
+    def _wanted(self) -> list[str]:
+        """Every file that the study should have, those that no job records included."""
+        receipts = map(self.layout.receipt, self.study.models) if self.study else ()
+        return [*self.expected, *map(self.path, receipts)]
 
     def _visit(self, paths: Iterable[str]) -> list[Finding]:
         """Findings on files, on the files they were made from, and so on down to the leaves; one finding per file.
@@ -210,18 +223,35 @@ class Audit:
             return Finding(path, MISSING, "the file is gone")
         if self._sha256(file) != record["outputs"][path]:
             return Finding(path, TAMPERED, "the file is not what its record says")
+        if why := self._contradictions(record, producer).get(path):
+            return Finding(path, TAMPERED, why)
         if producer not in self._stale:
             changed = [
                 f"{source} is not what this was made from"
                 for source, digest in record["inputs"].items()
                 if (read := located(source, self.layout.base)).exists() and self._sha256(read) != digest
             ]
-            self._stale[producer] = "; ".join(changed or self._changes(record))
+            self._stale[producer] = "; ".join(changed or self._changes(record, producer))
         why = self._stale[producer]
         return Finding(path, STALE, why) if why else Finding(path, INTACT)
 
-    def _changes(self, record: dict[str, Any]) -> list[str]:
-        """Changes of code, packages and settings since a record was written, in the words of `offcourse status`."""
+    def _contradictions(self, record: dict[str, Any], producer: Path) -> dict[str, str]:
+        """What else than its record speaks against an output, by path."""
+        if self.evidence is None or record["study"] != self.study.study or record["rule"] in ON_DEMAND:
+            return {}
+        if producer not in self._against:
+            found = self.evidence.contradicted(record, producer)
+            step = STEPS.get(record.get("step"))
+            if step and "key" in record and not self.evidence.store.damage(record["key"], step.suffix):
+                found = {
+                    **dict.fromkeys(record["outputs"], "; ".join(self.evidence.against_shard(step, record))),
+                    **found,
+                }
+            self._against[producer] = found
+        return self._against[producer]
+
+    def _changes(self, record: dict[str, Any], producer: Path) -> list[str]:
+        """What changed in code, packages and settings since a record was written, as `offcourse status` has it."""
         if record["study"] == RELEASE or record["rule"] in ON_DEMAND:
             return released_changes(record)
         given = (self.study, self.registry, self.layout)
@@ -229,12 +259,13 @@ class Audit:
             step = steps_of(self.study, record["model"]).get(record["step"])
             if step is None or record["task"] not in step.units(self.study):
                 return ["the study no longer has it"]
-            return step_changes(step, *given, record)
+            return misstated(step, record, producer, self.study) or step_changes(step, *given, record)
         products = products_of(self.study, self.registry)
         model = record["wildcards"].get("model")
         if record["rule"] not in products or model not in products[record["rule"]].instances(self.study):
             return ["the study no longer has it"]
-        return product_changes(products[record["rule"]], *given, model, record, self._sha256)
+        changed = product_changes(products[record["rule"]], *given, model, record, self._sha256)
+        return changed or (self.evidence.of_crate() if record["rule"] == "ro_crate" else [])
 
     def _shard(self, record: dict[str, Any]) -> Iterator[Finding]:
         if "key" not in record:
@@ -253,9 +284,12 @@ class Audit:
         if not file.exists():
             yield Finding(path, MISSING, "the file is gone")
         elif file in self.records:
-            yield Finding(path, INTACT)
+            why = self._contradictions(self.records[file], file).get(path, "")
+            yield Finding(path, TAMPERED if why else INTACT, why)
         elif file in self.broken:
             yield self.broken[file]
+        elif self.study is not None and file in map(self.layout.receipt, self.study.models):
+            yield from self._receipt(file)
         elif file.name == MANIFEST:
             yield from self._model(file)
         elif pinned := self._pinned(path):
@@ -285,13 +319,9 @@ class Audit:
         """Findings on the manifest of a prepared model, and on every file that the manifest names."""
         name = self.path(manifest)
         try:
-            noted = json.loads(manifest.read_text(encoding="utf-8"))
-            files, named = noted["files"], noted["digest"]
-        except (ValueError, KeyError):
-            yield Finding(name, TAMPERED, "it is not the manifest of a prepared model")
-            return
-        if digest_of(files) != named:
-            yield Finding(name, TAMPERED, "it does not fit its own digest")
+            files, named = (noted := read_prepared(manifest.parent))["files"], noted["digest"]
+        except OffcourseError as error:
+            yield Finding(name, TAMPERED, str(error))
             return
         used = {
             record["source"]["weights"]
@@ -300,13 +330,30 @@ class Audit:
         }
         wrong = used - {named}
         yield Finding(name, STALE if wrong else INTACT, "results were made with other weights" if wrong else "")
-        for file, expected in files.items() if self.weights else ():
+        # Without the weights only what was touched since it was hashed is hashed again.
+        bad = changes(manifest.parent, all_files=self.weights)
+        for file in dict.fromkeys([*files, *bad]):
             path = manifest.parent / file
-            if not path.exists():
-                yield Finding(self.path(path), MISSING, "the file is gone")
-            else:
-                good = self._sha256(path) == expected
-                yield Finding(self.path(path), INTACT if good else TAMPERED, "" if good else "not what was prepared")
+            state = INTACT if file not in bad else TAMPERED if path.exists() else MISSING
+            yield Finding(self.path(path), state, bad.get(file, ""))
+
+    def _receipt(self, receipt: Path) -> Iterator[Finding]:
+        """The study's copy of a manifest, and the prepared model that it is about."""
+        manifest = self.layout.model_folder(receipt.parent.name) / MANIFEST
+        if manifest.exists():
+            why = ""
+            try:
+                read_prepared(receipt.parent)
+                with suppress(OffcourseError):
+                    if read_prepared(manifest.parent) and receipt.read_bytes() != manifest.read_bytes():
+                        why = f"it is not the content of {self.path(manifest)}"
+            except OffcourseError:
+                why = "it is not what was written"
+            yield Finding(self.path(receipt), TAMPERED if why else INTACT, why)
+            yield from self._model(manifest)
+        else:
+            yield Finding(self.path(receipt), INTACT)
+            yield Finding(self.path(manifest), MISSING, "the file is gone")
 
     def fingerprint(self, name: str) -> str:
         """The digest of the code that drew a table or figure."""
@@ -328,9 +375,7 @@ class Audit:
         }
 
     def _sha256(self, path: Path) -> str:
-        if path not in self._hashes:
-            self._hashes[path] = sha256(path)
-        return self._hashes[path]
+        return known_sha256(path)
 
     def path(self, path: Path) -> str:
         """A file's path as records and findings write it: relative to the working directory."""

@@ -6,16 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from offcourse.audit.evidence import Evidence, misstated, not_as_read
+from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
-from offcourse.graph.keys import STEPS, Step, key_parts, prepared_from, steps_of
+from offcourse.files import known_sha256
+from offcourse.graph.keys import FETCHED, STEPS, Step, key_parts, prepared_from, steps_of
 from offcourse.graph.products import Product, products_of
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST
+from offcourse.models.manifest import MANIFEST
 from offcourse.provenance.records import code_behind, located, read_record, relative
 from offcourse.store.fingerprint import script_digest
-from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 
@@ -44,31 +45,35 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
     """The state of every result (step x model x unit) and every product, in an order in which they can be made."""
     states: dict[tuple[str, str, str], State] = {}
     repaired: set[Path] = set()
+    evidence = Evidence(study, registry, layout)
 
     def note(step: str, model: str, unit: str, upstream: list[tuple[str, str, str]], ask: Callable) -> None:
         stale = sorted({name for name, *rest in upstream if states[name, *rest].job})
         why = tuple(f"follows {name}" for name in stale) or tuple(ask())
         job = bool(why)
-        if (
-            job
-            and not stale
-            and step in STEPS
-            and can_repair(STEPS[step], study, registry, layout, model, unit, repaired)
-        ):
+        if job and not stale and step in STEPS and can_repair(STEPS[step], evidence, model, unit, repaired):
             repaired.add(layout.artefact(step, STEPS[step].suffix, model, unit))
             job, why = False, (*why, "the next run mends it without computing")
         states[step, model, unit] = State(step, model, unit, not why, why, job)
 
     products = products_of(study, registry)
     facts = products.pop("check_model")
+    for rule, listed in FETCHED.items():
+        if listed(study, registry):
+            note(rule, "", "", [], partial(evidence.of_downloads, rule))
     for model in study.models:
-        note(facts.rule, model, "", [], partial(product_reasons, facts, study, registry, layout, model))
+        note(PREPARE, model, "", [], partial(evidence.of_model, model))
+    for model in study.models:
+        waited = [model, *(other for other in study.models if not layout.receipt(other).exists())]
+        upstream = [(PREPARE, each, "") for each in waited if each == model or each in _waited_for(layout, model)]
+        note(facts.rule, model, "", upstream, partial(product_reasons, facts, evidence, model))
         for name, step in steps_of(study, model).items():
             for unit in step.units(study):
                 upstream = [(up, model, of) for up, of in step.upstream(study, unit).values()]
                 upstream += [(facts.rule, model, "")] if step.runs_model else []
-                asked = (step, study, registry, layout, model, unit, repaired)
-                note(name, model, unit, upstream, partial(step_reasons, *asked))
+                upstream += [(PREPARE, model, "")] if not step.reads_weights else []
+                upstream += [key for key in ((rule, "", "") for rule in _fetches(step)) if key in states]
+                note(name, model, unit, upstream, partial(step_reasons, step, evidence, model, unit, repaired))
     for name, product in products.items():
         for model in product.instances(study):
             upstream = product.upstream(study, model)
@@ -77,34 +82,54 @@ def status(study: Study, registry: Registry, layout: Layout) -> list[State]:
             upstream += [(other.rule, "", "") for other in products.values() if read & set(other.tables)]
             if name in ("report", "ro_crate"):
                 upstream += [key for key in states if key[0] in products or name == "ro_crate"]
-            asked = (product, study, registry, layout, model, repaired)
-            note(name, model or "", "", upstream, partial(product_reasons, *asked))
+            note(name, model or "", "", upstream, partial(product_reasons, product, evidence, model, repaired))
     return list(states.values())
 
 
-def step_reasons(
-    step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path] = ()
-) -> list[str]:
-    """Why one result of a step is stale, that is, not what the workflow would make now; [] for a fresh result.
+# The rule that prepares a model. It makes no product: editing its code prepares nothing anew.
+PREPARE = "prepare_model"
+
+
+def _waited_for(layout: Layout, model: str) -> set[str]:
+    """The models whose preparation the check of a model waited for."""
+    try:
+        waited = read_record(layout.rule_record("check_model", model)).get("waited_for", [])
+    except OffcourseError:
+        return set()
+    return {Path(path).parent.name for path in waited}
+
+
+def _fetches(step: Step) -> list[str]:
+    """The rules whose downloads the rule of a step waits for."""
+    if step.on_questions:
+        return ["fetch_questions"]
+    return ["fetch_words"] if step.name == "prompts" or step.name in STEERING else []
+
+
+def step_reasons(step: Step, evidence: Evidence, model: str, unit: str, repaired: Collection[Path] = ()) -> list[str]:
+    """Why one result of a step is not what the workflow would make now; empty when it is.
 
     repaired: damaged results that the next run repairs before anything reads them, so they count as intact.
     """
-    artefact = layout.artefact(step.name, step.suffix, model, unit)
-    known = _intact([artefact], layout.record(step.name, model, unit), layout)
+    study, registry, layout = evidence.study, evidence.registry, evidence.layout
+    artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
+    known = _intact([artefact], record, layout)
     if isinstance(known, list):
         return known
-    if changed := step_changes(step, study, registry, layout, known, repaired):
+    if changed := misstated(step, known, record, study) or step_changes(step, study, registry, layout, known, repaired):
         return changed
     if known.get("script") != script_digest(step.script):
         return [f"script of {step.rule}"]
-    damage = ShardStore(layout.store).damage(known["key"], step.suffix)
-    return [f"its shard is damaged: {damage}"] if damage else []
+    return (
+        not_as_read(known, layout, repaired)
+        or evidence.against_shard(step, known)
+        or list(evidence.contradicted(known, record).values())
+    )
 
 
-def can_repair(
-    step: Step, study: Study, registry: Registry, layout: Layout, model: str, unit: str, repaired: Collection[Path]
-) -> bool:
-    """Whether exactly one of a result and its shard is damaged (see `run.repair`), and nothing else changed."""
+def can_repair(step: Step, evidence: Evidence, model: str, unit: str, repaired: Collection[Path]) -> bool:
+    """Whether one result or its shard is damaged and the other one is not (see `repair`), and nothing else changed."""
+    study, registry, layout = evidence.study, evidence.registry, evidence.layout
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
     if not artefact.exists() or not record.exists():
         return False
@@ -112,10 +137,13 @@ def can_repair(
         known = read_record(record)
     except OffcourseError:
         return False
-    damaged = sha256(artefact) != known["outputs"].get(relative(artefact, layout.base))
-    if damaged == bool(ShardStore(layout.store).damage(known["key"], step.suffix)):
+    damaged = known_sha256(artefact) != known["outputs"].get(relative(artefact, layout.base))
+    wrong = evidence.against_shard(step, known)
+    if damaged == bool(wrong) or (wrong and not evidence.store.damage(known["key"], step.suffix)):
         return False
-    return not step_changes(step, study, registry, layout, known, repaired)
+    if evidence.contradicted(known, record) or misstated(step, known, record, study):
+        return False
+    return not (step_changes(step, study, registry, layout, known, repaired) or not_as_read(known, layout, repaired))
 
 
 def step_changes(
@@ -143,29 +171,37 @@ def step_changes(
         return [f"source of {model}: {known['source']['asked']} -> {asked}"]
     changed = differences(known["parts"], now)
     manifest = layout.model_folder(model) / MANIFEST
-    if not changed and not step.reads_weights and sha256(manifest) != known["inputs"][relative(manifest, layout.base)]:
+    if (
+        not changed
+        and not step.reads_weights
+        and known_sha256(manifest) != known["inputs"].get(relative(manifest, layout.base))
+    ):
         return [f"{relative(manifest, layout.base)} names other files"]
     return changed
 
 
 def product_reasons(
-    product: Product,
-    study: Study,
-    registry: Registry,
-    layout: Layout,
-    model: str | None,
-    repaired: Collection[Path] = (),
+    product: Product, evidence: Evidence, model: str | None, repaired: Collection[Path] = ()
 ) -> list[str]:
-    """Why the files of a product are stale, that is, not what the workflow would make now; [] for fresh files."""
+    """Why the files of a product are not what the workflow would make now; empty when they are."""
+    study, registry, layout = evidence.study, evidence.registry, evidence.layout
     outputs = [layout.results / path for path in product.outputs(study, registry, model)]
-    known = _intact(outputs, layout.rule_record(product.rule, model), layout)
+    record = layout.rule_record(product.rule, model)
+    known = _intact(outputs, record, layout)
     if isinstance(known, list):
         return known
+    said = (known["rule"], known["study"], known["wildcards"].get("model"), len(known["outputs"]))
+    if said != (product.rule, study.study, model, len(outputs)):
+        return [f"{relative(record, layout.base)} is not its record"]
 
     def hashed(path: Path) -> str:
-        return known["inputs"][relative(path, layout.base)] if path in repaired else sha256(path)
+        return known["inputs"].get(relative(path, layout.base)) if path in repaired else known_sha256(path)
 
-    return product_changes(product, study, registry, layout, model, known, hashed)
+    return (
+        product_changes(product, study, registry, layout, model, known, hashed)
+        or list(evidence.contradicted(known, record).values())
+        or (evidence.of_crate() if product.rule == "ro_crate" else [])
+    )
 
 
 def product_changes(
@@ -175,7 +211,7 @@ def product_changes(
     layout: Layout,
     model: str | None,
     known: Mapping[str, Any],
-    hashed: Callable[[Path], str] = sha256,
+    hashed: Callable[[Path], str] = known_sha256,
 ) -> list[str]:
     """Differences from the record of a product's job: code, settings, inputs. hashed: gives the sha256 of a file."""
     code = code_behind(*product.targets)
@@ -214,7 +250,7 @@ def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any]
         known = read_record(record)
     except OffcourseError as error:
         return [str(error)]
-    damaged = [path for path in outputs if sha256(path) != known["outputs"].get(relative(path, layout.base))]
+    damaged = [path for path in outputs if known_sha256(path) != known["outputs"].get(relative(path, layout.base))]
     return [f"{path.name} differs from its record (damaged or edited)" for path in damaged] or known
 
 

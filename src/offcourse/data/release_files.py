@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import os
 import tarfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def release_file(spec: str, resources: Path = RESOURCES, downloads: Path = Path(
             "run again to fetch it anew."
         )
     return path
+
+
+def pinned_files(specs: Iterable[str]) -> str:
+    """Files of the authors' repository with the sha256 that sources.tsv says, a line each."""
+    return "".join(f"{release_source(spec).sha256}\t{spec}\n" for spec in specs)
+
+
+def refetch(spec: str, downloads: Path) -> Path:
+    """`release_file`, which takes a file that is there and is not what sources.tsv says for a missing one."""
+    path = release_path(spec, downloads)
+    if path.exists() and sha256(path) != release_source(spec).sha256:
+        path.unlink()
+    return release_file(spec, downloads=downloads)
 
 
 def _from_mirror(source: Source, lists: list[Source], commit: str, path: Path) -> bool:

@@ -24,7 +24,8 @@ from offcourse.files import sha256
 from offcourse.graph.step import Step
 from offcourse.graph.steps import STEPS
 from offcourse.layout import Layout
-from offcourse.models.fetch import loaded_digest, tokenizer_digest
+from offcourse.models.fetch import asked_of
+from offcourse.models.manifest import loaded_digest, tokenizer_digest
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 
@@ -88,13 +89,13 @@ def release_questions(study: Study, registry: Registry) -> list[str]:
     return sorted({registry.question_set(name).release for name in names} - {""})
 
 
+# What each rule fetches.
+FETCHED = {"fetch_words": release_lists, "fetch_questions": release_questions}
+
+
 def prepared_from(registry: Registry, model: str) -> str:
-    """A digest of the sources of a model's folder: source, repo and revision of its row, and its pinned packages."""
-    row = registry.model(model)
-    sources = [
-        (source.name, source.sha256) for source in registry.sources.values() if model in source.used_by.split(",")
-    ]
-    return _short([row.source, row.repo, row.revision, row.architecture, sources])
+    """A digest of what a model's folder is prepared from: its row's source, repo and revision, and pinned packages."""
+    return asked_of(registry, registry.model(model))
 
 
 def class_facts(registry: Registry, model: str) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from offcourse.data.names import PAPER
-from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
-from offcourse.models.fetch import verify, weights_digest
+from offcourse.models.manifest import OpenedModel, verify, weights_digest
 
 PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
 
@@ -33,7 +33,7 @@ DESCRIBED = (
     "gated",
 )
 # All columns that `check_model` reads.
-READ_OF_MODELS = ("name", "architecture", *CONFIRMED, *DESCRIBED)
+READ_OF_MODELS = ("name", "architecture", *CONFIRMED, "tied_embeddings", *DESCRIBED)
 # Stands for all steering methods beyond the paper's, which edit the residual stream.
 OTHER = "steering"
 # {self-check: methods that need it}. Every method needs a self-check that is not listed.
@@ -60,7 +60,10 @@ def check_model(context, out: Path) -> None:
     from offcourse.models.file_check import NAME, weights_equal_files
 
     verify(context.folder)
-    row, model = context.registry.model(context.model), context.engine.model
+    opened = OpenedModel.of(context.folder)
+    # The row has the columns of the rule's key and no other, so that none is read without counting.
+    whole, model = context.registry.model(context.model), context.engine.model
+    row = SimpleNamespace(**{column: getattr(whole, column) for column in READ_OF_MODELS})
     plain = plain_ids(context.folder, PROMPT)
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded, model.tied)
@@ -91,6 +94,7 @@ def check_model(context, out: Path) -> None:
         "checks": checks,
         "capabilities": can,
     }
+    opened.require_unchanged()
     write_json(out, facts)
 
 
@@ -160,7 +164,7 @@ def plain_ids(folder: Path, text: str) -> list[int]:
         ) from error
 
 
-def _confirm(row: Model, loaded: dict[str, int], tied: bool) -> None:
+def _confirm(row: SimpleNamespace, loaded: dict[str, int], tied: bool) -> None:
     """Raise `OffcourseError` for each number of the registry that the loaded model contradicts."""
     wrong = [
         f"{name} is {value}, the registry says {getattr(row, name)}"

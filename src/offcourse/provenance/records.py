@@ -6,6 +6,7 @@ the files that the job read and wrote, and ends with a digest of itself, so that
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,23 @@ from offcourse.provenance.environment import CHECKOUT, energy, environment, peak
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
-SCHEMA = 2
+SCHEMA = 3
 # Before the path of a file of the checkout, when a study runs elsewhere.
 OWN = "checkout:"
-FIELDS = ("schema", "rule", "wildcards", "study", "inputs", "outputs", "parameters", "code", "made")
+# What every record has, and the type of each; `_OF_STEPS`: what the record of a step has besides.
+FIELDS = {
+    "schema": int,
+    "rule": str,
+    "wildcards": dict,
+    "study": str,
+    "inputs": dict,
+    "outputs": dict,
+    "parameters": dict,
+    "code": dict,
+    "made": dict,
+}
+_OF_STEPS = {"step": str, "model": str, "task": str, "key": str, "parts": dict, "source": dict}
+_TEXTS = ("wildcards", "inputs", "outputs")
 
 
 class OlderRecordError(OffcourseError):
@@ -88,16 +102,45 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     _refuse_other_schemas(path)
     record = read_sealed(path)
-    if missing := set(FIELDS) - record.keys():
+    # The release's records have a step and no key: their results are not in the store.
+    fields = FIELDS | (_OF_STEPS if "key" in record else {})
+    if missing := set(fields) - record.keys():
         raise OffcourseError(f"{path} is no record: it lacks {', '.join(sorted(missing))}.")
+    wrong = {name for name, kind in fields.items() if not isinstance(record[name], kind)}
+    wrong |= {name for name in _TEXTS if not wrong and not all(isinstance(text, str) for text in record[name].values())}
+    if "key" in record and not wrong:
+        wrong |= {name for name in ("inputs", "code") if not isinstance(record["parts"].get(name), dict)}
+        wrong |= {name for name in ("asked", "weights") if name not in record["source"]}
+    if not wrong and not all(isinstance(record["code"].get(name), dict) for name in ("modules", "packages")):
+        wrong.add("code")
+    if wrong:
+        raise OffcourseError(f"{path} is no record: {', '.join(sorted(wrong))} cannot be what was written.")
     return record
+
+
+def origin_of(record: Mapping[str, Any]) -> str:
+    """What the outputs of a record are a function of: the key of a result; else its code, parameters and inputs."""
+    made_of = ("rule", "wildcards", "study", "parameters", "code", "script", "inputs")
+    return record["key"] if "key" in record else digest({name: record.get(name) for name in made_of})
+
+
+def origins(records: Mapping[Path, Path], base: Path) -> dict[str, str]:
+    """`origin_of` each file that a job read, by path as in `inputs`. records: the record of each file.
+
+    With the content's sha256 it shows which of two records is not true: the same origin has the same content.
+    """
+    found = {}
+    for path, record in records.items():
+        with suppress(OffcourseError):
+            found[relative(path, base)] = origin_of(read_record(record))
+    return found
 
 
 def _refuse_other_schemas(path: Path) -> None:
     """Raise `OlderRecordError` for another schema. Older records have no digest, so this check comes first."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     older = isinstance(found, dict) and "digest" not in found and "schema" not in found and "parts" in found
     if older or (

@@ -51,8 +51,8 @@ def paragraphs(study: Mapping[str, Any]) -> list[tuple[str, str]]:
         said.append(
             (
                 "DoLa",
-                "The score of an answer is the sum of its tokens' log-probabilities. DoLa holds the last layer against "
-                f"the most different one of a bucket of earlier layers; buckets: {_text(one['buckets'])}; alpha: "
+                "The score of an answer is the sum of its tokens' log-probabilities. DoLa contrasts the last layer "
+                f"with the most different one of a bucket of earlier layers; buckets: {_text(one['buckets'])}; alpha: "
                 f"{_or(one['alphas'])}; constant of the length bias: {one['length_bias']:g}."
                 + (f" Only the first {one['limit']} questions of each set." if one["limit"] else ""),
             )

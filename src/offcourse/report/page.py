@@ -30,9 +30,9 @@ from offcourse.tables import writing
 QUESTIONS = {
     "function_vectors": "How much of what a model learns from examples in its prompt does a function vector give back "
     "without them?",
-    "task_vectors": "How much does a task vector?",
-    "dola": "Is a model more truthful when an earlier layer is held against its last one (DoLa)?",
-    "logit_lens": "At which layer does it come to prefer its answer, and which layers change little?",
+    "task_vectors": "How much does a task vector give back?",
+    "dola": "Is a model more truthful when its last layer is contrasted with an earlier one (DoLa)?",
+    "logit_lens": "At which layer does a model come to prefer its answer, and which layers change little?",
     **{name: steering(name).question for name in STEERING},
 }
 METHODS = tuple(QUESTIONS)
@@ -42,9 +42,9 @@ FILES = (
     ("icl/{task}", "hit or miss by number of shots and item", ("function_vectors",)),
     ("cie/{task}", "causal indirect effect by trial, layer and head", ("function_vectors",)),
     ("fv_sweep/{task}", "hit or miss by number of heads, strength, layer and item", ("function_vectors",)),
-    ("fv_controls/{task}", "the same of vectors that should do nothing, where asked for", ("function_vectors",)),
+    ("fv_controls/{task}", "hit or miss with control vectors, if the study has controls", ("function_vectors",)),
     ("tv_icl/{task}", "hit or miss without a task vector by number of shots and item", ("task_vectors",)),
-    ("tv_sweep/{task}", "hit or miss with one by split, layer and item", ("task_vectors",)),
+    ("tv_sweep/{task}", "hit or miss with a task vector by split, layer and item", ("task_vectors",)),
     ("dola/{questions}", "score of every answer by bucket, alpha and variant", ("dola",)),
     ("logit_lens/{questions}", "probabilities by question and layer", ("logit_lens",)),
     ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),

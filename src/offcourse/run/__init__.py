@@ -1,1 +1,1 @@
-"""Running a job: the context that its code is given, its script, its log, its lock, and repair of damaged results."""
+"""A job at work: what it is handed, its script, its log and its lock."""

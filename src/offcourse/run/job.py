@@ -13,8 +13,8 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet, Task
 from offcourse.graph.keys import STEPS, Step, key_parts, leaf_files, prepared_from
 from offcourse.layout import Layout
-from offcourse.models.fetch import MANIFEST, weights_digest
-from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.models.manifest import MANIFEST, OpenedModel, weights_digest
+from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, write_record
 from offcourse.provenance.sharing import host_as, made_as, repository
 from offcourse.run.context import StepContext
 from offcourse.store.fingerprint import freeze_imports, script_digest
@@ -37,12 +37,16 @@ def run_step(
 def run_steps(
     names: list[str], study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
 ) -> dict[str, list[str]]:
-    """Run several steps that read the same settings in one job, so that the model is loaded once."""
+    """Run several steps that read the same settings in one job, so that the model is loaded once.
+
+    Raises `OffcourseError` when the model's files are not those of its manifest, or change while the job is at work.
+    """
     context = StepContext(STEPS[names[0]], study, registry, layout, model, threads)
-    return {name: _run(STEPS[name], context) for name in names}
+    opened = OpenedModel.of(context.folder)
+    return {name: _run(STEPS[name], context, opened) for name in names}
 
 
-def _run(step: Step, context: StepContext) -> list[str]:
+def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
     name, study, model = step.name, context.study, context.model
     store = ShardStore(context.layout.store)
     computed = []
@@ -55,6 +59,7 @@ def _run(step: Step, context: StepContext) -> list[str]:
         if fresh:
             freeze_imports(parts["code"])
             result = _compute(step, context, step.unit(context.registry, unit))
+            opened.require_unchanged()
             shard = store.put(
                 parts,
                 step.suffix,
@@ -65,6 +70,7 @@ def _run(step: Step, context: StepContext) -> list[str]:
         target = context.layout.artefact(name, step.suffix, model, unit)
         copy_whole(shard, target)
         made = store.made(digest(parts), step.suffix)
+        opened.require_unchanged()
         write_record(context.layout.record(name, model, unit), _record(step, context, unit, parts, target, made))
         if bar.disable:
             how = f"computed in {made['seconds']:.1f} s" if fresh else "from the store"
@@ -78,8 +84,11 @@ def _record(
     """The record of one result. made: how the result was computed, perhaps by a job of another study."""
     study, layout, row = context.study, context.layout, context.registry.model(context.model)
     upstream = step.upstream(study, unit).values()
-    inputs = [layout.artefact(name, STEPS[name].suffix, context.model, its) for name, its in upstream]
-    inputs.append(context.folder / MANIFEST)
+    before = {
+        layout.artefact(name, STEPS[name].suffix, context.model, its): layout.record(name, context.model, its)
+        for name, its in upstream
+    }
+    inputs = [*before, context.folder / MANIFEST]
     if not step.inputs:
         inputs += leaf_files(step, study, context.registry, unit, layout.downloads)
     return {
@@ -90,6 +99,7 @@ def _record(
         "model": context.model,
         "task": unit,
         "inputs": hashes(inputs, layout.base),
+        "origins": origins(before, layout.base),
         "outputs": hashes([target], layout.base),
         "parameters": parts["parameters"],
         "protocol": study.protocol.model_dump(),

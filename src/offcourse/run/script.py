@@ -8,11 +8,13 @@ from typing import Any
 
 from offcourse.checkout import require_own
 from offcourse.data.registry import Registry
+from offcourse.graph.places import record_places
 from offcourse.graph.products import PRODUCTS, results_of
 from offcourse.layout import Layout
-from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
+from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, relative, write_record
 from offcourse.provenance.sharing import host_as
 from offcourse.run import products
+from offcourse.run.declared import rule_of
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
 from offcourse.store.fingerprint import freeze_imports, script_digest
@@ -57,25 +59,33 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
     with logged(snakemake.log[0]):
         require_own(Path(snakemake.scriptdir))
         study = load_study(snakemake.config)
-        layout = Layout(study.study)
-        watch = Stopwatch(host_as(study.provenance.host, layout.base))
         record = snakemake.output.get("record")
         outputs = [Path(path) for path in snakemake.output if path != record]
         model = snakemake.wildcards.get("model")
-        run = ScriptRun(snakemake.rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
+        rule, base = rule_of(record or outputs[0], study, model)
+        layout = Layout(study.study, base)
+        watch = Stopwatch(host_as(study.provenance.host, layout.base))
+        run = ScriptRun(rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
         if not record:
             yield run
             return
-        product = PRODUCTS[snakemake.rule]
+        product = PRODUCTS[rule]
         code = code_behind(*product.targets)
         program = script_digest(product.script)
         freeze_imports(code["modules"])
         yield run
+        read = [Path(path) for path in snakemake.input]
+        waited = [relative(path, layout.base) for path in read] if rule == "check_model" else []
+        if waited:
+            # It waits for every model, and reads one.
+            read = [layout.receipt(model)]
         body = {
-            "rule": snakemake.rule,
+            "rule": rule,
             "wildcards": dict(snakemake.wildcards.items()),
             "study": study.study,
-            "inputs": hashes(map(Path, snakemake.input), layout.base),
+            "inputs": hashes(read, layout.base),
+            "origins": _origins(run, read),
+            **({"waited_for": waited} if waited else {}),
             "outputs": hashes(outputs, layout.base),
             "parameters": product.parameters(study, run.registry, run.model),
             "protocol": study.protocol.model_dump(),
@@ -84,3 +94,9 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
             "made": watch.made(),
         }
         write_record(Path(record), body)
+
+
+def _origins(run: ScriptRun, read: list[Path]) -> dict[str, str]:
+    """`provenance.records.origins` of the files that a job read."""
+    places = record_places(run.study, run.registry, run.layout)
+    return origins({path: places[path] for path in read if path in places}, run.layout.base)

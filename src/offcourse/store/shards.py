@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256, write_whole
+from offcourse.files import known_sha256, sha256, write_whole
 from offcourse.store.sealed_json import digest, read_sealed, write_sealed
 
 
@@ -49,13 +49,23 @@ class ShardStore:
             return str(error)
         if not artefact.exists():
             return f"{artefact} is missing"
-        if digest(expected.get("parts")) != key or "made" not in expected:
+        whole = isinstance(expected.get("made"), dict | None) and "made" in expected
+        if digest(expected.get("parts")) != key or not whole:
             return f"{note} does not belong to its name"
-        return "" if sha256(artefact) == expected["sha256"] else f"{artefact} differs from what was written"
+        return "" if known_sha256(artefact) == expected.get("sha256") else f"{artefact} differs from what was written"
+
+    def note(self, key: str, suffix: str) -> dict[str, Any]:
+        """What is known of the shard `key`: `sha256`, `parts` and `made`. Ask `damage` first."""
+        return read_sealed(self._paths(key, suffix)[1])
 
     def made(self, key: str, suffix: str) -> dict[str, Any]:
         """How the shard `key` was made (see `provenance.records`)."""
-        return read_sealed(self._paths(key, suffix)[1])["made"]
+        return self.note(key, suffix)["made"]
+
+    def drop(self, key: str, suffix: str) -> None:
+        """Remove the shard `key`, so that it is computed again."""
+        for path in reversed(self._paths(key, suffix)):
+            path.unlink(missing_ok=True)
 
     def put(self, parts: dict[str, Any], suffix: str, write: Callable[[Path], Any], made: Any = None) -> Path:
         """Let `write` make the artefact of the key `parts`; returns the artefact's path.
