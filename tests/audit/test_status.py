@@ -116,7 +116,7 @@ def test_other_weights_make_every_result_stale(folder):
     code, why = status(folder)
     assert code == 1
     assert set(why) == EVERYTHING
-    assert "weights" in why["prompts", "antonym"]
+    assert "prepare_model" in why["prompts", "antonym"]
 
 
 def test_another_version_of_a_numerical_package_is_named(folder, tmp_path):
