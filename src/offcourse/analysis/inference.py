@@ -43,10 +43,14 @@ def student_interval(values: np.ndarray) -> Interval:
     return Interval(float(values.mean() - half), float(values.mean() + half))
 
 
-def over_items(values: np.ndarray, unit: str) -> Interval:
+def over_items(values: np.ndarray, unit: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
     """95 % interval of the mean of `values` by the percentile bootstrap over items.
 
-    values: [items], one number per item.
+    When all values are equal, so is every resample, and the bootstrap has no width. The interval then holds every mean
+    that is possible if as many items as Wilson's interval of none allows had a value at one end of `bounds`. So the
+    upper end of a metric that is 0 for every item is above 0.
+
+    values: [items], one number per item. bounds: the smallest and the largest value that an item can have.
     unit: the task or question set of the items. It keys the draws, so that means of one unit, such as those of two
     models, are resampled alike.
 
@@ -56,9 +60,8 @@ def over_items(values: np.ndarray, unit: str) -> Interval:
     if len(values) < 2:
         raise OffcourseError(f"{unit}: an interval over items needs at least two of them, not {len(values)}.")
     if (values == values[0]).all():
-        # All values are equal, so every resample has the same mean.
-        same = float(values.mean())
-        return Interval(same, same)
+        same, (_, other) = float(values[0]), wilson([0.0] * len(values))
+        return Interval(same - other * (same - bounds[0]), same + other * (bounds[1] - same))
     means = _drawn(unit, len(values)) @ (values / len(values))
     return Interval(*map(float, np.quantile(means, _ENDS)))
 
@@ -90,9 +93,9 @@ def share_of_pairs(reached: pd.DataFrame, unit: str) -> Interval:
 def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESAMPLES) -> Interval:
     """95 % interval of a mean over model-task pairs: models and tasks are resampled independently of each other.
 
-    Pairs of one model, or of one task, are not independent, so Wilson's interval would be too narrow. Drawing both (the
-    pigeonhole bootstrap, Owen 2007) is somewhat conservative. Items are not resampled: their variation is already in
-    each pair's number.
+    Pairs of one model, or of one task, are not independent, so Wilson's interval would be too narrow. Both are drawn
+    (the pigeonhole bootstrap, Owen 2007). With two models the interval covers less or more than 95 %; COVERAGE in
+    docs/statistics.md is a simulation of it. Items are not resampled: their variation is already in each pair's number.
 
     values: [models, tasks], a row per model and a column per task; NaN where a pair is missing. Missing pairs, and
     resamples of missing pairs only, are left out.
