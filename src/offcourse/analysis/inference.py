@@ -5,14 +5,14 @@ the other is in `analysis.selection`. Random draws are keyed (`data.draws.keyed_
 depend on the rest of the study.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import binom
+from scipy.stats import binom, rankdata
 from statsmodels.stats.multitest import multipletests
 
 from offcourse.analysis.recovery import SLACK
@@ -114,6 +114,76 @@ def over_models_and_tasks(values: pd.DataFrame, unit: str, resamples: int = RESA
     weight = np.einsum("rm,mt,rt->r", rows, known.astype(float), columns, optimize=True)
     means = total[weight > 0] / weight[weight > 0]
     return Interval(*map(float, np.quantile(means, _ENDS)))
+
+
+def difference_of_pairs(differences: pd.DataFrame, unit: str) -> Interval:
+    """Interval of the mean difference of two shares of the same model-task pairs: models and tasks are drawn.
+
+    Where all pairs differ alike, a bootstrap has no width; see `over_items` for what is taken then.
+    differences: [models, tasks], of -1 to 1; NaN where a pair is missing.
+    """
+    known = differences.to_numpy(float)
+    known = known[~np.isnan(known)]
+    if len(known) > 1 and (known == known[0]).all():
+        return over_items(known, unit, (-1.0, 1.0))
+    return over_models_and_tasks(differences, unit)
+
+
+def spread_of_pairs(values: pd.DataFrame, share: float, unit: str, resamples: int = 2000) -> tuple[float, float, float]:
+    """Width of the central `share` of a number over model-task pairs, and its interval: models and tasks are drawn.
+
+    values: [models, tasks]; NaN where a pair is missing.
+    """
+    table, ends = values.to_numpy(float), ((1 - share) / 2, (1 + share) / 2)
+    generator = keyed_generator(SEED, unit, "spread over models and tasks", table.size)
+    rows, columns = (generator.integers(size, size=(resamples, size)) for size in table.shape)
+    drawn = [table[np.ix_(*each)] for each in zip(rows, columns, strict=True)]
+    widths = [float(np.diff(np.nanquantile(each, ends))[0]) for each in drawn if not np.isnan(each).all()]
+    return (float(np.diff(np.nanquantile(table, ends))[0]), *map(float, np.quantile(widths, _ENDS)))
+
+
+class Correlation(NamedTuple):
+    """The largest of several correlations, its interval, and what it is with."""
+
+    value: float
+    low: float
+    high: float
+    fact: str
+
+
+def largest_correlation(
+    values: np.ndarray, facts: Mapping[str, np.ndarray], families: Sequence[str], resamples: int = 4000
+) -> Correlation:
+    """The largest of several rank correlations (Spearman's) without their signs, and its interval: families are drawn.
+
+    Each correlation's interval has the level that all together keep 95 % with (Bonferroni); an interval that holds 0
+    begins at 0. The ends are the largest lower and the largest upper one.
+    values: [models]. facts: [models] each. families: of each model.
+    """
+    members = [np.flatnonzero(np.array(families) == family) for family in dict.fromkeys(families)]
+    generator = keyed_generator(SEED, ", ".join(facts), "bootstrap over families", len(members))
+    chosen = generator.integers(len(members), size=(resamples, len(members)))
+    by_size: dict[int, list[np.ndarray]] = {}
+    for draw in (np.concatenate([members[at] for at in each]) for each in chosen):
+        by_size.setdefault(len(draw), []).append(draw)
+    beyond = _ENDS[0] / len(facts)
+    found = []
+    for name, fact in facts.items():
+        resampled = [_rank_correlations(values[np.stack(same)], fact[np.stack(same)]) for same in by_size.values()]
+        low, high = np.nanquantile(np.concatenate(resampled), (beyond, 1 - beyond))
+        value = abs(float(_rank_correlations(values[None], fact[None])[0]))
+        found.append((value, 0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high)), name))
+    value, _, _, name = max(found, key=lambda each: -1.0 if np.isnan(each[0]) else each[0])
+    low, high = (float(np.nanmax([each[end] for each in found])) for end in (1, 2))
+    return Correlation(value, low, high, name)
+
+
+def _rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Spearman's, row by row of [rows, models]; NaN where one of the two never varies."""
+    ranks = [rankdata(each, axis=1) for each in (one, other)]
+    ranks = [each - each.mean(axis=1, keepdims=True) for each in ranks]
+    spread = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
+    return np.divide((ranks[0] * ranks[1]).sum(axis=1), spread, out=np.full(len(spread), np.nan), where=spread > 0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

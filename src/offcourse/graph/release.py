@@ -185,9 +185,13 @@ def tasks_of(release: Release, method: str) -> list[str]:
 
 
 def write_models(release: Release) -> None:
-    """Write `model.json` of every released model with the facts of models.tsv; no weights are read."""
+    """Write `model.json` of every released model: the facts of models.tsv, and whether its tokenizer adds a BOS.
+
+    No weights are read, and no tokenizer.
+    """
     for name in all_models(release):
-        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(release.registry.model(name))))
+        row = release.registry.model(name)
+        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(row))) | {"adds_bos": row.family in ADD_BOS}
         write_json(release.layout.results / name / "model.json", facts)
 
 

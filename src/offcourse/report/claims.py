@@ -1,5 +1,6 @@
-"""The report's rows of claims, and of the comparison with the printed numbers."""
+"""The claims and the comparison with the printed numbers as the report shows them."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,20 +10,38 @@ import pandas as pd
 
 from offcourse.analysis.view import ResultsView
 from offcourse.claims import verdicts
+from offcourse.claims.numbers import Found, Numbers
+from offcourse.claims.turns import limits, turns
 from offcourse.data.printed import NUMBERS
 from offcourse.schemas.io import read_parquet
-from offcourse.schemas.results import CELLS
+from offcourse.schemas.results import CELLS, FACT_CELLS
+from offcourse.tables.dola_changes import CHANGES
+from offcourse.tables.head_overlap import OVERLAP
+from offcourse.tables.recovery import RECOVERY
 
-# Figures whose numbers decide claims.
-FIGURES = ("figure2", "figure8", "figure9", "figure13", "figure16")
-# {figure: files of the release with its numbers}. The release's logit lens is in three figures. Figure 9 is left out:
-# the release has its causal effects as shades without a zero, from which no share can be computed.
+# Tables of results, and that of the facts of architecture.
+TABLES = (*NUMBERS, 11)
+EVIDENCE = {"recovery": RECOVERY, "dola_changes": CHANGES, "head_overlap": OVERLAP}
+# Figures whose numbers a claim may rest on.
+FIGURES = ("figure2", "figure8", "figure11", "figure13", "figure15")
+# Those of the release, by the files that they are in: its lens is in three figures.
 RELEASED = {
     "figure2": ("figure2/*", "figure6/*", "figure7/*"),
     "figure8": ("figure8/*",),
+    "figure11": ("figure11",),
     "figure13": ("figure13",),
-    "figure16": ("figure16",),
+    "figure15": ("figure15",),
 }
+# The sides that a claim is judged on, with their headings. The release's models whose tokenizer adds a BOS had their
+# heads read one token early; the others had not.
+SIDES = {
+    "printed": "Printed",
+    "release": "Released, all models",
+    "unaffected": "read at the last token",
+    "affected": "read one token early",
+    "ours": "Ours",
+}
+OF_RELEASE = ("release", "unaffected", "affected")
 COMPARED = ["table", "row", "column", "printed", "printed_value", "release", "ours", "verdict", "reason"]
 
 
@@ -34,35 +53,59 @@ def claim_rows(
     audits: Mapping[str, Mapping[str, str]],
     study: bool,
 ) -> list[dict[str, Any]]:
-    """A row per claim, as text: the printed number, the release's, the study's, and a verdict.
+    """A row per claim, as text: what is printed, what the release gives, what the study found, and the verdicts.
 
-    The verdict is on the study's number; without a study on the release's, and without a release on the printed number.
-    tables, figures: entries of `graph.catalogue`. released: folder of the release's results, None if the release was
-        not fetched.
+    `literal` says whether the claim is true of the paper's own models, by the released number, else by the printed one.
+    `verdict` says whether it carries over to other models: of the study's number; without a study of the release's, and
+    failing that of the printed one. `turns` are where that verdict turns.
+    tables, figures: as `graph.catalogue` lists them. released: folder of the release's results, None where it was not
+        fetched.
     """
-    given = released_tables(released), released_figures(released)
-    sources = {"printed": verdicts.printed_numbers(), "release": verdicts.released_numbers(*given)}
+    given = released_numbers(released)
+    sources = {"printed": verdicts.printed_numbers(), "release": given}
+    adds_bos = released_bos(released)
+    for name, affected in (("unaffected", False), ("affected", True)):
+        sources[name] = given.only([model for model, adds in adds_bos.items() if adds == affected])
     if study:
-        sources["ours"] = verdicts.study_numbers(_tables(results, tables), _figures(results, figures))
+        sources["ours"] = verdicts.study_numbers(
+            _tables(results, tables), _figures(results, figures), _evidence(results)
+        )
     known = {table["id"] for table in tables} | {figure["figure"] for figure in figures}
-    return [_row(decided, known, audits) for decided in verdicts.decide(verdicts.read_claims(), sources)]
+    decided = verdicts.decide(verdicts.read_claims(), sources)
+    return [_row(each, sources, known, audits) for each in decided]
 
 
-def _row(decided: Mapping[str, Any], known: Collection[str], audits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _row(
+    decided: Mapping[str, Any],
+    sources: Mapping[str, Numbers],
+    known: Collection[str],
+    audits: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
     claim = decided["claim"]
-    deciding = decided["ours"] if "ours" in decided else decided["release"]
-    by = "for this study" if "ours" in decided else "for the release"
-    if "ours" not in decided and deciding["found"] is None and decided["printed"]["found"] is not None:
-        deciding, by = decided["printed"], "as printed"
+    side = "ours" if "ours" in decided else "release"
+    if side == "release" and decided[side]["found"] is None and decided["printed"]["found"] is not None:
+        side = "printed"
+    found = decided[side]["found"]
+    by = {"ours": "for this study", "release": "for the release", "printed": "as printed"}
+    own = decided["release"]["found"] or decided["printed"]["found"]
+    bound = verdicts.bounded(claim, found)
     return {
         "name": claim.name,
         "section": claim.section,
         "claim": claim.claim,
-        "rule": f"Holds if {claim.unit} is {_needed(claim)}",
+        "rule": f"Holds if {claim.unit} is {_needed(claim)}{f'; the paper names {claim.bound}' if claim.bound else ''}",
+        "about": claim.about,
         "cells": {name: _said(claim, part) for name, part in decided.items() if name != "claim"},
-        "interval": _interval(claim, deciding["found"]),
-        "verdict": deciding["verdict"],
-        "by": by,
+        "literal": verdicts.literally(claim, own),
+        "verdict": decided[side]["verdict"],
+        "verdicts": {name: part["verdict"] for name, part in decided.items() if name != "claim"},
+        "by": ", ".join(filter(None, (by[side], f"{claim.bound}: {bound}" if bound else ""))),
+        "limits": [_limit(claim, *limit) for limit in limits(claim, found)],
+        "turns": [
+            f"{turn.changed}: {_with_interval(claim, turn.found)}, {turn.verdict}"
+            for turn in turns(claim, sources[side], found)
+            if turn.found is not None
+        ],
         "shown": claim.shown if claim.shown in known else None,
         "shown_label": claim.shown.replace("table", "Table ").replace("figure", "Figure "),
         "audit": audits.get(claim.shown, {}).get("command"),
@@ -70,53 +113,93 @@ def _row(decided: Mapping[str, Any], known: Collection[str], audits: Mapping[str
 
 
 def _needed(claim: verdicts.Claim) -> str:
-    return f"other than {claim.limit}" if claim.holds == "differs" else f"{claim.holds} {claim.limit}"
+    ends = (("above", claim.low), ("below", claim.high))
+    return " and ".join(f"{side} {end}" for side, end in ends if end).replace("-", "\N{MINUS SIGN}")
 
 
 def _said(claim: verdicts.Claim, part: Mapping[str, Any]) -> dict[str, str]:
     found = part["found"]
     if found is None:
-        return {"text": "–", "note": part["why"]}
-    return {
-        "text": _number(claim, found.value),
-        "note": ", ".join(filter(None, (part["verdict"], f"n\u00a0=\u00a0{found.n}" if found.n else ""))),
-    }
+        return {"text": "–", "interval": "", "note": part["why"], "verdict": part["verdict"]}
+    count = f"n\u00a0=\u00a0{found.n}" if found.n else ""
+    note = ", ".join(filter(None, (part["verdict"], count, found.note)))
+    interval = "" if pd.isna(found.low) else f"[{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
+    return {"text": _number(claim, found.value), "interval": interval, "note": note, "verdict": part["verdict"]}
 
 
-def _interval(claim: verdicts.Claim, found: verdicts.Found | None) -> str:
-    if found is None or pd.isna(found.low):
-        return "–"
-    return f"{_number(claim, found.low)} to {_number(claim, found.high)}"
+def _limit(claim: verdicts.Claim, end: str, low: float, high: float) -> str:
+    """Where the verdict turns when an end of the band is moved."""
+    low, high = _number(claim, low), _number(claim, high)
+    if end == "low":
+        return f"a lower limit: met below {low}, missed above {high}, not clear between"
+    return f"an upper limit: met above {high}, missed below {low}, not clear between"
 
 
-def _number(claim: verdicts.Claim, value: float) -> str:
-    """A number as text: whole percentages, other numbers with two decimals."""
-    if "percentage" not in claim.unit:
-        return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
-    return f"{value:.0f}\N{NO-BREAK SPACE}{'points' if 'points' in claim.unit else '%'}".replace("-", "\N{MINUS SIGN}")
+def _with_interval(claim: verdicts.Claim, found: Found) -> str:
+    ends = "" if pd.isna(found.low) else f" [{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
+    return f"{_number(claim, found.value)}{ends}"
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence that counts the claims by verdict."""
-    counts = Counter(row["verdict"] for row in rows)
-    known = (verdicts.HOLDS, verdicts.FAILS, verdicts.NOT_CLEAR, verdicts.NO_DATA)
-    return f"Verdicts on {len(rows)} claims: {', '.join(f'{verdict} {counts[verdict]}' for verdict in known)}."
+def _number(claim: verdicts.Claim, value: float, sign: str = "\N{NO-BREAK SPACE}%") -> str:
+    """Percentages and points whole, other numbers with two decimals; no minus before a zero."""
+    percent = "percentage" in claim.unit
+    text = f"{value:.0f}" if percent else f"{value:.2f}"
+    text = text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    return text + (sign.replace("%", "points") if percent and "points" in claim.unit else sign if percent else "")
+
+
+def summary(rows: Sequence[Mapping[str, Any]], study: bool = False) -> list[str]:
+    """How many claims have which verdict, in words: of the paper's own models, and for other models on each side."""
+
+    def counted(said: Counter, words: Sequence[str]) -> str:
+        return ", ".join(f"{word} {said[word]}" for word in words if said[word])
+
+    literal = Counter(row["literal"] for row in rows)
+    lines = [
+        f"{len(rows)} claims. Of the paper’s own models, by their numbers: "
+        f"{counted(literal, (verdicts.TRUE, verdicts.FALSE, verdicts.NO_DATA))}."
+    ]
+    sides = {
+        "release": "Carried over to other models, by the release (all models)",
+        "unaffected": "by its models read at the last token",
+        "affected": "by its models read one token early",
+    } | ({"ours": "For this study"} if study else {})
+    for name, said in sides.items():
+        found = Counter(row["verdicts"][name] for row in rows)
+        lines.append(f"{said}: {counted(found, verdicts.VERDICTS)}.")
+    return lines
 
 
 def _tables(results: ResultsView, tables: Sequence[Mapping[str, Any]]) -> dict[int, pd.DataFrame]:
     numbers = {table["id"].removeprefix("table"): results / table["parquet"] for table in tables}
-    # Only the paper's tables of results decide claims.
-    return {number: read_parquet(numbers[str(number)], CELLS) for number in NUMBERS if str(number) in numbers}
+    return {
+        number: read_parquet(numbers[str(number)], CELLS, FACT_CELLS) for number in TABLES if str(number) in numbers
+    }
 
 
-def released_tables(released: Path | None) -> dict[int, pd.DataFrame]:
-    """{number: table} of the release's tables that exist."""
-    paths = {number: Path(released) / f"tables/table{number}.parquet" for number in NUMBERS} if released else {}
-    return {number: read_parquet(path, CELLS) for number, path in paths.items() if path.exists()}
+def _evidence(results: ResultsView) -> dict[str, pd.DataFrame]:
+    paths = {name: f"tables/{name}.parquet" for name in EVIDENCE}
+    return {name: read_parquet(results / path, EVIDENCE[name]) for name, path in paths.items() if path in results}
+
+
+def released_numbers(released: Path | None) -> Numbers:
+    """What the release gives again, of what there is in its folder."""
+    folder = Path(released) / "tables" if released else Path("nowhere")
+    tables = {number: folder / f"table{number}.parquet" for number in TABLES}
+    tables = {number: read_parquet(path, CELLS, FACT_CELLS) for number, path in tables.items() if path.exists()}
+    evidence = {name: folder / f"{name}.parquet" for name in EVIDENCE}
+    evidence = {name: read_parquet(path, EVIDENCE[name]) for name, path in evidence.items() if path.exists()}
+    return verdicts.released_numbers(tables, released_figures(released), evidence)
+
+
+def released_bos(released: Path | None) -> dict[str, bool]:
+    """Whether the tokenizer of each released model adds a BOS, so that its heads were read one token early."""
+    paths = sorted(Path(released).glob("*/model.json")) if released else []
+    return {path.parent.name: bool(json.loads(path.read_bytes())["adds_bos"]) for path in paths}
 
 
 def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
-    """{id: numbers} of those figures of the release that decide claims and exist."""
+    """The numbers of its figures that claims rest on, of those that there are."""
     if released is None:
         return {}
     found = {
@@ -137,9 +220,9 @@ def _figures(results: ResultsView, figures: Sequence[Mapping[str, Any]]) -> dict
 
 
 def comparison_rows(comparison: pd.DataFrame | None, study: bool) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows) of the comparison with the printed numbers, as text, a row per cell; empty without a comparison.
+    """The comparison with the printed numbers, cell by cell, as text: its headings and rows; none without one.
 
-    The column `ours` is left out without a study.
+    `ours` is left out where there is no study.
     """
     if comparison is None:
         return [], []

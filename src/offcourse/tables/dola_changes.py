@@ -15,8 +15,8 @@ from offcourse.tables.dola_runs import METRICS, DolaRun, measure, run_of
 
 NAME = "dola_changes"
 CAPTION = (
-    "What DoLa in its best setting changes of each metric: mean over questions of the difference from the base model, with a 95 % interval "
-    "from resampled questions, which are the same on both sides."
+    "What DoLa in its best setting changes of each metric: mean over questions of the difference from the base model, "
+    "with a 95 % interval from resampled questions, which are the same on both sides."
 )
 # change: of a share of questions, in the setting of Tables 1 and 2.
 CHANGES = pa.DataFrameSchema(

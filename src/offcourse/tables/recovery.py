@@ -17,8 +17,8 @@ CAPTION = (
     "and the best setting where there are several; average: the mean over layers of the best setting."
 )
 DEFAULT, SEARCH, BY_HEADS, TASK = "FV default", "FV search", "FV heads", "TV"
-# peak, average: accuracies (no average of the default setting). few_shot: what Table 3 divides by, which the protocol may leave over from another model;
-# own_few_shot: the pair's own. n_heads: of the rows BY_HEADS, 0 elsewhere.
+# peak, average: accuracies (no average of the default setting). few_shot: what Table 3 divides by, which the protocol
+# may leave over from another model; own_few_shot: the pair's own. n_heads: of the rows BY_HEADS, 0 elsewhere.
 RECOVERY = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
