@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from offcourse.analysis import inference as i
 from offcourse.analysis.recovery import reaches
@@ -44,10 +45,60 @@ def test_draws_depend_on_the_unit_and_its_size_alone():
     assert np.subtract(shifted, 1) == pytest.approx(i.over_items(values, "antonym"))
 
 
-def test_items_that_are_all_alike_have_no_width_and_one_item_no_interval():
-    assert i.over_items([1.0, 1.0, 1.0], "antonym") == (1.0, 1.0)
+@pytest.mark.parametrize("items", [2, 6, 24, 817])
+def test_items_that_are_all_alike_have_an_end_beyond_them_and_one_item_no_interval(items):
+    """By Wilson's formula: of none among n, z^2 / (n + z^2) may be otherwise."""
+    other = 1.959964**2 / (items + 1.959964**2)
+    assert i.over_items([0.0] * items, "a") == pytest.approx((0.0, other), rel=1e-5)
+    assert i.over_items([1.0] * items, "a") == pytest.approx((1 - other, 1.0), rel=1e-5)
+    assert i.over_items([0.25] * items, "a") == pytest.approx((0.25 - 0.25 * other, 0.25 + 0.75 * other), rel=1e-5)
+    # No question differs: some others may, in either direction.
+    assert i.over_items([0.0] * items, "a", (-1.0, 1.0)) == pytest.approx((-other, other), rel=1e-5)
     with pytest.raises(OffcourseError, match="antonym.*at least two"):
         i.over_items([1.0], "antonym")
+
+
+def test_pairs_that_differ_alike_have_an_interval_and_others_that_of_the_bootstrap():
+    alike = pd.DataFrame(np.zeros((3, 2)), index=list("abc"))
+    assert i.difference_of_pairs(alike, "pairs") == i.over_items(np.zeros(6), "pairs", (-1.0, 1.0))
+    mixed = alike.copy()
+    mixed.iloc[0, 0] = 1.0
+    assert i.difference_of_pairs(mixed, "pairs") == i.over_models_and_tasks(mixed, "pairs")
+
+
+def test_the_spread_of_pairs_equals_the_plain_loop():
+    random = np.random.default_rng(4)
+    table = random.random((10, 5)) * 100
+    table[random.random((10, 5)) < 0.2] = np.nan
+    value, low, high = i.spread_of_pairs(pd.DataFrame(table), 0.8, "pairs")
+    known = np.sort(table[~np.isnan(table)])
+    assert value == pytest.approx(np.quantile(known, 0.9) - np.quantile(known, 0.1))
+    widths = []
+    for _ in range(1500):
+        models, tasks = random.integers(10, size=10), random.integers(5, size=5)
+        drawn = [table[m, t] for m in models for t in tasks if not np.isnan(table[m, t])]
+        widths.append(np.quantile(drawn, 0.9) - np.quantile(drawn, 0.1))
+    assert (low, high) == pytest.approx(tuple(np.quantile(widths, [0.025, 0.975])), abs=4)
+
+
+def test_the_largest_correlation_equals_the_plain_loop_over_families():
+    random = np.random.default_rng(5)
+    families = [f"f{k // 2}" for k in range(20)]
+    values, facts = random.random(20), {"a": random.random(20), "b": np.repeat([0.0, 1.0], 10), "c": np.ones(20)}
+    values = values + facts["b"]
+    found = i.largest_correlation(values, facts, families)
+    assert found.fact == "b" and found.value == pytest.approx(abs(spearmanr(values, facts["b"])[0]))
+    drawn = {"a": [], "b": []}
+    for _ in range(1500):
+        kept = [k for f in random.integers(10, size=10) for k in range(20) if families[k] == f"f{f}"]
+        for name, each in drawn.items():
+            if len(set(facts[name][kept])) > 1:
+                each.append(spearmanr(values[kept], facts[name][kept])[0])
+    # Two facts vary: each has a level of 97.5 %.
+    ends = {name: np.quantile(each, [0.0125, 0.9875]) for name, each in drawn.items()}
+    assert ends["a"][0] < 0 < ends["a"][1]
+    assert (found.low, found.high) == pytest.approx((ends["b"][0], max(ends["b"][1], *abs(ends["a"]))), abs=0.05)
+    assert np.isnan(i.largest_correlation(values, {"c": facts["c"]}, families).value)
 
 
 # Over models and tasks.

@@ -1,4 +1,5 @@
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from made_report import MODELS, STUDY, TASKS
 from views import view_of
 
 from offcourse.claims import verdicts as claims
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.figures import sweep
 from offcourse.graph import catalogue
@@ -21,6 +23,7 @@ from offcourse.report import methods, pictures
 from offcourse.report import page as report
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
+from offcourse.tables.recovery import RECOVERY
 
 # The view that the report of the made-up study is handed.
 VIEW = partial(view_of, "report", fv=(MODELS, TASKS))
@@ -137,16 +140,22 @@ def test_no_figure_module_imports_another():
         assert not {name for name in behind if name.split(".")[1] in ("tables", "report", "graph")}
 
 
+# Claims that the made-up study, which has function vectors and Table 3, has numbers for.
+VECTORS = ("fv-default", "fv-search", "fv-search-half", "fv-settings", "ten-shot")
+
+
 def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
     html = page[1]
     assert html.index('<section id="claims">') < html.index('<section id="steering">') < html.index('id="table3"')
-    rows = re.findall(r'<tr id="claim-([a-z-]+)">(.*?)</tr>', html, re.DOTALL)
+    rows = re.findall(r'<tr id="claim-([a-z0-9-]+)">(.*?)</tr>', html, re.DOTALL)
     assert [name for name, _ in rows] == [claim.name for claim in claims.read_claims()]
     for name, row in rows:
-        assert re.search(r'class="verdict [a-z]+">(holds|not clear|does not hold|no data)<', row)
+        said = re.findall(r'class="verdict [a-z]+">([^<]*)<', row)
+        assert set(said) <= {*claims.VERDICTS, claims.TRUE, claims.FALSE}
+        # The study has two models, which say nothing about others.
         assert claims.NO_RELEASE in row
-        assert (">no data<" in row) == (not name.startswith("fv"))
-        assert (re.search("there is no|Table 3 has no TV", row) is None) == name.startswith("fv")
+        assert said[-1] == (claims.TOO_FEW if name in VECTORS else claims.NO_DATA), name
+        assert (re.search("there is no", row) is None) == (name in VECTORS)
 
 
 def test_the_best_of_each_grid_stands_beside_held_out_and_luck(page):
@@ -165,11 +174,22 @@ def test_the_verdict_follows_the_table(study, tmp_path):
     frame = report.read_parquet(study / "tables" / "table3.parquet", report.CELLS)
     verdicts = []
     for value, low, high in ((10.0, 5.0, 20.0), (40.0, 30.0, 60.0), (80.0, 70.0, 90.0)):
-        frame[["value", "ci_low", "ci_high"]] = value, low, high
-        frame.to_parquet(tmp_path / "tables" / "table3.parquet")
-        rows = report_claims.claim_rows(tmp_path, catalogue.tables(), [], None, {}, True)
-        verdicts.append(rows[0]["verdict"])
-    assert verdicts == [claims.HOLDS, claims.NOT_CLEAR, claims.FAILS]
+        # Artefacts behind a cell say how many models it is of; without them its interval decides alone.
+        frame[["value", "ci_low", "ci_high", "sources"]] = value, low, high, "[]"
+        write_parquet(tmp_path / "tables" / "table3.parquet", frame, CELLS)
+        listed = [table for table in catalogue.tables() if table["id"] == "table3"]
+        rows = report_claims.claim_rows(view_of("report", tmp_path), listed, [], None, {}, True)
+        verdicts.append((rows[0]["verdict"], rows[0]["literal"], rows[0]["by"]))
+    assert verdicts == [
+        (claims.HOLDS, claims.TRUE, "for this study, at most 20: not clear"),
+        (claims.NOT_CLEAR, claims.TRUE, "for this study, at most 20: does not hold"),
+        (claims.FAILS, claims.TRUE, "for this study, at most 20: does not hold"),
+    ], "literally it is about the paper's models"
+    assert rows[0]["limits"] == [
+        "a lower limit: met below 70\N{NO-BREAK SPACE}%, missed above 90\N{NO-BREAK SPACE}%, not clear between",
+        "an upper limit: met above 90\N{NO-BREAK SPACE}%, missed below 70\N{NO-BREAK SPACE}%, not clear between",
+    ]
+    assert rows[0]["turns"][0] == "high 33: 80\N{NO-BREAK SPACE}% [70, 90], does not hold"
 
 
 def test_a_report_of_the_release_alone(tmp_path):
@@ -187,21 +207,24 @@ def test_a_report_of_the_release_alone(tmp_path):
     audits = {"table3": {"command": "offcourse audit table3 --published", "code": "0123", "state": "intact"}}
     report.write(view_of("report", tmp_path), None, [], [], [], out, audits, comparison=comparison, released=tmp_path)
     html = out.read_text()
-    found = dict(re.findall(r'<tr id="claim-([a-z-]+)">.*?class="verdict [a-z]+">([^<]*)<', html, re.DOTALL))
-    assert (found["fv-search"], found["tv"]) == (claims.HOLDS, claims.FAILS)
+    rows = dict(re.findall(r'<tr id="claim-([a-z0-9-]+)">(.*?)</tr>', html, re.DOTALL))
+    # The last two are on the paper's own models and on others.
+    found = {name: re.findall(r'class="verdict [a-z]+">([^<]*)<', row)[-2:] for name, row in rows.items()}
+    assert (found["fv-search"], found["tv"]) == ([claims.TRUE, claims.HOLDS], [claims.FALSE, claims.FAILS])
     # What the release does not give is judged as printed, and what is not printed either has no verdict.
-    assert (found["dola-factor"], found["apathy"]) == (claims.HOLDS, claims.NO_DATA)
+    assert found["dola-factor"] == [claims.TRUE, claims.HOLDS]
+    assert found["apathy"] == [claims.NO_DATA, claims.NO_DATA]
     assert "stale &lt;denominator&gt;" in html
     assert "Ours" not in html and "study" not in html.lower()
     on_table3 = [claim for claim in claims.read_claims() if claim.shown == "table3"]
     assert "down to the released files" in html
     assert html.count("<code>offcourse audit table3 --published</code>") == len(on_table3) > 3
-    counted = Counter(found.values())
-    known = (claims.HOLDS, claims.FAILS, claims.NOT_CLEAR, claims.NO_DATA)
-    said = "Verdicts on {} claims: holds {}, does not hold {}, not clear {}, no data {}."
-    assert said.format(len(found), *(counted[verdict] for verdict in known)) in html
+    literal = Counter(each for each, _ in found.values())
+    said = ", ".join(f"{word} {literal[word]}" for word in (claims.TRUE, claims.FALSE, claims.NO_DATA))
+    assert f"{len(found)} claims. Of the paper’s own models, by their numbers: {said}." in html
+    assert "by the release (all models): holds 1, does not hold 1, no data 26." in html
     # Percentages are whole and have their unit.
-    assert "<span>52\N{NO-BREAK SPACE}%</span>" in html and "46\N{NO-BREAK SPACE}% to 57\N{NO-BREAK SPACE}%" in html
+    assert "<span>52\N{NO-BREAK SPACE}%</span>" in html and "[46, 57]" in html
     for link in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{link}"' in html
 
@@ -218,7 +241,33 @@ def test_claims_rest_on_figures_of_the_release_as_well(tmp_path):
     rows = {row["name"]: row for row in report_claims.claim_rows(tmp_path, [], [], tmp_path, {}, False)}
     assert rows["late-spiking"]["cells"]["release"]["text"] == "100\N{NO-BREAK SPACE}%"
     assert "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}2" in rows["late-spiking"]["cells"]["release"]["note"]
-    assert rows["localisation-heads"]["cells"]["release"]["note"] == claims.NO_FIGURE
+    assert rows["apathy"]["cells"]["release"]["note"] == claims.NO_FIGURE
+    assert rows["localisation-heads"]["cells"]["release"]["note"] == "there is no tables/head_overlap here"
+
+
+def test_the_release_is_judged_on_all_models_and_by_whether_they_were_read_one_token_early(tmp_path):
+    """Of eight models whose tokenizer adds no BOS all are steered, of eight others none; the headline counts all."""
+    rows, models = [], [name for name, row in Registry.load().models.items() if "function_vectors" in row.methods]
+    for number, model in enumerate(models[:16]):
+        folder = tmp_path / model
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps({"adds_bos": number % 2 == 1}))
+        rows += [
+            (model, task, "linguistic", "FV search", 0, 0.0 if number % 2 else 0.9, 0.1, 0.9, 0.9) for task in "xyz"
+        ]
+    frame = pd.DataFrame(rows, columns=list(RECOVERY.columns))
+    write_parquet(tmp_path / "tables/recovery.parquet", frame, RECOVERY)
+    write_parquet(tmp_path / "tables/table3.parquet", as_cells([]), CELLS)
+    found = report_claims.claim_rows(view_of("report", tmp_path), [], [], tmp_path, {}, False)
+    [row] = [row for row in found if row["name"] == "fv-search-half"]
+    sides = {name: row["verdicts"][name] for name in report_claims.OF_RELEASE}
+    assert sides == {"release": claims.HOLDS, "unaffected": claims.FAILS, "affected": claims.NOT_CLEAR}
+    texts = [row["cells"][name]["text"] for name in report_claims.OF_RELEASE]
+    assert texts == [f"{value}\N{NO-BREAK SPACE}%" for value in (50, 100, 0)]
+    lines = report_claims.summary(found)
+    for line, name in zip(lines[1:], report_claims.OF_RELEASE, strict=True):
+        counted = Counter(row["verdicts"][name] for row in found)
+        assert all(f"{word} {count}" in line for word, count in counted.items())
 
 
 def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):

@@ -157,9 +157,13 @@ def largest_correlation(
     """The largest of several rank correlations (Spearman's) without their signs, and its interval: families are drawn.
 
     Each correlation's interval has the level that all together keep 95 % with (Bonferroni); an interval that holds 0
-    begins at 0. The ends are the largest lower and the largest upper one.
+    begins at 0. The ends are the largest lower and the largest upper one. A fact that never varies has none; with no
+    other the numbers are NaN.
     values: [models]. facts: [models] each. families: of each model.
     """
+    facts = {name: fact for name, fact in facts.items() if len(set(fact)) > 1}
+    if not facts:
+        return Correlation(np.nan, np.nan, np.nan, "")
     members = [np.flatnonzero(np.array(families) == family) for family in dict.fromkeys(families)]
     generator = keyed_generator(SEED, ", ".join(facts), "bootstrap over families", len(members))
     chosen = generator.integers(len(members), size=(resamples, len(members)))
@@ -173,8 +177,8 @@ def largest_correlation(
         low, high = np.nanquantile(np.concatenate(resampled), (beyond, 1 - beyond))
         value = abs(float(_rank_correlations(values[None], fact[None])[0]))
         found.append((value, 0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high)), name))
-    value, _, _, name = max(found, key=lambda each: -1.0 if np.isnan(each[0]) else each[0])
-    low, high = (float(np.nanmax([each[end] for each in found])) for end in (1, 2))
+    value, _, _, name = max(found)
+    low, high = (float(max(each[end] for each in found)) for end in (1, 2))
     return Correlation(value, low, high, name)
 
 

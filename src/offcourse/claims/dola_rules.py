@@ -87,7 +87,7 @@ def _changes(numbers: Numbers, model: str, metrics: list[str]) -> list[Found]:
         ]
     except NoDataError:
         frame = _own_rows(numbers.table(1))
-        frame = frame[[model_of(row) == model for row in frame.index]]
+        frame = frame[frame.index.map(model_of) == model]
         found = [
             Found(float(row[f"{name} DoLa"] - row[f"{name} base"]), models=1, note=f"{model}, {name}")
             for _, row in frame.iterrows()

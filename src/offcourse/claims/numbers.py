@@ -53,7 +53,7 @@ class Numbers:
             frame = self.table(number)
             if number == 3:
                 raise NoDataError("Table 3 is of all models")
-            return frame[[model_of(row) in kept for row in frame["row"]]]
+            return frame[frame["row"].map(model_of).isin(kept)]
 
         def mine(read: Callable[[str], pd.DataFrame]) -> Callable[[str], pd.DataFrame]:
             def read_mine(name: str) -> pd.DataFrame:

@@ -141,6 +141,8 @@ def strongest_fact(numbers: Numbers, method: str) -> Found:
             values = (text == text.mode().iloc[0]).astype(float)
         columns[fact] = values.to_numpy(float)
     value, low, high, fact = inference.largest_correlation(means[models].to_numpy(), columns, families)
+    if not fact:
+        raise NoDataError("the models here differ in none of the facts")
     return Found(value, low, high, len(models), len(set(families)), fact)
 
 

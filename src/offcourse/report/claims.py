@@ -117,14 +117,15 @@ def _needed(claim: verdicts.Claim) -> str:
     return " and ".join(f"{side} {end}" for side, end in ends if end).replace("-", "\N{MINUS SIGN}")
 
 
-def _said(claim: verdicts.Claim, part: Mapping[str, Any]) -> dict[str, str]:
+def _said(claim: verdicts.Claim, part: Mapping[str, Any]) -> dict[str, Any]:
     found = part["found"]
     if found is None:
-        return {"text": "–", "interval": "", "note": part["why"], "verdict": part["verdict"]}
+        return {"text": "–", "interval": "", "note": part["why"], "verdict": part["verdict"], "known": False}
     count = f"n\u00a0=\u00a0{found.n}" if found.n else ""
-    note = ", ".join(filter(None, (part["verdict"], count, found.note)))
-    interval = "" if pd.isna(found.low) else f"[{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
-    return {"text": _number(claim, found.value), "interval": interval, "note": note, "verdict": part["verdict"]}
+    ends = "" if pd.isna(found.low) else f"[{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
+    note = ", ".join(filter(None, (count, found.note)))
+    text = _number(claim, found.value)
+    return {"text": text, "interval": ends, "note": note, "verdict": part["verdict"], "known": True}
 
 
 def _limit(claim: verdicts.Claim, end: str, low: float, high: float) -> str:
@@ -161,8 +162,8 @@ def summary(rows: Sequence[Mapping[str, Any]], study: bool = False) -> list[str]
     ]
     sides = {
         "release": "Carried over to other models, by the release (all models)",
-        "unaffected": "by its models read at the last token",
-        "affected": "by its models read one token early",
+        "unaffected": "By its models read at the last token",
+        "affected": "By its models read one token early",
     } | ({"ours": "For this study"} if study else {})
     for name, said in sides.items():
         found = Counter(row["verdicts"][name] for row in rows)
