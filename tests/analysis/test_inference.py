@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import coverage_of_intervals as coverage
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,6 +103,20 @@ def test_the_largest_correlation_equals_the_plain_loop_over_families():
 
 
 # Over models and tasks.
+
+
+def test_the_simulation_of_coverage_knows_the_truth_and_finds_what_the_docs_say():
+    """Five models and more hold what they say; a few repetitions of the table in docs/statistics.md."""
+    random = np.random.default_rng(0)
+    for case, (middle, of_models, of_tasks) in coverage.CASES.items():
+        logits = middle + random.normal(0, of_models, 400_000) + random.normal(0, of_tasks, 400_000)
+        mean = (1 / (1 + np.exp(-logits))).mean()
+        assert coverage.true_share(middle, of_models, of_tasks) == pytest.approx(mean, abs=0.002), case
+        alike = coverage.draw(random, 300, 300, middle, 0, 0).mean()
+        assert alike == pytest.approx(1 / (1 + np.exp(-middle)), abs=0.01), case
+    alone, both = coverage.coverage(2, 4, "few are so", repetitions=150, resamples=300)
+    assert alone < 0.85 < both
+    assert coverage.coverage(10, 9, "both differ", repetitions=150, resamples=300)[0] > 0.88
 
 
 def slow_pigeonhole(table: np.ndarray, random, resamples: int) -> list[float]:

@@ -155,7 +155,7 @@ def test_claims_come_first_each_with_a_verdict_and_its_reason(page):
         # The study has two models, which say nothing about others.
         assert claims.NO_RELEASE in row
         assert said[-1] == (claims.TOO_FEW if name in VECTORS else claims.NO_DATA), name
-        assert (re.search("there is no", row) is None) == (name in VECTORS)
+        assert (re.search("there is no|Table 3 has no TV", row) is None) == (name in VECTORS)
 
 
 def test_the_best_of_each_grid_stands_beside_held_out_and_luck(page):
@@ -253,7 +253,7 @@ def test_the_release_is_judged_on_all_models_and_by_whether_they_were_read_one_t
         folder.mkdir()
         (folder / "model.json").write_text(json.dumps({"adds_bos": number % 2 == 1}))
         rows += [
-            (model, task, "linguistic", "FV search", 0, 0.0 if number % 2 else 0.9, 0.1, 0.9, 0.9) for task in "xyz"
+            (model, task, "linguistic", "FV search", 0, 0.0 if number % 2 else 0.9, 0.1, 0.9, 0.9) for task in "uvwxyz"
         ]
     frame = pd.DataFrame(rows, columns=list(RECOVERY.columns))
     write_parquet(tmp_path / "tables/recovery.parquet", frame, RECOVERY)
