@@ -1,8 +1,8 @@
 """How often the 95 % intervals over model-task pairs hold the true share: a simulation, run by hand.
 
-`python tests/analysis/coverage_of_intervals.py` prints the table of docs/statistics.md. A pair is so with a probability that depends
-on its model and its task (normal effects on the scale of logits); models and tasks are new in every repetition, so the
-true share is that of all models and tasks there could be.
+`python tests/analysis/coverage_of_intervals.py` prints the table of docs/statistics.md. A pair is so with a probability
+that depends on its model and its task (normal effects on the scale of logits); models and tasks are new in every
+repetition, so the true share is that of all models and tasks there could be.
 """
 
 import numpy as np

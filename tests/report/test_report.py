@@ -1,5 +1,4 @@
 import csv
-import json
 import re
 import subprocess
 import sys
@@ -246,15 +245,20 @@ def test_claims_rest_on_figures_of_the_release_as_well(tmp_path):
 
 
 def test_the_release_is_judged_on_all_models_and_by_whether_they_were_read_one_token_early(tmp_path):
-    """Of eight models whose tokenizer adds no BOS all are steered, of eight others none; the headline counts all."""
-    rows, models = [], [name for name, row in Registry.load().models.items() if "function_vectors" in row.methods]
-    for number, model in enumerate(models[:16]):
-        folder = tmp_path / model
-        folder.mkdir()
-        (folder / "model.json").write_text(json.dumps({"adds_bos": number % 2 == 1}))
-        rows += [
-            (model, task, "linguistic", "FV search", 0, 0.0 if number % 2 else 0.9, 0.1, 0.9, 0.9) for task in "uvwxyz"
-        ]
+    """All models whose tokenizer adds no BOS are steered, and none of the others; the headline counts all three."""
+    registry = Registry.load().models
+    models = {
+        name: row.family for name, row in registry.items() if "function_vectors" in row.methods and row.paper_name
+    }
+    last = [name for name, family in models.items() if family in ("GPT-J", "Pythia", "Qwen 2", "Qwen 2.5", "OLMo")]
+    early = [name for name, family in models.items() if family.startswith(("Llama", "Gemma", "Mistral"))]
+    fewest = min(len(last), len(early))
+    kept = [*last[:fewest], *early[:fewest]]
+    rows = [
+        (model, task, "linguistic", "FV search", 0, 0.9 if model in last else 0.0, 0.1, 0.9, 0.9)
+        for model in kept
+        for task in "uvwxyz"
+    ]
     frame = pd.DataFrame(rows, columns=list(RECOVERY.columns))
     write_parquet(tmp_path / "tables/recovery.parquet", frame, RECOVERY)
     write_parquet(tmp_path / "tables/table3.parquet", as_cells([]), CELLS)

@@ -28,9 +28,11 @@ ALL_STEPS = {"prompts", "icl", "head_means", "cie", "function_vectors", *SWEEPS,
 PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 # Read the results of several methods.
 JUDGED = ("certainty", "steering_summary", "sensitivity")
+BEHIND_CLAIMS = {"recovery", "dola_changes", "head_overlap"}
 # Drawn from the accuracy of function vectors.
 RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices")
 DRAWN = {"table3", "tables_dola", "tables_facts", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}
+DRAWN |= BEHIND_CLAIMS
 SHARED = {*DRAWN, *REPORT}
 
 
@@ -43,7 +45,7 @@ def of_study(*rules: str) -> set[tuple[str, str]]:
 
 
 EVERYTHING = of_model("check_model", *ALL_STEPS, *PAGES) | of_study(*SHARED)
-AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", *JUDGED, *RECOVERED, *REPORT)
+AFTER_SWEEP = of_model("figure_sweep") | of_study("table3", "recovery", *JUDGED, *RECOVERED, *REPORT)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -105,7 +107,7 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
         # the engine: all but the prompts, which need a tokenizer only
         "engine/run.py": EVERYTHING - of_model("prompts"),
         # modules of DoLa alone
-        "methods/dola.py": of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
+        "methods/dola.py": of_model("dola") | of_study("tables_dola", "dola_changes", *JUDGED, *REPORT),
         # the report's template is no Python
         "report/report.html.j2": of_study(*REPORT),
     }
@@ -120,9 +122,10 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
 
 def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
     cases = {
-        ("default_heads", "single"): of_study("table3", "figure_recovery", "sensitivity", *REPORT),
+        ("default_heads", "single"): of_study("table3", "recovery", "figure_recovery", "sensitivity", *REPORT),
         ("fv_output_bias", "excluded"): of_model("function_vectors", *SWEEPS) | AFTER_SWEEP,
-        ("dola_divergence", "jensen_shannon"): of_model("dola") | of_study("tables_dola", *JUDGED, *REPORT),
+        ("dola_divergence", "jensen_shannon"): of_model("dola")
+        | of_study("tables_dola", "dola_changes", *JUDGED, *REPORT),
     }
     for (switch, value), expected in cases.items():
         path = tmp_path / "study.yaml"
@@ -272,7 +275,7 @@ def column(name: str, cell: str, new: str) -> Callable[[Lab], None]:
     [
         (
             column("antonym", "tasks.group", "from-english"),
-            {"table3", "figure_recovery", "figure_heads", "sensitivity"},
+            {"table3", "recovery", "figure_recovery", "figure_heads", "sensitivity"},
         ),
         (column("passages", "questions.label", "Other"), set()),
         (column("antonym", "tasks.description", "Other words"), set()),

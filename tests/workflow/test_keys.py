@@ -67,7 +67,7 @@ def test_when_an_answer_counts_is_read_by_the_steps_that_judge_answers(edited):
 
 
 def test_a_claim_is_read_where_claims_are_judged(edited):
-    set_cell(edited, "claims.tsv", "fv-default", "limit", "40")
+    set_cell(edited, "claims.tsv", "fv-default", "high", "40")
     assert edited.plan() == {("sensitivity", ""), *REPORT}
 
 

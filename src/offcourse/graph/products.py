@@ -143,6 +143,8 @@ SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
 VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
+# By these the rules of claims tell models apart, sort them by size and group them.
+OF_MODELS = ("models.family", "models.repo", "models.tokens", "models.parameters")
 GROUP, FORM, BASE, LABEL = "tasks.group", "questions.form", "models.base", "models.label"
 
 
@@ -337,7 +339,7 @@ _PRODUCTS = (
     _table("tables_facts", "model_facts", tables=tuple(catalogue.FACT_TABLES), local=True, released=True),
     Product(
         "report",
-        columns=(BASE, LABEL),
+        columns=(BASE, LABEL, *OF_MODELS),
         tracked=("claims.tsv", "paper", "released/digests.tsv"),
         shown=True,
         target="offcourse.report.page:write",

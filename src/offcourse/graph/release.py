@@ -14,13 +14,14 @@ from typing import Any
 from offcourse.analysis.view import Results
 from offcourse.archive import paths
 from offcourse.archive.manifest import Released, read_manifest, read_released
+from offcourse.archive.read_early import read_early
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, QuestionSet
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
-from offcourse.graph.products import DOLA, FV, LENS, TV, template
+from offcourse.graph.products import DOLA, FV, LENS, PRODUCTS, TV, template
 from offcourse.graph.release_rules import CONVERTED, NAME, TABLES
 from offcourse.layout import Layout
 from offcourse.study.protocol import Protocol
@@ -36,8 +37,6 @@ CIE_TASKS += ("french-english", "german-english", "spanish-english")
 # The last function-vector result that the authors' code computed before task vectors. In its Table 3 the accuracies of
 # the first model are divided by this result.
 LAST = ("falcon-3-7b", "country-capital")
-# Families whose tokenizers add a BOS by themselves, for which the authors' code read heads one token too early.
-ADD_BOS = ("Llama 1", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Mistral", "Amber", "Gemma 2")
 # Why a table cannot be made from the release under the other value of a switch. The test accuracy of Qwen2 72B is in a
 # pickle that the project does not have (docs/published.md).
 CANNOT = {"selection": {3: "needs single items, which were not released of function vectors"}}
@@ -185,13 +184,9 @@ def tasks_of(release: Release, method: str) -> list[str]:
 
 
 def write_models(release: Release) -> None:
-    """Write `model.json` of every released model: the facts of models.tsv, and whether its tokenizer adds a BOS.
-
-    No weights are read, and no tokenizer.
-    """
+    """Write `model.json` of every released model with the facts of models.tsv; no weights are read."""
     for name in all_models(release):
-        row = release.registry.model(name)
-        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(row))) | {"adds_bos": row.family in ADD_BOS}
+        facts: Mapping[str, Any] = json.loads(json.dumps(asdict(release.registry.model(name))))
         write_json(release.layout.results / name / "model.json", facts)
 
 
@@ -205,7 +200,6 @@ def results_of_release(release: Release) -> Results:
             made.setdefault(read_with, []).append(f"{model}/{step}/{unit}.parquet")
     sets = [release.question_set(kind).name for kind in ("tfqa", "factor")]
     vectors = {method: (models_of(release, method), tasks_of(release, method)) for method in (FV, TV)}
-    families = {name: release.registry.model(name).family for name in vectors[FV][0]}
     return Results(
         release.layout.results,
         all_models(release),
@@ -220,7 +214,7 @@ def results_of_release(release: Release) -> Results:
         release.resources,
         loaded=False,
         last=LAST,
-        adds_bos={name: family in ADD_BOS for name, family in families.items()},
+        adds_bos=read_early(vectors[FV][0], release.registry),
         cannot=CANNOT,
         without=WITHOUT,
     )
@@ -228,6 +222,8 @@ def results_of_release(release: Release) -> Results:
 
 def parameters_of(rule: str, release: Release | None = None) -> dict[str, Any]:
     """{name: plain JSON value} of everything that a rule of the release reads beside files of results and code."""
-    if rule in TABLES:
-        return TABLES[rule].view(results_of_release(release or Release(Layout(NAME)))).parameters()
-    return {"template": template()} if rule == "published_report" else {}
+    product = PRODUCTS["report"] if rule == "published_report" else TABLES.get(rule)
+    if product is None:
+        return {}
+    read = product.view(results_of_release(release or Release(Layout(NAME)))).parameters()
+    return read | {"template": template()} if product.rule == "report" else read

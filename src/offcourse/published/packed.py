@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from offcourse.archive.manifest import MANIFEST
 from offcourse.archive.packed import AGAIN, DIGESTS, ORIGINS, folder, whole
-from offcourse.data.printed import NUMBERS
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, write_whole
 from offcourse.graph.release import Release
@@ -24,7 +23,7 @@ from offcourse.graph.release_rules import CONVERTED
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record, relative
 from offcourse.published.table import Made
-from offcourse.report.claims import RELEASED
+from offcourse.report.claims import EVIDENCE, RELEASED, TABLES
 
 # Best compression of zstd: the files are written once and read by everyone.
 LEVEL = 19
@@ -83,7 +82,7 @@ def pack(layout: Layout, target: Path) -> list[Path]:
 
 def shown_files(results: Path) -> list[str]:
     """The tables and the numbers of figures of the release that a study's report shows, below a results folder."""
-    names = [f"tables/table{number}.parquet" for number in NUMBERS]
+    names = [f"tables/table{number}.parquet" for number in TABLES] + [f"tables/{name}.parquet" for name in EVIDENCE]
     patterns = [f"figures/{pattern}.parquet" for patterns in RELEASED.values() for pattern in patterns]
     return names + [path.relative_to(results).as_posix() for each in patterns for path in sorted(results.glob(each))]
 

@@ -1,6 +1,5 @@
 """The claims and the comparison with the printed numbers as the report shows them."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from offcourse.analysis.view import ResultsView
+from offcourse.archive.read_early import read_early
 from offcourse.claims import verdicts
 from offcourse.claims.numbers import Found, Numbers
 from offcourse.claims.turns import limits, turns
 from offcourse.data.printed import NUMBERS
+from offcourse.data.registry import Registry
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS
 from offcourse.tables.dola_changes import CHANGES
@@ -63,9 +64,9 @@ def claim_rows(
     """
     given = released_numbers(released)
     sources = {"printed": verdicts.printed_numbers(), "release": given}
-    adds_bos = released_bos(released)
+    early = read_early(Registry.load().models)
     for name, affected in (("unaffected", False), ("affected", True)):
-        sources[name] = given.only([model for model, adds in adds_bos.items() if adds == affected])
+        sources[name] = given.only([model for model, its in early.items() if its == affected])
     if study:
         sources["ours"] = verdicts.study_numbers(
             _tables(results, tables), _figures(results, figures), _evidence(results)
@@ -191,12 +192,6 @@ def released_numbers(released: Path | None) -> Numbers:
     evidence = {name: folder / f"{name}.parquet" for name in EVIDENCE}
     evidence = {name: read_parquet(path, EVIDENCE[name]) for name, path in evidence.items() if path.exists()}
     return verdicts.released_numbers(tables, released_figures(released), evidence)
-
-
-def released_bos(released: Path | None) -> dict[str, bool]:
-    """Whether the tokenizer of each released model adds a BOS, so that its heads were read one token early."""
-    paths = sorted(Path(released).glob("*/model.json")) if released else []
-    return {path.parent.name: bool(json.loads(path.read_bytes())["adds_bos"]) for path in paths}
 
 
 def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
