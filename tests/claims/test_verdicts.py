@@ -149,7 +149,7 @@ def test_every_value_that_a_claim_lists_is_tried():
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("\tshare_recovered\t", "\tshare_recoverd\t", r"line 2, column rule: expected one of .*share_recoverd"),
+        ("\tshare_recovered\t", "\tshare_of_all\t", r"line 2, column rule: expected one of .*share_of_all"),
         ("\tat most 20\t", "\tabout 20\t", r"line 2, column bound: expected at most \{number\}, or nothing.*about 20"),
         ("\t0\t50\tat most 20", "\t0\thalf\tat most 20", "line 2, column high: expected a number, or nothing"),
         (
@@ -157,7 +157,7 @@ def test_every_value_that_a_claim_lists_is_tried():
             "rows=FV default; column",
             "line 2, column arguments: .*missing a required argument: 'row'",
         ),
-        ("\thigh=33,25\t", "\thight=33,25\t", "line 2, column vary: hight is no argument of this claim"),
+        ("\thigh=33,25\t", "\ttop=33,25\t", "line 2, column vary: top is no argument of this claim"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, before, after, said):
