@@ -38,7 +38,7 @@ def share_of_models(met: Mapping[str, bool], where: str, checkpoints: str = "all
     met: by model, checkpoint, or "{model} ({question set})".
     """
     if not met:
-        raise NoDataError(f"{where} has no model here")
+        raise NoDataError(f"{where} has no model that this counts")
     by_model: dict[str, dict[str, bool]] = {}
     for name, each in met.items():
         by_model.setdefault(weights_of(model_of(name)), {})[name] = bool(each)

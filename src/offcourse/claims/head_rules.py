@@ -37,7 +37,7 @@ def share_with_other_heads(numbers: Numbers, heads: str, part: str) -> Found:
     frame = numbers.evidence("head_overlap")
     frame = frame[frame["strongest"] == int(heads)]
     means = frame.groupby("model", sort=False)["shared"].mean() / int(heads)
-    return share_of_models({model: mean < float(part) for model, mean in means.items()}, "tables/head_overlap")
+    return share_of_models({model: mean < float(part) for model, mean in means.items()}, "the table of heads")
 
 
 def _steered(numbers: Numbers) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def share_that_recover(numbers: Numbers, method: str, at_least: str, group: str 
     means = frame.groupby("model", sort=False)["peak"].mean().dropna()
     # As the paper rounds: a model sold as 13B has a little less or more.
     large = [m for m in means.index if float(billions) == 0 or round(sizes[m].parameters / 1e9) >= float(billions)]
-    return share_of_models({model: means[model] >= float(at_least) for model in large}, "tables/recovery")
+    return share_of_models({model: means[model] >= float(at_least) for model in large}, "the table of recovery")
 
 
 def share_that_fail(numbers: Numbers, method: str, at_least: str, group: str = "") -> Found:
@@ -73,7 +73,7 @@ def share_with_low_average(numbers: Numbers, method: str, part: str) -> Found:
     """Percentage of models whose average recovery is below `part` of their peak recovery (means over tasks)."""
     means = _peaks(numbers, method).groupby("model", sort=False)[["peak", "average"]].mean().dropna()
     low = {model: row["average"] < float(part) * row["peak"] for model, row in means.iterrows()}
-    return share_of_models(low, "tables/recovery")
+    return share_of_models(low, "the table of recovery")
 
 
 def mean_change_of_pairs(numbers: Numbers, method: str, above: str = "") -> Found:
