@@ -86,6 +86,7 @@ def test_a_number_that_the_paper_names_is_a_bound_of_its_own():
     assert claims.bounded(bound, Found(25, 10, 32)) == claims.NOT_CLEAR
     assert claims.bounded(bound, Found(40, 22, 58)) == claims.FAILS
     assert claims.bounded(bound, Found(40)) == claims.NO_INTERVAL
+    assert claims.bounded(bound, Found(15, 10, 19, 8, 2)) == claims.TOO_FEW
     assert claims.bounded(claim(), Found(40, 22, 58)) == "" == claims.bounded(bound, None)
 
 

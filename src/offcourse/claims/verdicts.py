@@ -116,11 +116,15 @@ def verdict(claim: Claim, found: Found | None) -> str:
 
     Nothing can be said without a number, from fewer models than the claim asks for, and without an interval.
     """
+    return _judged(claim, found, *claim.band)
+
+
+def _judged(claim: Claim, found: Found | None, low: float, high: float) -> str:
     if found is None:
         return NO_DATA
     if found.models is not None and found.models < int(claim.least):
         return TOO_FEW
-    return within(found, *claim.band)
+    return within(found, low, high)
 
 
 def within(found: Found, low: float, high: float) -> str:
@@ -147,7 +151,7 @@ def bounded(claim: Claim, found: Found | None) -> str:
     """Verdict on the number that the paper names beside the words; "" where it names none."""
     if not claim.bound or found is None:
         return ""
-    return within(found, -np.inf, float(claim.bound.removeprefix("at most ")))
+    return _judged(claim, found, -np.inf, float(claim.bound.removeprefix("at most ")))
 
 
 def find(claim: Claim, numbers: Numbers) -> tuple[Found | None, str]:
