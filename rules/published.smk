@@ -37,7 +37,7 @@ for group in CONVERTED:
         name:
             f"published_{group}"
         input:
-            fetched(LAYOUT.downloads) if ORIGINAL else packed.converted(),
+            fetched(LAYOUT.downloads) if ORIGINAL else [],
         output:
             PUBLISHED_FILES[group],
         log:
@@ -48,6 +48,7 @@ for group in CONVERTED:
         params:
             code=code_of_release(f"published_{group}"),
             original=ORIGINAL,
+            packed="" if ORIGINAL else sha256(packed.folder() / packed.DIGESTS),
         script:
             "../workflow/scripts/convert_release.py"
 

@@ -31,7 +31,6 @@ rule report:
     input:
         presented(),
         model_files(),
-        released=packed.shown(),
     output:
         shown("report"),
         record=record("report"),

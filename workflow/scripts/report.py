@@ -16,8 +16,7 @@ with script(snakemake) as run:
     judged = ("steering_summary", "certainty", "sensitivity")
     shown |= {name: None for name in judged if name in products_of(run.study, run.registry)}
     released = packed.folder()
-    for path in packed.shown():
-        packed.whole(path)
+    run.tracked.extend(map(packed.whole, packed.shown()))
     report.write(
         PRODUCTS["report"].view(results_of(run.study, run.registry, run.layout)),
         run.study.model_dump(mode="json", exclude={"resources"}),

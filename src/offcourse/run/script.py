@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,11 @@ from offcourse.study.config import Study, load_study
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """The job that a script runs. model: None in a job of the whole study."""
+    """The job that a script runs. model: None in a job of the whole study.
+
+    tracked: files of the checkout that the job reads, for its record. Snakemake compares paths of inputs, which are
+    others in another checkout, so that these files are known by their digests in the rule's `params`.
+    """
 
     rule: str
     study: Study
@@ -32,6 +36,7 @@ class ScriptRun:
     model: str | None
     threads: int
     output: list[Path]
+    tracked: list[Path] = field(default_factory=list)
 
     @property
     def results(self) -> Path:
@@ -74,7 +79,7 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
         program = script_digest(product.script)
         freeze_imports(code["modules"])
         yield run
-        read = [Path(path) for path in snakemake.input]
+        read = [*map(Path, snakemake.input), *run.tracked]
         waited = [relative(path, layout.base) for path in read] if rule == "check_model" else []
         if waited:
             # It waits for every model, and reads one.
