@@ -10,6 +10,7 @@ from offcourse.data.pins import LOCK
 from offcourse.data.registry import Registry
 from offcourse.data.rows import is_large
 from offcourse.errors import OffcourseError
+from offcourse.study.config import read_study
 
 TASKS = [
     "antonym",
@@ -56,6 +57,20 @@ def test_facts_of_the_default_models(registry):
     assert smollm2.methods == ("function_vectors", "task_vectors", "dola", "logit_lens") and smollm2.gated is False
     assert "https://ai.google.dev/gemma/terms" in gemma.licence_notice
     assert smollm2.learning_rate == ""
+
+
+def test_the_model_in_parts_is_pinned_part_by_part_and_as_a_whole(registry):
+    qwen = registry.model("qwen2.5-coder-0.5b-instruct")
+    assert (qwen.layers, qwen.heads, qwen.kv_heads, qwen.head_dim, qwen.width) == (24, 14, 2, 64, 896)
+    assert not qwen.tied_embeddings and qwen.pinned
+    parts = [source for source in registry.sources.values() if source.used_by == qwen.name]
+    assert [source.spec for source in parts] == qwen.repo.split() and len(parts) == 6
+    assert [source.file[-10:] for source in parts] == [f"part0{part}.bin" for part in range(1, 7)]
+    assert len({source.sha256 for source in parts}) == 6 and len({source.content_sha256 for source in parts}) == 1
+    # Neither the default study nor any other but its own has it.
+    checkout = Path(__file__).parents[2]
+    studies = [checkout / "config.yaml", *(checkout / "studies").glob("*.yaml")]
+    assert [path.name for path in studies if qwen.name in read_study(path).models] == ["off-by-one.yaml"]
 
 
 def test_a_random_model_is_small_and_seeded(registry):
