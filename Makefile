@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := passive
 unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: study install test smoke lint format bench gpu published mutations torture envs schema help
+.PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
@@ -60,6 +60,9 @@ published: $(INSTALLED) ## the paper's tables and figures from the authors' resu
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
+
+findings: $(INSTALLED) ## docs/findings.md and resources/findings/ from results/off-by-one and results/published, as far as they are there
+	@$(BIN)/python -m offcourse.published.findings
 
 gpu: $(INSTALLED) ## check this machine's GPU with random models at the paper's widths; results/check-gpu.md
 	$(BIN)/offcourse check-gpu

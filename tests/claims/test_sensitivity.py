@@ -6,6 +6,7 @@ import pytest
 
 from offcourse.analysis.sources import PERCENT
 from offcourse.claims import sensitivity as module
+from offcourse.claims import verdicts as claims
 from offcourse.schemas.results import as_cells
 from offcourse.study.protocol import Protocol
 
@@ -40,7 +41,10 @@ def test_every_switch_is_listed_and_only_what_moves_has_numbers():
             "tv: holds → does not hold",
         ]
     ]
-    notes = frame.set_index("switch")["note"]
+    notes = frame.drop_duplicates(["switch", "note"]).set_index("switch")["note"]
+    assert frame[frame["switch"] == "head_read_position"]["change"].tolist() == [
+        "as_coded → last", "as_coded → one_early",
+    ]  # fmt: skip
     for switch in set(Protocol.model_fields) - set(module.TURNED) - set(module.NOTES):
         assert notes[switch] == module.RERUN
     assert notes["tv_score"] == module.NOTHING
@@ -53,7 +57,9 @@ def test_a_study_of_the_other_protocol_is_turned_the_other_way():
     assert frame.loc["tv_denominator", "change"] == "own → previous_model"
     assert frame.loc["tv_denominator", ["before", "after"]].tolist() == [70.0, 30.0]
     for switch, field in Protocol.model_fields.items():
-        assert set(frame.loc[switch, "change"].split(" → ")) == set(get_args(field.annotation))
+        changes = frame.loc[[switch], "change"]
+        assert {value for change in changes for value in change.split(" → ")} == set(get_args(field.annotation))
+        assert len(changes) == len(get_args(field.annotation)) - 1
 
 
 def test_what_results_do_not_allow_is_said():
@@ -75,9 +81,11 @@ def test_a_switch_of_the_models_is_turned_where_there_is_a_control():
         return {3: cells(FV_search=60.0 if protocol.head_read_position == "as_coded" else 90.0)} if 3 in wanted else {}
 
     limits = module.Limits(turned=module.TURNED | {"head_read_position": (3,)})
-    row = module.sensitivity(both, Protocol(), limits).set_index("switch").loc["head_read_position"]
-    assert row[["row", "before", "after"]].tolist() == ["FV search", 60.0, 90.0]
-    assert row["claims"] == "fv-search: holds → does not hold"
+    rows = module.sensitivity(both, Protocol(), limits).set_index("switch").loc["head_read_position"]
+    assert rows["change"].tolist() == ["as_coded → last", "as_coded → one_early"]
+    for row in rows.to_dict("records"):
+        assert (row["row"], row["before"], row["after"]) == ("FV search", 60.0, 90.0)
+        assert row["claims"] == "fv-search: holds → does not hold"
 
 
 def test_peak_recovery_at_both_read_positions_stands_side_by_side():
@@ -88,7 +96,7 @@ def test_peak_recovery_at_both_read_positions_stands_side_by_side():
     other = pd.DataFrame(
         [("b", "x", 0.4, 0.4), ("a", "y", 0.4, 0.4), ("a", "x", 0.4, 0.4), ("a", "z", 0.9, 0.0)], columns=columns
     )
-    frame = module.by_read_position(own, other, {"a": True, "b": False}, "as_coded → last").set_index("row")
+    frame = module.by_read_position(own, other, ["b"], "as_coded → last").set_index("row")
     assert frame.loc["a", ["column", "before", "after", "note"]].tolist() == [
         "peak recovery, mean of 2 tasks", pytest.approx(0.625), pytest.approx(1.0), "",
     ]  # fmt: skip
@@ -102,16 +110,23 @@ def test_rounding_of_sums_is_no_move():
     assert module.sensitivity(nearly, Protocol(), module.Limits())["before"].isna().all()
 
 
-def test_recovery_by_whether_the_tokenizer_adds_bos():
-    pairs = pd.DataFrame(
-        [("a", 0.2, 0.4, 0.4), ("a", 0.1, 0.2, 0.4), ("b", 0.4, 0.4, 0.4), ("c", None, 0.36, 0.4)],
-        columns=["model", "default", "search", "few_shot"],
-    ).astype({"default": float})
-    frame = module.by_bos(pairs, {"a": True, "b": False, "c": False}, (0.5, 0.9))
-    assert set(frame["change"]) == {"models that add BOS: 1; others: 2"}
-    found = frame.set_index(["row", "column"])[["before", "after"]]
-    assert found.loc["FV default", "0.50"].tolist() == [50.0, 100.0]
-    assert found.loc["FV search", "0.90"].tolist() == [50.0, 100.0]
-    alone = module.by_bos(pairs, dict.fromkeys("abc", True), (0.5,))
-    assert alone["after"].isna().all()
-    assert alone.set_index("row")["before"].to_dict() == pytest.approx({"FV default": 200 / 3, "FV search": 100.0})
+@pytest.mark.parametrize("checked", [True, False])
+def test_claims_are_judged_on_models_with_a_bos_and_on_the_others(checked):
+    """The same rule on either group's cells: both verdicts stand beside the numbers, at the cell that they rest on."""
+    groups = cells(FV_default=20.0, FV_search=48.0), cells(FV_default=52.0, FV_search=90.0)
+    frame = module.by_bos(groups, (19, 17), claims.read_claims(), checked)
+    assert set(frame["change"]) == {"models that add BOS: 19; others: 17"}
+    found = frame.set_index(["row", "column"])
+    assert found.loc["FV search", "0.90"][["before", "after"]].tolist() == [48.0, 90.0]
+    judged = found.loc["FV search", "0.90"]["claims"].split("; ")
+    assert "fv-search: holds (with BOS), does not hold (without)" in judged
+    assert found.loc["FV default", "0.90"]["claims"] == "fv-default: holds (with BOS), not clear (without)"
+    assert all(note.endswith(module.ASKED if checked else module.TYPED) for note in frame["note"])
+
+
+def test_a_group_without_models_has_no_number_and_no_verdict():
+    none = cells(FV_default=np.nan, FV_search=np.nan)
+    frame = module.by_bos((cells(FV_default=20.0, FV_search=48.0), none), (3, 0), claims.read_claims(), True)
+    found = frame.set_index("row")
+    assert found["after"].isna().all() and found["before"].tolist() == [20.0, 48.0]
+    assert found.loc["FV default", "claims"] == "fv-default: holds (with BOS), no data (without)"

@@ -95,7 +95,14 @@ def test_golden_prompts(protocol, adds_bos):
 
 @pytest.mark.parametrize(
     ("adds_bos", "position", "token"),
-    [(True, "as_coded", "A"), (True, "last", ":"), (False, "as_coded", ":"), (False, "last", ":")],
+    [
+        (True, "as_coded", "A"),
+        (True, "last", ":"),
+        (True, "one_early", "A"),
+        (False, "as_coded", ":"),
+        (False, "last", ":"),
+        (False, "one_early", "A"),
+    ],
 )
 def test_where_heads_are_read(adds_bos, position, token):
     toy = Toy(adds_bos)
@@ -104,6 +111,25 @@ def test_where_heads_are_read(adds_bos, position, token):
         read = toy.decode(row.token_ids[row.read_position])
         assert read == (token if row.kind == "head_mean" else ":")
         assert (row.token_ids[0] == BOS) == adds_bos
+
+
+@pytest.mark.parametrize("switches", [PUBLISHED, CORRECTED], ids=["global", "keyed"])
+def test_build_prompts_drawn_again_change_no_other_and_stay_out_of_the_evaluated_words(switches):
+    once, thrice = prompts(**switches), prompts(**switches, build_draws=3)
+    again = thrice[thrice["kind"].str.endswith("_again")]
+    pd.testing.assert_frame_equal(thrice.drop(index=again.index).reset_index(drop=True), once)
+    assert again.groupby("kind")["index"].apply(list).to_dict() == {
+        "cie_again": list(range(8)), "head_mean_again": list(range(8)),
+    }  # fmt: skip
+    assert again["text"].nunique() == len(again) and not set(again["text"]) & set(once["text"])
+    bos = prompts(adds_bos=True, **switches | {"head_read_position": "as_coded"}, build_draws=2)
+    bos = bos.assign(before_end=bos["token_ids"].map(len) - bos["read_position"])
+    assert bos.groupby("kind")["before_end"].unique().map(list).to_dict() == {
+        "head_mean": [2], "head_mean_again": [2], "cie": [1], "cie_again": [1], "icl": [1], "query": [1],
+    }  # fmt: skip
+    if switches is CORRECTED:
+        evaluated = {text.splitlines()[0] for text in once[once["kind"] == "query"]["text"]}
+        assert not any(line in evaluated for text in again["text"] for line in text.splitlines())
 
 
 def test_the_table_is_complete_and_valid(tmp_path):

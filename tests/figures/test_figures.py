@@ -136,9 +136,12 @@ def test_a_small_page_has_room_for_every_control(controlled, tmp_path, drawn):
     assert_tidy(drawn[0])
 
 
-def test_a_model_without_bos_has_no_other_read_position(controlled, tmp_path, drawn):
+def test_crosses_and_further_draws_are_not_on_the_page(controlled, tmp_path, drawn):
     path = controlled / "m" / "fv_controls" / "antonym.parquet"
-    write_parquet(path, pd.read_parquet(path)[:0], FV_CONTROLS)
+    one = pd.read_parquet(path).query("control == 'other_task'")
+    kinds = ("read_position_heads", 0), ("read_position_means", 0), ("rebuilt", 1), ("read_position", 1)
+    frame = pd.concat([one.assign(control=control, draw=draw) for control, draw in kinds])
+    write_parquet(path, frame, FV_CONTROLS)
     draw("figure17", controlled, tmp_path / "x", **CONTROLLED)
     assert set(pd.read_parquet(tmp_path / "x.parquet")["control"]) == {""}
     assert not texts(drawn[0]) & {"controls", "other read position"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -13,10 +14,10 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, steps_of
 from offcourse.layout import Layout
-from offcourse.methods.fv_controls import compute, means_at_other_position, shuffled_means, vectors
+from offcourse.methods.fv_controls import build_prompts, means_at, shuffled_means, vectors
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.plan.costs import hits, work
+from offcourse.plan.costs import Work, hits, work
 from offcourse.provenance.records import read_record
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step
@@ -28,10 +29,13 @@ from offcourse.study.config import load_study
 TASKS = ["present-past", "antonym", "country-capital"]
 TASK = TASKS[0]
 SETTINGS = {"shots": 2, "trials": 3, "n_heads": [7, 2], "strengths": [40, 6], "test_items": 6}
-SETTINGS |= {"controls": list(CONTROLS), "control_draws": 2}
+SETTINGS |= {"controls": list(CONTROLS), "control_draws": 2, "build_draws": 2}
 STEPS_BEFORE = ("prompts", "head_means", "cie", "function_vectors")
 DRAWS = [("random_direction", 0), ("random_direction", 1), ("random_heads", 0), ("random_heads", 1)]
-DRAWS += [("shuffled_labels", 0), ("other_task", 0), ("read_position", 0)]
+# Whether heads are chosen, and means read, one token early; the study reads early, since the tokenizer adds a BOS.
+BUILT = {"read_position": (0, 0), "read_position_heads": (0, 1), "read_position_means": (1, 0), "rebuilt": (1, 1)}
+DRAWS += [("shuffled_labels", 0), ("other_task", 0)]
+DRAWS += [(control, draw) for control in BUILT for draw in (0, 1) if (control, draw) != ("rebuilt", 0)]
 
 
 class Made:
@@ -134,7 +138,9 @@ def test_the_sweep_is_the_plain_one_with_these_vectors(made):
                         key = (control, draw, k, strength, layer, prompt.index)
                         expected[key] = int(said) == prompt.target_id
     assert found.to_dict() == expected
-    assert len({tuple(found.xs(key, level=["control", "draw"])) for key in DRAWS}) == len(DRAWS)
+    # Each item says what it says under one of these vectors.
+    own = [DRAWS[(5 * item + 1) % len(DRAWS)] for item in range(SETTINGS["test_items"])]
+    assert len(set(own)) == len({tuple(found.xs(key, level=["control", "draw"])) for key in own}) == len(own)
 
 
 def test_a_record_names_the_vector_that_was_borrowed_and_is_stale_with_it(made):
@@ -189,18 +195,52 @@ def test_the_other_read_position_is_a_study_with_the_switch_turned(made, tmp_pat
     axes = ["n_heads", "strength", "layer", "item"]
     expected = read_parquet(layout.artefact("fv_sweep", ".parquet", "tiny", TASK), FV_SWEEP)
     found = read_parquet(made.path("fv_controls"), FV_CONTROLS)
-    found = found[found["control"] == "read_position"].set_index(axes)["hit"]
+    found = found[(found["control"] == "read_position") & (found["draw"] == 0)].set_index(axes)["hit"]
     assert found.to_dict() == expected.set_index(axes)["hit"].to_dict() and found.any()
 
 
-class OfBos:
-    """The job of a study under either value, on a tokenizer that adds a BOS or does not."""
+def naive(made, draw: int, early_heads: int, early_means: int) -> dict[int, torch.Tensor]:
+    """The vectors of one draw of the build prompts, from a plain forward for every head and prompt."""
+    again = "_again" if draw else ""
+    true, shuffled = (made.prompts[made.prompts["kind"] == f"{kind}{again}"] for kind in ("head_mean", "cie"))
+    assert len(true) == len(shuffled) == SETTINGS["trials"]
 
-    def __init__(self, made, adds_bos: bool, frame, controls):
-        context = StepContext(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1)
-        self.engine, self.context, self.frame = context.engine, context, frame
-        self.tokenizer = type("Tokenizer", (), {"adds_bos": adds_bos})
-        self.parameters = context.parameters | {"controls": controls}
+    def means(early: int) -> torch.Tensor:
+        read = [oracles.head_outputs(made.model, ids, len(ids) - 1 - early) for ids in true["token_ids"]]
+        return torch.stack(read).mean(0)
+
+    chosen_by, effects = means(early_heads), torch.zeros(made.model.layers, made.model.heads)
+    for prompt in shuffled.itertuples():
+        clean = oracles.probability(made.model, prompt.token_ids, prompt.target_id)
+        for (layer, head), _ in np.ndenumerate(effects.numpy()):
+            patch = layer, head, chosen_by[layer, head], True
+            effects[layer, head] += oracles.head_patched(made.model, prompt.token_ids, prompt.target_id, *patch) - clean
+    order = effects.flatten().argsort(descending=True, stable=True).tolist()
+    ranking = [divmod(place, made.model.heads) for place in order]
+    return {k: made.of_heads(means(early_means), ranking[:k]) for k in (2, 7)}
+
+
+@pytest.mark.parametrize("control", BUILT)
+@pytest.mark.parametrize("draw", [0, 1])
+def test_either_half_of_the_shift_is_made_by_itself_and_from_prompts_drawn_again(made, control, draw):
+    """A cross takes its heads from one position and their means from the other."""
+    expected = naive(made, draw, *BUILT[control])
+    if (control, draw) == ("rebuilt", 0):
+        found = {k: load_file(made.path("function_vectors"))[f"n_heads={k}"] for k in (2, 7)}
+    else:
+        found = made.vectors[control, draw]
+    for k in (2, 7):
+        torch.testing.assert_close(found[k], expected[k], rtol=1e-4, atol=1e-5)
+
+
+class Reads:
+    """The job of a study whose prompts are read elsewhere."""
+
+    def __init__(self, made, frame):
+        self.context, self.frame = (
+            StepContext(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1),
+            frame,
+        )
 
     def __getattr__(self, name):
         return getattr(self.context, name)
@@ -212,19 +252,31 @@ class OfBos:
 def test_a_study_that_reads_the_last_token_reads_the_one_before(made):
     frame = made.prompts.copy()
     frame["read_position"] = frame["token_ids"].map(len) - 1
-    found = means_at_other_position(OfBos(made, True, frame, []), made.registry.task(TASK))
+    found = means_at(Reads(made, frame), made.registry.task(TASK), 0, True)
     assert torch.equal(found, load_file(made.path("head_means"))["mean"])
 
 
-def test_without_a_bos_there_is_no_other_read_position(made):
-    context = OfBos(made, False, made.prompts, ["read_position"])
-    assert list(vectors(context, made.registry.task(TASK), [2, 7])) == []
-    frame = compute(context, made.registry.task(TASK))
-    assert len(FV_CONTROLS.validate(frame)) == 0
-    assert [
-        name
-        for name, _, _ in vectors(OfBos(made, True, made.prompts, ["read_position"]), made.registry.task(TASK), [2])
-    ]
+def test_a_tokenizer_without_a_bos_has_another_read_position_too(made):
+    """There the study reads the last token as published, and the control the one before."""
+    frame = made.prompts.copy()
+    assert all(ids[0] == frame["token_ids"].iloc[0][0] for ids in frame["token_ids"]), "this tokenizer adds a BOS"
+    frame["token_ids"] = [ids[1:] for ids in frame["token_ids"]]
+    frame["read_position"] = frame["token_ids"].map(len) - 1
+    true = frame[frame["kind"] == "head_mean"]["token_ids"]
+    expected = torch.stack([oracles.head_outputs(made.model, ids, len(ids) - 2) for ids in true]).mean(0)
+    found = [name for name, _, _ in vectors(Reads(made, frame), made.registry.task(TASK), [2])]
+    assert set(found) == set(CONTROLS)
+    torch.testing.assert_close(
+        means_at(Reads(made, frame), made.registry.task(TASK), 0, True), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_further_draws_are_other_prompts_of_the_same_split(made):
+    context = StepContext(STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", 1)
+    for kind in ("head_mean", "cie"):
+        own, again = (build_prompts(context, made.registry.task(TASK), kind, draw) for draw in (0, 1))
+        assert len(own) == len(again) and not set(own["text"]) & set(again["text"])
+        assert list(again["index"]) == [0, 1, 2]
 
 
 def study(**function_vectors):
@@ -245,9 +297,21 @@ def test_the_plan_counts_every_draw():
     one, five = study(controls=["random_heads"]), study(controls=["random_heads", "other_task"], control_draws=4)
     sweep = work("fv_sweep", one, model, None, 512)
     assert work("fv_controls", one, model, None, 512) == sweep
-    both = study(controls=["read_position"])
-    built = [work(step, both, model, None, 512) for step in ("head_means", "cie")]
-    assert work("fv_controls", both, model, None, 512) == sweep + (built[0] + built[1])
+    read = {step: work(step, one, model, None, 512) for step in ("head_means", "cie")}
+    for settings, vectors_, means, effects in (
+        ({"controls": ["read_position"]}, 1, 1, 1),
+        ({"controls": ["read_position_means"]}, 1, 1, 0),
+        ({"controls": ["read_position", "read_position_heads", "read_position_means"]}, 3, 1, 1),
+        ({"controls": ["rebuilt"], "build_draws": 3}, 2, 2, 2),
+        # Both positions of the second draw, and the other one of the first.
+        ({"controls": list(BUILT), "build_draws": 2}, 7, 3, 3),
+    ):
+        asked = study(**settings)
+        drawn = work("fv_controls", study(controls=["random_heads"], control_draws=vectors_), model, None, 512)
+        expected = drawn + sum([read["head_means"]] * means + [read["cie"]] * effects, Work())
+        for field in dataclasses.fields(Work):
+            found = getattr(work("fv_controls", asked, model, None, 512), field.name)
+            assert found == pytest.approx(getattr(expected, field.name)), field.name
     unedited = hits(1, 50, model).unembedded
     rows = [work("fv_controls", each, model, None, 512).unembedded - unedited for each in (one, five)]
     assert rows[1] == pytest.approx(5 * rows[0])
@@ -259,6 +323,8 @@ def test_the_plan_counts_every_draw():
         ({"controls": ["random"]}, r"controls\[0\]: expected one of random_direction, random_heads"),
         ({"controls": ["other_task", "other_task"]}, "distinct entries"),
         ({"controls": ["other_task"], "tasks": ["antonym"]}, "other_task needs a second task"),
+        ({"controls": ["rebuilt"]}, "build_draws to 2 or more"),
+        ({"controls": ["random_heads"], "build_draws": 2}, "2 draws are read by no control"),
     ],
 )
 def test_wrong_controls_are_refused(settings, said):

@@ -167,6 +167,7 @@ def _keys(config: dict[str, Any]) -> Iterator[Change]:
     }
     for switch, value in switches.items():
         yield _key(f"protocol.{switch}", {"protocol": {switch: value}})
+    yield _key("protocol.head_read_position (third)", {"protocol": {"head_read_position": "one_early"}})
     yield _key("protocol", {"protocol": "corrected"})
     yield _key("tasks (order)", {"tasks": config["tasks"][::-1]})
     yield _key("tasks (one less)", {"tasks": config["tasks"][:1]})
@@ -184,8 +185,9 @@ def _keys(config: dict[str, Any]) -> Iterator[Change]:
             "test_items": 4,
             "large": {"n_heads": [8], "strengths": [1]},
             "controls": ["random_direction", "shuffled_labels", "read_position"],
-            "controls (order)": ["read_position", "random_direction"],
+            "controls (order)": config["function_vectors"]["controls"][::-1],
             "control_draws": 2,
+            "build_draws": 3,
             "models": [MODEL],
             "tasks": ["antonym"],
             "dtype": "bfloat16",

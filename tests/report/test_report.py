@@ -12,13 +12,15 @@ from made_report import MODELS, STUDY, TASKS
 from views import view_of
 
 from offcourse.claims import verdicts as claims
+from offcourse.claims.findings import FOLDER, read_findings
+from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.figures import sweep
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
 from offcourse.report import claims as report_claims
-from offcourse.report import methods, pictures
+from offcourse.report import methods, off_by_one, pictures
 from offcourse.report import page as report
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
@@ -316,3 +318,41 @@ def test_answers_that_mostly_begin_with_one_token_are_warned_of_and_chance_stand
     assert "antonym" not in warning.lower()
     assert "(33 %; 29 different first tokens of 42)" in warning
     assert '<th scope="col" class="number">Chance</th>' in page[1]
+
+
+def test_the_finding_stands_first_and_is_made_of_the_tracked_numbers(page):
+    html, found = page[1], read_findings(RESOURCES / FOLDER)
+    assert html.index('<section id="off-by-one">') < html.index('<section id="claims">')
+    section = html.split('<section id="off-by-one">')[1].split("</section>")[0]
+    assert off_by_one.TITLE in section and "(the study off-by-one)" in section
+    assert f"recover {found.mean(True):.2f} of few-shot accuracy" in section
+    assert section.count("<tr>") == 1 + len(found.runs.groupby(["model", "task", "seed"]))
+
+
+def test_every_number_of_a_model_that_is_read_one_token_early_says_so(page):
+    """Of the two models one adds a BOS, and the protocol is the published one."""
+    html = page[1]
+    assert f"Here heads are {off_by_one.NOTE} for 1 of 2 models: Middle 27b." in html
+    for touched in ("table3", "figure17"):
+        section = html.split(f'<section id="{touched}">')[1].split("</section>")[0]
+        assert f"For 1 of 2 models heads are {off_by_one.NOTE}: middle-27b." in section
+    untouched = html.split('<section id="figure11">')[1].split("</section>")[0]
+    assert off_by_one.NOTE not in untouched
+    steering = html.split('<section id="steering">')[1].split("</section>")[0]
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th><td>function vector(<small>[^<]+</small>)?</td>', steering)
+    assert len(rows) == 2 + 2 * 3
+    assert all(bool(note) == (model == "middle-27b") for model, note in rows)
+
+
+@pytest.mark.parametrize(("position", "early"), [("last", 0), ("one_early", 2)])
+def test_which_models_are_read_early_follows_the_protocol(study, tmp_path, position, early):
+    asked = STUDY | {"protocol": {"head_read_position": position}}
+    report.write(VIEW(study), asked, [], [], MODELS, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    said = f"for {early} of 2 models" if early else "the heads of every model are read at the last token"
+    assert said in html
+
+
+def test_a_study_without_function_vectors_has_no_such_section(study, tmp_path):
+    report.write(VIEW(study), STUDY | {"methods": ["dola"]}, [], [], MODELS, tmp_path / "report.html")
+    assert off_by_one.TITLE not in (tmp_path / "report.html").read_text(encoding="utf-8")

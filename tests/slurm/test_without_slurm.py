@@ -58,7 +58,7 @@ def test_all_that_runs_a_model_is_one_job_in_the_gpu_partition(tmp_path):
     """Also steps that no study of this project has run on a cluster: controls, and every steering method."""
     study = yaml.safe_load(SMOKE.read_text())
     study["methods"].append("caa")
-    study["function_vectors"]["controls"] = ["other_task"]
+    study["function_vectors"] |= {"controls": ["other_task"], "build_draws": 1}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))
     done = snakemake(tmp_path / "lab", "--dry-run", "--configfile", path)

@@ -30,6 +30,7 @@ def test_only_three_keys_are_needed():
         "large": None,
         "controls": [],
         "control_draws": 1,
+        "build_draws": 1,
     }
     assert study.numerics.model_dump() == {
         "dtype": "auto",

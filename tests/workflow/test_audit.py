@@ -64,6 +64,7 @@ def test_every_plotted_number_is_what_its_sources_give(finished):
     assert columns == {
         *((figure, column) for figure in ("figure17", "figure18") for column in ("accuracy", "zero_shot", "few_shot")),
         *((figure, column) for figure in ("figure13", "figure14", "figure15") for column in ("value", "peak_recovery")),
+        ("figure_off_by_one", "best"),
         ("figure1", "mean"),
         ("figure3", "recovery"),
         ("figure9", "effect"),

@@ -6,9 +6,11 @@ import yaml
 from lab import SMOKE, Lab
 
 from offcourse.analysis.cells import recompute_point
-from offcourse.claims.sensitivity import NOT_DEFINED
+from offcourse.analysis.off_by_one import SILENT
+from offcourse.claims.sensitivity import ALIKE, NOT_DEFINED
 from offcourse.schemas.function_vectors import FV_CONTROLS
 from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import OFF_BY_ONE
 
 CONTROLS = ["random_direction", "other_task", "read_position"]
 
@@ -17,7 +19,7 @@ CONTROLS = ["random_direction", "other_task", "read_position"]
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("controls")
     study = yaml.safe_load(SMOKE.read_text()) | {"methods": ["function_vectors"]}
-    study["function_vectors"] |= {"controls": CONTROLS, "control_draws": 2}
+    study["function_vectors"] |= {"controls": CONTROLS, "control_draws": 2, "build_draws": 1}
     configfile = folder / "controls.yaml"
     configfile.write_text(yaml.safe_dump(study))
     lab = Lab(folder, configfile)
@@ -59,9 +61,21 @@ def test_the_page_draws_them_and_a_point_leads_back(lab):
 
 def test_the_table_of_switches_has_recovery_at_both_read_positions(lab):
     frame = pd.read_parquet(lab.results / "tables" / "sensitivity.parquet")
-    [row] = frame[frame["row"] == "tiny-llama"].to_dict("records")
-    assert (row["switch"], row["change"]) == ("head_read_position", "as_coded → last")
-    assert row["note"] == NOT_DEFINED, "a random model says no answer"
+    rows = frame[frame["row"] == "tiny-llama"].to_dict("records")
+    assert [row["change"] for row in rows] == ["as_coded → last", "as_coded → one_early"]
+    assert {row["switch"] for row in rows} == {"head_read_position"}
+    # A random model says no answer. Its tokenizer adds a BOS, so as coded its heads are read one token early anyway.
+    assert [row["note"] for row in rows] == [NOT_DEFINED, f"{NOT_DEFINED}; {ALIKE}"]
+
+
+def test_the_table_of_both_tokens_is_there_and_the_figure_leads_back(lab):
+    frame = read_parquet(lab.results / "tables" / "off_by_one.parquet", OFF_BY_ONE)
+    assert set(frame["vector"]) == {"last", "one_early"} and set(frame["verdict"]) == {SILENT}
+    row = "panel=runs task=antonym read=last"
+    done = lab.offcourse("audit", "figure_off_by_one", "--row", row, "--column", "best")
+    assert done.returncode == 0 and "fv_controls/antonym.parquet" in done.stdout, done.stdout + done.stderr
+    html = (lab.results / "report.html").read_text(encoding="utf-8")
+    assert "read one token early for 1 of 1 models" in html
 
 
 def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
@@ -71,4 +85,5 @@ def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
     plain = lab.folder / "plain.yaml"
     plain.write_text(yaml.safe_dump(study))
     rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
-    assert rules == {"figure_sweep", "figure_recovery", "certainty", "sensitivity", "report", "ro_crate"}
+    drawn = {"figure_sweep", "figure_recovery", "figure_off_by_one"}
+    assert rules == {*drawn, "certainty", "sensitivity", "report", "ro_crate"}

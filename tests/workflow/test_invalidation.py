@@ -29,8 +29,8 @@ PAGES = {"figure_sweep", "figure_cie", "figure_task_vectors"}  # a job per model
 # Read the results of several methods.
 JUDGED = ("certainty", "steering_summary", "sensitivity")
 BEHIND_CLAIMS = {"recovery", "dola_changes", "head_overlap"}
-# Drawn from the accuracy of function vectors.
-RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices")
+# Made from the accuracy of function vectors.
+RECOVERED = ("figure_overview", "figure_recovery", "figure_heads", "figure_choices", "figure_off_by_one", "off_by_one")
 DRAWN = {"table3", "tables_dola", "tables_facts", *JUDGED, *RECOVERED, "figure_shots", "figure_lens", "figure_apathy"}
 DRAWN |= BEHIND_CLAIMS
 SHARED = {*DRAWN, *REPORT}

@@ -21,8 +21,14 @@ from offcourse.schemas.task_vectors import TV_SWEEP
 
 NOTHING = "Nothing to be done"
 
-# This tokenizer adds a BOS, so that it has another read position.
-CONTROLS = ("random_direction", "read_position")
+# Draws of each control.
+CONTROLS = {
+    "random_direction": 1,
+    "read_position": 2,
+    "read_position_heads": 2,
+    "read_position_means": 2,
+    "rebuilt": 1,
+}
 
 
 def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
@@ -38,7 +44,8 @@ def test_a_run_makes_every_artefact_and_a_second_does_nothing(lab):
         sweep = read_parquet(folder / "fv_sweep" / f"{task}.parquet", FV_SWEEP)
         assert len(sweep) == 2 * 2 * 4 * 5
         controls = read_parquet(folder / "fv_controls" / f"{task}.parquet", FV_CONTROLS)
-        assert controls["control"].value_counts().to_dict() == dict.fromkeys(CONTROLS, len(sweep))
+        counts = controls["control"].value_counts().to_dict()
+        assert counts == {control: draws * len(sweep) for control, draws in CONTROLS.items()}
         sweep = read_parquet(folder / "tv_sweep" / f"{task}.parquet", TV_SWEEP)
         assert len(sweep) == (3 + 3) * 4
     for name, questions in (("misconceptions", 3), ("passages", 3)):
@@ -102,6 +109,8 @@ def test_a_larger_grid_reruns_the_sweep_and_what_follows_and_status_says_so(lab,
         "figure_recovery",
         "figure_heads",
         "figure_choices",
+        "figure_off_by_one",
+        "off_by_one",
         "table3",
         "recovery",
         "certainty",

@@ -13,7 +13,7 @@ with script(snakemake) as run:
     # Weights were hashed when their model was checked.
     audit = Audit(run.study, run.registry, run.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])
-    judged = ("steering_summary", "certainty", "sensitivity")
+    judged = ("steering_summary", "certainty", "sensitivity", "off_by_one")
     shown |= {name: None for name in judged if name in products_of(run.study, run.registry)}
     released = packed.folder()
     run.tracked.extend(map(packed.whole, packed.shown()))

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import binom, rankdata
+from scipy.stats import binom, permutation_test, rankdata
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from offcourse.analysis.recovery import SLACK
 from offcourse.analysis.truthfulness import wilson
@@ -260,3 +261,63 @@ def pairs_by_luck(pairs: pd.DataFrame, quantile: float) -> float:
         largest_of_independent(pair.zero_shot, pair.items, pair.settings, quantile * pair.few_shot).p
         for pair in pairs.itertuples()
     )
+
+
+def best_differs(one: np.ndarray, other: np.ndarray, unit: str) -> float:
+    """How probable a difference as large, in either direction, is between the best of two grids that do the same.
+
+    If they do the same, an item's hits with one might as well be its hits with the other. So the two are swapped, by
+    the toss of a coin per item that is the same for all settings: `scipy.stats.permutation_test` on pairs of items, of
+    the difference between the largest accuracies. The choice of a setting is made anew in every resample.
+
+    one, other: [settings, items] of the same settings and items.
+    """
+    one, other = _paired(one, other, unit)
+    items = one.shape[1]
+    totals, swapped = (one.sum(1), other.sum(1)), (other - one).T
+
+    def difference(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
+        # An item's number says whose hits stand here: those of `other` are numbered from `items`.
+        moved = (first >= items).astype(float) @ swapped
+        return ((totals[0] + moved).max(-1) - (totals[1] - moved).max(-1)) / items
+
+    found = permutation_test(
+        (np.arange(items), np.arange(items, 2 * items)),
+        difference,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, _BLOCK // (4 * len(one))),
+        rng=keyed_generator(SEED, unit, "swapped vectors", items),
+    )
+    return float(found.pvalue)
+
+
+def difference_of_best(one: np.ndarray, other: np.ndarray, unit: str) -> Interval:
+    """Interval of the difference between the largest accuracies of two grids, by a bootstrap over their common items.
+
+    Items are drawn in pairs, and the settings are chosen anew in every resample. Where no resample differs from the
+    sample, as where neither grid hits anything, it is Newcombe's interval of two shares instead, which has a width.
+
+    one, other: [settings, items] of the same items.
+    """
+    one, other = _paired(one, other, unit)
+    items, drawn = one.shape[1], _drawn(unit, one.shape[1])
+    # Settings that hit the same items are one.
+    resampled = [(drawn @ np.unique(side, axis=0).T).max(1) / items for side in (one, other)]
+    differences = resampled[0] - resampled[1]
+    if (differences == differences[0]).all():
+        best = [int(side.sum(1).max()) for side in (one, other)]
+        ends = confint_proportions_2indep(best[0], items, best[1], items, method="newcomb", compare="diff")
+        return Interval(*map(float, ends))
+    return Interval(*map(float, np.quantile(differences, _ENDS)))
+
+
+def _paired(one: np.ndarray, other: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    if one.shape[1] != other.shape[1] or one.shape[1] < 2:
+        raise OffcourseError(
+            f"{unit}: two vectors are compared item by item, on two items or more, but one has {one.shape[1]} and the "
+            f"other {other.shape[1]}."
+        )
+    return one, other

@@ -16,7 +16,14 @@ from offcourse.analysis import recovery
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.view import ResultsView
 from offcourse.errors import OffcourseError
-from offcourse.schemas.function_vectors import FV_CONTROLS, FV_SWEEP, ICL, READ_POSITION, STEERING_SWEEP
+from offcourse.schemas.function_vectors import (
+    FV_CONTROLS,
+    FV_SWEEP,
+    ICL,
+    NULL_CONTROLS,
+    READ_POSITION,
+    STEERING_SWEEP,
+)
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
 from offcourse.schemas.released import (
@@ -224,26 +231,37 @@ def _changed(path: Path) -> int:
 
 
 def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """The accuracy of every setting and layer of each draw of each control; `control` and `draw` come first."""
+    """The accuracy of every setting and layer (`control` and `draw` in front).
+
+    Of each draw of each control that should do nothing, and of the function vector read at the other position.
+    """
     controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
+    # Crosses and further draws of the build prompts have a table of their own (`tables/off_by_one`).
+    shown = controls["control"].isin(NULL_CONTROLS)
+    shown |= (controls["control"] == READ_POSITION) & (controls["draw"] == 0)
     parts = [
         recovery.accuracy(mine).assign(control=control, draw=draw)
-        for (control, draw), mine in controls.groupby(["control", "draw"], sort=False)
+        for (control, draw), mine in controls[shown].groupby(["control", "draw"], sort=False)
     ]
     if not parts:
-        parts = [recovery.accuracy(controls).assign(control="", draw=0)]
+        parts = [recovery.accuracy(controls[shown]).assign(control="", draw=0)]
     frame = pd.concat(parts, ignore_index=True)
     return frame[["control", "draw", *frame.columns.drop(["control", "draw"])]]
 
 
 def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
-    """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`.
+    """The sweep of the function vector read at the other position (control `read_position`), see `FV_SWEEP`."""
+    return read_control(results, model, task, READ_POSITION)
 
-    If a model's tokenizer adds no BOS, both positions are the same and the function vector's own sweep is returned.
-    """
-    controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
-    other = controls[controls["control"] == READ_POSITION]
-    return other[list(FV_SWEEP.columns)].reset_index(drop=True) if len(other) else read_sweep(results, model, task)
+
+def read_control(results: Folder, model: str, task: str, control: str, draw: int = 0) -> pd.DataFrame:
+    """The sweep of one draw of one control, see `FV_SWEEP`. Raises `OffcourseError` for a file that lacks it."""
+    path = results / controls_path(model, task)
+    controls = read_parquet(path, FV_CONTROLS)
+    mine = controls[(controls["control"] == control) & (controls["draw"] == draw)]
+    if mine.empty:
+        raise OffcourseError(f"{path} holds no draw {draw} of {control}. Delete it and run the workflow again.")
+    return mine[list(FV_SWEEP.columns)].reset_index(drop=True)
 
 
 def read_shots(results: Folder, model: str, task: str) -> pd.Series:

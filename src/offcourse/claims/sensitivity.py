@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from offcourse.analysis import recovery
 from offcourse.analysis.sources import PERCENT, PERCENT_OF, SHARE
 from offcourse.claims import verdicts as claims
 from offcourse.study.protocol import Protocol
@@ -39,7 +38,11 @@ NOT_HERE = "no table here that it could move"
 NOTHING = "no number of Tables 1 to 3 moves"
 NO_BIAS = "no number moves: no model here has a bias in its attention output"
 BOS = "a comparison between models, not a rerun of the same ones (which function_vectors.controls: [read_position] is)"
-ALIKE = "the same, by construction: the tokenizer adds no BOS"
+ALIKE = "the same, by construction: both values read this model's heads at one token"
+# Where the split of models by what their tokenizers add is from.
+ASKED = "what each tokenizer adds was asked of the tokenizer itself"
+TYPED = "which tokenizers add a BOS was typed by hand, not checked"
+GROUPS = ("with BOS", "without")
 NOT_DEFINED = "few-shot accuracy is 0, so that there is no recovery"
 OF_BIAS = ("cie_output_bias", "fv_output_bias")
 # Units of the paper's own cells. Cells of other units (other tie rules, shares of ties, p-values) are not compared.
@@ -94,52 +97,71 @@ def sensitivity(
     rules = claims.read_claims() if rules is None else rules
     for switch, field_ in Protocol.model_fields.items():
         now = getattr(protocol, switch)
-        other = next(value for value in get_args(field_.annotation) if value != now)
-        change = f"{now} → {other}"
-        if switch not in limits.turned:
-            moot = switch in OF_BIAS and not limits.output_bias
-            rows.append(_said(switch, change, NO_BIAS if moot else NOTES.get(switch, RERUN)))
-            continue
-        cannot, without = limits.cannot.get(switch, {}), limits.without.get(switch, ())
-        wanted = [number for number in limits.turned[switch] if number not in cannot]
-        before = make(protocol, wanted, without) if without else whole
-        after = make(protocol.model_copy(update={switch: other}), wanted, without)
-        note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
-        moved = []
-        for number, table in after.items():
-            verdicts = "; ".join(_verdicts(rules, number, before[number], table))
-            moved += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
-        if after and not moved:
-            moved.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
-        rows += moved + [_said(switch, change, why, f"table{number}") for number, why in cannot.items()]
-        if not after and not cannot:
-            rows.append(_said(switch, change, NOT_HERE))
+        for other in (value for value in get_args(field_.annotation) if value != now):
+            rows += _of_switch(make, protocol, limits, rules, switch, other, whole)
     return _frame(rows)
 
 
-def by_bos(pairs: pd.DataFrame, adds_bos: Mapping[str, bool], quantiles: Collection[float]) -> pd.DataFrame:
-    """Table 3's function vectors for models whose tokenizer adds a BOS (`before`) and for the others (`after`).
-
-    As published, mean activations are read at the second-to-last token of models with a BOS and at the last token of
-    the others (switch `head_read_position`). pairs: model-task pairs of Table 3 with `search`, `default`, `few_shot`.
-    """
-    group = pairs["model"].map(adds_bos).astype(bool)
-    counts = [pairs.loc[mine, "model"].nunique() for mine in (group, ~group)]
-    change = f"models that add BOS: {counts[0]}; others: {counts[1]}"
+def _of_switch(
+    make: Make,
+    protocol: Protocol,
+    limits: Limits,
+    rules: Sequence[claims.Claim],
+    switch: str,
+    other: str,
+    whole: Tables,
+) -> list[tuple]:
+    """The rows of one other value of a switch. whole: all tables under the protocol of the results."""
+    change = f"{getattr(protocol, switch)} → {other}"
+    if switch not in limits.turned:
+        moot = switch in OF_BIAS and not limits.output_bias
+        return [_said(switch, change, NO_BIAS if moot else NOTES.get(switch, RERUN))]
+    cannot, without = limits.cannot.get(switch, {}), limits.without.get(switch, ())
+    wanted = [number for number in limits.turned[switch] if number not in cannot]
+    before = make(protocol, wanted, without) if without else whole
+    after = make(protocol.model_copy(update={switch: other}), wanted, without)
+    note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
     rows = []
-    for row, column in (("FV default", "default"), ("FV search", "search")):
-        for quantile in quantiles:
-            sides = [_share(pairs[mine & pairs[column].notna()], column, quantile) for mine in (group, ~group)]
-            rows.append(("head_read_position", change, "table3", row, f"{quantile:.2f}", *sides, "", BOS))
+    for number, table in after.items():
+        verdicts = "; ".join(_verdicts(rules, number, before[number], table))
+        rows += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
+    if after and not rows:
+        rows.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
+    rows += [_said(switch, change, why, f"table{number}") for number, why in cannot.items()]
+    return rows or [_said(switch, change, NOT_HERE)]
+
+
+def by_bos(
+    cells: tuple[pd.DataFrame, pd.DataFrame], counts: tuple[int, int], rules: Sequence[claims.Claim], checked: bool
+) -> pd.DataFrame:
+    """Function vectors of models whose tokenizer adds a BOS (`before`) and of the others (`after`), as in Table 3.
+
+    As published, the first ones' mean activations are read at the second-to-last token, the others' at the last (switch
+    `head_read_position`). `claims` has the verdict on each claim about a cell, from either group's models alone.
+
+    cells: of Table 3 (`CELLS`), of either group. counts: of models. checked: whether the tokenizers themselves were
+    asked what they add.
+    """
+    change, note = f"models that add BOS: {counts[0]}; others: {counts[1]}", f"{BOS}; {ASKED if checked else TYPED}"
+    sources = dict(zip(GROUPS, (claims.study_numbers({3: frame}, {}) for frame in cells), strict=True))
+    judged = [claim for claim in rules if claim.options.get("table") == "3" and "column" in claim.options]
+    rows, sides = [], [_cells(frame[frame["unit"] == PERCENT]) for frame in cells]
+    for row, column in sides[0].index:
+        mine = [claim for claim in judged if (claim.options.get("row"), claim.options["column"]) == (row, column)]
+        said = [
+            f"{one['claim'].name}: " + ", ".join(f"{one[group]['verdict']} ({group})" for group in GROUPS)
+            for one in claims.decide(mine, sources)
+        ]
+        values = [side[row, column] for side in sides]
+        rows.append(("head_read_position", change, "table3", row, column, *values, "; ".join(said), note))
     return _frame(rows)
 
 
-def by_read_position(
-    pairs: pd.DataFrame, other: pd.DataFrame, adds_bos: Mapping[str, bool], change: str
-) -> pd.DataFrame:
-    """Mean peak recovery (Eq. 7) of every model at both read positions, over the tasks where recovery is defined.
+def by_read_position(pairs: pd.DataFrame, other: pd.DataFrame, alike: Collection[str], change: str) -> pd.DataFrame:
+    """Mean peak recovery (Eq. 7) of every model under two values of `head_read_position`, over the tasks that have it.
 
-    pairs, other: pairs as in `by_bos`, at the study's read position and at the other position.
+    pairs, other: of Table 3, with `search` and `few_shot`, as the study reads heads and under the other value. alike:
+    models that both values read at one token.
     """
     rows = []
     for model, mine in pairs.groupby("model", sort=False):
@@ -147,16 +169,9 @@ def by_read_position(
         theirs = other[other["model"] == model].set_index("task").loc[mine["task"]]
         sides = [(side["search"].to_numpy() / mine["few_shot"])[known].mean() for side in (mine, theirs)]
         column = f"peak recovery, mean of {known.sum()} task{'' if known.sum() == 1 else 's'}"
-        note = "; ".join(filter(None, ("" if known.any() else NOT_DEFINED, "" if adds_bos[model] else ALIKE)))
+        note = "; ".join(filter(None, ("" if known.any() else NOT_DEFINED, ALIKE if model in alike else "")))
         rows.append(("head_read_position", change, "", model, column, *sides, "", note))
     return _frame(rows)
-
-
-def _share(pairs: pd.DataFrame, column: str, quantile: float) -> float | None:
-    if pairs.empty:
-        return None
-    reached = [recovery.reaches(getattr(pair, column), quantile, pair.few_shot) for pair in pairs.itertuples()]
-    return 100 * sum(reached) / len(reached)
 
 
 def _said(switch: str, change: str, why: str, table: str = "") -> tuple:

@@ -19,6 +19,7 @@ from offcourse.data.tasks import split_sizes
 from offcourse.errors import OffcourseError
 from offcourse.schemas.prompts import PROMPTS
 
+# Further draws of build prompts (`build_draws`) have the seeds after BUILD_SEED, on the same split.
 BUILD_SEED, EVALUATION_SEED = 42, 0
 HELD_OUT = 0.3
 
@@ -85,7 +86,7 @@ def build_prompts(
 
     pairs: the word list in file order. encode: text to token ids, with whatever special tokens the tokenizer adds by
     itself; `adds_bos` says whether it adds a BOS token in front.
-    settings: `task` (name), `shots`, `trials`, `test_items` and the protocol's `splits`, `sampling` and
+    settings: `task` (name), `shots`, `trials`, `test_items`, `build_draws` and the protocol's `splits`, `sampling` and
     `head_read_position`.
 
     Rows, in this order:
@@ -94,8 +95,10 @@ def build_prompts(
     cie, index = trial: the same with the demonstrations' outputs permuted among themselves.
     icl, index = item, for 0 .. `shots` shots: the baselines.
     query, index = item: the 0-shot prompt that a vector is added to, equal to the item's icl prompt of 0 shots.
-    `read_position` is the last token except in head_mean; `target` is the answer string, so that `text + target` is
-    what was tokenised to find `target_id`. There are min(test_items, test part) items.
+    head_mean_again and cie_again, index = (draw - 1) * `trials` + trial: the prompts of head_mean and cie drawn again,
+        for every draw from 1 to `build_draws` - 1.
+    `read_position` is the last token except in head_mean and head_mean_again; `target` is the answer string, so that
+    `text + target` is what was tokenised to find `target_id`. There are min(test_items, test part) items.
 
     Raises `OffcourseError` when the list is too short, and for an answer without a token behind its prompt.
     """
@@ -109,8 +112,15 @@ def build_prompts(
     ):
         if rows < need:
             raise _too_few(settings, part, need, rows)
-    draw = {"global": _draw_global, "keyed": _draw_keyed}[settings["sampling"]]
-    prompts = list(draw(build, evaluation, settings))
+    draw_build, draw_evaluation = {
+        "global": (_build_global, _evaluation_global),
+        "keyed": (_build_keyed, _evaluation_keyed),
+    }[settings["sampling"]]
+    prompts = [*draw_build(build, settings, BUILD_SEED), *draw_evaluation(evaluation, settings)]
+    for again in range(1, settings.get("build_draws", 1)):
+        for prompt in draw_build(build, settings, BUILD_SEED + again):
+            index = (again - 1) * settings["trials"] + prompt.index
+            prompts.append(prompt._replace(kind=f"{prompt.kind}_again", index=index))
     encode = lru_cache(maxsize=None)(encode)
     rows = [_row(prompt, settings, encode, adds_bos) for prompt in prompts]
     return PROMPTS.validate(pd.DataFrame(rows, columns=list(PROMPTS.columns)))
@@ -129,16 +139,14 @@ def unevaluated(pairs: list[Pair], splits: str) -> list[Pair]:
     return disjoint_split(pairs, BUILD_SEED if splits == "disjoint" else EVALUATION_SEED).train
 
 
-def _draw_global(build: Split, evaluation: Split, settings: Mapping[str, Any]) -> Iterator[Prompt]:
-    """The draws of the released code, in its order, from numpy's legacy generator.
+def _build_global(build: Split, settings: Mapping[str, Any], seed: int) -> Iterator[Prompt]:
+    """The build prompts as the released code draws them, in its order, from one legacy generator of numpy (seed 42).
 
-    Build: one generator of seed 42. For each head_mean trial, the train rows and then the valid row; after all of
-    these, for each cie trial the train rows, the valid row, and the permutation of the demonstrations' outputs. Drawing
-    k of n without replacement permutes all n and keeps the first k, so what a draw consumes depends on n and not on k.
-    Evaluation: for each number of shots a generator of seed 0 starts anew and gives every item its train rows, in item
-    order; none are drawn for 0 shots. So an item's k demonstrations are the first k of its k + 1.
+    For each head_mean trial, the train rows and then the valid row; after all of these, for each cie trial the train
+    rows, the valid row, and the permutation of the demonstrations' outputs. Drawing k of n without replacement permutes
+    all n and keeps the first k, so what a draw consumes depends on n and not on k.
     """
-    shots, rng = settings["shots"], np.random.RandomState(BUILD_SEED)
+    shots, rng = settings["shots"], np.random.RandomState(seed)
     for kind in ("head_mean", "cie"):
         for trial in range(settings["trials"]):
             demos = _pick(build.train, rng.choice(len(build.train), shots, replace=False))
@@ -146,8 +154,16 @@ def _draw_global(build: Split, evaluation: Split, settings: Mapping[str, Any]) -
             if kind == "cie":
                 demos = _permuted(demos, rng)
             yield Prompt(kind, trial, demos, query)
+
+
+def _evaluation_global(evaluation: Split, settings: Mapping[str, Any]) -> Iterator[Prompt]:
+    """The evaluated prompts as the released code draws them.
+
+    For each number of shots a generator of seed 0 starts anew and gives every item its train rows, in item order; none
+    are drawn for 0 shots. So an item's k demonstrations are the first k of its k + 1.
+    """
     items = evaluation.test[: settings["test_items"]]
-    for n in range(shots + 1):
+    for n in range(settings["shots"] + 1):
         rng = np.random.RandomState(EVALUATION_SEED)
         for item, query in enumerate(items):
             demos = _pick(evaluation.train, rng.choice(len(evaluation.train), n, replace=False)) if n else []
@@ -156,24 +172,28 @@ def _draw_global(build: Split, evaluation: Split, settings: Mapping[str, Any]) -
         yield Prompt("query", item, [], query)
 
 
-def _draw_keyed(build: Split, evaluation: Split, settings: Mapping[str, Any]) -> Iterator[Prompt]:
-    """Each prompt from a generator of its own, keyed by (seed, task, role, index): independent of all other prompts.
-
-    An item's k demonstrations are the first k of its k + 1, here because all are taken from one permutation.
-    """
+def _build_keyed(build: Split, settings: Mapping[str, Any], seed: int) -> Iterator[Prompt]:
+    """Each build prompt from a generator of its own, keyed by (seed, task, role, trial): independent of all others."""
     shots = settings["shots"]
     for role in ("head_mean", "cie"):
         for trial in range(settings["trials"]):
-            rng = keyed_generator(BUILD_SEED, settings["task"], role, trial)
+            rng = keyed_generator(seed, settings["task"], role, trial)
             demos = _pick(build.train, rng.permutation(len(build.train))[:shots])
             query = build.valid[rng.integers(len(build.valid))]
             yield Prompt(role, trial, _permuted(demos, rng) if role == "cie" else demos, query)
+
+
+def _evaluation_keyed(evaluation: Split, settings: Mapping[str, Any]) -> Iterator[Prompt]:
+    """The evaluated prompts, each item's demonstrations keyed by (seed, task, "icl", item).
+
+    An item's k demonstrations are the first k of its k + 1, since all are taken from one permutation.
+    """
     items = evaluation.test[: settings["test_items"]]
     orders = [
         keyed_generator(EVALUATION_SEED, settings["task"], "icl", item).permutation(len(evaluation.train))
         for item in range(len(items))
     ]
-    for n in range(shots + 1):
+    for n in range(settings["shots"] + 1):
         for item, query in enumerate(items):
             yield Prompt("icl", item, _pick(evaluation.train, orders[item][:n]), query)
     for item, query in enumerate(items):
@@ -194,8 +214,7 @@ def _row(prompt: Prompt, settings: Mapping[str, Any], encode: Callable, adds_bos
     what = f"task {settings['task']}, the answer {target!r} to {prompt.query[0]!r}"
     tokens, answer = prompt_and_answer(encode, text, target, what, ADVICE)
     read_position = len(tokens) - 1
-    if prompt.kind == "head_mean" and settings["head_read_position"] == "as_coded" and adds_bos:
-        # The released code labels tokens without the BOS but reads them with it: everything is one to the left.
+    if prompt.kind.startswith("head_mean") and reads_early(settings["head_read_position"], adds_bos):
         read_position -= 1
     return (
         prompt.kind,
@@ -207,6 +226,15 @@ def _row(prompt: Prompt, settings: Mapping[str, Any], encode: Callable, adds_bos
         answer[0],
         target,
     )
+
+
+def reads_early(position: str, adds_bos: bool) -> bool:
+    """Whether heads are read at the second-to-last token under a value of `head_read_position`.
+
+    adds_bos: whether the tokenizer adds a BOS token in front. The released code labels tokens without it but reads them
+    with it: everything is one to the left.
+    """
+    return position == "one_early" or (position == "as_coded" and adds_bos)
 
 
 def _too_few(settings: Mapping[str, Any], part: str, needs: int, has: int) -> OffcourseError:

@@ -116,9 +116,6 @@ def _swept_again(
     swept, path = read_control_accuracy(results, model, task), controls_path(model, task)
     for (control, draw), mine in swept.groupby(["control", "draw"], sort=False):
         yield OTHER if control == READ_POSITION else NULLS, mine, path, {"control": control, "draw": int(draw)}
-    if READ_POSITION in controls and READ_POSITION not in set(swept["control"]):
-        # The tokenizer adds no BOS, so both read positions are the same.
-        yield OTHER, read_accuracy(results, model, task), sweep_path(model, task), {}
 
 
 def _entries(each: Sequence[tuple]) -> list[dict]:

@@ -73,6 +73,12 @@ def ink_on(colour: tuple[float, ...]) -> str:
     return "black" if luminance > 0.179 else "white"
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """A number with its interval, two decimals each; nothing is printed as -0.00."""
+    texts = [f"{number:.2f}".replace("-0.00", "0.00") for number in (value, low, high)]
+    return "{} [{}, {}]".format(*texts).replace("-", "\N{MINUS SIGN}")
+
+
 def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     """Contrast of two RGB colours, from 1 to 21 (WCAG 2)."""
     low, high = sorted(map(_luminance, (one, other)))

@@ -107,7 +107,9 @@ def figures(
     lens_questions: question sets of the logit lens. steering: (name, label, models) of each method of
     `offcourse.steering`. post_training: (base, post-trained) pairs of models; Figure 16 needs one at least.
     """
-    shown = [OVERVIEW] if {"function_vectors", "task_vectors", "logit_lens"} & set(methods) else []
+    shown = [OFF_BY_ONE] if "function_vectors" in methods else []
+    if {"function_vectors", "task_vectors", "logit_lens"} & set(methods):
+        shown.append(OVERVIEW)
     if {"function_vectors", "task_vectors"} & set(methods):
         shown.append(RECOVERY)
     if "function_vectors" in methods:
@@ -220,6 +222,17 @@ OVERVIEW = _single(
     "paper's, or the best of the grid.",
     "Line panels against layer, one row per method and one column per model: probabilities of the logit lens, and "
     "accuracies with a vector between those without one.",
+)
+OFF_BY_ONE = _single(
+    "figure_off_by_one",
+    "One token early: what the released code read, and what it moves",
+    "Left, a comparison between models: peak recovery of each model that the authors released (Eq. 7, mean over its "
+    "tasks with Student's 95% interval), by whether its tokenizer adds a BOS, so that heads were read one token early. "
+    "Right, a test on the same models: best accuracy of the vector with heads read at the last token and one token "
+    "early, everything else equal, with Wilson's 95% intervals and, in numbers, the difference over the same items "
+    "with its interval. Runs of this study where it has the control read_position, else those of the study off-by-one.",
+    "Left, dots with intervals: peak recovery of every released model, sorted, in two colours by whether its tokenizer "
+    "adds a BOS. Right, pairs of dots with intervals: accuracy with heads read at the last token and one token early.",
 )
 RECOVERY = _single(
     "figure3",

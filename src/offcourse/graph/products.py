@@ -17,6 +17,7 @@ from offcourse.graph.keys import STEPS, checked_by, class_facts, dtype_of, steps
 from offcourse.graph.step import HANDED
 from offcourse.layout import Layout, picture_files
 from offcourse.methods.check_model import READ_OF_MODELS
+from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.steering import steering
 from offcourse.study.config import Study
 from offcourse.study.protocol import Protocol
@@ -37,6 +38,7 @@ class Product(Declaration):
     files.
     per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
     released: whether the product is also made from the authors' release (a table by the rule `published_{rule}`).
+    control: one of `function_vectors.controls` that a study must have for the rule to run ("": none).
     script: name of the file in workflow/scripts without .py. caption: name of the file in workflow/report ("": `rule`).
     more_code: code that the job hands to the target, which therefore need not import it, see `Step.targets`.
     """
@@ -48,6 +50,7 @@ class Product(Declaration):
     per_model: bool = False
     local: bool = False
     released: bool = False
+    control: str = ""
     script: str = SHOWN
     caption: str = ""
     more_code: tuple[str, ...] = ()
@@ -228,6 +231,17 @@ _PRODUCTS = (
         labels=LABELS,
     ),
     _figure(
+        "figure_off_by_one",
+        "off_by_one",
+        FV,
+        inputs=("icl", "fv_sweep", "fv_controls"),
+        columns=(LABEL,),
+        tracked=("findings",),
+        switches=("head_read_position",),
+        settings=("function_vectors.controls", "function_vectors.build_draws"),
+        figures=("figure_off_by_one",),
+    ),
+    _figure(
         "figure_sweep",
         "sweep",
         FV,
@@ -313,6 +327,16 @@ _PRODUCTS = (
         known=("last", "adds_bos", "cannot", "without"),
         released=True,
     ),
+    _plain_table(
+        "off_by_one",
+        "off_by_one",
+        FV,
+        inputs=("icl", "fv_sweep", "fv_controls"),
+        columns=(LABEL,),
+        switches=("head_read_position",),
+        settings=("function_vectors.controls", "function_vectors.build_draws"),
+        control=READ_POSITION,
+    ),
     _table(
         "table_methods",
         "methods",
@@ -340,7 +364,8 @@ _PRODUCTS = (
     Product(
         "report",
         columns=(BASE, LABEL, *OF_MODELS),
-        tracked=("claims.tsv", "paper", "released/digests.tsv"),
+        tracked=("claims.tsv", "paper", "released/digests.tsv", "findings"),
+        known=("adds_bos",),
         shown=True,
         target="offcourse.report.page:write",
         more_code=(VIEW, "offcourse.analysis.comparison:comparison"),
@@ -461,5 +486,6 @@ def products_of(study: Study, registry: Registry) -> dict[str, Product]:
         name: product
         for name, product in PRODUCTS.items()
         if (not product.methods or set(product.methods) & set(study.methods))
+        and (not product.control or product.control in study.function_vectors.controls)
         and (name == "ro_crate" or any(product.outputs(study, registry, model) for model in product.instances(study)))
     }

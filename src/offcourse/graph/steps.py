@@ -6,7 +6,7 @@ from offcourse.data.names import STEERING
 from offcourse.errors import OffcourseError
 from offcourse.graph.step import Step
 from offcourse.schemas.function_vectors import CIE, FV_CONTROLS, FV_SWEEP, ICL, STEERING_SWEEP
-from offcourse.schemas.prompts import PROMPTS
+from offcourse.schemas.prompts import AGAIN, PROMPTS
 from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.steering import steering
@@ -27,6 +27,7 @@ _PAPER = {
                 "function_vectors.shots",
                 "function_vectors.trials",
                 "function_vectors.test_items",
+                "function_vectors.build_draws",
                 "task_vectors.shots",
                 "task_vectors.dummy_queries",
                 "task_vectors.dev_items",
@@ -81,10 +82,14 @@ _PAPER = {
             "offcourse.methods.fv_controls:compute",
             ".parquet",
             FV_CONTROLS,
-            inputs={"prompts": ("head_mean", "cie", "query"), "head_means": (), "cie": (), "function_vectors": ()},
-            settings=("strengths", "controls", "control_draws"),
+            inputs={
+                "prompts": ("head_mean", "cie", "query", *AGAIN),
+                "head_means": (),
+                "cie": (),
+                "function_vectors": (),
+            },
+            settings=("strengths", "controls", "control_draws", "build_draws"),
             switches=("cie_output_bias", "fv_output_bias"),
-            reads="model and tokenizer",
             asked_by="controls",
             borrows={"function_vectors": "other_task"},
         ),

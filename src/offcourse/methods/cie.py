@@ -15,15 +15,14 @@ from offcourse.engine import Engine, HeadRows
 
 def compute(context, task: Task) -> pd.DataFrame:
     """The causal indirect effect of every head, a table of schema `CIE`: one row per trial, layer and head."""
-    return measure(context, task, context.tensors("head_means", task)["mean"])
+    return measure(context, context.tensors("head_means", task)["mean"], context.prompts(task, "cie"), task)
 
 
-def measure(context, task: Task, means: torch.Tensor) -> pd.DataFrame:
-    """The causal indirect effect of every head, for given mean outputs of the heads.
+def measure(context, means: torch.Tensor, prompts: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The causal indirect effect of every head, for given mean outputs of the heads and prompts with shuffled labels.
 
     means: [layers, heads, head_dim]. Returns one row per trial, layer and head.
     """
-    prompts = context.prompts(task, "cie")
     drop_bias = context.parameters["cie_output_bias"] == "dropped"
     effects = [
         head_effects(context.engine, prompt.token_ids, prompt.target_id, means, drop_bias)

@@ -15,9 +15,9 @@ from offcourse.data.questions import evaluated, lettered, primer
 from offcourse.data.rows import Model, QuestionSet, is_large
 from offcourse.models import footprint, shapes
 from offcourse.plan.rates import Rates
-from offcourse.schemas.function_vectors import READ_POSITION
+from offcourse.schemas.function_vectors import OTHER_HEADS, OTHER_MEANS, READ_POSITION, READ_POSITIONS, REBUILT
 from offcourse.steering import steering
-from offcourse.study.config import Study
+from offcourse.study.config import FunctionVectors, Study
 from offcourse.study.dola_buckets import candidate_layers
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -183,9 +183,8 @@ def work(
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
         run += hits(layers * edits + 1, vectors.test_items, model, slices)
-        if step == "fv_controls" and READ_POSITION in vectors.controls:
-            # Whether a tokenizer adds a BOS is not known before its download. Without a BOS there is less work.
-            for read in ("head_means", "cie"):
+        for read, times in built_again(vectors).items() if step == "fv_controls" else ():
+            for _ in range(times):
                 run += work(read, study, model, unit, budget, of_tokens, slices)
         return run
     if step in STEERING:
@@ -221,6 +220,19 @@ def work(
         )
         return run + whole
     return Work()  # no work of its own: apathy is measured in the passes of the logit lens
+
+
+def built_again(vectors: FunctionVectors) -> dict[str, int]:
+    """How often the controls of a study take the steps `head_means` and `cie` again, see `methods.fv_controls`.
+
+    What the study itself has read, draw 0 at its own position, is not taken again; what two controls share is taken
+    once.
+    """
+    asked, again = set(vectors.controls), vectors.build_draws - 1
+    # Effects are of means at the same position, so means are read wherever effects are measured.
+    effects = bool(asked & {READ_POSITION, OTHER_HEADS}) * (1 + again) + bool(asked & {OTHER_MEANS, REBUILT}) * again
+    means = bool(asked & set(READ_POSITIONS)) * (1 + again) + bool(asked & {OTHER_HEADS, OTHER_MEANS, REBUILT}) * again
+    return {"head_means": means, "cie": effects}
 
 
 def forest(items: float, tokens: float, model: Model, budget: int) -> Work:

@@ -223,8 +223,8 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
     if step in ("icl", "tv_icl", "tv_sweep"):
         return 3e3
     if step == "prompts":
-        count = (vectors.shots + 3) * vectors.test_items + 2 * vectors.trials + 4 * datasets + tasks.baseline_items
-        rows = count
+        build = 2 * vectors.trials * vectors.build_draws
+        rows = (vectors.shots + 3) * vectors.test_items + build + 4 * datasets + tasks.baseline_items
     elif step == "cie":
         rows = vectors.trials * layers * model.heads
     elif step in ("fv_sweep", "fv_controls"):

@@ -32,7 +32,17 @@ def names(release: Release) -> list[str]:
     """The id of every figure of the release: its path below figures/ without a suffix."""
     asked, vectors = release.question_set("lens").name, models_of(release, "task_vectors")
     return [
-        *("figure1", "figure3", "figure5", "figure11", "figure13", "figure14", "figure15", "figure16"),
+        *(
+            "figure_off_by_one",
+            "figure1",
+            "figure3",
+            "figure5",
+            "figure11",
+            "figure13",
+            "figure14",
+            "figure15",
+            "figure16",
+        ),
         *(f"{name}/{asked}" for name in (*LENS_FIGURES, "figure8")),
         *(f"figure9/{model}" for model in CIE_FIGURES),
         *(f"figure17/{'_'.join(page)}" for page in SWEEP_PAGES),

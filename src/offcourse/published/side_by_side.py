@@ -22,13 +22,13 @@ STEPS = ("icl", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "logit_lens", "
 def pages_by_name(results: Results, release: Release | None = None) -> dict[str, tuple[Results, Figure]]:
     """{name: (results it shows, catalogue entry)} of every figure that can be compared with the release.
 
-    Logit lens and apathy are shown for the first question set. Causal effects are left out: the release has shades
-    only, which cannot be compared with numbers. release: the release if `results` are the release's, None for a
-    study's.
+    Logit lens and apathy are shown for the first question set. Causal effects are left out, since the release has
+    shades only, which cannot be compared with numbers; and so is the figure of both read positions, which shows the
+    release itself. release: the release if `results` are the release's, None for a study's.
     """
     found: dict[str, tuple[Results, Figure]] = {}
     for page in pages_in(results):
-        if page["figure"] == "figure9":
+        if page["figure"] in ("figure9", "figure_off_by_one"):
             continue
         name = page["figure"] if page["questions"] else page["id"]
         shown = covered(release, results, page) if release and page["figure"] == "figure8" else results

@@ -13,17 +13,20 @@ from offcourse.analysis import steering_summary as judged
 from offcourse.analysis.results import read_model
 from offcourse.analysis.sources import PERCENT
 from offcourse.analysis.view import ResultsView
+from offcourse.claims.findings import FOLDER, read_findings
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import STEERING
+from offcourse.data.prompts import reads_early
 from offcourse.data.targets import COMMON, is_common
 from offcourse.files import write_whole
 from offcourse.report import claims as report_claims
 from offcourse.report import methods as report_methods
-from offcourse.report import pictures
+from offcourse.report import off_by_one, pictures
 from offcourse.schemas.io import read_parquet
-from offcourse.schemas.results import CELLS, FACT_CELLS
+from offcourse.schemas.results import CELLS, FACT_CELLS, OFF_BY_ONE
 from offcourse.steering import steering
 from offcourse.study.labels import task_label
+from offcourse.study.protocol import Protocol
 from offcourse.tables import writing
 
 # The question that the report gives for each method.
@@ -89,7 +92,7 @@ def write(
         (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
     ]
     environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
-    steered = _steered(view)
+    steered, early = _steered(view), _early(view, study, models)
     columns, compared = report_claims.comparison_rows(comparison, study is not None)
     claims = report_claims.claim_rows(view, tables, figures, released, audits, study is not None)
     page = environment.get_template("report.html.j2").render(
@@ -99,6 +102,10 @@ def write(
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
         models=[_model(view, model) for model in models],
+        off_by_one=_off_by_one(view, study, early, models),
+        early=early,
+        note=off_by_one.NOTE,
+        touched=off_by_one.TOUCHED,
         claims=claims,
         claims_summary=report_claims.summary(claims, study is not None),
         sides=[side for side in report_claims.SIDES.items() if study or side[0] != "ours"],
@@ -141,6 +148,31 @@ def _steered(view: ResultsView) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _early(view: ResultsView, study: Mapping[str, Any] | None, models: Sequence[str]) -> list[str]:
+    """The models whose heads are read one token early, of those with function vectors."""
+    if study is None:
+        return [name for name, adds_bos in (view.known("adds_bos") or {}).items() if reads_early("as_coded", adds_bos)]
+    if "function_vectors" not in study.get("methods", METHODS):
+        return []
+    of_vectors = study["function_vectors"].get("models") or models
+    position = Protocol.parse(study["protocol"]).head_read_position
+    return [name for name in models if name in of_vectors and reads_early(position, read_model(view, name)["adds_bos"])]
+
+
+def _off_by_one(
+    view: ResultsView, study: Mapping[str, Any] | None, early: Sequence[str], models: Sequence[str]
+) -> dict[str, Any] | None:
+    """The section on what reading one token early moves; none in a study without function vectors."""
+    if study and "function_vectors" not in study.get("methods", METHODS):
+        return None
+    path, findings = "tables/off_by_one.parquet", read_findings(view.tracked(FOLDER))
+    own = read_parquet(view / path, OFF_BY_ONE) if path in view else None
+    if study is None:
+        return off_by_one.section(findings, own, early, len(view.known("adds_bos") or ()))
+    labels = [view.cell("models", "label", name) for name in early]
+    return off_by_one.section(findings, own, labels, len(study["function_vectors"].get("models") or models))
 
 
 def _certainty(view: ResultsView) -> dict[str, Any] | None:

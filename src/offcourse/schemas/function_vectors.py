@@ -33,13 +33,18 @@ STEERING_SWEEP = columns(
     hit=pa.Column(bool),
 )
 
-# Names of controls: vectors that should do nothing, and the function vector read at the other position
-# (`methods.fv_controls`).
+# Names of controls: vectors that should do nothing (`methods.fv_controls`).
 NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
 
-READ_POSITION = "read_position"
+# The function vector read at the other position, and its two halves: only the choice of heads made there, or only the
+# mean activations read there.
+READ_POSITION, OTHER_HEADS, OTHER_MEANS = "read_position", "read_position_heads", "read_position_means"
+READ_POSITIONS = (READ_POSITION, OTHER_HEADS, OTHER_MEANS)
 
-CONTROLS = (*NULL_CONTROLS, READ_POSITION)
+# The function vector from build prompts that are drawn again.
+REBUILT = "rebuilt"
+
+CONTROLS = (*NULL_CONTROLS, *READ_POSITIONS, REBUILT)
 
 FV_CONTROLS = columns(
     control=pa.Column(str, pa.Check.isin(CONTROLS)),

@@ -6,9 +6,12 @@ from offcourse.schemas.io import columns
 
 FUNCTION_VECTOR_PROMPTS = ("head_mean", "cie", "icl", "query")
 
+# Of a study with more than one draw of the build prompts (`function_vectors.build_draws`).
+AGAIN = ("head_mean_again", "cie_again")
+
 TASK_VECTOR_PROMPTS = ("tv_baseline", "tv_icl", "tv_test_dummy", "tv_test_query", "tv_dev_dummy", "tv_dev_query")
 
-PROMPT_KINDS = (*FUNCTION_VECTOR_PROMPTS, *TASK_VECTOR_PROMPTS)
+PROMPT_KINDS = (*FUNCTION_VECTOR_PROMPTS, *TASK_VECTOR_PROMPTS, *AGAIN)
 
 PROMPTS = columns(
     kind=pa.Column(str, pa.Check.isin(PROMPT_KINDS)),

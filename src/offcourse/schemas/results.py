@@ -35,6 +35,34 @@ CERTAINTY = columns(
     },
 )
 
+# Function vectors read at either token, see `analysis.off_by_one`.
+OFF_BY_ONE = columns(
+    model=pa.Column(str),
+    label=pa.Column(str),
+    adds_bos=pa.Column(bool),
+    task=pa.Column(str),
+    seed=pa.Column(int),
+    vector=pa.Column(str, pa.Check.isin(["last", "one_early", "early_heads", "early_means"])),
+    items=pa.Column(int, pa.Check.gt(1)),
+    settings=pa.Column(int, pa.Check.gt(0)),
+    shots=pa.Column(int, pa.Check.gt(0)),
+    few_shot=pa.Column(float, pa.Check.in_range(0, 1)),
+    without=pa.Column(float, pa.Check.in_range(0, 1)),
+    control=pa.Column(str),
+    n_heads=pa.Column(int, pa.Check.gt(0)),
+    strength=pa.Column(float, pa.Check.gt(0)),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    accuracy=pa.Column(float, pa.Check.in_range(0, 1)),
+    low=pa.Column(float, pa.Check.in_range(0, 1)),
+    high=pa.Column(float, pa.Check.in_range(0, 1)),
+    difference=pa.Column(float, pa.Check.in_range(-1, 1)),
+    difference_low=pa.Column(float, pa.Check.in_range(-1, 1)),
+    difference_high=pa.Column(float, pa.Check.in_range(-1, 1)),
+    p=pa.Column(float, pa.Check.in_range(0, 1)),
+    p_holm=pa.Column(float, pa.Check.in_range(0, 1)),
+    verdict=pa.Column(str),
+)
+
 
 def as_cells(rows: list[tuple]) -> pd.DataFrame:
     """Rows as a table of schema `CELLS`, also when there are none."""

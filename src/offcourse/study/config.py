@@ -16,7 +16,7 @@ from offcourse.data.rows import is_large
 from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.provenance.sharing import Host
-from offcourse.schemas.function_vectors import CONTROLS
+from offcourse.schemas.function_vectors import CONTROLS, READ_POSITIONS, REBUILT
 from offcourse.settings import (
     Ascending,
     Draws,
@@ -110,7 +110,7 @@ class FunctionVectors(OnTasks):
 
     large: the grid for models above 27B parameters (None: the grid above).
     controls: names of control vectors, swept over the whole grid as well (`methods.fv_controls`). control_draws: number
-    of draws of each random control.
+    of draws of each random control. build_draws: number of draws of the build prompts, the study's own included.
     """
 
     shots: Shots = 10
@@ -121,11 +121,19 @@ class FunctionVectors(OnTasks):
     large: Grid | None = None
     controls: Several[Literal[*CONTROLS]] = []
     control_draws: Draws = 1
+    build_draws: Draws = 1
 
     @property
     def controls_drawn(self) -> int:
         """The number of control vectors that are swept for each function vector."""
-        return sum(self.control_draws if name.startswith("random") else 1 for name in self.controls)
+        return sum(map(self._drawn, self.controls))
+
+    def _drawn(self, control: str) -> int:
+        if control in READ_POSITIONS:
+            return self.build_draws
+        if control == REBUILT:
+            return self.build_draws - 1
+        return self.control_draws if control.startswith("random") else 1
 
 
 class TaskVectors(OnTasks):
@@ -278,6 +286,7 @@ class _Study(Section):
                 "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
                 "function_vectors has one task. Add a task, or leave other_task out."
             )
+        self._check_build_draws()
         for method in self.task_methods:
             for name in self.tasks_of(method):
                 word_list_sha256(registry.task(name), self.data, resources, method=method)
@@ -287,6 +296,20 @@ class _Study(Section):
                 f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
                 "`offcourse pin` (--configfile limits it to one study) where the hub can be reached, and commit "
                 f"{resources / LOCK}."
+            )
+
+    def _check_build_draws(self) -> None:
+        """Further draws of the build prompts are read by controls, and one of them reads nothing else."""
+        one = self.function_vectors
+        if REBUILT in one.controls and one.build_draws == 1:
+            raise OffcourseError(
+                f"function_vectors.controls: {REBUILT} is the vector from build prompts that are drawn again, but "
+                f"build_draws is 1. Set function_vectors.build_draws to 2 or more, or leave {REBUILT} out."
+            )
+        if one.build_draws > 1 and not {*READ_POSITIONS, REBUILT} & set(one.controls):
+            raise OffcourseError(
+                f"function_vectors.build_draws: {one.build_draws} draws are read by no control of this study. Add one "
+                f"of {', '.join((*READ_POSITIONS, REBUILT))} to function_vectors.controls, or leave build_draws out."
             )
 
     def _check_scope(self, method: str) -> None:

@@ -16,15 +16,18 @@ BASES = ("as_published", "corrected")
 class Protocol(BaseModel):
     """One attribute per switch; the first value listed is the published one, the second the corrected one.
 
+    A third value is a comparison: neither published nor recommended.
+
     Defaults are the published values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    head_read_position: Literal["as_coded", "last"] = Field(
+    head_read_position: Literal["as_coded", "last", "one_early"] = Field(
         "as_coded",
         description="Where the mean head activation is read. as_coded: the second-to-last prompt token (the 'A' of "
-        "'A:') where the tokenizer adds a BOS token, the last elsewhere. last: always the last prompt token.",
+        "'A:') where the tokenizer adds a BOS token, the last elsewhere. last: always the last prompt token. "
+        "one_early: always the second-to-last, whatever the tokenizer adds.",
     )
     splits: Literal["overlapping", "disjoint"] = Field(
         "overlapping",

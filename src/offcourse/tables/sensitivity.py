@@ -1,8 +1,9 @@
 """The sensitivity table: the numbers and claims that each protocol switch changes (`claims.sensitivity`)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from offcourse.analysis.view import ResultsView
 from offcourse.claims.sensitivity import SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
 from offcourse.claims.verdicts import read_claims
 from offcourse.data.architectures import BIASED
+from offcourse.data.prompts import reads_early
 from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.study.protocol import Protocol
 from offcourse.tables import dola as tables_dola
@@ -22,19 +24,19 @@ CAPTION = (
     "What each protocol switch moves: the numbers of Tables 1 to 3 and the claims that rest on them, with the other "
     "value of one switch at a time."
 )
-OTHER = {"as_coded": "last", "last": "as_coded"}
+POSITIONS = get_args(Protocol.model_fields["head_read_position"].annotation)
 
 
 @dataclass
 class Turned:
     """Makes Tables 1 to 3 from the results of one view under any protocol.
 
-    other_position: the value of `head_read_position` that the study's control `read_position` stands for; "" without
-    this control.
+    adds_bos: whether each model's tokenizer adds a BOS, in a study with the control `read_position`, which has the
+    other of the two positions of every model; empty where the study has no such control.
     """
 
     view: ResultsView
-    other_position: str = ""
+    adds_bos: Mapping[str, bool] = field(default_factory=dict)
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
 
     def tables(
@@ -56,10 +58,19 @@ class Turned:
         return found
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
-        """The model-task pairs of function vectors, see `table3.read_pairs`."""
-        read = read_other_position if protocol.head_read_position == self.other_position else read_sweep
+        """The pairs of function vectors, see `table3.read_pairs`."""
+        alike = self.alike(protocol.head_read_position)
+
+        def read(view: ResultsView, model: str, task: str) -> pd.DataFrame:
+            return (read_sweep if not self.adds_bos or model in alike else read_other_position)(view, model, task)
+
         scope = self.view.scope("function_vectors")
         return table3.read_pairs(self.view, *scope, protocol.default_heads, protocol.selection, read)
+
+    def alike(self, position: str) -> list[str]:
+        """The models whose heads a value of `head_read_position` reads at the same token as the study does."""
+        own = self.view.protocol.head_read_position
+        return [name for name, bos in self.adds_bos.items() if reads_early(position, bos) == reads_early(own, bos)]
 
     def _recovered(self, protocol: Protocol, without: Collection[str]) -> pd.DataFrame:
         parts, before = [], None
@@ -87,24 +98,28 @@ class Turned:
 def write(view: ResultsView, out: Path) -> None:
     """Write `sensitivity.parquet`, `.csv` and `.md` into `out`."""
     protocol, controls = view.protocol, view.setting("function_vectors.controls") or ()
-    other = OTHER[protocol.head_read_position] if READ_POSITION in controls else ""
-    results = Turned(view, other)
-    vectors = view.scope("function_vectors")[0]
+    vectors, known = view.scope("function_vectors")[0], view.known("adds_bos")
+    adds_bos = known or {name: read_model(view, name)["adds_bos"] for name in vectors}
+    both = READ_POSITION in controls
+    results = Turned(view, adds_bos if both else {})
     biased = any("attention output" in BIASED.get(view.cell("models", "architecture", name), ()) for name in vectors)
     limits = Limits(cannot=view.known("cannot"), without=view.known("without"), output_bias=biased)
-    if other:
+    if both:
         limits = replace(limits, turned=limits.turned | {"head_read_position": (3,)})
     claims = read_claims(view.tracked("claims.tsv").parent)
     frame = sensitivity(results.tables, protocol, limits, claims)
     if vectors:
-        known = view.known("adds_bos")
-        adds_bos = known or {name: read_model(view, name)["adds_bos"] for name in vectors}
         pairs = results.pairs(protocol)
-        parts = [by_bos(pairs, adds_bos, table3.QUANTILES)]
-        if other:
-            again = results.pairs(protocol.model_copy(update={"head_read_position": other}))
-            change = f"{protocol.head_read_position} → {other}"
-            parts += [by_read_position(pairs, again, adds_bos, change), frame]
+        group = pairs["model"].map(adds_bos).astype(bool)
+        cells = tuple(table3.function_vector_cells(pairs[mine]) for mine in (group, ~group))
+        counts = tuple(pairs.loc[mine, "model"].nunique() for mine in (group, ~group))
+        parts = [by_bos(cells, counts, claims, checked=known is None)]
+        if both:
+            own = protocol.head_read_position
+            for other in (value for value in POSITIONS if value != own):
+                again = results.pairs(protocol.model_copy(update={"head_read_position": other}))
+                parts.append(by_read_position(pairs, again, results.alike(other), f"{own} → {other}"))
+            parts.append(frame)
         else:
             parts.append(frame[frame["switch"] != "head_read_position"])
         frame = pd.concat(parts, ignore_index=True)

@@ -1,0 +1,82 @@
+"""The tracked numbers of the finding and its page, from results that are there: `make findings`.
+
+`python -m offcourse.published.findings` writes `resources/findings/` (`claims.findings`) from results/published and
+from results/off-by-one, of those that are there, and docs/findings.md and its picture from these tables.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from offcourse.claims.findings import FOLDER, peak_recoveries, read_findings, write_finding
+from offcourse.claims.sensitivity import SENSITIVITY
+from offcourse.data.names import RESOURCES
+from offcourse.errors import OffcourseError
+from offcourse.figures import off_by_one, style
+from offcourse.files import write_whole
+from offcourse.graph.products import FV
+from offcourse.graph.release import Release, results_of_release
+from offcourse.graph.release_rules import NAME
+from offcourse.layout import Layout
+from offcourse.report.off_by_one import as_markdown
+from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import OFF_BY_ONE
+
+STUDY = "off-by-one"
+PICTURE = "off-by-one.png"
+BEGIN, END = "<!-- made by make findings: begin -->", "<!-- made by make findings: end -->"
+
+
+def of_release(release: Release) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Peak recovery of every released model, and the rows of its table of switches that split models by their BOS."""
+    covered = results_of_release(release)
+    models, tasks = covered.scopes[FV]
+    labels = {model: release.registry.model(model).label for model in models}
+    switches = read_parquet(release.layout.results / "tables" / "sensitivity.parquet", SENSITIVITY)
+    split = switches["change"].str.startswith("models that add BOS")
+    return peak_recoveries(covered.folder, labels, tasks, covered.adds_bos or {}), switches[split]
+
+
+def update(base: Path, resources: Path, page: Path) -> list[str]:
+    """Write the tables that `base` has results for, and the page; the names of the tables that were written."""
+    folder, written = resources / FOLDER, {}
+    if Layout(NAME, base).results.exists():
+        written |= dict(zip(("peak-recovery.tsv", "by-bos.tsv"), of_release(Release(Layout(NAME, base))), strict=True))
+    runs = Layout(STUDY, base).results / "tables" / "off_by_one.parquet"
+    if runs.exists():
+        written["off-by-one.tsv"] = read_parquet(runs, OFF_BY_ONE)
+    for name, frame in written.items():
+        write_finding(folder / name, frame)
+    write_page(page, resources)
+    write_picture(page.with_name(PICTURE), resources)
+    return list(written)
+
+
+def write_picture(path: Path, resources: Path) -> None:
+    """Draw the figure of the tracked tables, as a PNG alone."""
+    findings = read_findings(resources / FOLDER)
+    with tempfile.TemporaryDirectory() as folder:
+        style.draw(off_by_one.composed(findings, findings.runs, own=False), Path(folder) / "figure")
+        shutil.copyfile(Path(folder) / "figure.png", path)
+
+
+def write_page(page: Path, resources: Path) -> None:
+    """Write what the tables say between the marks of `page`. Raises `OffcourseError` when it has none."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise OffcourseError(f"{page} lacks the marks {BEGIN} and {END}; put them around the part that is made.")
+    text = f"{before}{BEGIN}\n\n{as_markdown(read_findings(resources / FOLDER))}\n{END}{after}"
+    write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def main() -> None:
+    """Write tables and page of this checkout."""
+    written = update(Path(), RESOURCES, Path("docs/findings.md"))
+    print(f"Written: {', '.join([*written, 'docs/findings.md', f'docs/{PICTURE}'])}")
+
+
+if __name__ == "__main__":
+    main()

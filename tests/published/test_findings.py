@@ -1,0 +1,60 @@
+"""`make findings`: the page says what the tables say, and the tables of the release are what the release gives."""
+
+import numpy as np
+import pytest
+from lab import CHECKOUT
+from scipy.stats import t
+
+from offcourse.archive.sweep import read_sweeps
+from offcourse.claims.findings import FOLDER, read_findings
+from offcourse.data.names import RESOURCES
+from offcourse.errors import OffcourseError
+from offcourse.graph.release import Release, results_of_release
+from offcourse.graph.release_rules import NAME
+from offcourse.layout import Layout
+from offcourse.published.findings import BEGIN, END, write_page
+from offcourse.report.off_by_one import as_markdown
+
+
+def test_the_page_is_what_the_tables_say(tmp_path):
+    page = CHECKOUT / "docs" / "findings.md"
+    copy = tmp_path / "findings.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    write_page(copy, RESOURCES)
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), "run `make findings`"
+
+
+def test_only_the_part_between_the_marks_changes(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write_page(page, RESOURCES)
+    made = page.read_text(encoding="utf-8")
+    assert made.startswith(f"before\n{BEGIN}\n") and made.endswith(f"{END}\nafter\n") and "old" not in made
+    assert as_markdown(read_findings(RESOURCES / FOLDER)) in made
+
+
+def test_a_page_without_marks_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing to fill\n", encoding="utf-8")
+    with pytest.raises(OffcourseError, match="lacks the marks"):
+        write_page(page, RESOURCES)
+    assert page.read_text(encoding="utf-8") == "nothing to fill\n"
+
+
+def test_every_released_model_stands_with_what_its_tokenizer_adds(tmp_path):
+    found = read_findings(RESOURCES / FOLDER).recovery.set_index("model")
+    covered = results_of_release(Release(Layout(NAME, tmp_path)))
+    assert found["adds_bos"].to_dict() == dict(covered.adds_bos)
+    assert found["label"].to_dict() == {name: covered.registry.model(name).label for name in found.index}
+
+
+def test_peak_recovery_is_eq_7_of_the_released_pages(release):
+    """Of three models, one of them with an unfinished page, from the counts that the pages draw."""
+    found = read_findings(RESOURCES / FOLDER).recovery.set_index("model")
+    for model in ("llama-2-70b", "gpt-j-6b", "gemma-2-9b-it"):
+        row = release.registry.model(model)
+        sweeps = read_sweeps(release.read, row.release_name, release.sweep_tasks(row.release_name), row)
+        shares = np.array([each.sweep["hits"].max() / each.shots["hits"][1] for each in sweeps.values()], float)
+        half = t.ppf(0.975, len(shares) - 1) * shares.std(ddof=1) / np.sqrt(len(shares))
+        expected = [len(shares), shares.mean(), shares.mean() - half, shares.mean() + half]
+        assert found.loc[model, ["tasks", "recovery", "low", "high"]].tolist() == pytest.approx(expected, rel=1e-5)
