@@ -35,13 +35,8 @@ def test_the_release_has_19_models_with_a_bos_and_17_without():
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
     "spoil",
-    [
-        lambda text: text.split("\n", 1)[1],
-        lambda text: text.replace("\t", ","),
-        lambda text: text[: len(text) // 2],
-        lambda text: "",
-    ],
-    ids=["no header", "commas", "cut", "empty"],
+    [lambda text: text.split("\n", 1)[1], lambda text: text.replace("\t", ","), lambda text: ""],
+    ids=["no header", "commas", "empty"],
 )
 def test_a_damaged_table_is_refused_by_name(folder, name, spoil):
     path = folder / name

@@ -354,5 +354,5 @@ def test_which_models_are_read_early_follows_the_protocol(study, tmp_path, posit
 
 
 def test_a_study_without_function_vectors_has_no_such_section(study, tmp_path):
-    report.write(VIEW(study), STUDY | {"methods": ["dola"]}, [], [], MODELS, tmp_path / "report.html")
+    report.write(VIEW(study), STUDY | {"methods": ["logit_lens"]}, [], [], MODELS, tmp_path / "report.html")
     assert off_by_one.TITLE not in (tmp_path / "report.html").read_text(encoding="utf-8")

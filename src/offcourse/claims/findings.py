@@ -71,7 +71,7 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
         empty = {name: [""] for name in set(types) - set(texts)}
         frame = pd.read_csv(path, sep="\t", dtype=texts, keep_default_na=False, na_values=empty)
         return schema.validate(frame.astype(types))
-    except (pa.errors.SchemaError, OSError, ValueError) as error:
+    except (pa.errors.SchemaError, OSError, ValueError, KeyError) as error:
         raise OffcourseError(
             f"{path} is not the table that was expected ({str(error).splitlines()[0]}). Take it from the repository "
             "again, or make it anew with `make findings`."

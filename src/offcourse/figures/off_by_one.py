@@ -139,6 +139,8 @@ def _runs(panel: Axes, drawn: pd.DataFrame, whose: str) -> None:
         panel.annotate(text, (1.03, y), annotation_clip=False, **place)
         _, task, seed = key
         names.append(f"{last['label']}\n{task_label(task)}{f', seed {seed}' if seeds > 1 else ''}")
+    if not keys:
+        panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=style.GREY)
     panel.set_yticks(range(len(keys)), names, fontsize=6.5)
     panel.set(ylim=(len(keys) - 0.4, -0.6), xlim=(-0.02, 1.0))
     panel.set_xlabel("best accuracy of the function vector\n(and 95% interval over items)")

@@ -26,10 +26,10 @@ def test_the_page_is_what_the_tables_say(tmp_path):
 
 def test_only_the_part_between_the_marks_changes(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    page.write_text(f"before\n{BEGIN}\nwhat stood here\n{END}\nafter\n", encoding="utf-8")
     write_page(page, RESOURCES)
     made = page.read_text(encoding="utf-8")
-    assert made.startswith(f"before\n{BEGIN}\n") and made.endswith(f"{END}\nafter\n") and "old" not in made
+    assert made.startswith(f"before\n{BEGIN}\n") and made.endswith(f"{END}\nafter\n") and "what stood here" not in made
     assert as_markdown(read_findings(RESOURCES / FOLDER)) in made
 
 
