@@ -47,7 +47,8 @@ def faults(outcome: dict[str, Any]) -> list[str]:
         if unit.split(" ")[0] in STEPS and unit in outcome["all units"] and unit not in outcome["keys"]:
             found.append(f"too few: {unit} moves and has the key of before, so that the store gives the old one back")
     stale = {job_of(unit) for unit in outcome["stale"]}
-    if planned != stale:
+    # A job of several tasks whose results are all kept is run by Snakemake alone, and computes nothing.
+    if stale - planned or (planned - stale and not reason(outcome)):
         apart = sorted(planned ^ stale)
         only = [f"{' '.join(job)} ({'snakemake' if job in planned else 'status'} alone)" for job in apart]
         found.append(f"snakemake -n and status disagree: {', '.join(only)}")

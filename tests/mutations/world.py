@@ -182,7 +182,7 @@ def _collect(found: Run, study: Study, registry: Registry, layout: Layout) -> No
         for model in product.instances(study):
             paths = [layout.results / path for path in product.outputs(study, registry, model)]
             if rule not in NOT_RUN and all(path.exists() for path in paths):
-                found.results[rule, model or "", ""] = _digest(*(content(path) for path in paths))
+                found.results[rule, model or "", ""] = _digest(*(content(path) for path in sorted(paths)))
 
 
 def content(path: Path) -> str:

@@ -110,15 +110,13 @@ def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
 
 
 def numerics_of(study: Study, registry: Registry, model: str, step: Step) -> dict[str, Any]:
-    """The entries of `numerics` that decide a result: precision, attention and, in half precision, `max_rows`.
+    """The entries of `numerics` that decide a result: precision, attention and `max_rows`.
 
-    The shape of a matrix product decides how it rounds. In float32 another `max_rows` changed no hit (docs/gpu.md); in
-    bfloat16 two values disagreed on 2 % of a sweep's hits.
+    The shape of a matrix product decides how it rounds. Another `max_rows` changes the last digits in float32, and hits
+    in half precision (docs/gpu.md).
     """
-    numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
-    if numerics["dtype"] != "float32":
-        numerics["max_rows"] = study.numerics.max_rows
-    return numerics
+    dtype = dtype_of(study, registry, model, step)
+    return {"dtype": dtype, "attention": study.numerics.attention, "max_rows": study.numerics.max_rows}
 
 
 def key_parts(

@@ -117,7 +117,11 @@ class Product(Declaration):
             step = checked_by(study, model)
             numerics = {"dtype": dtype_of(study, registry, model, step), "attention": study.numerics.attention}
             row = {column: getattr(registry.model(model), column) for column in READ_OF_MODELS}
-            return numerics | {"row": row, "methods": study.methods_of(model), "class": class_facts(registry, model)}
+            return numerics | {
+                "row": row,
+                "methods": sorted(study.methods_of(model)),
+                "class": class_facts(registry, model),
+            }
         read = self.view(results_of(study, registry, Layout(study.study)), model).parameters()
         if self.rule == "report":
             said = {name: steering(name).question for name in study.steering_methods}

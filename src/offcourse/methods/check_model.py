@@ -67,7 +67,7 @@ def check_model(context, out: Path) -> None:
     plain = plain_ids(context.folder, PROMPT)
     loaded = {name: int(getattr(model, name)) for name in CONFIRMED}
     _confirm(row, loaded, model.tied)
-    methods = context.study.methods_of(context.model)
+    methods = sorted(context.study.methods_of(context.model))
     if "function_vectors" in methods:
         context.study.check_heads(row.name, model.layers, model.heads)
     with uninstalled(model):
