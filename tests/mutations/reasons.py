@@ -15,8 +15,8 @@ REASONS: dict[str, str] = {
     r"resources/words/": "a word that no prompt of so small a study draws is in the digest of its list all the same",
     r"configuration: protocol": "a model of random weights shows no difference, or the results that would are empty",
     r"configuration: (tasks|function_vectors\.tasks|task_vectors\.tasks|dola\.questions|tasks \(one less\))$": "a job "
-    "makes the results of all tasks of a model: with fewer tasks its list of files is another, so Snakemake runs the job "
-    "and the job takes every result from the store; what is drawn from fewer tasks may give the same numbers",
+    "makes the results of all tasks of a model: with fewer tasks the job's list of files is another, so Snakemake runs "
+    "the job, which takes every result from the store; what is drawn from fewer tasks may give the same numbers",
     r"configuration: tasks \(order\)": "rows and panels follow the order of the tasks, also where one task is shown",
     r"configuration: methods \(one less\)": "a model is checked for the methods of its study",
     r"configuration: function_vectors\.large": "the grid of large models is read, also where no model is large",

@@ -107,7 +107,13 @@ def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
 def _users(ran: dict[str, list[str]], package: str) -> list[str]:
     """The steps and rules in whose results Python code of a package ran."""
     name = COUNTED[package]
-    return sorted(step for step, places in ran.items() if any(f"/site-packages/{name}/" in each for each in places))
+    # Whoever walks through the loaded modules meets a lazy module's loader, which computes nothing.
+    loader = re.compile(r"/(transformers/__init__|transformers/utils/import_utils)\.py:")
+    return sorted(
+        step
+        for step, places in ran.items()
+        if any(f"/site-packages/{name}/" in each and not loader.search(each) for each in places)
+    )
 
 
 def _plan(place: Path, configfile: Path) -> dict[str, Any]:
