@@ -109,7 +109,8 @@ def changes(resources: Path, config: dict[str, Any], prepared: Path) -> list[Cha
 def _cells(resources: Path) -> Iterator[Change]:
     for path in sorted([*resources.glob("*.tsv"), *resources.glob("*/*.tsv")]):
         name = path.relative_to(resources).as_posix()
-        for column in path.read_text(encoding="utf-8").split("\n")[0].split("\t"):
+        header, *rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        for column in header.split("\t") if rows else ():
             yield Change(
                 f"resources/{name}", column, lambda place, name=name, column=column: _cell(place, name, column)
             )

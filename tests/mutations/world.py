@@ -136,11 +136,11 @@ def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tupl
         before = [rule for rule in rules if rule == "prompts"]
         manifests = Inputs(str(layout.model_folder(name) / "manifest.json") for name in study.models)
         for rule in before:
-            yield (rule, model), rules.pop(rule), Inputs(), Outputs([], None)
+            yield (rule, model), rules.pop(rule), Inputs(), _results(rule, study, model, layout)
         outputs = Outputs([layout.results / model / "model.json"], layout.rule_record(check.rule, model))
         yield (check.rule, model), check.script, manifests, outputs
         for rule, script in rules.items():
-            yield (rule, model), script, Inputs(), Outputs([], None)
+            yield (rule, model), script, Inputs(), _results(rule, study, model, layout)
     for rule, product in products.items():
         if rule in NOT_RUN:
             continue
@@ -148,6 +148,13 @@ def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tupl
             paths = [layout.results / path for path in product.outputs(study, registry, model)]
             outputs = Outputs(paths, layout.rule_record(rule, model))
             yield (rule, model or ""), product.script, Inputs(), outputs
+
+
+def _results(rule: str, study: Study, model: str, layout: Layout) -> Outputs:
+    """The outputs of a rule that makes results of steps."""
+    steps = [step for step in steps_of(study, model).values() if step.rule == rule]
+    paths = [layout.artefact(step.name, step.suffix, model, unit) for step in steps for unit in step.units(study)]
+    return Outputs(paths, None)
 
 
 def _run(of: Job, program: str, inputs: Inputs, outputs: Outputs, config: dict, layout: Layout) -> None:
