@@ -2,6 +2,7 @@
 
 REASONS: dict[str, str] = {
     r"claims\.tsv": "the table of claims is read whole, by its digest",
+    r"resources/findings/": "the figure reads the tracked numbers whole, by the digest of their file",
     r"resources/paper/": "the printed tables are read whole, by the digest of their folder",
     r"models\.tsv: (layers|heads|kv_heads|head_dim|width|mlp_width|vocabulary)": "the check holds the loaded model "
     "against the cell, and every step waits for the check; steps take their results from the store",
