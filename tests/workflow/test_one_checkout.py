@@ -72,7 +72,7 @@ def test_a_job_refuses_the_package_of_another_checkout(other, tmp_path):
     start = f"import runpy, sys; sys.path.insert(0, {str(other / 'src')!r}); "
     start += "runpy.run_module('snakemake', run_name='__main__')"
     lab = Mixed(tmp_path / "run", checkout=other)
-    command = [sys.executable, "-c", start, *lab.command("resources/downloads/models/tiny-llama/manifest.json")[3:]]
+    command = [sys.executable, "-c", start, *lab.command("results/smoke/tiny-llama/manifest.json")[3:]]
     done = subprocess.run(command, capture_output=True, text=True, cwd=other, env=lab.environment)
     assert done.returncode == 1 and f"offcourse: {other} is a checkout, but {sys.executable} imports" in done.stderr
     assert not (lab.folder / "resources/downloads/models/tiny-llama/manifest.json").exists()
