@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from offcourse.audit.evidence import Evidence
 from offcourse.audit.status import step_reasons
 from offcourse.data.draws import keyed_generator
 from offcourse.data.registry import Registry
@@ -146,7 +147,7 @@ def test_the_sweep_is_the_plain_one_with_these_vectors(made):
 def test_a_record_names_the_vector_that_was_borrowed_and_is_stale_with_it(made):
     record = read_record(made.layout.record("fv_controls", "tiny", TASK))
     assert any(path.endswith("function_vectors/antonym.safetensors") for path in record["inputs"])
-    asked = (STEPS["fv_controls"], made.study, made.registry, made.layout, "tiny", TASK)
+    asked = (STEPS["fv_controls"], Evidence(made.study, made.registry, made.layout), "tiny", TASK)
     assert step_reasons(*asked) == []
     path = made.path("function_vectors", "antonym")
     before = path.read_bytes()
