@@ -15,6 +15,7 @@ from offcourse.analysis.steering_summary import paired_hits
 from offcourse.analysis.truthfulness import wilson
 from offcourse.data.prompts import BUILD_SEED, reads_early
 from offcourse.schemas.function_vectors import OTHER_HEADS, OTHER_MEANS, READ_POSITION, REBUILT
+from offcourse.schemas.io import typed
 from offcourse.schemas.results import OFF_BY_ONE
 
 LAST, EARLY, EARLY_HEADS, EARLY_MEANS = "last", "one_early", "early_heads", "early_means"
@@ -62,8 +63,7 @@ def off_by_one(
     frame["p_holm"] = frame.groupby("vector")["p"].transform(lambda p: inference.holm(list(p)))
     works = frame[frame["vector"] == LAST].set_index(["model", "task", "seed"])
     frame["verdict"] = [_verdict(row, works.loc[(row.model, row.task, row.seed)]) for row in frame.itertuples()]
-    types = {name: column.dtype.type for name, column in OFF_BY_ONE.columns.items()}
-    return frame[list(types)].astype(types)
+    return typed(frame, OFF_BY_ONE)
 
 
 def _run(

@@ -1,5 +1,6 @@
 """Parquet tables are written whole or not at all, and checked against a schema when written and when read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,16 @@ from offcourse.files import write_whole
 def columns(**columns: pa.Column) -> pa.DataFrameSchema:
     """A schema of exactly these columns, in this order."""
     return pa.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def typed(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """The columns of `schema`, in its order and types, of a table that has them all."""
+    return frame[list(schema.columns)].astype({name: column.dtype.type for name, column in schema.columns.items()})
+
+
+def as_table(rows: Sequence[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Rows as a table of `schema`, also when there are none."""
+    return typed(pd.DataFrame(rows, columns=list(schema.columns)), schema)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> None:

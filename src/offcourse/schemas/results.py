@@ -4,7 +4,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from offcourse.schemas.function_vectors import NULL_CONTROLS
-from offcourse.schemas.io import columns
+from offcourse.schemas.io import as_table, columns
 
 CELLS = columns(
     row=pa.Column(str),
@@ -66,5 +66,4 @@ OFF_BY_ONE = columns(
 
 def as_cells(rows: list[tuple]) -> pd.DataFrame:
     """Rows as a table of schema `CELLS`, also when there are none."""
-    types = {name: column.dtype.type for name, column in CELLS.columns.items()}
-    return pd.DataFrame(rows, columns=list(CELLS.columns)).astype(types)
+    return as_table(rows, CELLS)

@@ -28,7 +28,7 @@ from offcourse.analysis.steering_summary import paired_hits
 from offcourse.analysis.view import ResultsView
 from offcourse.data.rows import is_large
 from offcourse.schemas.function_vectors import NULL_CONTROLS
-from offcourse.schemas.io import read_parquet
+from offcourse.schemas.io import as_table, read_parquet
 from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.tables import writing
@@ -82,8 +82,7 @@ def write(view: ResultsView, out: Path) -> None:
     rows += [
         _dola(view, model, *questions, switches) for model in view.scope("dola")[0] for questions in view.forms("dola")
     ]
-    types = {name: column.dtype.type for name, column in CERTAINTY.columns.items()}
-    table = corrected(pd.DataFrame(rows, columns=list(types)).astype(types))
+    table = corrected(as_table(rows, CERTAINTY))
     writing.write_plain(out, "certainty", TITLE, CAPTION, table, CERTAINTY, printed(table), NOTES)
 
 

@@ -9,6 +9,7 @@ import pandera.pandas as pa
 from offcourse.analysis import inference, truthfulness
 from offcourse.analysis.results import read_dola
 from offcourse.analysis.view import ResultsView
+from offcourse.schemas.io import as_table
 from offcourse.tables import writing
 from offcourse.tables.dola import NAMES
 from offcourse.tables.dola_runs import METRICS, DolaRun, measure, run_of
@@ -45,8 +46,7 @@ def write(view: ResultsView, out: Path) -> None:
             metrics = truthfulness.per_question(read_dola(view, model, name), removed, exact)
             run = run_of(view, model, name, form, metrics, shared, selected, removed, exact)
             rows += [change(run, metric, measure(metric, shared)) for metric in METRICS[form]]
-    types = {name: column.dtype.type for name, column in CHANGES.columns.items()}
-    frame = pd.DataFrame(rows, columns=list(types)).astype(types)
+    frame = as_table(rows, CHANGES)
     writing.write_plain(out, NAME, "Changes by DoLa", CAPTION, frame, CHANGES, texts(frame))
 
 

@@ -9,7 +9,7 @@ import pandera.pandas as pa
 from offcourse.analysis.results import cie_path
 from offcourse.analysis.view import ResultsView
 from offcourse.schemas.function_vectors import CIE
-from offcourse.schemas.io import read_parquet
+from offcourse.schemas.io import as_table, read_parquet
 from offcourse.schemas.released import CIE_SHADES
 from offcourse.tables import writing
 
@@ -43,8 +43,7 @@ def write(view: ResultsView, out: Path) -> None:
         # The release has pages of effects of some tasks only.
         order = {task: strongest_first(view, model, task) for task in tasks if cie_path(model, task) in view}
         rows += [(model, *row) for row in shared(order)]
-    types = {name: column.dtype.type for name, column in OVERLAP.columns.items()}
-    frame = pd.DataFrame(rows, columns=list(types)).astype(types)
+    frame = as_table(rows, OVERLAP)
     writing.write_plain(out, NAME, "Overlap of heads", CAPTION, frame, OVERLAP, texts(frame))
 
 

@@ -9,6 +9,7 @@ import pandera.pandas as pa
 from offcourse.analysis import recovery, task_vectors
 from offcourse.analysis.results import read_accuracy, read_shots, read_tv_shots, read_tv_sweep
 from offcourse.analysis.view import ResultsView
+from offcourse.schemas.io import typed
 from offcourse.tables import table3, writing
 
 NAME = "recovery"
@@ -52,8 +53,7 @@ def write(view: ResultsView, out: Path) -> None:
     columns = [name for name in RECOVERY.columns if name != "group"]
     frame = pd.DataFrame(rows, columns=columns)
     frame.insert(2, "group", frame["task"].map(groups))
-    types = {name: column.dtype.type for name, column in RECOVERY.columns.items()}
-    writing.write_plain(out, NAME, "Recovery", CAPTION, frame.astype(types), RECOVERY, texts(frame))
+    writing.write_plain(out, NAME, "Recovery", CAPTION, typed(frame, RECOVERY), RECOVERY, texts(frame))
 
 
 def _function_vector(view: ResultsView, pair) -> list[tuple]:
