@@ -109,6 +109,16 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_between(page: Path, begin: str, end: str, content: str) -> None:
+    """Replace what stands between two marks of a page. Raises `OffcourseError` when the page lacks one of them."""
+    before, first, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise OffcourseError(f"{page} lacks the marks {begin} and {end}; put them around the part that is made.")
+    text = f"{before}{begin}\n{content}\n{end}{after}"
+    write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 # What `write_whole` and `tempfile` name files that are not finished.
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?|tmp[a-z0-9_]{8}(\.\w+)?")
 

@@ -5,9 +5,10 @@ import shutil
 import pytest
 
 from offcourse.analysis.off_by_one import SILENT
-from offcourse.claims.findings import FILES, FOLDER, read_findings, write_finding
+from offcourse.claims.findings import FILES, FOLDER, read_findings
 from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError
+from offcourse.published.findings import write_finding
 
 
 @pytest.fixture

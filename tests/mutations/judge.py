@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mutations.reasons import REASONS
+from offcourse.files import write_between
 from offcourse.graph.keys import STEPS
 
 BEGIN, END = "<!-- made by make mutations: begin -->", "<!-- made by make mutations: end -->"
@@ -128,14 +129,5 @@ def _jobs(jobs: Iterable[Job]) -> str:
 
 
 def write_docs(outcomes: list[dict[str, Any]], page: Path) -> None:
-    """Put the table between its two marks. Raises `ValueError` when the page has none."""
-    page.write_text(between(page.read_text(encoding="utf-8"), BEGIN, END, table(outcomes), page), encoding="utf-8")
-
-
-def between(text: str, begin: str, end: str, content: str, page: Path) -> str:
-    """The text of a page with other content between two marks. Raises `ValueError` when it has none."""
-    before, mark, rest = text.partition(begin)
-    _, last, after = rest.partition(end)
-    if not mark or not last:
-        raise ValueError(f"{page} has no place for the table: {begin} and {end}")
-    return f"{before}{begin}\n{content}\n{end}{after}"
+    """Put the table between its two marks. Raises `OffcourseError` when the page has none."""
+    write_between(page, BEGIN, END, table(outcomes))

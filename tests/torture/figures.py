@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mutations.judge import between
+from offcourse.files import write_between
 
 BEGIN, END = "<!-- made by make torture: begin -->", "<!-- made by make torture: end -->"
 Outcomes = list[dict[str, Any]]
@@ -49,7 +49,7 @@ def table(found: dict[str, Outcomes]) -> str:
 
 
 def write_docs(found: dict[str, Outcomes], page: Path, kept: Path | None = None) -> None:
-    """Put the table between its two marks. Raises `ValueError` when the page has none.
+    """Put the table between its two marks. Raises `OffcourseError` when the page has none.
 
     kept: a file of outcomes by part; parts that were not run now are taken from it.
     """
@@ -57,4 +57,4 @@ def write_docs(found: dict[str, Outcomes], page: Path, kept: Path | None = None)
         before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
         found = {part: {**before, **found}[part] for part in WHAT if part in before or part in found}
         kept.write_text(json.dumps(found), encoding="utf-8")
-    page.write_text(between(page.read_text(encoding="utf-8"), BEGIN, END, table(found), page), encoding="utf-8")
+    write_between(page, BEGIN, END, table(found))

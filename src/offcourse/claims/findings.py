@@ -17,7 +17,6 @@ from offcourse.analysis.off_by_one import SILENT
 from offcourse.analysis.results import Folder, read_accuracy, read_shots
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.errors import OffcourseError
-from offcourse.files import write_whole
 from offcourse.schemas.io import columns
 from offcourse.schemas.results import OFF_BY_ONE
 
@@ -76,12 +75,6 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
             f"{path} is not the table that was expected ({str(error).splitlines()[0]}). Take it from the repository "
             "again, or make it anew with `make findings`."
         ) from error
-
-
-def write_finding(path: Path, frame: pd.DataFrame) -> None:
-    """Write one of the tracked tables, checked; numbers have six digits, so that no machine's rounding changes them."""
-    checked = FILES[path.name].validate(frame.reset_index(drop=True))
-    write_whole(path, lambda temporary: checked.to_csv(temporary, sep="\t", index=False, float_format="%.6g"))
 
 
 def peak_recoveries(

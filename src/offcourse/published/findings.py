@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from offcourse.claims.findings import FOLDER, peak_recoveries, read_findings, write_finding
+from offcourse.claims.findings import FILES, FOLDER, peak_recoveries, read_findings
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import RESOURCES
-from offcourse.errors import OffcourseError
 from offcourse.figures import off_by_one, style
-from offcourse.files import write_whole
+from offcourse.files import write_between
 from offcourse.graph.products import FV
 from offcourse.graph.release import Release, results_of_release
 from offcourse.graph.release_rules import NAME
@@ -23,6 +22,7 @@ from offcourse.layout import Layout
 from offcourse.report.off_by_one import as_markdown
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import OFF_BY_ONE
+from offcourse.tables import writing
 
 STUDY = "off-by-one"
 PICTURE = "off-by-one.png"
@@ -54,6 +54,12 @@ def update(base: Path, resources: Path, page: Path) -> list[str]:
     return list(written)
 
 
+def write_finding(path: Path, frame: pd.DataFrame) -> None:
+    """Write one of the tracked tables, checked; numbers have six digits, so that no machine's rounding changes them."""
+    checked = FILES[path.name].validate(frame.reset_index(drop=True))
+    writing.write_rows(path, checked, sep="\t", float_format="%.6g")
+
+
 def write_picture(path: Path, resources: Path) -> None:
     """Draw the figure of the tracked tables, as a PNG alone."""
     findings = read_findings(resources / FOLDER)
@@ -64,12 +70,7 @@ def write_picture(path: Path, resources: Path) -> None:
 
 def write_page(page: Path, resources: Path) -> None:
     """Write what the tables say between the marks of `page`. Raises `OffcourseError` when it has none."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise OffcourseError(f"{page} lacks the marks {BEGIN} and {END}; put them around the part that is made.")
-    text = f"{before}{BEGIN}\n\n{as_markdown(read_findings(resources / FOLDER))}\n{END}{after}"
-    write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_between(page, BEGIN, END, f"\n{as_markdown(read_findings(resources / FOLDER))}")
 
 
 def main() -> None:
