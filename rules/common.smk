@@ -29,7 +29,6 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
-from offcourse.data.release_files import pinned_files
 from offcourse.store.fingerprint import fingerprint, script_digest
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
@@ -134,11 +133,6 @@ def release_lists():
 def release_questions():
     """What says that the authors' question files are there, when the study reads any."""
     return [LAYOUT.fetched("fetch_questions")] if question_files(STUDY, REGISTRY) else []
-
-
-def pinned(listed):
-    """The files that a rule fetches, each with its sha256."""
-    return pinned_files(listed(STUDY, REGISTRY))
 
 
 def drawn(rule, model=None):

@@ -1,6 +1,13 @@
 # The authors' files that a study reads: word lists and question sets, each checked against its pinned sha256. They are
 # shared by all studies, so the output is a list of them that belongs to the study.
 
+from offcourse.data.release_files import pinned_files
+
+
+def pinned(listed):
+    """The files that a rule fetches, each with its sha256."""
+    return pinned_files(listed(STUDY, REGISTRY))
+
 
 rule fetch_words:
     output:

@@ -75,12 +75,6 @@ class Outputs(list):
         return self._record if name == "record" else None
 
 
-class Inputs(list):
-    """The inputs of a job. released: there is no release beside a study here."""
-
-    released = ()
-
-
 def rule_of(step: str) -> str:
     """The rule that makes a result."""
     return STEPS[step].rule if step in STEPS else step
@@ -127,27 +121,27 @@ def run_all(
     return found
 
 
-def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tuple[Job, str, Inputs, Outputs]]:
+def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tuple[Job, str, list[str], Outputs]]:
     """Every job in an order in which they can run: (job, script, inputs, outputs)."""
     products = products_of(study, registry)
     check = products.pop("check_model")
     for model in study.models:
         rules = {step.rule: step.script for step in steps_of(study, model).values()}
         before = [rule for rule in rules if rule == "prompts"]
-        manifests = Inputs(str(layout.model_folder(name) / "manifest.json") for name in study.models)
+        manifests = [str(layout.model_folder(name) / "manifest.json") for name in study.models]
         for rule in before:
-            yield (rule, model), rules.pop(rule), Inputs(), _results(rule, study, model, layout)
+            yield (rule, model), rules.pop(rule), [], _results(rule, study, model, layout)
         outputs = Outputs([layout.results / model / "model.json"], layout.rule_record(check.rule, model))
         yield (check.rule, model), check.script, manifests, outputs
         for rule, script in rules.items():
-            yield (rule, model), script, Inputs(), _results(rule, study, model, layout)
+            yield (rule, model), script, [], _results(rule, study, model, layout)
     for rule, product in products.items():
         if rule in NOT_RUN:
             continue
         for model in product.instances(study):
             paths = [layout.results / path for path in product.outputs(study, registry, model)]
             outputs = Outputs(paths, layout.rule_record(rule, model))
-            yield (rule, model or ""), product.script, Inputs(), outputs
+            yield (rule, model or ""), product.script, [], outputs
 
 
 def _results(rule: str, study: Study, model: str, layout: Layout) -> Outputs:
@@ -157,7 +151,7 @@ def _results(rule: str, study: Study, model: str, layout: Layout) -> Outputs:
     return Outputs(paths, None)
 
 
-def _run(of: Job, program: str, inputs: Inputs, outputs: Outputs, config: dict, layout: Layout) -> None:
+def _run(of: Job, program: str, inputs: list[str], outputs: Outputs, config: dict, layout: Layout) -> None:
     rule, model = of
     log = layout.results / "logs" / rule / f"{model or 'study'}.log"
     for path in (log, *map(Path, outputs)):

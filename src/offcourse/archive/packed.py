@@ -9,7 +9,7 @@ from pathlib import Path
 from offcourse.data.names import RESOURCES
 from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
+from offcourse.files import known_sha256
 
 FOLDER = "released"
 ORIGINS, DIGESTS = "origins.parquet", "digests.tsv"
@@ -49,7 +49,7 @@ def damage(path: Path, resources: Path = RESOURCES) -> str:
         return f"{place / DIGESTS} does not list {name}"
     if not Path(path).exists():
         return "the file is gone"
-    expected, got = digests(resources)[name], sha256(path)
+    expected, got = digests(resources)[name], known_sha256(path)
     return "" if got == expected else f"it has the sha256 {got}, expected {expected} ({DIGESTS})"
 
 

@@ -87,18 +87,12 @@ def shown_files(results: Path) -> list[str]:
     return names + [path.relative_to(results).as_posix() for each in patterns for path in sorted(results.glob(each))]
 
 
-def origin_of(record: Mapping[str, Any], layout: Layout) -> dict[str, str]:
-    """sha256 of the released files behind a converted table, by path, whichever way the table came here."""
-    if packed := record["parameters"].get("packed"):
-        return dict(packed)
-    released = relative(layout.downloads / "release", layout.base) + "/"
-    return {path.removeprefix(released): digest for path, digest in record["inputs"].items()}
-
-
 def _origin(release: Release, record: Mapping[str, Any]) -> tuple[str, str]:
     """The released files behind a converted table, with their sha256, and how the table was read: both as JSON."""
+    released = relative(release.layout.downloads / "release", release.layout.base) + "/"
+    files = {path.removeprefix(released): digest for path, digest in record["inputs"].items()}
     read = {key: value for key, value in record["parameters"].items() if key not in ("release", "name")}
-    return json.dumps(origin_of(record, release.layout)), json.dumps(read)
+    return json.dumps(files), json.dumps(read)
 
 
 def _write(path: Path, frame: pd.DataFrame) -> Path:
