@@ -4,11 +4,6 @@
 from offcourse.data.release_files import pinned_files
 
 
-def pinned(listed):
-    """The files that a rule fetches, each with its sha256."""
-    return pinned_files(listed(STUDY, REGISTRY))
-
-
 rule fetch_words:
     output:
         release_lists(),
@@ -18,7 +13,7 @@ rule fetch_words:
     conda:
         "../envs/offcourse.yaml"
     params:
-        files=pinned(list_files),
+        files=pinned_files(list_files(STUDY, REGISTRY)),
     script:
         "../workflow/scripts/fetch_inputs.py"
 
@@ -32,6 +27,6 @@ rule fetch_questions:
     conda:
         "../envs/offcourse.yaml"
     params:
-        files=pinned(question_files),
+        files=pinned_files(question_files(STUDY, REGISTRY)),
     script:
         "../workflow/scripts/fetch_inputs.py"
