@@ -21,7 +21,8 @@ from offcourse.archive import packed
 from offcourse.audit.repair import heal
 from offcourse.files import sha256
 from offcourse.errors import OffcourseError
-from offcourse.graph.products import PRODUCTS, products_of, records_of
+from offcourse.graph.products import PRODUCTS, products_of
+from offcourse.graph.study_files import job_outputs, job_parameters, records_of
 from offcourse.graph.keys import STEPS, rule_params, steps_of
 from offcourse.graph.keys import release_lists as list_files
 from offcourse.graph.keys import release_questions as question_files
@@ -137,7 +138,7 @@ def release_questions():
 
 def drawn(rule, model=None):
     """The files of a product. model: of a product per model; "{model}" keeps the wildcard."""
-    return [RESULTS / path for path in PRODUCTS[rule].outputs(STUDY, REGISTRY, model)]
+    return [RESULTS / path for path in job_outputs(PRODUCTS[rule], STUDY, REGISTRY, model)]
 
 
 # Types of files that `snakemake --report` shows; the other files of a table or figure hold the same numbers.
@@ -174,7 +175,9 @@ def read_by(rule, model=None):
 def settings(rule):
     """Everything that a product reads beside files of results, as a `params` function."""
     product = PRODUCTS[rule]
-    return lambda wildcards: json.dumps(product.parameters(STUDY, REGISTRY, wildcards.get("model")), sort_keys=True)
+    return lambda wildcards: json.dumps(
+        job_parameters(product, STUDY, REGISTRY, wildcards.get("model")), sort_keys=True
+    )
 
 
 # Products that are neither table nor figure.

@@ -1,7 +1,7 @@
 # Functions for the rules of the authors' released results: the files that each rule makes and reads. No rule.
 from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
-from offcourse.graph.products import results_of
+from offcourse.graph.study_files import results_of
 from offcourse.graph.release import Release
 from offcourse.graph.release_rules import NAME, CONVERTED, TABLES, groups_of
 from offcourse.published import files as published_files

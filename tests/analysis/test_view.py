@@ -10,7 +10,9 @@ from offcourse.analysis.results import read_shots, read_sweep
 from offcourse.analysis.view import Declaration, ResultsView
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.graph.products import PRODUCTS, SHOWN, results_of
+from offcourse.graph.product import SHOWN
+from offcourse.graph.products import PRODUCTS
+from offcourse.graph.study_files import results_of
 from offcourse.layout import Layout
 from offcourse.study.config import read_study
 

@@ -12,8 +12,9 @@ from offcourse.audit.status import status
 from offcourse.data.names import RESERVED
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import FETCHED, STEPS, dtype_of, leaf_files, release_lists, rule_params, steps_of
-from offcourse.graph.products import PRODUCTS, records_of
+from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release_rules import NAME
+from offcourse.graph.study_files import job_outputs, job_parameters, records_of
 from offcourse.layout import Layout
 from offcourse.study.config import load_study
 
@@ -63,7 +64,7 @@ def test_the_folders_of_results_are_reserved(registry):
         Path(path).parts[0]
         for product in PRODUCTS.values()
         for model in product.instances(STUDY)
-        for path in product.outputs(STUDY, registry, model)
+        for path in job_outputs(product, STUDY, registry, model)
         if "/" in path
     }
     for rules in (Path(__file__).parents[2] / "rules").glob("*.smk"):
@@ -104,7 +105,7 @@ def test_status_lists_what_runs_and_nothing_else(registry, tmp_path):
 def test_tables_and_figures_show_the_models_and_tasks_of_their_methods(registry):
     pages, vectors = PRODUCTS["figure_task_vectors"], PRODUCTS["figure_sweep"]
     assert pages.instances(STUDY) == ["gemma-3-270m"] and vectors.instances(STUDY) == STUDY.models[:2]
-    swept = {path for model in STUDY.models[:2] for path in vectors.outputs(STUDY, registry, model)}
+    swept = {path for model in STUDY.models[:2] for path in job_outputs(vectors, STUDY, registry, model)}
     assert len(swept) == 2 * 2 * 3 and not any("italian" in path for path in swept)
     read = PRODUCTS["table3"].upstream(STUDY, None)
     assert Counter((step, model) for step, model, _ in read) == {
@@ -130,9 +131,9 @@ def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path)
 
 def test_a_model_is_checked_for_its_own_methods_in_their_precision(registry):
     facts = PRODUCTS["check_model"]
-    assert facts.parameters(STUDY, registry, "tiny-llama")["methods"] == ["dola"]
+    assert job_parameters(facts, STUDY, registry, "tiny-llama")["methods"] == ["dola"]
     study = STUDY.model_copy(update={"dola": STUDY.dola.model_copy(update={"dtype": "float16"})})
-    dtypes = [facts.parameters(study, registry, model)["dtype"] for model in study.models]
+    dtypes = [job_parameters(facts, study, registry, model)["dtype"] for model in study.models]
     assert dtypes == ["float32", "float32", "float16"]
 
 

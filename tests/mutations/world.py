@@ -29,6 +29,7 @@ from offcourse.figures import style
 from offcourse.files import sha256
 from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import PRODUCTS, products_of
+from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
 from offcourse.models.fetch import prepare
 from offcourse.models.manifest import MANIFEST
@@ -139,7 +140,7 @@ def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tupl
         if rule in NOT_RUN:
             continue
         for model in product.instances(study):
-            paths = [layout.results / path for path in product.outputs(study, registry, model)]
+            paths = [layout.results / path for path in job_outputs(product, study, registry, model)]
             outputs = Outputs(paths, layout.rule_record(rule, model))
             yield (rule, model or ""), product.script, [], outputs
 
@@ -181,7 +182,7 @@ def _collect(found: Run, study: Study, registry: Registry, layout: Layout) -> No
                     found.keys[name, model, unit] = json.loads(record.read_text())["key"]
     for rule, product in products_of(study, registry).items():
         for model in product.instances(study):
-            paths = [layout.results / path for path in product.outputs(study, registry, model)]
+            paths = [layout.results / path for path in job_outputs(product, study, registry, model)]
             if rule not in NOT_RUN and all(path.exists() for path in paths):
                 found.results[rule, model or "", ""] = _digest(*(content(path) for path in sorted(paths)))
 

@@ -15,7 +15,8 @@ from lab import SMOKE, Lab, copy_checkout, jobs
 
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, steps_of
-from offcourse.graph.products import PRODUCTS, results_of
+from offcourse.graph.products import PRODUCTS
+from offcourse.graph.study_files import results_of
 from offcourse.layout import Layout
 from offcourse.run.products import make
 from offcourse.study.config import read_study

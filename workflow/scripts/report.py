@@ -4,7 +4,9 @@ from offcourse.analysis.comparison import comparison
 from offcourse.archive import packed
 from offcourse.audit.audit import Audit
 from offcourse.graph import catalogue
-from offcourse.graph.products import PRODUCTS, pages, products_of, results_of
+from offcourse.graph.product import pages
+from offcourse.graph.products import PRODUCTS, products_of
+from offcourse.graph.study_files import results_of
 from offcourse.report import page as report
 from offcourse.run.script import script
 

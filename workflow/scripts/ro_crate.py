@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from offcourse.graph.products import CONFIGURATION, REPORT, WORKFLOW, crate_files, records_of
+from offcourse.graph.study_files import CONFIGURATION, REPORT, WORKFLOW, crate_files, records_of
 from offcourse.provenance.crate import write_crate
 from offcourse.provenance.environment import CHECKOUT
 from offcourse.provenance.records import read_record

@@ -21,6 +21,7 @@ from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import products_of
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.graph.release_rules import ON_DEMAND
+from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST, changes
 from offcourse.models.manifest import read_manifest as read_prepared
@@ -105,7 +106,7 @@ class Audit:
         for product in products_of(self.study, self.registry).values():
             for model in product.instances(self.study):
                 inputs = inputs_of(product, self.study, layout, model) if product.inputs else []
-                for output in product.outputs(self.study, self.registry, model):
+                for output in job_outputs(product, self.study, self.registry, model):
                     record = layout.rule_record(product.rule, model)
                     found[self.path(layout.results / output)] = record, [self.path(each) for each in inputs]
         # Comparisons with the paper and with the release are made on request, so only existing ones are expected.
@@ -117,7 +118,7 @@ class Audit:
         """The files of all tables, figures and reports, relative to the study's folder."""
         for product in products_of(self.study, self.registry).values():
             for model in product.instances(self.study):
-                yield from product.outputs(self.study, self.registry, model)
+                yield from job_outputs(product, self.study, self.registry, model)
 
     def names(self) -> dict[str, list[str]]:
         """{name: files} of everything that can be audited by name: tables, figures, pages of figures, the report."""

@@ -16,7 +16,7 @@ from offcourse.data.release_files import pinned_files, release_path, release_sou
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256
 from offcourse.graph.keys import FETCHED, Step, prepared_from
-from offcourse.graph.products import CONFIGURATION, WORKFLOW, crate_files
+from offcourse.graph.study_files import CONFIGURATION, WORKFLOW, crate_files
 from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST, changes, read_manifest
 from offcourse.provenance.records import located, origin_of, read_record, relative

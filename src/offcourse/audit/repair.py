@@ -19,6 +19,7 @@ from offcourse.errors import OffcourseError
 from offcourse.files import locked, scratch_of, sweep
 from offcourse.graph.keys import FETCHED, STEPS, Step, steps_of
 from offcourse.graph.products import PRODUCTS
+from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
 from offcourse.models.fetch import RESUMED
 from offcourse.models.manifest import MANIFEST
@@ -98,7 +99,7 @@ def _files(state: State, study: Study, registry: Registry, layout: Layout) -> li
     if state.step in STEPS:
         return [layout.artefact(state.step, STEPS[state.step].suffix, state.model, state.unit)]
     product, model = PRODUCTS[state.step], state.model or None
-    return [layout.results / path for path in product.outputs(study, registry, model)]
+    return [layout.results / path for path in job_outputs(product, study, registry, model)]
 
 
 def _sweep(study: Study, registry: Registry, layout: Layout) -> None:

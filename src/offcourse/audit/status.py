@@ -12,7 +12,9 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256
 from offcourse.graph.keys import FETCHED, STEPS, Step, key_parts, prepared_from, steps_of
-from offcourse.graph.products import Product, products_of
+from offcourse.graph.product import Product
+from offcourse.graph.products import products_of
+from offcourse.graph.study_files import job_outputs, job_parameters
 from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST
 from offcourse.provenance.records import code_behind, located, read_record, relative
@@ -185,7 +187,7 @@ def product_reasons(
 ) -> list[str]:
     """Why the files of a product are not what the workflow would make now; empty when they are."""
     study, registry, layout = evidence.study, evidence.registry, evidence.layout
-    outputs = [layout.results / path for path in product.outputs(study, registry, model)]
+    outputs = [layout.results / path for path in job_outputs(product, study, registry, model)]
     record = layout.rule_record(product.rule, model)
     known = _intact(outputs, record, layout)
     if isinstance(known, list):
@@ -218,7 +220,7 @@ def product_changes(
     before = {key: known["code"].get(key) for key in ("modules", "packages")}
     before |= {"parameters": known["parameters"], "results": sorted(known["inputs"]), "script": known.get("script")}
     now = {key: code[key] for key in ("modules", "packages")}
-    now |= {"parameters": product.parameters(study, registry, model), "results": sorted(known["inputs"])}
+    now |= {"parameters": job_parameters(product, study, registry, model), "results": sorted(known["inputs"])}
     now["script"] = script_digest(product.script)
     if product.inputs:
         read = {relative(path, layout.base) for path in inputs_of(product, study, layout, model)}

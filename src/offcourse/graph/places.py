@@ -5,6 +5,7 @@ from pathlib import Path
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import steps_of
 from offcourse.graph.products import products_of
+from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
 from offcourse.study.config import Study
 
@@ -20,5 +21,5 @@ def record_places(study: Study, registry: Registry, layout: Layout) -> dict[Path
     for product in products_of(study, registry).values():
         for model in product.instances(study):
             record = layout.rule_record(product.rule, model)
-            found |= {layout.results / path: record for path in product.outputs(study, registry, model)}
+            found |= {layout.results / path: record for path in job_outputs(product, study, registry, model)}
     return found

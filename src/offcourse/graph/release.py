@@ -21,8 +21,9 @@ from offcourse.data.rows import Model, QuestionSet
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
-from offcourse.graph.products import DOLA, FV, LENS, PRODUCTS, TV, template
+from offcourse.graph.products import DOLA, FV, LENS, PRODUCTS, TV
 from offcourse.graph.release_rules import CONVERTED, NAME, TABLES
+from offcourse.graph.study_files import template
 from offcourse.layout import Layout
 from offcourse.study.protocol import Protocol
 

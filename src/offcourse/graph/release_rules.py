@@ -1,6 +1,7 @@
 """The rules of the authors' released results, and where the code of each begins. Imports nothing heavy, for audits."""
 
-from offcourse.graph.products import PRODUCTS, Product
+from offcourse.graph.product import Product
+from offcourse.graph.products import PRODUCTS
 
 NAME = "published"  # the folder below results/, where a study has its name
 # {group of results: "module:function" of its rule `published_{group}`}, see `graph.release`.

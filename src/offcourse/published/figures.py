@@ -8,8 +8,9 @@ from pathlib import Path
 
 from offcourse.analysis.view import Results
 from offcourse.graph import catalogue
-from offcourse.graph.products import DRAWN_BY, FV, LENS, pages_in
+from offcourse.graph.products import DRAWN_BY, FV, LENS
 from offcourse.graph.release import CIE_TASKS, Release, apathy_models, models_of
+from offcourse.graph.study_files import pages_in
 from offcourse.layout import picture_files
 
 # Pages of the sweep that the paper shows: Figures 4 and 17.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from offcourse.analysis.view import Results
 from offcourse.graph.catalogue import Figure
-from offcourse.graph.products import pages_in
 from offcourse.graph.release import Release, results_of_release
+from offcourse.graph.study_files import pages_in
 from offcourse.layout import picture_files
 from offcourse.published.figures import covered
 

@@ -5,8 +5,8 @@
 
 from offcourse.data.registry import Registry
 from offcourse.figures import side_by_side, style
-from offcourse.graph.products import results_of
 from offcourse.graph.release import Release, results_of_release
+from offcourse.graph.study_files import results_of
 from offcourse.layout import Layout
 from offcourse.published.pages import recorded
 from offcourse.published.side_by_side import RULE, names, outputs, pages_by_name

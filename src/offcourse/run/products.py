@@ -7,7 +7,8 @@ from pathlib import Path
 from offcourse.analysis.view import Results
 from offcourse.figures import style
 from offcourse.graph.catalogue import Figure
-from offcourse.graph.products import DRAWN_BY, Product
+from offcourse.graph.product import Product
+from offcourse.graph.products import DRAWN_BY
 
 
 def code_of(product: Product) -> Callable:

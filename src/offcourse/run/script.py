@@ -9,7 +9,8 @@ from typing import Any
 from offcourse.checkout import require_own
 from offcourse.data.registry import Registry
 from offcourse.graph.places import record_places
-from offcourse.graph.products import PRODUCTS, results_of
+from offcourse.graph.products import PRODUCTS
+from offcourse.graph.study_files import job_parameters, results_of
 from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, relative, write_record
 from offcourse.provenance.sharing import host_as
@@ -92,7 +93,7 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
             "origins": _origins(run, read),
             **({"waited_for": waited} if waited else {}),
             "outputs": hashes(outputs, layout.base),
-            "parameters": product.parameters(study, run.registry, run.model),
+            "parameters": job_parameters(product, study, run.registry, run.model),
             "protocol": study.protocol.model_dump(),
             "code": code,
             "script": program,
