@@ -1,5 +1,7 @@
 """A study with controls of function vectors, through the whole graph: rule, records, figure and audit."""
 
+import shutil
+
 import pandas as pd
 import pytest
 import yaml
@@ -16,10 +18,12 @@ CONTROLS = ["random_direction", "other_task", "read_position"]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("controls")
-    study = yaml.safe_load(SMOKE.read_text()) | {"methods": ["function_vectors"]}
-    study["function_vectors"] |= {"controls": CONTROLS, "control_draws": 2, "build_draws": 1}
+def lab(tmp_path_factory, finished):
+    """The finished smoke study after other controls; what both studies share is there already."""
+    folder = tmp_path_factory.mktemp("controls") / "lab"
+    shutil.copytree(finished.folder, folder, copy_function=shutil.copy2, symlinks=True)
+    study = yaml.safe_load(SMOKE.read_text())
+    study["function_vectors"] |= {"controls": CONTROLS, "control_draws": 2}
     configfile = folder / "controls.yaml"
     configfile.write_text(yaml.safe_dump(study))
     lab = Lab(folder, configfile)
@@ -39,6 +43,7 @@ def test_the_step_is_made_fresh_and_audited_with_the_vector_it_borrows(lab):
             ("random_direction", 1),
             ("other_task", 0),
             ("read_position", 0),
+            ("read_position", 1),
         ]
         assert set(draws) == {2 * 2 * 5 * controls["layer"].nunique()}
     assert lab.status() == (0, {})
@@ -61,9 +66,9 @@ def test_the_page_draws_them_and_a_point_leads_back(lab):
 
 def test_the_table_of_switches_has_recovery_at_both_read_positions(lab):
     frame = pd.read_parquet(lab.results / "tables" / "sensitivity.parquet")
-    rows = frame[frame["row"] == "tiny-llama"].to_dict("records")
+    here = (frame["row"] == "tiny-llama") & (frame["switch"] == "head_read_position")
+    rows = frame[here].to_dict("records")
     assert [row["change"] for row in rows] == ["as_coded → last", "as_coded → one_early"]
-    assert {row["switch"] for row in rows} == {"head_read_position"}
     # A random model says no answer. Its tokenizer adds a BOS, so as coded its heads are read one token early anyway.
     assert [row["note"] for row in rows] == [NOT_DEFINED, f"{NOT_DEFINED}; {ALIKE}"]
 
@@ -78,12 +83,20 @@ def test_the_table_of_both_tokens_is_there_and_the_figure_leads_back(lab):
     assert "read one token early for 1 of 1 models" in html
 
 
-def test_without_controls_they_are_stale_nowhere_and_nothing_else_reruns(lab):
-    """The page is drawn again, and the report, the crate; no step."""
+def test_with_fewer_controls_only_what_shows_controls_reruns(lab):
+    """The control that stays is swept again; pages, report and crate are made again, and no other step."""
     study = yaml.safe_load(lab.configfile.read_text())
-    study["function_vectors"]["controls"] = []
+    study["function_vectors"]["controls"] = ["read_position"]
+    fewer = lab.folder / "fewer.yaml"
+    fewer.write_text(yaml.safe_dump(study))
+    rules = {rule for rule, _ in Lab(lab.folder, fewer).plan()}
+    drawn = {"figure_sweep", "figure_recovery", "figure_off_by_one", "off_by_one"}
+    assert rules == {"fv_controls", *drawn, "certainty", "sensitivity", "report", "ro_crate"}
+
+
+def test_without_controls_they_are_stale_nowhere(lab):
+    study = yaml.safe_load(lab.configfile.read_text())
+    study["function_vectors"] |= {"controls": [], "build_draws": 1}
     plain = lab.folder / "plain.yaml"
     plain.write_text(yaml.safe_dump(study))
-    rules = {rule for rule, _ in Lab(lab.folder, plain).plan()}
-    drawn = {"figure_sweep", "figure_recovery", "figure_off_by_one"}
-    assert rules == {*drawn, "certainty", "sensitivity", "report", "ro_crate"}
+    assert not {rule for rule, _ in Lab(lab.folder, plain).plan()} & {"fv_controls", "off_by_one"}
