@@ -132,7 +132,7 @@ def _faults(case: Case, code: int, out: str, err: str) -> list[str]:
         return [f"a traceback: {(err.strip() or 'nothing said').splitlines()[-1][:300]}"]
     found = []
     if code == 2:
-        if len(re.findall(r"^offcourse: |^Usage: ", err, re.MULTILINE)) != 1:
+        if len(re.findall(r"^offcourse: |^╭─ Error ", err, re.MULTILINE)) != 1:
             found.append(f"not one message: {err[:300]!r}")
         if not any(name in err for name in case.names):
             found.append(f"a message that names none of {', '.join(case.names)}: {err[:300]!r}")

@@ -15,6 +15,7 @@ from offcourse.analysis import choices, recovery, truthfulness
 from offcourse.analysis.model_facts import text, total_heads
 from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, FACT, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
 from offcourse.errors import OffcourseError
+from offcourse.schemas.io import read_unchecked
 
 Entry = Mapping[str, Any]
 CHOICES = ("n_heads", "strength", "layer_percent")
@@ -23,10 +24,7 @@ CHOICES = ("n_heads", "strength", "layer_percent")
 def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
     """The rows that an entry selects. Raises `OffcourseError` when the artefact cannot be read or lacks a column."""
     path = Path(results) / entry["artefact"]
-    try:
-        rows = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow again.") from error
+    rows = read_unchecked(path)
     for column, value in entry["where"].items():
         if column not in rows:
             raise OffcourseError(f"{path} has no column {column!r}, which a cell names; run the workflow again.")

@@ -24,7 +24,7 @@ from offcourse.schemas.function_vectors import (
     READ_POSITION,
     STEERING_SWEEP,
 )
-from offcourse.schemas.io import read_parquet
+from offcourse.schemas.io import read_parquet, read_unchecked
 from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
 from offcourse.schemas.released import (
     APATHY_MEANS,
@@ -120,7 +120,7 @@ def read_premature_layers(results: Folder, model: str, questions: str) -> pd.Dat
     path = results / dola_path(model, questions)
     if is_released(read_dola(results, model, questions)):
         return _released_layers(results, premature_layers_path(model, questions))
-    chosen = pd.read_parquet(path, columns=["question"]).attrs.get("premature_layers")
+    chosen = read_unchecked(path, ["question"]).attrs.get("premature_layers")
     if chosen is None:
         raise OffcourseError(f"{path} does not say which layers were chosen. Delete it and run the workflow again.")
     rows = [(bucket, int(layer), tokens) for bucket, layers in chosen.items() for layer, tokens in layers.items()]
@@ -133,7 +133,7 @@ def read_targets(results: Folder, model: str, task: str, method: str) -> dict[st
     Raises `OffcourseError` for a file of prompts without these counts.
     """
     path = results / prompts_path(model, task)
-    said = pd.read_parquet(path, columns=["kind"]).attrs.get("targets", {})
+    said = read_unchecked(path, ["kind"]).attrs.get("targets", {})
     if method not in said:
         raise OffcourseError(f"{path} does not say how its targets differ. Delete it and run the workflow again.")
     return said[method]

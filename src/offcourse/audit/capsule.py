@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from offcourse.analysis import truthfulness
 from offcourse.analysis.cells import rows_of
 from offcourse.analysis.sources import FACT
@@ -19,6 +17,7 @@ from offcourse.data.questions import load_questions
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json, write_whole
 from offcourse.graph.keys import STEPS
+from offcourse.schemas.io import read_unchecked
 from offcourse.tables.writing import write_rows
 
 README = """\
@@ -75,7 +74,7 @@ def _write_prompts(audit: Audit, path: str, sources: list[dict[str, Any]], folde
         results = audit.layout.results
         mine = [entry["where"] for entry in sources if audit.path(results / entry["artefact"]) == path]
         shots = {where.get("shots") for where in mine}
-        frame = pd.read_parquet(audit.layout.artefact("prompts", ".parquet", model, unit))
+        frame = read_unchecked(audit.layout.artefact("prompts", ".parquet", model, unit))
         frame = frame[frame["kind"].isin(step.inputs["prompts"])]
         if None not in shots:
             frame = frame[frame["shots"].isin(shots)]

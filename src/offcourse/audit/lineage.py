@@ -15,6 +15,7 @@ from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS, leaf_files
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.provenance.records import fingerprint_of, located
+from offcourse.schemas.io import read_unchecked
 
 # A number that is computed again may differ in its last digits, since sums are taken in another order.
 TOLERANCE = 1e-9
@@ -33,7 +34,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
     file = located(path, audit.layout.base)
     if not file.exists():
         raise OffcourseError(f"{path} is not there. Run the workflow.")
-    frame = pd.read_parquet(file)
+    frame = read_unchecked(file)
     if "sources" not in frame:
         raise OffcourseError(f"{path} is of an older version, which kept no sources of {name}. Run the workflow again.")
     results = audit.layout.results

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from offcourse.data.architectures import architecture
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import questions_sha256
@@ -26,6 +24,7 @@ from offcourse.graph.steps import STEPS
 from offcourse.layout import Layout
 from offcourse.models.fetch import asked_of
 from offcourse.models.manifest import loaded_digest, tokenizer_digest
+from offcourse.schemas.io import read_unchecked
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 
@@ -194,10 +193,7 @@ def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:
         return sha256(path)
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise OffcourseError(f"{path} cannot be read ({error}). Run the workflow, which mends it.") from error
+    frame = read_unchecked(path)
     frame = frame[frame["kind"].isin(kinds)]
     rows = frame.to_json(orient="records", force_ascii=False)
     return hashlib.sha256(rows.encode()).hexdigest()

@@ -24,6 +24,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record, relative
 from offcourse.published.table import Made
 from offcourse.report.claims import EVIDENCE, RELEASED, TABLES
+from offcourse.schemas.io import read_unchecked
 
 # Best compression of zstd: the files are written once and read by everyone.
 LEVEL = 19
@@ -36,7 +37,7 @@ def tables(release: Release, group: str, name: str) -> Iterator[Made]:
     than the manifest lists.
     """
     origins, *_ = behind(release.resources, "")
-    listed = pd.read_parquet(whole(origins, release.resources))
+    listed = read_unchecked(whole(origins, release.resources))
     mine = listed[(listed["group"] == group) & (listed["name"] == name)]
     for step, rows in mine.groupby("step", sort=False):
         *_, path = behind(release.resources, step)
@@ -67,14 +68,14 @@ def pack(layout: Layout, target: Path) -> list[Path]:
             if "packed" in record["parameters"]:
                 raise OffcourseError("results/published was unpacked. Run make published ORIGINAL=1 before packing.")
             origins.append((group, step, model, unit, named[model], *_origin(release, record)))
-            frame = pd.read_parquet(layout.artefact(step, ".parquet", model, unit))
+            frame = read_unchecked(layout.artefact(step, ".parquet", model, unit))
             parts.setdefault(step, []).append(frame.assign(model=model, unit=unit))
     columns = ["group", "step", "model", "unit", "name", "files", "notes"]
     frames = {step: pd.concat(frames, ignore_index=True) for step, frames in parts.items()}
     written = [_write(target / ORIGINS, pd.DataFrame(origins, columns=columns))]
     written += [_write(target / f"{step}.parquet", frame) for step, frame in frames.items()]
     for name in shown_files(layout.results):
-        written.append(_write(target / name, pd.read_parquet(layout.results / name)))
+        written.append(_write(target / name, read_unchecked(layout.results / name)))
     lines = "".join(f"{path.relative_to(target).as_posix()}\t{sha256(path)}\n" for path in sorted(written))
     write_whole(target / DIGESTS, lambda path: path.write_text(f"file\tsha256\n{lines}", encoding="utf-8"))
     return [*written, target / DIGESTS]

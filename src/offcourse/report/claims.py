@@ -14,7 +14,7 @@ from offcourse.claims.numbers import Found, Numbers
 from offcourse.claims.turns import limits, turns
 from offcourse.data.printed import NUMBERS
 from offcourse.data.registry import Registry
-from offcourse.schemas.io import read_parquet
+from offcourse.schemas.io import read_parquet, read_unchecked
 from offcourse.schemas.results import CELLS, FACT_CELLS
 from offcourse.tables.dola_changes import CHANGES
 from offcourse.tables.head_overlap import OVERLAP
@@ -202,14 +202,14 @@ def released_figures(released: Path | None) -> dict[str, pd.DataFrame]:
         name: [path for pattern in patterns for path in sorted(Path(released).glob(f"figures/{pattern}.parquet"))]
         for name, patterns in RELEASED.items()
     }
-    return {name: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for name, paths in found.items() if paths}
+    return {name: pd.concat(map(read_unchecked, paths), ignore_index=True) for name, paths in found.items() if paths}
 
 
 def _figures(results: ResultsView, figures: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     parts: dict[str, list[pd.DataFrame]] = {}
     for page in figures:
         if page["figure"] in FIGURES:
-            frame = pd.read_parquet((results / page["svg"]).with_suffix(".parquet"))
+            frame = read_unchecked((results / page["svg"]).with_suffix(".parquet"))
             frame = frame if "model" in frame else frame.assign(model=page["model"])
             parts.setdefault(page["figure"], []).append(frame)
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}

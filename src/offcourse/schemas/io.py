@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+from pyarrow import ArrowException
 
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
@@ -37,15 +38,25 @@ def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
     schemas: the schema with the table's columns and types is used; if none has them, the first.
     Raises `OffcourseError` for a file that is not such a table.
     """
+    frame = read_unchecked(path)
+    schema = next((each for each in schemas if _has_columns(each, frame)), schemas[0])
     try:
-        frame = pd.read_parquet(path)
-        schema = next((each for each in schemas if _has_columns(each, frame)), schemas[0])
         return schema.validate(frame)
-    except (pa.errors.SchemaError, OSError, ValueError) as error:
-        raise OffcourseError(
-            f"{path} is not the table that was expected ({str(error).splitlines()[0]}). "
-            "Delete it and run the workflow again."
-        ) from error
+    except (pa.errors.SchemaError, ValueError) as error:
+        raise _refusal(path, error) from error
+
+
+def read_unchecked(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a parquet file, or some of its columns, without a schema. Raises `OffcourseError` for a damaged file."""
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError, ArrowException) as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> OffcourseError:
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return OffcourseError(f"{path} is not the table that was expected ({said}). Delete it and run the workflow again.")
 
 
 def _has_columns(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> bool:
