@@ -201,7 +201,9 @@ def undated(page: str) -> str:
     """A report without what says when and by which code it was made."""
     page = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d| UTC|Z)?", "", page)
     page = re.sub(r"\b\d+(\.\d+)? (ms|s|min|h)\b", "", page)
-    return re.sub(r"\b[0-9a-f]{12,64}\b", "", page)
+    page = re.sub(r"\b[0-9a-f]{12,64}\b", "", page)
+    # The checkout has changes as soon as a page of docs has been written from outcomes.
+    return re.sub(r", +with changes", "", page)
 
 
 def _digest(*texts: str) -> str:
