@@ -48,13 +48,19 @@ def table(found: dict[str, Outcomes]) -> str:
     return "\n".join(lines)
 
 
+def _latest(before: Outcomes, now: Outcomes) -> Outcomes:
+    """The last outcome of each case."""
+    last = {(each["kind"], each["name"]): each for each in [*before, *now]}
+    return [*last.values()]
+
+
 def write_docs(found: dict[str, Outcomes], page: Path, kept: Path | None = None) -> None:
     """Put the table between its two marks. Raises `OffcourseError` when the page has none.
 
-    kept: a file of outcomes by part; parts that were not run now are taken from it.
+    kept: a file of outcomes by part; cases that were not run now are taken from it.
     """
     if kept is not None:
         before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        found = {part: {**before, **found}[part] for part in WHAT if part in before or part in found}
+        found = {part: _latest(before.get(part, []), found.get(part, [])) for part in WHAT if part in before | found}
         kept.write_text(json.dumps(found), encoding="utf-8")
     write_between(page, BEGIN, END, table(found))

@@ -8,7 +8,7 @@ import sys
 from lab import CHECKOUT, Lab
 
 from torture.damages import sampled
-from torture.figures import summary, table
+from torture.figures import BEGIN, END, summary, table, write_docs
 
 SAMPLE = (
     "configuration: (aliases that explode|object of Python|NUL|saved as UTF-16|grid of 200 strengths)",
@@ -57,3 +57,13 @@ def test_the_table_counts_what_was_as_expected():
     }
     assert table(found).splitlines()[-1].endswith("| 2 | 1 |")
     assert "table: b: x" in summary("malformed", found["malformed"], 1.0)
+
+
+def test_a_case_that_is_run_again_replaces_its_outcome_and_no_other(tmp_path):
+    page, kept = tmp_path / "page.md", tmp_path / "outcomes.json"
+    page.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    first = [{"kind": "table", "name": name, "faults": ["x"]} for name in "ab"]
+    write_docs({"malformed": first}, page, kept)
+    assert "| 2 | 0 |" in page.read_text(encoding="utf-8")
+    write_docs({"malformed": [first[0] | {"faults": []}]}, page, kept)
+    assert "| 2 | 1 |" in page.read_text(encoding="utf-8")
