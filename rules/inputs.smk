@@ -1,7 +1,7 @@
 # The authors' files that a study reads: word lists and question sets, each checked against its pinned sha256. They are
 # shared by all studies, so the output is a list of them that belongs to the study.
 
-from offcourse.data.release_files import pinned_files
+from offcourse.data.fetched import pinned_files
 
 
 rule fetch_words:

@@ -316,9 +316,9 @@ def test_a_kept_file_that_was_changed_is_named_and_not_deleted(small_release, tm
 
 
 @pytest.mark.parametrize("call", [load_pairs, word_list_sha256])
-def test_a_task_without_release_list_says_so(tmp_path, call):
+def test_a_task_without_release_list_says_so(call):
     with pytest.raises(OffcourseError, match="no word list .*italian-english; use data: embedded"):
-        call(REGISTRY.task("italian-english"), "release", RESOURCES, tmp_path)
+        call(REGISTRY.task("italian-english"), "release", RESOURCES)
 
 
 @needs_mirror

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from offcourse.data.fetched import fetched_path, is_fetched, pinned_files
 from offcourse.data.registry import Registry
-from offcourse.data.release_files import pinned_files, release_path, release_source
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256
 from offcourse.graph.keys import FETCHED, Step, prepared_from
@@ -123,11 +123,11 @@ class Evidence:
             return ["not made yet"]
         if receipt.read_bytes() != pinned_files(specs).encode():
             return [f"{self.path(receipt)} lists other files"]
-        paths = {spec: release_path(spec, self.layout.downloads) for spec in specs}
+        downloads = self.layout.downloads
         return [
-            f"{self.path(path)} is missing or not the sha256 of sources.tsv"
-            for spec, path in paths.items()
-            if not path.exists() or known_sha256(path) != release_source(spec).sha256
+            f"{self.path(fetched_path(spec, downloads))} is missing or has another sha256 than when it was pinned"
+            for spec in specs
+            if not is_fetched(spec, downloads)
         ]
 
     def of_crate(self) -> list[str]:

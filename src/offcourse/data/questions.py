@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pandera.pandas as pa
 
+from offcourse.data.dataset import QUESTIONS, dataset, hub_file, hub_rows
 from offcourse.data.names import RESOURCES
 from offcourse.data.release_files import release_file, release_source
 from offcourse.data.rows import QuestionSet
 from offcourse.data.tsv import read_tsv, refuse_control
 from offcourse.errors import OffcourseError
+
+if TYPE_CHECKING:
+    import datasets
 
 # Lin et al. 2022; the quotation marks are the original's.
 INSTRUCTION = (
@@ -64,7 +69,25 @@ def load_questions(
     Raises `OffcourseError` naming file and line for a missing column, an empty cell or list of answers, a best answer
     that is not among the true ones, or (in a file of ours) an answer that is both true and false.
     """
-    if row.file:
+    found = question_dataset(row, resources, downloads)
+    return [
+        Question(each["text"], each["best"], tuple(each["true"]), tuple(each["false"]))
+        for each in found.select(range(len(found))[:limit])
+    ]
+
+
+def question_dataset(
+    row: QuestionSet, resources: Path = RESOURCES, downloads: Path = Path("downloads")
+) -> "datasets.Dataset":
+    """All questions of a set in file order, with the columns text, best, true and false (see `Question`).
+
+    A released file is fetched and checked by its sha256, a set of the hub at its commit. Raises `OffcourseError` as
+    `load_questions` does.
+    """
+    if row.hub:
+        path = hub_file(row.hub, downloads)
+        questions = _from_hub(row, path)
+    elif row.file:
         path = Path(resources) / "questions" / row.file
         questions = own_questions(row, path)
     elif (path := release_file(row.release, resources, downloads)).suffix == ".json":
@@ -72,9 +95,21 @@ def load_questions(
     else:
         reader = _continuations if row.form == "continuation" else _truthfulqa
         questions = list(reader(path, _read_csv(path)))
+    return dataset(map(asdict, _some(path, questions)), QUESTIONS, path)
+
+
+def _some(path: Path, questions: list[Question]) -> list[Question]:
     if not questions:
         raise OffcourseError(f"{path} holds no question; add at least one row")
-    return questions[:limit]
+    return questions
+
+
+def tracked_questions(
+    row: QuestionSet, limit: int | None = None, shots: int = 0, resources: Path = RESOURCES
+) -> tuple[list[Question], list[Question]]:
+    """`evaluated` for a set of a tracked file, which keys and plans read without the library `datasets`."""
+    path = Path(resources) / "questions" / row.file
+    return _divided(row, _some(path, own_questions(row, path)), limit, shots)
 
 
 def own_questions(row: QuestionSet, path: Path) -> list[Question]:
@@ -103,7 +138,12 @@ def evaluated(
     does not say which six texts it used. Here the last texts of the set are used, which are then not evaluated.
     Raises `OffcourseError` as `load_questions` does, and for a set that is all demonstrations.
     """
-    questions = load_questions(row, None, resources, downloads)
+    return _divided(row, load_questions(row, None, resources, downloads), limit, shots)
+
+
+def _divided(
+    row: QuestionSet, questions: list[Question], limit: int | None, shots: int
+) -> tuple[list[Question], list[Question]]:
     count = shots if row.form == "continuation" else 0
     if len(questions) <= count:
         raise OffcourseError(
@@ -119,16 +159,16 @@ def questions_sha256(
     limit: int | None = None,
     shots: int = 0,
     resources: Path = RESOURCES,
-    downloads: Path = Path("downloads"),
 ) -> str:
     """A digest that changes when the evaluated questions or their demonstrations change (see `evaluated`).
 
-    For a released file it is made from the file's pinned sha256, so it is known without a download.
+    A released file's digest is made from its pinned sha256 and a hub set's from its commit, so that the digest is known
+    without a download.
     """
-    if row.release:
-        parts: list = [release_source(row.release, resources).sha256, limit]
+    if row.fetched:
+        parts: list = [row.hub or release_source(row.release, resources).sha256, limit]
     else:
-        parts = [asdict(question) for part in evaluated(row, limit, shots, resources, downloads) for question in part]
+        parts = [asdict(question) for part in tracked_questions(row, limit, shots, resources) for question in part]
     if row.form == "primer":
         parts.append(primer(resources))
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
@@ -255,9 +295,41 @@ def _from_json(path: Path) -> list[Question]:
             f"{path} is not a list of questions as JSON, each with a question and mc1_targets, its options with 1 or 0 "
             f"({type(error).__name__}: {error})"
         ) from error
+    return _optioned(path, rows)
+
+
+def _optioned(path: Path, rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]) -> list[Question]:
+    """Questions with options, each option with 1 (right, exactly one) or 0."""
     questions = []
     for number, (text, options) in enumerate(rows, start=1):
         true = [option for option, right in options if right]
         false = [option for option, right in options if not right]
         questions.append(_question(path, number, text, true[0] if true else "", true, false))
     return questions
+
+
+def _from_hub(row: QuestionSet, path: Path) -> list[Question]:
+    """A set of the hub, with the columns of the hub's TruthfulQA, or of FACTOR for texts to be continued."""
+    rows = hub_rows(path)
+    if row.form == "continuation":
+        return list(_continuations(path, pd.DataFrame(rows).astype(str)))
+    try:
+        if row.form == "letters":
+            options = [(each["question"], each["mc1_targets"]) for each in rows]
+            return _optioned(path, [(text, list(zip(o["choices"], o["labels"], strict=True))) for text, o in options])
+        return [
+            _question(
+                path,
+                number,
+                each["question"],
+                _sentence(each["best_answer"]),
+                *([_sentence(answer) for answer in each[f"{kind}_answers"]] for kind in ("correct", "incorrect")),
+            )
+            for number, each in enumerate(rows, start=1)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OffcourseError(
+            f"{path} does not have the columns of a set of the form {row.form} ({type(error).__name__}: {error}). The "
+            "form primer needs question, best_answer, correct_answers and incorrect_answers; letters question and "
+            "mc1_targets; continuation needs those of FACTOR"
+        ) from error

@@ -8,9 +8,10 @@ from types import MappingProxyType, SimpleNamespace
 import pandera.pandas as pa
 
 from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.dataset import HUB_SET
 from offcourse.data.names import FORMS, METHODS, RESOURCES
 from offcourse.data.pins import LOCK, Pin, read_lock
-from offcourse.data.rows import Model, QuestionSet, Source, Task
+from offcourse.data.rows import HUB, Model, QuestionSet, Source, Task
 from offcourse.data.tsv import FILE_NAME, FILLED, MAYBE_FILE_NAME, RESULT_NAME, SHA256, one_of, read_rows, text_column
 from offcourse.errors import OffcourseError, did_you_mean
 
@@ -95,6 +96,11 @@ class Registry:
                     f"{path}: the release file {release} of {name} has no row with its sha256 in {files.sources}"
                 )
         for row in registry.questions.values():
+            if row.file.startswith(HUB) and not HUB_SET.fullmatch(row.hub):
+                raise OffcourseError(
+                    f"{files.questions}: {row.name} needs hub:owner/name@commit/configuration/split, the commit as 40 "
+                    f"hexadecimal digits (a branch would move), got {row.file!r}"
+                )
             if bool(row.file) == bool(row.release):
                 raise OffcourseError(f"{files.questions}: {row.name} needs a file or a release path, one of the two")
         return registry

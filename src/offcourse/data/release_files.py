@@ -4,7 +4,6 @@ import hashlib
 import lzma
 import os
 import tarfile
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,11 +53,6 @@ def release_file(spec: str, resources: Path = RESOURCES, downloads: Path = Path(
             "run again to fetch it anew."
         )
     return path
-
-
-def pinned_files(specs: Iterable[str]) -> str:
-    """Files of the authors' repository with the sha256 that sources.tsv says, a line each."""
-    return "".join(f"{release_source(spec).sha256}\t{spec}\n" for spec in specs)
 
 
 def refetch(spec: str, downloads: Path) -> Path:

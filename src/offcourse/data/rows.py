@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 LARGE_ABOVE = 27
+# What the file of a question set begins with when the set is one of the hub.
+HUB = "hub:"
 
 
 def is_large(parameters: int) -> bool:
@@ -106,7 +108,8 @@ class QuestionSet:
 
     form: primer (TruthfulQA's few-shot primer, then "Q: .. A:"), continuation (the question is a text and each answer
         continues it), letters (the answers are lettered options).
-    file: in `resources/questions`, or release: path inside the authors' repository; the other one is "".
+    file: in `resources/questions`, or hub:owner/name@commit/configuration/split, a set of the hub. Or release: path
+        inside the authors' repository. The other one is "".
     """
 
     name: str
@@ -115,6 +118,16 @@ class QuestionSet:
     file: str
     release: str
     description: str
+
+    @property
+    def hub(self) -> str:
+        """owner/name@commit/configuration/split of a set of the hub; "" for every other set."""
+        return self.file.removeprefix(HUB) if self.file.startswith(HUB) else ""
+
+    @property
+    def fetched(self) -> str:
+        """What has to be fetched before the set can be read, as it stands in its row; "" for a tracked file."""
+        return self.release or (self.file if self.hub else "")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offcourse.data.cells import problem, same_word
+from offcourse.data.dataset import PAIRS, dataset
 from offcourse.data.names import RESOURCES
 from offcourse.data.release_files import release_file, release_source
 from offcourse.data.rows import Task
 from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError, did_you_mean
+
+if TYPE_CHECKING:
+    import datasets
 
 Pairs = list[tuple[str, str]]
 
@@ -23,7 +28,19 @@ def load_pairs(
     downloads: Path = Path("downloads"),
     method: str = "function_vectors",
 ) -> Pairs:
-    """The (input, output) pairs of a task in file order.
+    """The (input, output) pairs of a task in file order, see `word_dataset`."""
+    words = word_dataset(task, data, resources, downloads, method)
+    return list(zip(words["input"], words["output"], strict=True))
+
+
+def word_dataset(
+    task: Task,
+    data: str,
+    resources: Path = RESOURCES,
+    downloads: Path = Path("downloads"),
+    method: str = "function_vectors",
+) -> "datasets.Dataset":
+    """The word list of a task in file order, with the columns input and output.
 
     data: `embedded`, two columns of a file in `resources/words`; or `release`, the authors' list byte for byte, taken
     from the folder OFFCOURSE_MIRROR or the network and kept below `downloads/release`.
@@ -35,15 +52,17 @@ def load_pairs(
         path = release_file(release_list(task, method), resources, downloads)
         rows = json.loads(path.read_text(encoding="utf-8"))
         # Lists for task vectors are mappings, those for function vectors are lists of records.
-        return list(rows.items()) if isinstance(rows, dict) else [(row["input"], row["output"]) for row in rows]
-    return own_pairs(task, Path(resources) / "words" / task.words)
+        pairs = list(rows.items()) if isinstance(rows, dict) else [(row["input"], row["output"]) for row in rows]
+    else:
+        path = Path(resources) / "words" / task.words
+        pairs = own_pairs(task, path)
+    return dataset((dict(zip(PAIRS, pair, strict=True)) for pair in pairs), PAIRS, path)
 
 
 def word_list_sha256(
     task: Task,
     data: str,
     resources: Path = RESOURCES,
-    downloads: Path = Path("downloads"),
     method: str = "function_vectors",
 ) -> str:
     """A digest that changes exactly when the pairs of this task change.
@@ -53,7 +72,8 @@ def word_list_sha256(
     """
     if data == "release":
         return release_source(release_list(task, method), resources).sha256
-    pairs = load_pairs(task, data, resources, downloads)
+    # Without the library `datasets`: every command that knows the state of a study asks for this digest.
+    pairs = own_pairs(task, Path(resources) / "words" / task.words)
     return hashlib.sha256("".join(f"{word}\t{answer}\n" for word, answer in pairs).encode()).hexdigest()
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.data.architectures import architecture
+from offcourse.data.fetched import fetched_path
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
-from offcourse.data.release_files import release_path
 from offcourse.data.tasks import release_list, word_list_sha256
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
@@ -46,17 +46,15 @@ def _lists(step: Step, study: Study, unit: str) -> list[str]:
     return ["function_vectors" if method in STEERING else method for method in named]
 
 
-def leaf_sha256(
-    step: Step, study: Study, registry: Registry, unit: str, downloads: Path = Path("downloads")
-) -> dict[str, str]:
+def leaf_sha256(step: Step, study: Study, registry: Registry, unit: str) -> dict[str, str]:
     """{method: digest of the words or questions that the step reads}, for a leaf (a step without upstream steps)."""
     if step.on_questions:
         [method] = step.methods
         limit = getattr(study, method).limit
         shots = int(study.protocol.factor_shots) if "factor_shots" in step.switches else 0
-        return {method: questions_sha256(registry.question_set(unit), limit, shots, RESOURCES, downloads)}
+        return {method: questions_sha256(registry.question_set(unit), limit, shots, RESOURCES)}
     return {
-        method: word_list_sha256(registry.task(unit), study.data, RESOURCES, downloads, method)
+        method: word_list_sha256(registry.task(unit), study.data, RESOURCES, method)
         for method in _lists(step, study, unit)
     }
 
@@ -66,12 +64,12 @@ def leaf_files(
 ) -> list[Path]:
     """The downloaded files behind `leaf_sha256`. Tracked files are left out, since digests of their rows suffice."""
     if step.on_questions:
-        release = registry.question_set(unit).release
-        return [release_path(release, downloads)] if release else []
+        fetched = registry.question_set(unit).fetched
+        return [fetched_path(fetched, downloads)] if fetched else []
     if study.data != "release":
         return []
     lists = {release_list(registry.task(unit), method) for method in _lists(step, study, unit)}
-    return [release_path(spec, downloads) for spec in sorted(lists)]
+    return [fetched_path(spec, downloads) for spec in sorted(lists)]
 
 
 def release_lists(study: Study, registry: Registry) -> list[str]:
@@ -83,9 +81,9 @@ def release_lists(study: Study, registry: Registry) -> list[str]:
 
 
 def release_questions(study: Study, registry: Registry) -> list[str]:
-    """Paths, in the authors' repository, of the question files that the study reads."""
+    """The question sets that are fetched for the study: paths in the authors' repository, and sets of the hub."""
     names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
-    return sorted({registry.question_set(name).release for name in names} - {""})
+    return sorted({registry.question_set(name).fetched for name in names} - {""})
 
 
 # What each rule fetches.
@@ -139,7 +137,7 @@ def key_parts(
         for name, (up, of) in step.upstream(study, unit).items()
     }
     if not step.inputs:
-        leaf = leaf_sha256(step, study, registry, unit, layout.downloads)
+        leaf = leaf_sha256(step, study, registry, unit)
         inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
     parts = {
         "step": step.name,

@@ -8,10 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
 
 from offcourse.data.names import RESOURCES, STEERING
-from offcourse.data.questions import evaluated, lettered, primer
+from offcourse.data.questions import lettered, primer, tracked_questions
 from offcourse.data.rows import Model, QuestionSet, is_large
 from offcourse.models import footprint, shapes
 from offcourse.plan.rates import Rates
@@ -343,16 +342,16 @@ def contrasts(
 
 def assumed(unit: QuestionSet) -> str:
     """The question set whose size stands in for a released set that was never counted; "" for every other set."""
-    return OF_FORM[unit.form] if unit.release and unit.name not in RELEASED else ""
+    return OF_FORM[unit.form] if unit.fetched and unit.name not in RELEASED else ""
 
 
 @cache
 def sizes(unit: QuestionSet, limit: int | None) -> tuple[float, float, float, float]:
     """(number of questions, characters of a question, answers per question, characters of an answer); means."""
-    if unit.release:
+    if unit.fetched:
         number, *rest = RELEASED[assumed(unit) or unit.name]
         return min(number, limit or number), *rest
-    questions, _ = evaluated(unit, limit, 0, RESOURCES, Path())
+    questions, _ = tracked_questions(unit, limit, 0, RESOURCES)
     if unit.form == "letters":
         return len(questions), _mean([len(prompt.text) for prompt in lettered(questions)]), 0, 0
     answers = [answer for question in questions for _, answer in question.answers]

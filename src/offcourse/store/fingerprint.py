@@ -19,6 +19,7 @@ COUNTED = {
     "scipy": "scipy",
     "pandas": "pandas",
     "pyarrow": "pyarrow",
+    "datasets": "datasets",
     "scikit-learn": "sklearn",
     "statsmodels": "statsmodels",
     "torch": "torch",
