@@ -6,6 +6,7 @@ rows of tracked files and nothing else, read them without it.
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,12 +102,11 @@ def _fetch(wanted: HubSet, path: Path) -> None:
     from datasets import load_dataset
 
     what = f"the question set {wanted.repo} at commit {wanted.commit}"
-    # Files of the hub's own cache are not kept twice: the parquet file is what a study reads.
-    cache = path.parent / "cache"
     try:
-        found = load_dataset(
-            wanted.repo, wanted.config, split=wanted.split, revision=wanted.commit, cache_dir=str(cache)
-        )
+        # The parquet file is what a study reads, so that the library's second copy of the rows is not kept.
+        with tempfile.TemporaryDirectory(prefix="offcourse-hub-") as cache:
+            more = {"split": wanted.split, "revision": wanted.commit, "cache_dir": cache}
+            write_whole(path, load_dataset(wanted.repo, wanted.config, **more).to_parquet)
     except (OSError, ValueError, RuntimeError) as error:
         offline = [name for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE") if os.environ.get(name, "0") != "0"]
         advice = f"Unset {offline[0]}" if offline else "Check the network and the cell `hub` in questions.tsv"
@@ -115,5 +115,4 @@ def _fetch(wanted: HubSet, path: Path) -> None:
             f"cannot fetch {what}, configuration {wanted.config}, split {wanted.split} ({reason}). "
             f"{advice}, and run again."
         ) from error
-    write_whole(path, lambda temporary: found.to_parquet(temporary))
     write_whole(_digest(path), lambda temporary: temporary.write_text(sha256(path) + "\n", encoding="utf-8"))
