@@ -1,4 +1,4 @@
-"""Question sets of the hub: fetched at their commit over real HTTP, kept, read without the network, refused if changed."""
+"""Question sets of the hub: fetched at their commit over real HTTP, kept, read offline, refused if changed."""
 
 import io
 import os
@@ -37,6 +37,7 @@ GENERATION = {
 }
 CHOICE = {"question": ["Why?"], "mc1_targets": [{"choices": ["So.", "No.", "Never."], "labels": [1, 0, 0]}]}
 TEXTS = {"full_prefix": ["One,"], "completion": ["two"]} | {f"contradiction_{i}": [f"{i}"] for i in range(3)}
+OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 READ = """
 import sys
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_a_kept_set_that_was_changed_is_named(read, tmp_path):
         (
             "primer",
             file("generation"),
-            {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"},
+            OFFLINE,
             "Unset HF_DATASETS_OFFLINE",
         ),
         ("primer", file("texts"), {}, "does not have the columns of a set of the form primer .*question"),
