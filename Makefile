@@ -2,29 +2,33 @@
 .DEFAULT_GOAL := study
 SHELL := /bin/bash
 PYTHON ?= python3.11
-BIN := .venv/bin
-INSTALLED := .venv/installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
 CONFIG ?= config.yaml
 # Idle OpenMP threads sleep instead of spinning: jobs run side by side on the same cores.
 export OMP_WAIT_POLICY := passive
 # Compiled modules are kept, or every job of a study compiles torch and pandas anew.
 unexport PYTHONDONTWRITEBYTECODE
-SNAKEMAKE := $(BIN)/snakemake --cores all
+# One line of progress (src/offcourse/run/progress.py); jobs write their own words into results/STUDY/logs.
+SNAKEMAKE := $(BIN)/snakemake --logger offcourse
 
 .PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
 
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
-	@echo "Report: results/$$($(BIN)/python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["study"])' $(CONFIG))/report.html"
+	@$(BIN)/python -m offcourse.run.summary $(CONFIG)
 
 install: $(INSTALLED) ## install the lock and the package into .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	# With dependencies: a GPU build of torch names its GPU libraries, at exact versions, and the lock cannot.
-	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "Installing requirements.lock into $(VENV) (2 to 6 minutes, 2 GB with a CPU build of torch)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# With dependencies: a GPU build of torch names its GPU libraries, at exact versions, and the lock cannot. pip is quiet
+	@# but for errors: it warns of every folder that an index lacks.
+	@$(BIN)/python -m pip install -qqq --disable-pip-version-check --no-compile -r requirements.lock
+	@$(BIN)/python -m pip install -qqq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a few processes
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -36,8 +40,8 @@ torture: $(INSTALLED) ## spoiled inputs, tampered files, forged records, kills, 
 	PYTHONPATH=tests $(BIN)/python -m torture --study .smoke --write-docs
 
 smoke: $(INSTALLED) ## the whole graph on a tiny random model, from nothing, below .smoke/
-	rm -rf .smoke
-	$(SNAKEMAKE) --configfile studies/smoke.yaml --directory .smoke
+	@rm -rf .smoke
+	@$(SNAKEMAKE) --configfile studies/smoke.yaml --directory .smoke
 	@echo "Report: .smoke/results/smoke/report.html"
 
 lint: $(INSTALLED) ## style, spelling, workflow
@@ -56,7 +60,7 @@ bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
 published: $(INSTALLED) ## the paper's tables and figures from the authors' results, ORIGINAL=1 to convert their 901 files anew
-	@$(SNAKEMAKE) published --quiet rules --configfile $(CONFIG) $(if $(ORIGINAL),--config original=1)
+	@$(SNAKEMAKE) published --configfile $(CONFIG) $(if $(ORIGINAL),--config original=1)
 	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
