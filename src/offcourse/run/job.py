@@ -17,6 +17,7 @@ from offcourse.models.manifest import MANIFEST, OpenedModel, weights_digest
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, write_record
 from offcourse.provenance.sharing import host_as, made_as, repository
 from offcourse.run.context import StepContext
+from offcourse.run.heartbeat import heartbeat
 from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.store.sealed_json import digest
 from offcourse.store.shards import ShardStore, copy_whole
@@ -49,8 +50,8 @@ def run_steps(
 def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
     name, study, model = step.name, context.study, context.model
     store = ShardStore(context.layout.store)
-    computed = []
-    bar = tqdm(step.units(study), desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
+    computed, seconds, units = [], [], list(step.units(study))
+    bar = tqdm(units, desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
     for unit in bar:
         parts = key_parts(step, study, context.registry, context.layout, model, unit)
         watch = Stopwatch(host_as(study.provenance.host, context.layout.base))
@@ -58,7 +59,9 @@ def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
         fresh = shard is None
         if fresh:
             freeze_imports(parts["code"])
-            result = _compute(step, context, step.unit(context.registry, unit))
+            left = len(units) - units.index(unit) - 1
+            with heartbeat(f"{name} {model} {unit}", seconds, left):
+                result = _compute(step, context, step.unit(context.registry, unit))
             opened.require_unchanged()
             shard = store.put(
                 parts,
@@ -67,6 +70,7 @@ def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
                 lambda watch=watch: {**watch.made(), "numerics": context.numerics()},
             )
             computed.append(unit)
+            seconds.append(watch.made()["seconds"])
         target = context.layout.artefact(name, step.suffix, model, unit)
         copy_whole(shard, target)
         made = store.made(digest(parts), step.suffix)
