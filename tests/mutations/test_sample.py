@@ -13,6 +13,7 @@ SAMPLE = (
     r"model tiny-llama: tokenizer\.json",
     r"configuration: function_vectors\.strengths \(order\)",
     r"package: matplotlib",
+    r"package: seaborn",
 )
 
 

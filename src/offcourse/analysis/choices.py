@@ -10,20 +10,24 @@ from offcourse.analysis.results import Folder, read_accuracy, read_model, read_s
 
 # A pair whose best setting recovers no more than this is left blank, since its choices are arbitrary.
 LEAST_RECOVERY = 0.2
+AXES = ("n_heads", "strength", "layer")
 
 
 def best_of(accuracies: pd.DataFrame, few_shot: float, n_layers: int) -> dict[str, float]:
     """The choices of one pair: `peak_recovery`, `n_heads`, `strength`, `layer` and `layer_percent`.
 
     Each of the three choices is made separately, from the accuracy maximised over the other two, so the three need not
-    occur together. A tie goes to the smallest value. `layer_percent` is 100 x layer / `n_layers`, layers counted from
-    0. The choices are NaN where peak recovery is at most `LEAST_RECOVERY`, or undefined because few-shot accuracy is 0.
+    occur together. A tie goes to the smallest value; `n_heads_tied`, `strength_tied` and `layer_tied` count the values
+    that reach the largest accuracy (1: no tie). `layer_percent` is 100 x layer / `n_layers`, layers counted from 0. The
+    choices are NaN, and their counts 0, where peak recovery is at most `LEAST_RECOVERY`, or undefined because few-shot
+    accuracy is 0.
     """
     peak = recovery.peak_recovery(accuracies, few_shot)
-    if peak > LEAST_RECOVERY + recovery.SLACK:
-        chosen = {axis: _first_best(accuracies, axis) for axis in ("n_heads", "strength", "layer")}
-    else:
-        chosen = dict.fromkeys(("n_heads", "strength", "layer"), float("nan"))
+    known = peak > LEAST_RECOVERY + recovery.SLACK
+    chosen: dict[str, float] = {}
+    for axis in AXES:
+        tied = _best(accuracies, axis) if known else []
+        chosen |= {axis: float(tied[0]) if tied else float("nan"), f"{axis}_tied": len(tied)}
     return {"peak_recovery": peak, **chosen, "layer_percent": 100 * chosen["layer"] / n_layers}
 
 
@@ -39,6 +43,7 @@ def best(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _first_best(accuracies: pd.DataFrame, axis: str) -> float:
+def _best(accuracies: pd.DataFrame, axis: str) -> list[float]:
+    """The values of an axis that reach the largest accuracy, in order."""
     profile = accuracies.groupby(axis, sort=True)["accuracy"].max()
-    return float(profile.index[(profile >= profile.max() - recovery.SLACK).to_numpy().argmax()])
+    return profile.index[profile >= profile.max() - recovery.SLACK].tolist()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import expit, logit, stdtrit
 from scipy.stats import binom, permutation_test, rankdata
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -42,6 +42,20 @@ def student_interval(values: np.ndarray) -> Interval:
         return Interval(float("nan"), float("nan"))
     half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return Interval(float(values.mean() - half), float(values.mean() + half))
+
+
+def logit_interval(shares: np.ndarray) -> Interval:
+    """Student's interval of the mean of a few independent shares, on the scale of log odds: it ends between 0 and 1.
+
+    The mean's log odds have the standard error s / (m (1 - m)) of the mean m with standard error s (delta method). NaN
+    with fewer than two shares, and where the mean is 0 or 1, which have no log odds.
+    """
+    mean = float(np.mean(shares)) if len(shares) else float("nan")
+    if len(shares) < 2 or not 0 < mean < 1:
+        return Interval(float("nan"), float("nan"))
+    error = np.std(shares, ddof=1) / np.sqrt(len(shares)) / (mean * (1 - mean))
+    half = stdtrit(len(shares) - 1, (1 + LEVEL) / 2) * error
+    return Interval(float(expit(logit(mean) - half)), float(expit(logit(mean) + half)))
 
 
 def over_items(values: np.ndarray, unit: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:

@@ -140,6 +140,12 @@ def wilson(values: Sequence[float]) -> tuple[float, float]:
     return tuple(float(end) for end in proportion_confint(sum(values), len(values), method="wilson"))
 
 
+def wilson_of(share: float, items: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `items` items."""
+    low, high = proportion_confint(share * items, items, method="wilson")
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
 def mcnemar(base: Sequence[float], other: Sequence[float]) -> float:
     """Exact two-sided p-value of McNemar's test on paired hits; 1 when no pair differs.
 

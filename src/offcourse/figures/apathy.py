@@ -11,11 +11,13 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
 LINES = {
-    "mha": ("attention", style.BLUE),
-    "mlp": ("feed-forward", style.ORANGE),
-    "top": ("top probability", style.GREY),
+    "mha": ("apathy of attention", {"color": style.BLUE}),
+    "mlp": ("apathy of feed-forward", {"color": style.ORANGE}),
+    "top": ("probability of the likeliest token", {"color": style.INK, "linestyle": (0, (3, 1.2)), "linewidth": 1.0}),
 }
+NORMAL = 1.96  # as in `analysis.results.read_lens_means`
 # Means over questions: `scaled` to 0..1 as in the paper's figure, and unscaled (`mean`), which the release lacks.
+# `ci_low` to `ci_high` is the normal 95% interval of the mean, scaled like the mean; the release lacks it too.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -24,6 +26,8 @@ NUMBERS = pa.DataFrameSchema(
         "line": pa.Column(str, pa.Check.isin(list(LINES))),
         "mean": pa.Column(float, nullable=True),
         "scaled": pa.Column(float, pa.Check.in_range(0, 1)),
+        "ci_low": pa.Column(float, nullable=True),
+        "ci_high": pa.Column(float, nullable=True),
         "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
     },
@@ -45,15 +49,19 @@ def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFr
             parts.append(_released(results, model, questions))
             continue
         apathy = read_apathy(results, model, questions).astype({"mha": float, "mlp": float})
-        means = apathy.groupby("layer", sort=True)[["mha", "mlp"]].mean()
+        by_layer = apathy.groupby("layer", sort=True)
+        means = by_layer[["mha", "mlp"]].mean()
         lens = read_lens(results, model, questions).astype({"top": float})
         top = lens.groupby("layer", sort=True)["top"].mean()
+        errors = {line: by_layer[line].sem() for line in ("mha", "mlp")}
+        errors["top"] = lens.groupby("layer", sort=True)["top"].sem()
         count, path = apathy["question"].nunique(), {"mha": apathy_path, "mlp": apathy_path, "top": lens_path}
         ends = {"mha": _ends_of_means(means, count, path["mha"](model, questions))}
         ends |= {"mlp": ends["mha"], "top": _ends_of_rows(lens, path["top"](model, questions))}
         for line, series in (("mha", means["mha"]), ("mlp", means["mlp"]), ("top", top)):
             (start, least), (end, most) = ends[line]
             scaled = ((series - start) / (end - start)).clip(0, 1) if end > start else series * 0
+            half = NORMAL * errors[line].fillna(0.0) / (end - start) if end > start else series * 0
             parts.append(
                 pd.DataFrame(
                     {
@@ -63,6 +71,8 @@ def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFr
                         "line": line,
                         "mean": series.to_numpy(),
                         "scaled": scaled.to_numpy(),
+                        "ci_low": (scaled - half).to_numpy(),
+                        "ci_high": (scaled + half).to_numpy(),
                         "n": count,
                         "sources": [
                             listed(
@@ -83,7 +93,8 @@ def _released(results: Folder, model: str, questions: str) -> pd.DataFrame:
         listed(source("scaled", path, {"layer": row.layer, "line": row.line}, row.n, "scaled"))
         for row in means.itertuples()
     ]
-    known = {"model": model, "questions": questions, "mean": float("nan"), "sources": sources}
+    lacks = dict.fromkeys(("mean", "ci_low", "ci_high"), float("nan"))
+    known = {"model": model, "questions": questions, "sources": sources} | lacks
     return means.assign(**known, scaled=means["scaled"].clip(0, 1))[list(NUMBERS.columns)]
 
 
@@ -108,7 +119,10 @@ def _ends_of_rows(lens: pd.DataFrame, path: str) -> list[tuple[float, dict]]:
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Scaled lines against layer."""
-    axes = "layer\nmean", "apathy, scaled per model"
     models, _ = view.scope("logit_lens")
     drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
-    return by_model.page(models, labels, drawn, NUMBERS, LINES, "scaled", axes)
+    on = view.cell("questions", "label", shown["questions"])
+    spread = "mean" if drawn["ci_low"].isna().all() else "mean and 95% interval"
+    said = f"{spread} over {style.span(drawn['n'])} questions of {on}"
+    axes = "layer", "scaled to 0–1 in each model"
+    return by_model.page(models, labels, drawn, NUMBERS, LINES, "scaled", axes, said)

@@ -1,6 +1,7 @@
 """A page with a panel per model and lines against layer, shared by the logit lens and apathy."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -15,15 +16,16 @@ def page(
     labels: Sequence[str],
     numbers: pd.DataFrame,
     schema: pa.DataFrameSchema,
-    lines: Mapping[str, tuple[str, str]],
+    lines: Mapping[str, tuple[str, Mapping[str, Any]]],
     height: str,
     axes: tuple[str, str],
+    said: str,
 ) -> style.Page:
     """A page with two panels in a row.
 
-    labels: names of the models. lines: {value of the column `line`: (name in the legend, colour)}.
-    height: the column that is drawn, with `ci_low` to `ci_high` as its interval if there are such columns. axes: labels
-    of the two axes; number and set of the questions are added to the label of the layers.
+    labels: names of the models. lines: {value of the column `line`: (name in the legend, look)}.
+    height: the column that is drawn, with `ci_low` to `ci_high` as its interval. axes: labels of the two axes.
+    said: the note below the panels.
     """
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
@@ -32,19 +34,20 @@ def page(
         panels = canvas.subplots(rows, columns, squeeze=False, sharey=True)
         for panel, model, label in zip(panels.flat, models, labels, strict=False):
             mine = numbers[numbers["model"] == model]
-            for line, (name, colour) in lines.items():
-                points = mine[mine["line"] == line].sort_values("layer")
-                if "ci_low" in points:
-                    band = points["layer"], points["ci_low"], points["ci_high"]
-                    panel.fill_between(*band, color=colour, alpha=0.2, lw=0)
-                panel.plot(points["layer"], points[height], color=colour, label=name)
+            for line, (_, look) in lines.items():
+                style.line(panel, mine[mine["line"] == line].sort_values("layer"), "layer", height, **look)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            panel.set(title=label, ylim=(-0.03, 1.03), xlim=(0, mine["layer"].max()))
+            panel.set(title=label, ylim=ends, xlim=(0, mine["layer"].max()))
         for panel in list(panels.flat)[len(models) :]:
             panel.set_visible(False)
-        canvas.supxlabel(f"{axes[0]} over {numbers['n'].max()} questions of {numbers['questions'].iloc[0]}")
+        for panel in panels.flat[max(0, len(models) - columns) : len(models)]:
+            panel.set_xlabel(axes[0])
         canvas.supylabel(axes[1])
-        handles, names = panels[0, 0].get_legend_handles_labels()
-        canvas.legend(handles, names, loc="outside upper center", ncols=len(lines))
+        style.note(canvas, said)
+        handles = [panels[0, 0].plot([], [], **look)[0] for _, look in lines.values()]
+        canvas.legend(handles, [name for name, _ in lines.values()], loc="outside upper center", ncols=len(lines))
 
+    # A band may end beyond what its mean can be; it is drawn whole.
+    drawn = numbers[["ci_low", "ci_high"]]
+    ends = min(-0.03, drawn["ci_low"].min() - 0.02), max(1.03, drawn["ci_high"].max() + 0.02)
     return style.Page((max(4.8, 3.1 * columns + 0.4), 2.1 * rows + 1.05), numbers, schema, compose)

@@ -1,11 +1,13 @@
 """Causal indirect effect of every attention head, one panel per task (Figures 9 and 10)."""
 
+import math
+
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import FigureBase
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from offcourse.analysis.results import Folder, cie_path
 from offcourse.analysis.sources import listed, source
@@ -52,9 +54,10 @@ def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """Heat maps: layers from left to right, heads from bottom to top; every panel has its own colour bar, white at 0.
+    """Heat maps: layers from left to right, heads from bottom to top; one colour bar for all panels, white at 0.
 
-    The release's panels have no zero, so they share one bar from each task's smallest effect to its largest.
+    The bar is linear around 0 and logarithmic beyond, so that tasks with weak and with strong heads can be compared.
+    The release's panels have no zero; their bar goes from each task's smallest effect to its largest.
     """
     model, tasks = shown["model"], view.tasks("function_vectors")
     drawn = numbers(view, model, tasks)
@@ -63,54 +66,64 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     layers, heads = drawn["layer"].max() + 1, drawn["head"].max() + 1
     columns = min(len(tasks), 3 if layers < 2 * heads else 2)
     rows = -(-len(tasks) // columns)
-    width = 7.6 / columns if columns > 1 else 5.2
-    height = min(2.6, max(1.3, 0.85 * width * heads / layers)) + 0.35
+    width = 6.6 / columns if columns > 1 else 4.6
+    height = min(2.6, max(1.1, 0.85 * width * heads / layers)) + 0.35
+    colours, norm = (style.SHADES, Normalize(0, 1)) if shaded else (style.DIVERGING, _norm(drawn["effect"]))
 
     def compose(canvas: FigureBase) -> None:
         axes = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, task in zip(axes, tasks, strict=False):
             mine = drawn[drawn["task"] == task]
-            cells = mine.pivot(index="head", columns="layer", values="shade" if shaded else "effect")
-            image = _panel(panel, cells, task_label(task), shaded)
-            if not shaded:
-                _bar(canvas, image, panel)
-            elif mine["effect"].notna().all():
-                ends = f"{mine['effect'].min():.3f} to {mine['effect'].max():.3f}".replace("-", "\N{MINUS SIGN}")
-                panel.set_title(f"{task_label(task)} ({ends})")
+            cells = mine.pivot(index="head", columns="layer", values="shade" if shaded else "effect").to_numpy(float)
+            image = style.heat_map(panel, cells, colours, norm)
+            image.set_rasterized(True)
+            known = mine["effect"].notna().all()
+            panel.set_title(f"{task_label(task)} ({_ends(mine['effect'])})" if known else task_label(task))
         for panel in axes[len(tasks) :]:
             panel.remove()
+        axes[0].set(ylim=(0, heads))
+        for panel in axes[: len(tasks)]:
+            # The middle of a cell is half a cell from its edge.
+            panel.xaxis.set_major_locator(FixedLocator(_ticks(layers) + 0.5))
+            panel.yaxis.set_major_locator(FixedLocator(_ticks(heads) + 0.5))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at - 0.5:.0f}"))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at - 0.5:.0f}"))
         for panel in axes[max(0, len(tasks) - columns) : len(tasks)]:
             panel.tick_params(labelbottom=True)
+            panel.set_xlabel("layer")
+        bar = canvas.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
         if shaded:
-            bar = canvas.colorbar(image, ax=list(axes[: len(tasks)]), pad=0.01, aspect=30)
-            bar.set_ticks([0, 1], labels=["least\nof the task", "most\nof the task"])
-            bar.outline.set_linewidth(0.4)
-        canvas.suptitle(
-            f"{label}: causal indirect effect\n(change in probability, mean over {drawn['trials'].max()} prompts)"
-        )
-        canvas.supxlabel("layer")
+            bar.set_label("effect, from the task's\nleast to its largest")
+            bar.set_ticks([0, 1], labels=["least", "largest"])
+        else:
+            ticks = [norm.linthresh, 10 * norm.linthresh, norm.vmax]
+            ticks = [*(-at for at in ticks[::-1]), 0.0, *ticks]
+            bar.set_ticks(ticks, labels=[_signed(at) for at in ticks])
+            bar.set_label(f"change in probability\n(log scale beyond ±{norm.linthresh:g})")
+        bar.minorticks_off()
+        bar.outline.set_linewidth(0.4)
+        canvas.suptitle(f"{label}: causal indirect effect of each attention head")
         canvas.supylabel("attention head")
+        style.note(canvas, f"means over {style.span(drawn['trials'])} prompts a task; in brackets least and largest")
 
-    size = (width * columns, 0.95 + height * rows)
+    size = (width * columns + 0.6, 1.15 + height * rows)
     return style.Page(size, drawn, SHADES if shaded else NUMBERS, compose)
 
 
-def _panel(panel: Axes, cells: pd.DataFrame, title: str, shaded: bool) -> AxesImage:
-    if shaded:
-        colours = {"cmap": style.SHADES, "vmin": 0, "vmax": 1}
-    else:
-        # A panel whose effects are all 0 is white, on an arbitrary scale.
-        limit = cells.abs().max().max() or 1.0
-        colours = {"cmap": style.DIVERGING, "vmin": -limit, "vmax": limit}
-    image = panel.imshow(cells, origin="lower", aspect="auto", interpolation="nearest", **colours)
-    panel.set_title(title)
-    panel.grid(False)
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    return image
+def _norm(effects: pd.Series) -> SymLogNorm:
+    """One scale for all panels: linear up to the power of ten that is at least 100 times below the largest effect."""
+    # Effects that are all 0 are white, on an arbitrary scale.
+    limit = float(effects.abs().max()) or 1.0
+    return SymLogNorm(10.0 ** math.floor(math.log10(limit) - 2 + 1e-9), vmin=-limit, vmax=limit)
 
 
-def _bar(canvas: FigureBase, image: AxesImage, panel: Axes) -> None:
-    bar = canvas.colorbar(image, ax=panel, pad=0.02, aspect=14)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
-    bar.outline.set_linewidth(0.4)
+def _ticks(count: int) -> np.ndarray:
+    return np.array([at for at in MaxNLocator(nbins=6, integer=True).tick_values(0, count - 1) if 0 <= at < count])
+
+
+def _ends(effects: pd.Series) -> str:
+    return f"{_signed(effects.min())} to {_signed(effects.max())}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")

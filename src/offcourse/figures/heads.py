@@ -11,7 +11,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.ticker import NullLocator
 
 from offcourse.analysis import recovery
-from offcourse.analysis.inference import student_interval
+from offcourse.analysis.inference import Interval, over_models_and_tasks, student_interval
 from offcourse.analysis.results import Folder, icl_path, items_by_shots, read_accuracy, read_shots, sweep_path
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.view import ResultsView
@@ -27,7 +27,8 @@ CHANGE = "post-trained minus base"
 # `recovery` is the mean over `n` model-task pairs of the largest accuracy with this number of heads, over strengths and
 # layers, as a fraction of few-shot accuracy. In the rows of `CHANGE` it is the mean over `n` pairs of models of a
 # change: the post-trained model's mean recovery over its tasks minus the base's over its own tasks, as in the paper.
-# `ci_low` to `ci_high` is Student's 95% interval, missing with one pair.
+# `ci_low` to `ci_high` is a 95% interval, missing with one pair: of a group the bootstrap over models and tasks, since
+# pairs of one model are alike; of a change Student's over pairs of models.
 NUMBERS = pa.DataFrameSchema(
     {
         "group": pa.Column(str, pa.Check.isin([*GROUPS, CHANGE])),
@@ -90,9 +91,15 @@ def numbers(
     for group in GROUPS:
         mine = [task for task in tasks if group_of(task, groups) == group]
         for n_heads in heads:
-            found = [peaks[task, n_heads] for peaks in by_model.values() for task in mine if (task, n_heads) in peaks]
-            entries = [entry for peak in found for entry in (peak.tried, peak.few_shot)]
-            rows += _row(group, n_heads, [peak.recovery for peak in found], entries)
+            found = {
+                (model, task): peaks[task, n_heads]
+                for model, peaks in by_model.items()
+                for task in mine
+                if (task, n_heads) in peaks
+            }
+            entries = [entry for peak in found.values() for entry in (peak.tried, peak.few_shot)]
+            values = pd.Series({pair: peak.recovery for pair, peak in found.items()}, dtype=float)
+            rows += _row(group, n_heads, values.tolist(), _over_both(values, group, n_heads), entries)
     for n_heads in heads:
         changes, entries = [], []
         for base, post in pairs:
@@ -104,18 +111,21 @@ def numbers(
                 before, after = (np.mean([peak.recovery for _, peak in side]) for side in sides.values())
                 changes.append(float(after - before))
                 entries += _sides(f"{base} {post}", sides)
-        rows += _row(CHANGE, n_heads, changes, entries)
+        rows += _row(CHANGE, n_heads, changes, student_interval(np.array(changes)), entries)
     frame = pd.DataFrame(rows, columns=list(NUMBERS.columns))
     numeric = {"n_heads": int, "recovery": float, "ci_low": float, "ci_high": float, "n": int}
     return frame.astype(numeric | {"group": str, "sources": str})
 
 
-def _row(group: str, n_heads: int, values: Sequence[float], entries: Sequence[dict]) -> list[tuple]:
-    if not values:
-        return []
-    low, high = student_interval(np.array(values))
-    low = low if group == CHANGE else np.maximum(low, 0)
-    return [(group, n_heads, float(np.mean(values)), low, high, len(values), listed(*entries))]
+def _over_both(values: pd.Series, group: str, n_heads: int) -> Interval:
+    """The interval of a group's mean. values: recovery by (model, task)."""
+    if len(values) < 2:
+        return Interval(np.nan, np.nan)
+    return over_models_and_tasks(values.unstack(), f"peak recovery, {group}, {n_heads} heads")
+
+
+def _row(group: str, n_heads: int, values: Sequence[float], ends: Interval, entries: Sequence[dict]) -> list[tuple]:
+    return [(group, n_heads, float(np.mean(values)), *ends, len(values), listed(*entries))] if values else []
 
 
 def _sides(pair: str, sides: Mapping[str, Sequence[tuple[str, Peak]]]) -> list[dict[str, Any]]:
@@ -138,37 +148,41 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
 
     def compose(canvas: FigureBase) -> None:
         panels = canvas.subplots(1, columns, squeeze=False)[0]
-        for group in seen:
-            colour, marker = GROUPS[group]
-            _line(panels[0], drawn[drawn["group"] == group], colour, marker, group)
-        panels[0].set(title="Peak recovery", ylabel="share of few-shot accuracy")
-        # The interval of two or three pairs can be so wide that it would hide the lines; the numbers have it whole.
-        panels[0].set_ylim(0, max(1.05, 1.15 * drawn.loc[drawn["group"] != CHANGE, "recovery"].max()))
-        _heads(panels[0], drawn.loc[drawn["group"] != CHANGE], "model-task pairs")
-        if len(change):
-            panels[1].axhline(0, color=style.GREY, linewidth=0.8)
-            _line(panels[1], change, style.GREY, "o", None)
-            panels[1].set(title="Peak recovery, post-trained minus base", ylabel="change")
-            _heads(panels[1], change, "pairs of models")
+        heads = sorted(drawn["n_heads"].unique())
         if not seen:
             panels[0].text(0.5, 0.5, "few-shot accuracy is 0", transform=panels[0].transAxes, ha="center", va="center")
             return
-        canvas.legend(loc="outside lower center", ncols=3, handlelength=2.2)
+        for place, group in enumerate(seen):
+            # Marks of one number of heads stand beside each other, so that none hides another's interval.
+            shift = 2 ** (0.12 * (place - (len(seen) - 1) / 2))
+            _line(panels[0], drawn[drawn["group"] == group], shift, *GROUPS[group], group)
+        panels[0].set(title="Recovery of few-shot accuracy", ylabel="peak recovery (1: all of it)")
+        highest = drawn.loc[drawn["group"] != CHANGE, ["recovery", "ci_high"]].max().max()
+        panels[0].set_ylim(0, 1.05 * max(1.0, highest))
+        said = "mean and 95% bootstrap interval over models and tasks; n: pairs"
+        if len(change):
+            panels[1].axhline(0, color=style.GREY, linewidth=0.8)
+            _line(panels[1], change, 1.0, style.INK, "o", None)
+            panels[1].set(title="Post-trained minus base", ylabel="change of mean peak recovery")
+            pairs = style.span(change["n"])
+            over = (
+                f"mean and Student's 95% interval over {pairs} pairs of models" if pairs != "1" else "1 pair of models"
+            )
+            said = f"left: {said}\nright: {over}"
+        for panel in panels:
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(heads, map(str, heads))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.set_xlabel("number of heads (log scale)")
+        canvas.legend(loc="outside upper center", ncols=3 if columns == 2 else 2, handlelength=2.2)
+        style.note(canvas, said)
 
-    return style.Page((3.6 * columns + 0.9 * (columns == 1), 3.2), drawn, NUMBERS, compose, common="xy")
+    size = 3.4 * columns + 1.0 * (columns == 1), 3.4
+    return style.Page(size, drawn, NUMBERS, compose, common="xy")
 
 
-def _line(axes: Axes, points: pd.DataFrame, colour: str, marker: str, label: str | None) -> None:
-    axes.fill_between(points["n_heads"], points["ci_low"], points["ci_high"], color=colour, alpha=0.15, lw=0)
-    axes.plot(points["n_heads"], points["recovery"], color=colour, marker=marker, markersize=3.5, label=label)
-
-
-def _heads(axes: Axes, drawn: pd.DataFrame, what: str) -> None:
-    heads = sorted(drawn["n_heads"].unique())
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(heads, map(str, heads))
-    axes.xaxis.set_minor_locator(NullLocator())
-    counts = sorted(set(drawn["n"]))
-    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "no"
-    one = f"number of heads\n(1 {what.replace('pairs', 'pair')})"
-    axes.set_xlabel(one if counts == [1] else f"number of heads (mean and\n95% interval over {span} {what})")
+def _line(axes: Axes, points: pd.DataFrame, shift: float, colour: str, marker: str, label: str | None) -> None:
+    at = points.assign(n_heads=points["n_heads"] * shift)
+    axes.vlines(at["n_heads"], at["ci_low"], at["ci_high"], color=colour, linewidth=1.2, alpha=0.7)
+    name = {"label": f"{label} (n = {style.span(points['n'])})"} if label else {}
+    style.line(axes, at.drop(columns=["ci_low", "ci_high"]), "n_heads", "recovery", color=colour, marker=marker, **name)

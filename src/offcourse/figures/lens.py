@@ -10,9 +10,9 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
 LINES = {
-    "top": ("most likely token", style.GREY),
-    "correct": ("right letter", style.BLUE),
-    "incorrect": ("likeliest wrong letter", style.ORANGE),
+    "top": ("likeliest token", {"color": style.INK}),
+    "correct": ("right letter", {"color": style.GREEN}),
+    "incorrect": ("likeliest wrong letter", {"color": style.PURPLE}),
 }
 # A mean over questions and its 95 % interval.
 NUMBERS = pa.DataFrameSchema(
@@ -43,7 +43,9 @@ def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFr
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """Lines of probability against layer; the last layer is the model's own output."""
-    axes = "layer (the last is the output)\nmean and 95% interval", "probability"
     models, _ = view.scope("logit_lens")
     drawn, labels = numbers(view, models, shown["questions"]), view.model_labels(models)
-    return by_model.page(models, labels, drawn, NUMBERS, LINES, "mean", axes)
+    on = view.cell("questions", "label", shown["questions"])
+    said = f"mean and 95% interval over {style.span(drawn['n'])} questions of {on}"
+    axes = "layer (the last is the output)", "probability"
+    return by_model.page(models, labels, drawn, NUMBERS, LINES, "mean", axes, said)

@@ -84,15 +84,16 @@ def composed(findings: Findings, runs: pd.DataFrame, own: bool) -> style.Page:
     """The page of some runs: this study's own, or those of the study off-by-one."""
     drawn, whose = numbers(findings, runs, own), "this study" if own else "the study off-by-one"
     lines = len(runs[runs["vector"] == LAST])
-    size = (9.4, max(1.6 + 0.155 * len(findings.recovery), 1.6 + 0.3 * lines))
+    size = (7.6, max(1.9 + 0.165 * len(findings.recovery), 1.9 + 0.32 * lines))
 
     def compose(canvas: FigureBase) -> None:
-        left, right = canvas.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.15)})
+        left, right = canvas.subplots(1, 2, gridspec_kw={"width_ratios": (1.1, 1)})
         _released(left, drawn[drawn["panel"] == "released"], findings)
         _runs(right, drawn[drawn["panel"] == "runs"], whose)
         handles = [left.plot([], [], MARKERS[read], color=COLOURS[read], markersize=5)[0] for read in (LAST, EARLY)]
         names = ["heads read at the last token", "heads read one token early"]
         canvas.legend(handles, names, loc="outside upper center", ncols=2, handletextpad=0.3)
+        style.note(canvas, "left: mean and 95% interval over tasks; right: best accuracy and 95% interval over items")
 
     return style.Page(size, drawn, NUMBERS, compose)
 
@@ -115,12 +116,12 @@ def _released(panel: Axes, drawn: pd.DataFrame, findings: Findings) -> None:
             color=COLOURS[read],
             fontsize=7,
         )
-    panel.set_yticks(y, drawn["label"], fontsize=6.5)
+    panel.set_yticks(y, drawn["label"], fontsize=7)
     panel.set(ylim=(len(drawn) - 0.4, -0.6), xlim=(-0.15, 1.3))
-    panel.set_xlabel("peak recovery of few-shot accuracy\n(mean and 95% interval over tasks)")
+    panel.set_xlabel("peak recovery of few-shot accuracy")
     panel.grid(axis="y", visible=False)
     counts = [findings.count(adds_bos) for adds_bos in (True, False)]
-    panel.set_title(f"A comparison: {counts[0]} released models with a BOS,\n{counts[1]} without", loc="left", pad=14)
+    panel.set_title(f"A comparison: {counts[0]} released models\nwith a BOS, {counts[1]} without", loc="left", pad=14)
 
 
 def _runs(panel: Axes, drawn: pd.DataFrame, whose: str) -> None:
@@ -141,15 +142,16 @@ def _runs(panel: Axes, drawn: pd.DataFrame, whose: str) -> None:
         names.append(f"{last['label']}\n{task_label(task)}{f', seed {seed}' if seeds > 1 else ''}")
     if not keys:
         panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=style.GREY)
-    panel.set_yticks(range(len(keys)), names, fontsize=6.5)
+    panel.set_yticks(range(len(keys)), names, fontsize=7)
     panel.set(ylim=(len(keys) - 0.4, -0.6), xlim=(-0.02, 1.0))
-    panel.set_xlabel("best accuracy of the function vector\n(and 95% interval over items)")
+    panel.set_xlabel("best accuracy of the function vector")
     panel.grid(axis="y", visible=False)
-    panel.annotate("difference", (1.03, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=6.5)
-    panel.set_title(f"A test: the same models read at both tokens\n({whose})", loc="left", pad=14)
+    panel.annotate("difference", (1.03, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7)
+    panel.set_title(f"A test: the same models read\nat both tokens ({whose})", loc="left", pad=14)
 
 
 def _dots(panel: Axes, y, drawn: pd.DataFrame, read: str) -> None:
     best, low, high = (drawn[name].astype(float) for name in ("best", "low", "high"))
     panel.hlines(y, low, high, color=COLOURS[read], linewidth=1, alpha=0.6)
-    panel.plot(best, y, MARKERS[read], color=COLOURS[read], markersize=3.6, linestyle="none")
+    look = {"color": COLOURS[read], "marker": MARKERS[read], "markersize": 4.6, "linestyle": "none"}
+    style.line(panel, pd.DataFrame({"best": best, "y": y}), "best", "y", **look)

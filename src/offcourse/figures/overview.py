@@ -25,8 +25,9 @@ from offcourse.analysis.results import (
     tv_sweep_path,
 )
 from offcourse.analysis.sources import listed, source
+from offcourse.analysis.truthfulness import wilson_of
 from offcourse.analysis.view import ResultsView
-from offcourse.figures import style
+from offcourse.figures import lens, style
 from offcourse.study.labels import task_label
 
 # The models of the paper's figure, from left to right two that the paper calls unreliable and one of prior work; for
@@ -42,19 +43,16 @@ PAPER: dict[str, dict[str, tuple[int, float] | None]] = {
 }
 TASK = "present-past"
 MOST = 3
-LENS = {
-    "top": ("likeliest token", {"color": style.GREY}),
-    "correct": ("right letter", {"color": style.BLUE}),
-    "incorrect": ("likeliest wrong letter", {"color": style.ORANGE}),
-}
+LENS = lens.LINES
 VECTORS = {
     "steered": ("with the vector, 0-shot", {"color": style.BLUE}),
-    "few_shot": ("no vector, few-shot", style.FEW_SHOT),
+    "few_shot": ("no vector, {}-shot", style.FEW_SHOT),
     "zero_shot": ("no vector, 0-shot", style.ZERO_SHOT),
 }
 TITLES = {"logit_lens": "logit lens", "function_vectors": "function vectors", "task_vectors": "task vectors"}
-# A row per vertex of the lines. `mean`: mean probability over questions, or mean of hits over items. `on`: the question
-# set or the task. `setting`: number of heads and strength of a function vector.
+# A row per vertex of the lines. `mean`: mean probability over questions, or mean of hits over items; `ci_low` to
+# `ci_high` is its 95% interval, the normal one over questions or Wilson's over items. `on`: the question set or the
+# task. `setting`: number of heads and strength of a function vector. `shots`: of accuracy without a vector, else 0.
 NUMBERS = pa.DataFrameSchema(
     {
         "method": pa.Column(str, pa.Check.isin(list(TITLES))),
@@ -64,6 +62,9 @@ NUMBERS = pa.DataFrameSchema(
         "line": pa.Column(str, pa.Check.isin([*LENS, *VECTORS])),
         "layer": pa.Column(int),
         "mean": pa.Column(float, pa.Check.in_range(-1e-5, 1.0001)),
+        "ci_low": pa.Column(float),
+        "ci_high": pa.Column(float),
+        "shots": pa.Column(int),
         "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
     },
@@ -114,9 +115,9 @@ def _reliability(results: Folder, method: str, model: str, on: Sequence[str]) ->
 
 
 def _lens(results: Folder, model: str, questions: str) -> list[tuple]:
-    means = read_lens_means(results, model, questions)
+    means, key = read_lens_means(results, model, questions), ("logit_lens", model, questions, "")
     return [
-        ("logit_lens", model, questions, "", row.line, row.layer, row.mean, row.n, row.sources)
+        (*key, row.line, row.layer, row.mean, row.ci_low, row.ci_high, 0, row.n, row.sources)
         for line in LENS
         for row in means[means["line"] == line].itertuples()
     ]
@@ -158,15 +159,19 @@ def _vector(results: Folder, key: tuple, swept: tuple, baseline: tuple) -> list[
     """Rows of the steered line and of the two horizontal lines, which have a vertex at each end."""
     path, where, steered = swept
     rows = [
-        (*key, "steered", layer, value, n, listed(source("mean", path, {**where, "layer": layer}, n)))
+        (
+            *(*key, "steered", layer, value, *wilson_of(value, n), 0, n),
+            listed(source("mean", path, {**where, "layer": layer}, n)),
+        )
         for layer, value, n in steered
     ]
     path, shots, few_shot = baseline
     items = items_by_shots(results, path)
     for line, count in (("few_shot", few_shot), ("zero_shot", 0)):
         entry = listed(source("mean", path, {"shots": count}, items.loc[count]))
+        value, n = float(shots.loc[count]), int(items.loc[count])
         for layer in (steered[0][0], steered[-1][0]):
-            rows.append((*key, line, layer, float(shots.loc[count]), int(items.loc[count]), entry))
+            rows.append((*key, line, layer, value, *wilson_of(value, n), int(count), n, entry))
     return rows
 
 
@@ -178,7 +183,9 @@ def numbers(results: Folder, rows: Mapping[str, Row]) -> pd.DataFrame:
         on = row.on[0] if method == "logit_lens" else task_of(row.on)
         for model in chosen(results, method, row):
             found += read[method](results, model, on)
-    return pd.DataFrame(found, columns=list(NUMBERS.columns)).astype({"mean": float, "layer": int, "n": int})
+    return pd.DataFrame(found, columns=list(NUMBERS.columns)).astype(
+        dict.fromkeys(("mean", "ci_low", "ci_high"), float) | dict.fromkeys(("layer", "shots", "n"), int)
+    )
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
@@ -196,35 +203,39 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
                 _panel(place, mine[mine["model"] == model], labels[model])
             for place in row[len(models) :]:
                 place.set_visible(False)
-            row[0].set_ylabel(f"{TITLES[method]}\n{_on(method, mine)}")
+            row[0].set_ylabel(f"{TITLES[method]}\n{_on(view, method, mine)}")
         for column in axes.T:
             [place for place in column if place.get_visible()][-1].set_xlabel("layer")
         looks = {**(LENS if "logit_lens" in panels else {}), **(VECTORS if set(panels) - {"logit_lens"} else {})}
         handles = [axes[0, 0].plot([], [], **look)[0] for _, look in looks.values()]
-        canvas.legend(handles, [name for name, _ in looks.values()], loc="outside lower center", ncols=min(columns, 3))
+        names = [name.format(shots) for name, _ in looks.values()]
+        canvas.legend(handles, names, loc="outside upper center", ncols=min(columns, 3))
+        style.note(canvas, "bands: 95% intervals over questions or items")
 
+    shots = style.either(drawn.loc[drawn["line"] == "few_shot", "shots"])
     width = max(4.6, 2.35 * columns + 0.5)
-    return style.Page((width, 1.75 * len(panels) + 0.8), drawn, NUMBERS, compose)
+    return style.Page((width, 1.75 * len(panels) + 1.0), drawn, NUMBERS, compose)
 
 
 def _labels(view: ResultsView, models: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(models, view.model_labels(models), strict=True))
 
 
-def _on(method: str, mine: pd.DataFrame) -> str:
+def _on(view: ResultsView, method: str, mine: pd.DataFrame) -> str:
     """The label of a row: its question set or task, and its number of items (0-shot may have another number)."""
     on = mine["on"].iloc[0]
-    counts = {line: " or ".join(map(str, sorted(set(points)))) for line, points in mine.groupby("line")["n"]}
+    counts = {line: style.either(points) for line, points in mine.groupby("line")["n"]}
     if method == "logit_lens":
-        return f"probability\n({on},\n{counts['top']} questions)"
+        asked = view.cell("questions", "label", on).replace(", ", ",\n")
+        return f"probability\n{asked}\n({counts['top']} questions)"
     bare = f", 0-shot {counts['zero_shot']}" if counts["zero_shot"] != counts["steered"] else ""
-    return f"accuracy\n({task_label(on)},\n{counts['steered']} items{bare})"
+    return f"accuracy\n{task_label(on)}\n({counts['steered']} items{bare})"
 
 
 def _panel(axes: Axes, mine: pd.DataFrame, label: str) -> None:
     for line, points in mine.groupby("line", sort=False):
         _, look = (LENS | VECTORS)[line]
-        axes.plot(points["layer"], points["mean"], **look)
+        style.line(axes, points, "layer", "mean", **look)
     setting = mine["setting"].iloc[0]
     axes.set_title(f"{label}\n{setting}" if setting else label)
     last = mine["layer"].max()

@@ -83,11 +83,13 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         y = np.arange(len(drawn))
         panel.axvline(0, color=style.GREY, linewidth=0.8)
         panel.hlines(y, drawn["ci_low"], drawn["ci_high"], color=style.BLUE, linewidth=1.4, alpha=0.6)
-        panel.plot(drawn["change"], y, "o", color=style.BLUE, markersize=4.5)
-        panel.set_yticks(y, [task_label(group) for group in drawn["group"]])
+        look = {"color": style.BLUE, "marker": "o", "markersize": 5, "linestyle": "none"}
+        style.line(panel, drawn[["change"]].assign(y=y), "change", "y", **look)
+        panel.set_yticks(y, [f"{task_label(row.group)} (n = {row.pairs})" for row in drawn.itertuples()])
         panel.set_ylim(len(drawn) - 0.5, -0.5)
         panel.grid(axis="y", visible=False)
-        spread = f"mean and 95% interval over {count} pairs of models" if count > 1 else "1 pair of models"
-        panel.set_xlabel(f"change of peak recovery, post-trained minus base\n({spread})")
+        panel.set_xlabel("change of peak recovery, post-trained minus base")
+        spread = "mean and Student's 95% interval over n pairs of models"
+        style.note(canvas, spread if count > 1 else "1 pair of models")
 
-    return style.Page((5.0, 1.35 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")
+    return style.Page((5.0, 1.25 + 0.36 * len(drawn)), drawn, NUMBERS, compose, common="x")

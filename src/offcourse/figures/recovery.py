@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import seaborn as sns
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import FigureBase
 
 from offcourse.analysis import recovery
@@ -38,17 +41,24 @@ DEFAULT_HEADS = {"maximum": ((2, 16), (2, 64)), "single": ((16,), (64,))}
 # In a study with controls: the best of the same grid, averaged over the controls that should do nothing and their
 # draws; and the function vector read at the other position.
 NULLS, OTHER = "controls", "FV search, other read position"
-PANELS = {
-    ("FV default", "average"): "FV default, average",
-    ("FV default", "peak"): "FV default, peak",
-    ("FV search", "average"): "FV search, average",
-    ("FV search", "peak"): "FV search, peak",
-    (NULLS, "peak"): "controls, peak",
-    (OTHER, "peak"): "FV search\nother position, peak",
-    ("TV", "average"): "TV, average",
-    ("TV", "peak"): "TV, peak",
-}
-# `recovery` is the mean over the `tasks` of the group; missing where nothing was run or few-shot accuracy is 0.
+# Rows of maps, each with the title of every map.
+MAPS = (
+    {
+        ("FV default", "average"): "FV default,\naverage over layers",
+        ("FV search", "average"): "FV search,\naverage over layers",
+        ("TV", "average"): "TV,\naverage over layers",
+    },
+    {
+        ("FV default", "peak"): "FV default,\npeak",
+        ("FV search", "peak"): "FV search,\npeak",
+        ("TV", "peak"): "TV,\npeak",
+    },
+    {(NULLS, "peak"): "FV controls,\npeak", (OTHER, "peak"): "FV search at the\nother position, peak"},
+)
+# More than all of few-shot accuracy has another hue, up to this recovery and beyond.
+MOST = 2.0
+# `recovery` is the mean over the `tasks` of the group; missing where nothing was run or few-shot accuracy is 0. `n` is
+# the number of items behind one steered accuracy, of the task with the fewest.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -57,6 +67,7 @@ NUMBERS = pa.DataFrameSchema(
         "group": pa.Column(str),
         "recovery": pa.Column(float, nullable=True),
         "tasks": pa.Column(int, pa.Check.gt(0)),
+        "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
     },
     strict=True,
@@ -80,9 +91,11 @@ def function_vectors(
     """The rows of one model, of schema `NUMBERS`: Eq. 7 and 8 of every task, averaged over the tasks of a group."""
     heads = DEFAULT_HEADS[default_heads][is_large(read_model(results, model)["parameters"])]
     found: dict[tuple, list[tuple[float, dict, dict]]] = {}
+    swept: dict[str, int] = {}
     for task in tasks:
         shots, few_shot = recovery.baseline(read_shots(results, model, task))
         sweep = read_accuracy(results, model, task)
+        swept[task] = int(sweep["n"].min())
         default = sweep[(sweep["strength"] == DEFAULT_STRENGTH) & sweep["n_heads"].isin(heads)]
         items = items_by_shots(results, icl_path(model, task)).loc[shots]
         few = source("few_shot", icl_path(model, task), {"shots": shots}, items, group=task)
@@ -101,8 +114,12 @@ def function_vectors(
             key = method, "peak", group_of(task, groups)
             found.setdefault(key, []).append((value, entry, {**few, "group": own}))
     members = {group: sum(group_of(task, groups) == group for task in tasks) for _, _, group in found}
+    fewest = {group: min(swept[task] for task in tasks if group_of(task, groups) == group) for group in members}
     return [
-        (model, *key, float(np.mean([value for value, *_ in each])), members[key[2]], listed(*_entries(each)))
+        (
+            *(model, *key, float(np.mean([value for value, *_ in each])), members[key[2]], fewest[key[2]]),
+            listed(*_entries(each)),
+        )
         for key, each in found.items()
     ]
 
@@ -139,7 +156,8 @@ def task_vectors(
                 sweep, path = tv_sweep_path(model, task), tv_icl_path(model, task)
                 entries.append(source("tried", sweep, {"split": "dev"}, tried, measured[measure], group))
                 entries.append(source("few_shot", path, {"shots": shots}, items, group=group))
-            rows.append((model, "TV", measure, group, value, len(peak.shots), listed(*entries)))
+            fewest = min(read_tv_items(results, model, task, "dev") for task in peak.shots)
+            rows.append((model, "TV", measure, group, value, len(peak.shots), fewest, listed(*entries)))
     return rows
 
 
@@ -174,10 +192,10 @@ def numbers(
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
-    """A heat map per method and measure, side by side.
+    """A heat map per method and measure: a column per method, averages above peaks, controls at the end.
 
-    Colours go from 0 to 1; a larger value has the colour of 1, and its number is written in the cell. A grey cell with
-    a dash was not run.
+    The number is written in each cell. Colours go from 0 to 1 in one hue and on to 2 in another; a larger value has the
+    colour of 2. A grey cell with a dash was not run.
     """
     scopes = {method: view.scope(method) for method in view.methods}
     switches = view.switches("default_heads", "tv_average", "tv_direction")
@@ -185,41 +203,56 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     drawn = numbers(view, scopes, view.groups(), switches, controls)
     models = list(dict.fromkeys(model for each, _ in scopes.values() for model in each))
     labels, kinds = view.model_labels(models), list(dict.fromkeys(drawn["group"]))
-    panels_of = [key for key in PANELS if key[0] in set(drawn["method"])]
+    there = set(drawn["method"])
+    maps = [{key: title for key, title in row.items() if key[0] in there} for row in MAPS]
+    maps = [row for row in maps if row]
+    columns = max(map(len, maps))
     # Width: labels and colour bar, and the cells. Height: titles, and a row per model.
-    size = (2.0 + len(panels_of) * max(0.62, 0.24 * len(kinds)), 1.75 + 0.2 * len(models))
+    width = 2.2 + columns * max(0.95, 0.3 * len(kinds) + 0.08)
+    size = (max(4.6, width), 1.95 + len(maps) * (0.35 + (0.22 if len(models) < 10 else 0.155) * len(models)))
 
     def compose(canvas: FigureBase) -> None:
-        panels = canvas.subplots(1, len(panels_of), sharey=True, squeeze=False)[0]
-        for panel, key in zip(panels, panels_of, strict=True):
-            mine = drawn[(drawn["method"] == key[0]) & (drawn["measure"] == key[1])]
-            cells = mine.pivot(index="model", columns="group", values="recovery").reindex(index=models, columns=kinds)
-            image = _heat_map(panel, cells.to_numpy())
-            panel.set_title(PANELS[key].replace(", ", "\n"))
-            slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
-            panel.set_xticks(np.arange(len(kinds)) + 0.5, map(task_label, kinds), **slanted)
-        panels[0].set_yticks(np.arange(len(models)) + 0.5, labels)
-        look = {"pad": 0.01, "aspect": 14, "shrink": min(1, 12 / len(models))}
-        bar = canvas.colorbar(image, ax=list(panels), label="share of\nfew-shot accuracy", **look)
+        panels = canvas.subplots(len(maps), columns, sharey=True, squeeze=False)
+        for panel in panels.flat:
+            panel.set_visible(False)
+        for row, titles in zip(panels, maps, strict=True):
+            for panel, ((method, measure), title) in zip(row, titles.items(), strict=False):
+                mine = drawn[(drawn["method"] == method) & (drawn["measure"] == measure)]
+                wide = mine.pivot(index="model", columns="group", values="recovery")
+                cells = wide.reindex(index=models, columns=kinds).to_numpy(float)
+                panel.set_visible(True)
+                style.heat_map(panel, cells, _colours(), Normalize(0, MOST), _texts(cells), 7)
+                panel.set_title(title)
+        slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+        for panel in [[panel for panel in column if panel.get_visible()][-1] for column in panels.T]:
+            panel.set_xticks(np.arange(len(kinds)) + 0.5, [_of_group(drawn, kind) for kind in kinds], **slanted)
+        for panel in panels[:, 0]:
+            panel.set_yticks(np.arange(len(models)) + 0.5, labels, rotation=0)
+        look = {"pad": 0.02, "aspect": 16, "shrink": min(1, 12 / len(models))}
+        shades = ScalarMappable(Normalize(0, MOST), _colours())
+        bar = canvas.colorbar(shades, ax=list(panels.flat), label="share of few-shot accuracy", **look)
         bar.outline.set_visible(False)
-        bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "≥ 1"])
+        bar.set_ticks([0, 0.5, 1, 1.5, 2], labels=["0", "0.5", "1", "1.5", "≥ 2"])
+        bar.minorticks_off()
+        counts = drawn.groupby(drawn["method"].where(drawn["method"] == "TV", "FV"))["n"].agg(style.span)
+        said = ", ".join(f"{method} {items}" for method, items in counts.items())
+        style.note(canvas, f"items of a task behind every accuracy: {said}; intervals are in the tables")
 
     return style.Page(size, drawn, NUMBERS, compose)
 
 
-def _heat_map(panel, cells: np.ndarray):
-    panel.set_facecolor(style.BLANK)
-    image = panel.pcolormesh(
-        np.ma.masked_invalid(cells), cmap=style.SHADES, vmin=0, vmax=1, edgecolor="white", linewidth=0.5
-    )
-    for (row, column), value in np.ndenumerate(cells):
-        if np.isnan(value):
-            text, ink = "–", "#333333"
-        else:
-            text, ink = f"{value:.2f}".removeprefix("0"), style.ink_on(style.SHADES(min(1.0, value)))
-        panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=5.5)
-    panel.grid(False)
-    panel.set(xlim=(0, cells.shape[1]), ylim=(cells.shape[0], 0))
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    return image
+def _colours() -> Colormap:
+    """From 0 to 1 in greens and blues, from 1 to `MOST` in oranges; both get darker, and 1 is the darkest blue."""
+    below, above = style.SHADES, sns.color_palette("YlOrBr", as_cmap=True)
+    return ListedColormap([*below(np.linspace(0, 1, 129)), *above(np.linspace(0.3, 0.9, 128))])
+
+
+def _of_group(drawn: pd.DataFrame, kind: str) -> str:
+    tasks = drawn.loc[drawn["group"] == kind, "tasks"].max()
+    return task_label(kind) + (f" ({tasks} tasks)" if tasks > 1 else "")
+
+
+def _texts(cells: np.ndarray) -> np.ndarray:
+    """`.36`, `1.50`, or a dash for a missing cell."""
+    texts = ["–" if np.isnan(value) else f"{value:.2f}".removeprefix("0") for value in cells.flat]
+    return np.array(texts, dtype=object).reshape(cells.shape)

@@ -5,7 +5,7 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import FigureBase
 
-from offcourse.analysis.inference import student_interval
+from offcourse.analysis.inference import logit_interval
 from offcourse.analysis.results import Folder, icl_path, items_by_shots, read_shots
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.view import ResultsView
@@ -16,7 +16,8 @@ SHOTS = (0, 5, 10)
 LOOKS = {0: (style.GREY, "o"), 5: (style.BLUE, "s"), 10: (style.ORANGE, "D")}
 OTHER = (style.GREEN, "^")
 
-# `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task).
+# `accuracy` is the mean over `tasks`, `ci_low` to `ci_high` its 95% interval (missing with a single task, and where all
+# tasks have accuracy 0 or all have 1). `n` is the number of items of a task, of the task with the fewest.
 NUMBERS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -25,6 +26,7 @@ NUMBERS = pa.DataFrameSchema(
         "ci_low": pa.Column(float, nullable=True),
         "ci_high": pa.Column(float, nullable=True),
         "tasks": pa.Column(int, pa.Check.gt(0)),
+        "n": pa.Column(int, pa.Check.gt(0)),
         "sources": pa.Column(str),
     },
     strict=True,
@@ -35,8 +37,10 @@ NUMBERS = pa.DataFrameSchema(
 def numbers(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
     """Mean accuracy by model and shots, see `NUMBERS`.
 
-    The interval is Student's over tasks, cut to 0 and 1. For a study with fewer than 10 shots, the largest number of
-    shots that all pairs have is shown instead. Raises `OffcourseError` if the pairs share no number of shots.
+    The interval is Student's over tasks, on the scale of log odds, so that it ends between 0 and 1. For a study with
+    fewer than 10 shots, the largest number of shots that all pairs have is shown instead.
+
+    Raises `OffcourseError` if the pairs share no number of shots.
     """
     by_pair = {(model, task): read_shots(results, model, task) for model in models for task in tasks}
     common = sorted(set.intersection(*(set(shots.index) for shots in by_pair.values())))
@@ -49,13 +53,14 @@ def numbers(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFram
         items = {task: items_by_shots(results, icl_path(model, task)) for task in tasks}
         for shots in shown:
             values = np.array([by_pair[model, task].loc[shots] for task in tasks])
-            low, high = np.clip(student_interval(values), 0, 1)
+            low, high = logit_interval(values)
+            fewest = min(int(items[task].loc[shots]) for task in tasks)
             entries = [
                 source("accuracy", icl_path(model, task), {"shots": int(shots)}, items[task].loc[shots], group=task)
                 for task in tasks
             ]
-            rows.append((model, int(shots), values.mean(), low, high, len(tasks), listed(*entries)))
-    return pd.DataFrame(rows, columns=list(NUMBERS.columns))
+            rows.append((model, int(shots), values.mean(), low, high, len(tasks), fewest, listed(*entries)))
+    return pd.DataFrame(rows, columns=list(NUMBERS.columns)).astype({"ci_low": float, "ci_high": float})
 
 
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
@@ -63,8 +68,8 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     models, tasks = view.scope("function_vectors")
     drawn, labels = numbers(view, models, tasks), view.model_labels(models)
     counts = sorted(drawn["shots"].unique())
-    # Title, axis and legend take 1.4 inches. The fewer the models, the higher their rows.
-    size = (5.6, 1.4 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
+    # Title, axis, note and legend take 1.5 inches. The fewer the models, the higher their rows.
+    size = (5.6, 1.5 + max(0.24, 0.62 - 0.02 * len(models)) * len(models))
 
     def compose(canvas: FigureBase) -> None:
         panel = canvas.subplots()
@@ -73,16 +78,18 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
             points = drawn[drawn["shots"] == shots].set_index("model").loc[models]
             y = np.arange(len(models)) + 0.22 * (step - (len(counts) - 1) / 2)
             panel.hlines(y, points["ci_low"], points["ci_high"], color=colour, linewidth=1.4, alpha=0.6)
-            panel.plot(points["accuracy"], y, marker, color=colour, markersize=4.5, label=f"{shots}-shot")
+            look = {"color": colour, "marker": marker, "markersize": 5, "linestyle": "none", "label": f"{shots}-shot"}
+            style.line(panel, pd.DataFrame({"accuracy": points["accuracy"], "y": y}), "accuracy", "y", **look)
         panel.set(xlim=(-0.02, 1.02), ylim=(len(models) - 0.5, -0.5))
         panel.set_yticks(range(len(models)), labels, fontsize=8)
         panel.grid(axis="y", visible=False)
         for edge in range(1, len(models)):
             panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
+        panel.set_xlabel("accuracy without steering")
         spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
         fewer = "" if max(counts) == SHOTS[-1] else f"; at most {max(counts)} shots here"
-        panel.set_xlabel(f"accuracy without steering\n({spread}{fewer})")
-        canvas.suptitle("In-context accuracy by number of shots")
-        canvas.legend(loc="outside lower center", ncols=len(counts), handletextpad=0.2)
+        style.note(canvas, f"{spread}, at least {drawn['n'].min()} items a task{fewer}")
+        panel.set_title("In-context accuracy by number of shots")
+        canvas.legend(loc="outside upper center", ncols=len(counts), handletextpad=0.2)
 
     return style.Page(size, drawn, NUMBERS, compose)

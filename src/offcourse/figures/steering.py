@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib import colormaps
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from offcourse.analysis import recovery
@@ -38,12 +38,13 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     tasks, label = view.tasks(method), view.label(method)
     drawn = numbers(view, method, model, tasks)
     strengths = sorted(drawn["strength"].unique())
-    shades = [colormaps["Blues"](0.4 + 0.6 * (i + 1) / len(strengths)) for i in range(len(strengths))]
+    # The palest of seaborn's blues do not stand out from the paper.
+    shades = sns.color_palette("Blues", len(strengths) + 2).as_hex()[2:]
     looks = {strength: {"color": shade} for strength, shade in zip(strengths, shades, strict=True)}
 
     def put(axes: Axes, mine: pd.DataFrame) -> None:
         for strength, setting in mine.groupby("strength"):
-            axes.plot(setting["layer"], setting["accuracy"], **looks[strength])
+            style.line(axes, setting, "layer", "accuracy", **looks[strength])
 
     lines = {f"strength {strength:g}": look for strength, look in looks.items()}
     title = f"{view.cell('models', 'label', model)}: {label}"

@@ -1,14 +1,19 @@
-"""The look of all figures, and writing them so that equal numbers always give equal bytes."""
+"""The look of all figures: one theme of seaborn, and files that equal numbers always give equal bytes."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure, FigureBase
 
 from offcourse.files import write_whole
@@ -17,36 +22,41 @@ from offcourse.schemas.io import write_parquet
 
 mpl.use("Agg")
 
-# Okabe and Ito's palette, distinct under the common forms of colour blindness.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
-SHADES = mpl.colormaps["YlGnBu"]  # sequential
-DIVERGING = "RdBu_r"  # white at 0
+# Colours are distinct under the common forms of colour blindness and at least 3 to 1 on white. A colour means one thing
+# in a figure: blue is what the figure is about, orange few-shot, grey 0-shot; the logit lens has three of its own.
+BLUE, _, GREEN, ORANGE = sns.color_palette("colorblind").as_hex()[:4]
+PURPLE, INK, GREY = "#AA4499", "#333333", "#767676"
+SHADES = sns.color_palette("YlGnBu", as_cmap=True)  # sequential
+DIVERGING = sns.color_palette("RdBu_r", as_cmap=True)  # white at 0
 BLANK = "#ECECEC"
 
 # Looks of the lines of accuracy without a vector.
 FEW_SHOT = {"color": ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
 ZERO_SHOT = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
+BAND = 0.16  # opacity of an interval's band
 
+FONT = "DejaVu Sans"  # comes with matplotlib, so every machine has it
+# On top of seaborn's "whitegrid". No text is below 7 points, so that a page of 8 inches can be set 7 inches wide.
 RC = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has it
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8.5,
     "figure.titlesize": 10,
     "figure.labelsize": 8.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
     "legend.fontsize": 8,
     "legend.frameon": False,
     "axes.linewidth": 0.6,
     "axes.edgecolor": "#444444",
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.linewidth": 0.4,
     "grid.color": "#E3E3E3",
     "lines.linewidth": 1.3,
+    "lines.markeredgewidth": 0,
+    "xtick.bottom": True,
+    "ytick.left": True,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
@@ -55,15 +65,73 @@ RC = {
     "svg.hashsalt": "offcourse",
 }
 DPI = 200
+NOTE = 7.5  # points of a note
 
 
 # The entry of a picture in `graph.catalogue`; it has at least `figure`, `model`, `task` and `questions`.
 Shown = Mapping[str, Any]
 
 
-def applied() -> AbstractContextManager[None]:
-    """Set the project's style inside the block, and restore the user's own settings afterwards."""
-    return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "Agg"})
+@contextmanager
+def applied() -> Iterator[None]:
+    """Set the project's theme inside the block, and restore the user's own settings afterwards."""
+    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "Agg"}):
+        sns.set_theme(context="paper", style="whitegrid", palette="colorblind", font=FONT, rc=RC)
+        yield
+
+
+def line(axes: Axes, points: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """Draw `y` against `x` in the order of the rows, and the band from `ci_low` to `ci_high` if `points` has these."""
+    if "ci_low" in points:
+        axes.fill_between(points[x], points["ci_low"], points["ci_high"], color=look["color"], alpha=BAND, lw=0)
+    said = axes.get_xlabel(), axes.get_ylabel()
+    values = {"x": points[x].to_numpy(), "y": points[y].to_numpy()}
+    sns.lineplot(**values, estimator=None, errorbar=None, sort=False, legend=False, ax=axes, **look)
+    axes.set(xlabel=said[0], ylabel=said[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_visible(True)  # seaborn hides the labels of inner panels
+
+
+def heat_map(
+    panel: Axes,
+    cells: np.ndarray,
+    colours: Colormap,
+    norm: Normalize,
+    texts: np.ndarray | None = None,
+    points: float = 7,
+) -> QuadMesh:
+    """A heat map with the first row on top. A missing cell is grey.
+
+    texts: what is written in each cell, black or white, whichever stands out more. points: size of the letters.
+    """
+    panel.set_facecolor(BLANK)
+    look = {"cmap": colours, "norm": norm, "linewidths": 0.5 if texts is not None else 0, "linecolor": "white"}
+    # Seaborn draws the whole figure to see whether labels overlap; the labels come later, so that this costs little.
+    sns.heatmap(cells, mask=np.isnan(cells), cbar=False, xticklabels=False, yticklabels=False, ax=panel, **look)
+    panel.grid(False)
+    panel.tick_params(length=0)
+    place = {"ha": "center", "va": "center", "fontsize": points}
+    for (row, column), text in np.ndenumerate(texts if texts is not None else np.empty((0, 0))):
+        value = cells[row, column]
+        ink = INK if np.isnan(value) else ink_on(colours(norm(value)))
+        panel.text(column + 0.5, row + 0.5, text, color=ink, **place)
+    return panel.collections[0]
+
+
+def note(canvas: FigureBase, text: str) -> None:
+    """Write below the panels what an interval is of and over how many: the statistics, which are no axis label."""
+    canvas.supxlabel(text, fontsize=NOTE, color=INK)
+
+
+def span(counts: Iterable[int]) -> str:
+    """`20`, or `12 to 40` where numbers differ."""
+    known = sorted(set(counts))
+    return " to ".join(map(str, dict.fromkeys((known[0], known[-1]))))
+
+
+def either(counts: Iterable[int]) -> str:
+    """`5`, or `5 or 10`: each number once, in order."""
+    return " or ".join(map(str, sorted(set(counts))))
 
 
 def ink_on(colour: tuple[float, ...]) -> str:
@@ -111,7 +179,7 @@ class Page:
 
 
 def draw(page: Page, stem: Path) -> None:
-    """Draw a page in the project's style and write its three files, see `save`."""
+    """Draw a page in the project's theme and write its three files, see `save`."""
     with applied():
         figure = Figure(figsize=page.size, layout="constrained" if page.tight else None)
         page.compose(figure)

@@ -1,6 +1,7 @@
 """Accuracy against layer for every number of heads and strength, one page per model and task (Figures 4 and 17)."""
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -60,15 +61,64 @@ def best(drawn: pd.DataFrame) -> str:
     return f"best of the grid: {', '.join(names)}"
 
 
+def flat(drawn: pd.DataFrame) -> str:
+    """A sentence about a page on which no setting leaves the 95% interval of 0-shot accuracy; "" for any other page."""
+    own = drawn[drawn["control"] == ""]
+    if (own["accuracy"] > own["zero_high"]).any() or (own["accuracy"] < own["zero_low"]).any():
+        return ""
+    settings = len(own[["n_heads", "strength"]].drop_duplicates())
+    return (
+        f"flat: none of {settings} settings leaves the 95% interval of 0-shot accuracy at any layer; largest "
+        f"{own['accuracy'].max():.2f}, {own['shots'].iloc[0]}-shot {own['few_shot'].iloc[0]:.2f}"
+    )
+
+
 def page(view: ResultsView, shown: style.Shown) -> style.Page:
     """A grid of panels: a column per number of heads, a row per strength. A setting that was not run says so.
 
     With controls, a panel also has thin grey lines for vectors that should do nothing and a dashed line for the
-    function vector read at the other position, and the page ends with the best accuracy in the grid for each.
+    function vector read at the other position, and the page ends with the best accuracy in the grid for each. A page on
+    which nothing happens (see `flat`) is one panel that says so.
     """
     model, task = shown["model"], shown["task"]
     drawn = numbers(view, model, task, bool(view.setting("function_vectors.controls")))
-    label = view.cell("models", "label", model)
+    return composed(drawn, f"{view.cell('models', 'label', model)}: {task_label(task)}")
+
+
+def composed(drawn: pd.DataFrame, title: str) -> style.Page:
+    """The page of some numbers, of schema `NUMBERS`."""
+    return _flat_page(drawn, title) if flat(drawn) else _grid(drawn, title)
+
+
+def _flat_page(drawn: pd.DataFrame, title: str) -> style.Page:
+    """One panel with the lines of all settings."""
+    lines = _lines(drawn)
+
+    def compose(canvas: FigureBase) -> None:
+        panel = canvas.subplots()
+        by_layer.panel(panel, drawn)
+        for _, setting in drawn.groupby(["strength", "n_heads"]):
+            _settings_lines(panel, setting)
+        panel.set(
+            xlabel="layer that the function vector is added at", ylabel=f"accuracy\n(share of {drawn['n'].max()} items)"
+        )
+        canvas.suptitle(title)
+        canvas.legend(*by_layer.legend(panel, lines, drawn), loc="outside lower center", ncols=2, handlelength=2.2)
+        panel.set_title(textwrap.fill(flat(drawn), 68), fontsize=style.NOTE)
+
+    return style.Page((5.2, 2.6 + 0.17 * (len(lines) > 1)), drawn, NUMBERS, compose)
+
+
+def _lines(drawn: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """{name in the legend: look} of the lines that differ by layer."""
+    seen = set(drawn["control"])
+    lines = {"function vector, 0-shot": FV}
+    lines |= {"controls": CONTROL} if seen & set(NULL_CONTROLS) else {}
+    return lines | ({NAMES[READ_POSITION]: OTHER} if READ_POSITION in seen else {})
+
+
+def _grid(drawn: pd.DataFrame, title: str) -> style.Page:
+    """A panel per number of heads and strength."""
     heads, strengths = sorted(drawn["n_heads"].unique()), sorted(drawn["strength"].unique())
     items, seen = int(drawn["n"].max()), set(drawn["control"]) - {""}
     size, margins, said = _margins(len(strengths), len(heads), best(drawn) if seen else "")
@@ -85,21 +135,14 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
             row[-1].yaxis.set_label_position("right")
         for panel, n_heads in zip(axes[0], heads, strict=True):
             panel.set_title(f"{n_heads} heads")
-        canvas.suptitle(f"{label}: {task_label(task)}", y=1 - 0.08 / height)
+        canvas.suptitle(title, y=1 - 0.08 / height)
         canvas.supxlabel("layer that the function vector is added at", y=0.05 / height)
         canvas.supylabel(f"accuracy (share of {items} items)", x=0.05 / width)
-        lines = [FV, style.FEW_SHOT, style.ZERO_SHOT]
-        names = ["function vector, 0-shot", *by_layer.names_without_vector(drawn)]
-        for there, line, name in (
-            (seen & set(NULL_CONTROLS), CONTROL, "controls"),
-            (READ_POSITION in seen, OTHER, NAMES[READ_POSITION]),
-        ):
-            lines, names = ([*lines, line], [*names, name]) if there else (lines, names)
         if said:
-            canvas.text(0.5, 1 - 0.5 / height, said, ha="center", va="top", fontsize=7.5)
-        handles = [axes[0][0].plot([], [], **line)[0] for line in lines]
+            canvas.text(0.5, 1 - 0.67 / height, said, ha="center", va="top", fontsize=style.NOTE)
+        handles, names = by_layer.legend(axes[0][0], _lines(drawn), drawn)
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.24 / height), "borderaxespad": 0.3}
-        canvas.legend(handles, names, **place, ncols=len(names), handlelength=2.2, columnspacing=1.2)
+        canvas.legend(handles, names, **place, ncols=-(-len(names) // 2), handlelength=2.2, columnspacing=1.2)
 
     return style.Page(size, drawn, NUMBERS, compose, tight=False)
 
@@ -116,11 +159,11 @@ def _margins(rows: int, columns: int, said: str) -> tuple[tuple[float, float], d
     The margins are computed here, since automatic layout takes seconds for 56 panels. said: text below the legend.
     """
     # With controls the legend has more entries and needs more width.
-    width = max(6.7 if said else 4.4, min(1.95, 9.4 / columns) * columns)
+    width = max(5.4 if said else 4.4, min(1.95, 6.9 / columns) * columns)
     height, left, right, bottom = min(1.45, 9.4 / rows) * rows, 0.55, 0.3, 0.5
     # About 17 letters of this size fit into an inch.
     said = textwrap.fill(said, int(17 * (left + width + right)))
-    top = 0.75 + (0.18 + 0.13 * said.count("\n") if said else 0)
+    top = 0.92 + (0.18 + 0.13 * said.count("\n") if said else 0)
     size = left + width + right, bottom + height + top
     edges = {"left": left / size[0], "right": 1 - right / size[0], "bottom": bottom / size[1]}
     return size, edges | {"top": 1 - top / size[1]}, said
@@ -131,7 +174,11 @@ def _panel(panel: Axes, drawn: pd.DataFrame, setting: pd.DataFrame | None) -> No
     if setting is None:
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", va="center", color=style.GREY)
         return
-    for (control, _), line in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
-        panel.plot(line["layer"], line["accuracy"], **(OTHER if control == READ_POSITION else CONTROL))
+    _settings_lines(panel, setting)
+
+
+def _settings_lines(panel: Axes, setting: pd.DataFrame) -> None:
+    for (control, _), mine in setting[setting["control"] != ""].groupby(["control", "draw"], sort=False):
+        style.line(panel, mine, "layer", "accuracy", **(OTHER if control == READ_POSITION else CONTROL))
     own = setting[setting["control"] == ""]
-    panel.plot(own["layer"], own["accuracy"], **FV, marker="o" if len(own) < 8 else None, markersize=3)
+    style.line(panel, own, "layer", "accuracy", **FV, marker="o" if len(own) < 8 else None, markersize=3)

@@ -45,5 +45,5 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         view.cell("models", "label", model),
         "replaced layer",
         {"task vector, 0-shot": line},
-        lambda axes, mine: axes.plot(mine["layer"], mine["accuracy"], **line),
+        lambda axes, mine: style.line(axes, mine, "layer", "accuracy", **line),
     )

@@ -22,6 +22,7 @@ VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:dra
 # By these the rules of claims tell models apart, sort them by size and group them.
 OF_MODELS = ("models.family", "models.repo", "models.tokens", "models.parameters")
 GROUP, FORM, BASE, LABEL = "tasks.group", "questions.form", "models.base", "models.label"
+ASKED = "questions.label"
 
 
 def _table(rule: str, module: str, *methods: str, **more: Any) -> Product:
@@ -132,7 +133,7 @@ _PRODUCTS = (
         FV,
         TV,
         inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", "logit_lens"),
-        columns=(LABEL,),
+        columns=(LABEL, ASKED),
         figures=("figure1",),
     ),
     _figure(
@@ -175,8 +176,10 @@ _PRODUCTS = (
         switches=("tv_direction",),
         figures=("figure16",),
     ),
-    _figure("figure_lens", "lens", LENS, inputs=("logit_lens",), columns=(LABEL,), figures=("figure2",)),
-    _figure("figure_apathy", "apathy", LENS, inputs=("logit_lens", "apathy"), columns=(LABEL,), figures=("figure8",)),
+    _figure("figure_lens", "lens", LENS, inputs=("logit_lens",), columns=(LABEL, ASKED), figures=("figure2",)),
+    _figure(
+        "figure_apathy", "apathy", LENS, inputs=("logit_lens", "apathy"), columns=(LABEL, ASKED), figures=("figure8",)
+    ),
     _plain_table(
         "steering_summary",
         "steering_summary",

@@ -29,6 +29,7 @@ COUNTED = {
     "accelerate": "accelerate",
     "gguf": "gguf",
     "matplotlib": "matplotlib",
+    "seaborn": "seaborn",
     "pillow": "PIL",
     "jinja2": "jinja2",
     "pypdf": "pypdf",
