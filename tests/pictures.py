@@ -4,6 +4,7 @@ import itertools
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 
@@ -12,7 +13,10 @@ def texts(figure: Figure) -> set[str]:
 
 
 def assert_tidy(figure: Figure) -> None:
-    """Title, axis labels, legend and panels with their labels are apart from each other and on the page."""
+    """Title, axis labels, legend and panels with their labels are apart, on the page, and large enough to read.
+
+    No text is below 6 points on a page that is set 7 inches wide.
+    """
     renderer = FigureCanvasAgg(figure).get_renderer()
     levels = [figure, *figure.findobj(SubFigure)]
     parts = [*figure.axes, *(part for level in levels for part in (*level.texts, *level.legends))]
@@ -21,6 +25,9 @@ def assert_tidy(figure: Figure) -> None:
     for (one, box), (other, near) in itertools.combinations(zip(parts, boxes, strict=True), 2):
         over = Bbox.intersection(box, near)
         assert over is None or min(over.width, over.height) < 1, (one, other)
+    small = min(1.0, 7 / figure.get_size_inches()[0])
+    for text in figure.findobj(Text):
+        assert not (text.get_visible() and text.get_text()) or text.get_fontsize() * small >= 6, text
     whole = Bbox.union(boxes)
     assert (whole.min >= -1).all()
     assert (whole.max <= figure.bbox.max + 1).all()

@@ -43,11 +43,12 @@ def results(
     protocol = Protocol().model_copy(update={name: more.pop(name) for name in Protocol.model_fields if name in more})
     models = more.pop("models", list(dict.fromkeys(name for its, _ in scopes.values() for name in its)))
     units = list(dict.fromkeys(unit for _, its in scopes.values() for unit in its))
+    asked = dict.fromkeys([*dict(forms), *scopes.get("logit_lens", ((), ()))[1]])
     bases = {post: base for base, post in pairs}
     registry = Registry(
         {name: row(Model, name=name, label=_label(folder, name), base=bases.get(name, "")) for name in models},
         {name: row(Task, name=name, group=(groups or {}).get(name, "linguistic")) for name in units},
-        {name: row(QuestionSet, name=name, form=form) for name, form in forms},
+        {name: row(QuestionSet, name=name, label=name.title(), form=dict(forms).get(name, "")) for name in asked},
         {},
     )
 

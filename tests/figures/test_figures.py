@@ -1,11 +1,13 @@
 """Each figure draws the right numbers (against slow recomputation), and its bytes never change."""
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from pictures import assert_tidy, texts
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from views import draw
 
 from offcourse.analysis import choices
@@ -162,22 +164,27 @@ def test_a_setting_that_was_not_run_says_so(make_study, tmp_path, drawn):
     assert [len(panel.texts) for panel in drawn[0].axes] == [0, 0, 0, 1]
 
 
-def test_cie_panels_are_the_means_on_scales_of_their_own(study, tmp_path, drawn):
+def test_cie_panels_are_the_means_on_one_scale(study, tmp_path, drawn):
     draw("figure9", study, tmp_path / "x", model="middle-27b", fv=(MODELS, TASKS))
     numbers = pd.read_parquet(tmp_path / "x.parquet")
-    images = [panel.images[0] for panel in drawn[0].axes if panel.images]
-    for task, image in zip(TASKS, images, strict=True):
+    *panels, bar = drawn[0].axes
+    meshes = [panel.collections[0] for panel in panels]
+    largest = numbers["effect"].abs().max()
+    for task, mesh in zip(TASKS, meshes, strict=True):
         effects = pd.read_parquet(study / "middle-27b" / "cie" / f"{task}.parquet").to_dict("records")
-        array = image.get_array()
+        array = mesh.get_array()
         assert array.shape == (3, 8)
         for head, layer in np.ndindex(array.shape):
             trials = [float(row["effect"]) for row in effects if (row["layer"], row["head"]) == (layer, head)]
             assert array[head, layer] == pytest.approx(sum(trials) / 5, abs=1e-9)
         of_task = numbers[numbers["task"] == task].pivot(index="head", columns="layer", values="effect")
         assert (of_task.to_numpy() == array).all()
-        limit = abs(array).max()
-        assert image.get_clim() == (-limit, limit)
+        assert mesh.get_clim() == (-largest, largest) and mesh.norm.linthresh <= largest / 100
     assert set(numbers["trials"]) == {5}
+    assert bar.get_ylabel().startswith("change in probability")
+    # Head 0 is at the bottom.
+    assert panels[0].get_ylim() == (0, 3)
+    assert_tidy(drawn[0])
 
 
 def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, drawn):
@@ -187,13 +194,17 @@ def test_shots_are_means_over_tasks_with_their_interval(study, share, tmp_path, 
     assert numbers[["model", "shots"]].apply(tuple, axis=1).tolist() == [(m, k) for m in MODELS for k in (0, 5, 10)]
     for row in numbers.itertuples():
         values = [share(study, f"{row.model}/icl/{task}.parquet", shots=row.shots) for task in tasks]
-        low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
-        assert row.accuracy == pytest.approx(np.mean(values))
-        assert (row.ci_low, row.ci_high) == pytest.approx((max(0, low), min(1, high)))
+        mean = np.mean(values)
+        odds, spread = np.log(mean / (1 - mean)), stats.sem(values) / (mean * (1 - mean))
+        low, high = 1 / (1 + np.exp(-np.array(stats.t.interval(0.95, 2, loc=odds, scale=spread))))
+        assert row.accuracy == pytest.approx(mean) and row.n == 42
+        assert (row.ci_low, row.ci_high) == pytest.approx((low, high))
+        assert 0 < row.ci_low < row.ci_high < 1
     lines = [line for line in drawn[0].axes[0].lines if line.get_label().endswith("-shot")]
     for shots, line in zip((0, 5, 10), lines, strict=True):
         assert line.get_xdata().tolist() == numbers.loc[numbers["shots"] == shots, "accuracy"].tolist()
-    assert "accuracy without steering\n(mean and 95% interval over 3 tasks)" in texts(drawn[0])
+    said = {"accuracy without steering", "mean and 95% interval over 3 tasks, at least 42 items a task"}
+    assert said <= texts(drawn[0])
 
 
 def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
@@ -202,7 +213,7 @@ def test_fewer_shots_are_shown_and_said(make_study, tmp_path, drawn):
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     assert numbers["shots"].tolist() == [0, 5, 7]
     assert numbers["ci_low"].isna().all()
-    assert "accuracy without steering\n(one task; at most 7 shots here)" in texts(drawn[0])
+    assert "one task, 50 items; at most 7 shots here" in texts(drawn[0])
 
 
 @pytest.mark.parametrize(
@@ -218,9 +229,70 @@ def test_choices_are_written_in_their_cells(make_study, tmp_path, drawn, what, c
     numbers = pd.read_parquet(tmp_path / "x.parquet")
     pd.testing.assert_series_equal(numbers["value"], best[column], check_names=False)
     written = [text.get_text() for text in drawn[0].axes[0].texts]
-    assert written == ["–" if np.isnan(value) else format(value, form) for value in best[column]]
-    assert written[2] == "–"
-    assert any("at most 20% recovered" in text for text in texts(drawn[0]))
+    ties = ["*" if tied > 1 else "" for tied in best[f"{what}_tied"]]
+    expected = [format(value, form) + tie for value, tie in zip(best[column], ties, strict=True)]
+    assert written == ["–" if text == "nan" else text for text in expected]
+    assert written[2] == "–" and numbers["tied"].tolist() == best[f"{what}_tied"].tolist()
+    assert any("every accuracy from 42 to 50 items; – at most 20% recovered" in text for text in texts(drawn[0]))
+    assert_tidy(drawn[0])
+
+
+def test_a_tie_is_marked(make_study, tmp_path, drawn):
+    """Two strengths with the same hits: the smaller is written, and said to be one of two."""
+    results = make_study(models={"m": (4, 4, 1e8)}, tasks=["antonym"], n_heads=(2,), strengths=(1.0, 2.0))
+    path = results / "m" / "fv_sweep" / "antonym.parquet"
+    sweep = pd.read_parquet(path)
+    one = sweep[sweep["strength"] == 1.0].assign(hit=lambda rows: rows["layer"] == 2)
+    pd.concat([one, one.assign(strength=2.0)])[sweep.columns].to_parquet(path)
+    draw("figure14", results, tmp_path / "x", fv=(["m"], ["antonym"]))
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert (numbers["value"].tolist(), numbers["tied"].tolist()) == ([1.0], [2])
+    assert {"1*"} <= texts(drawn[0])
+    assert any("* a tie: the strength is the least of several" in text for text in texts(drawn[0]))
+    draw("figure15", results, tmp_path / "y", fv=(["m"], ["antonym"]))
+    assert pd.read_parquet(tmp_path / "y.parquet")["tied"].tolist() == [1]
+    assert not any("a tie" in text for text in texts(drawn[1]))
+
+
+def test_a_page_on_which_nothing_happens_is_one_panel_that_says_so(make_study, share, tmp_path, drawn):
+    """All settings stay within the interval of 0-shot accuracy, then one leaves it."""
+    results = make_study(models={"m": (5, 4, 1e8)}, tasks=["antonym"], n_heads=(2, 16), strengths=(1.0, 4.0))
+    path = results / "m" / "fv_sweep" / "antonym.parquet"
+    zero = share(results, "m/icl/antonym.parquet", shots=0)
+    low, high = proportion_confint(round(zero * 50), 50, method="wilson")
+    sweep = pd.read_parquet(path).assign(hit=lambda rows: rows["item"] < round(zero * 50))
+    sweep.to_parquet(path)
+    draw("figure17", results, tmp_path / "x", **{**CONTROLLED, "settings": {}})
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    assert len(numbers) == 2 * 2 * 5, "all numbers are beside the picture"
+    assert (numbers["zero_low"].iloc[0], numbers["zero_high"].iloc[0]) == pytest.approx((low, high))
+    assert figure_sweep.flat(numbers).startswith("flat: none of 4 settings leaves the 95% interval of 0-shot accuracy")
+    [panel] = drawn[0].axes
+    assert sum(len(line.get_xdata()) == 5 for line in panel.lines) == 4
+    assert panel.get_title().replace("\n", " ") == figure_sweep.flat(numbers)
+    assert_tidy(drawn[0])
+    one = (sweep["n_heads"] == 16) & (sweep["strength"] == 4.0) & (sweep["layer"] == 3)
+    sweep.assign(hit=sweep["hit"] | (one & (sweep["item"] <= high * 50))).to_parquet(path)
+    draw("figure17", results, tmp_path / "y", **{**CONTROLLED, "settings": {}})
+    assert figure_sweep.flat(pd.read_parquet(tmp_path / "y.parquet")) == "" and len(drawn[1].axes) == 4
+
+
+def test_the_band_is_the_interval_of_accuracy_without_a_vector(study, tmp_path, drawn):
+    draw("figure17", study, tmp_path / "x", fv=(MODELS, TASKS), **DRAW["figure17"])
+    numbers = pd.read_parquet(tmp_path / "x.parquet")
+    hits = round(numbers["zero_shot"].iloc[0] * 42)
+    ends = proportion_confint(hits, 42, method="wilson")
+    for panel in drawn[0].axes:
+        [band] = panel.patches
+        assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx(ends)
+    assert "95% interval of 0-shot" in texts(drawn[0])
+
+
+def test_the_users_own_look_is_as_before_after_a_figure():
+    before = dict(mpl.rcParams)
+    with style.applied():
+        assert mpl.rcParams["axes.spines.top"] is False and mpl.rcParams["axes.grid"] is True
+    assert dict(mpl.rcParams) == before
 
 
 def test_ink_stands_out():
@@ -233,6 +305,7 @@ def test_ink_stands_out():
 def test_lines_stand_out_from_the_paper():
     """3 to 1 is what WCAG 2.1 asks of graphics."""
     looks = (figure_sweep.CONTROL, style.FEW_SHOT, style.ZERO_SHOT)
-    for colour in (style.BLUE, style.ORANGE, style.GREEN, style.GREY, *(look["color"] for look in looks)):
+    colours = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.INK, style.GREY)
+    for colour in (*colours, *(look["color"] for look in looks)):
         assert style.contrast(to_rgb(colour), (1, 1, 1)) >= 3
     assert style.contrast((1, 1, 1), (0, 0, 0)) == pytest.approx(21)

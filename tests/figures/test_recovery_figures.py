@@ -6,11 +6,12 @@ import pytest
 from made_study import write_readings, write_study, write_task_vectors
 from pictures import assert_tidy, texts
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from views import draw, view_of
 
 from offcourse.analysis.cells import plotted, recompute_point
 from offcourse.figures import heads as figure_heads
-from offcourse.figures import overview, recovery
+from offcourse.figures import overview, recovery, style
 from offcourse.figures.overview import Row
 from offcourse.schemas.function_vectors import FV_CONTROLS
 from offcourse.schemas.io import read_parquet, write_parquet
@@ -66,6 +67,17 @@ def peak(counted, model, task, heads, strengths=STRENGTHS, of=max):
     return best / few if few else np.nan
 
 
+def resampled(rows):
+    """Interval of a mean over models (rows) and tasks (columns), both drawn again and again; a missing pair is NaN."""
+    random, table, means = np.random.default_rng(8), np.array(rows), []
+    for _ in range(4000):
+        drawn = table[random.integers(len(table), size=len(table))]
+        drawn = drawn[:, random.integers(table.shape[1], size=table.shape[1])]
+        if not np.isnan(drawn).all():
+            means.append(np.nanmean(drawn))
+    return np.quantile(means, (0.025, 0.975))
+
+
 def assert_points_lead_back(results, path, column=None):
     points = pd.read_parquet(path).to_dict("records")
     for point in points:
@@ -104,7 +116,7 @@ def test_controls_stand_beside_the_search_each_at_the_best_of_its_grid(results, 
             other = best["read_position", 0] / few if few else np.nan
             assert found.loc[recovery.OTHER, model, task]["recovery"] == pytest.approx(other, nan_ok=True)
     assert_points_lead_back(results, tmp_path / "x.parquet")
-    assert {"controls\npeak", "FV search\nother position\npeak"} <= texts(drawn[0])
+    assert {"FV controls,\npeak", "FV search at the\nother position, peak"} <= texts(drawn[0])
     assert_tidy(drawn[0])
 
 
@@ -138,7 +150,9 @@ def test_recovery_is_eq_7_and_8_averaged_over_a_group(results, counted, tmp_path
     assert ("huge-70b", "TV", "peak", "to-english") not in found.index
     assert assert_points_lead_back(results, tmp_path / "figure3.parquet") == 3 * 4 * 5 + 2 * 2 * 5
     written = texts(drawn[0])
-    assert {"FV default\naverage", "TV\npeak", "share of\nfew-shot accuracy", "To English", "Antonym"} <= written
+    titles = {"FV default,\naverage over layers", "TV,\npeak", "share of few-shot accuracy"}
+    assert titles | {"To English (2 tasks)", "Antonym"} <= written
+    assert "items of a task behind every accuracy: FV 42 to 50, TV 20; intervals are in the tables" in written
     assert_tidy(drawn[0])
 
 
@@ -163,21 +177,31 @@ def test_recovery_by_number_of_heads_and_its_change(results, counted, tmp_path, 
             values = [value for value in values if not np.isnan(value)]
             row = found.loc[group, k]
             assert row["recovery"] == pytest.approx(np.mean(values)) and row["n"] == len(values)
-            low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-            assert (row["ci_low"], row["ci_high"]) == pytest.approx((max(0, low), high))
+            assert min(values) <= row["ci_low"] < row["recovery"] < row["ci_high"] <= max(values)
+            ends = resampled([[peak(counted, model, task, [k]) for task in tasks] for model in NAMES])
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends, abs=0.04)
     for k in HEADS:
         changes = []
         for base, post in PAIRS:
             before, after = ([peak(counted, model, task, [k]) for task in TASKS] for model in (base, post))
             changes.append(np.nanmean(after) - np.nanmean(before))
         assert found.loc[figure_heads.CHANGE, k]["recovery"] == pytest.approx(np.mean(changes))
-        assert found.loc[figure_heads.CHANGE, k]["n"] == 2
+        row = found.loc[figure_heads.CHANGE, k]
+        assert row["n"] == 2
+        ends = stats.t.interval(0.95, 1, np.mean(changes), stats.sem(changes))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends)
     assert assert_points_lead_back(results, tmp_path / "figure5.parquet") == 4 * len(HEADS)
     left, right = drawn[0].axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
-    assert lines == {group: found.loc[group]["recovery"].tolist() for group in figure_heads.GROUPS}
-    assert "number of heads (mean and\n95% interval over 3 to 8 model-task pairs)" in texts(drawn[0])
-    assert right.get_xlabel().endswith("over 2 pairs of models)")
+    names = {group: f"{group} (n = {style.span(found.loc[group]['n'])})" for group in figure_heads.GROUPS}
+    assert lines == {names[group]: found.loc[group]["recovery"].tolist() for group in figure_heads.GROUPS}
+    assert left.get_xlabel() == right.get_xlabel() == "number of heads (log scale)"
+    [said] = [text for text in texts(drawn[0]) if "bootstrap interval" in text]
+    assert said.endswith("right: mean and Student's 95% interval over 2 pairs of models")
+    for panel in (left, right):
+        low, high = panel.get_ylim()
+        ends = [each for mark in panel.collections for path in mark.get_paths() for each in path.vertices[:, 1]]
+        assert low <= min(ends) and max(ends) <= high, "every interval ends inside its panel"
     assert_tidy(drawn[0])
 
 
@@ -234,7 +258,15 @@ def test_the_overview_draws_each_method_at_one_setting(results, counted, tmp_pat
             assert max(at) == max(value for key, value in counted.items() if key[:2] == (model, "present-past"))
     assert_points_lead_back(results, tmp_path / "figure1.parquet")
     assert sum(panel.get_visible() for panel in drawn[0].axes) == 8
-    assert "task vectors\naccuracy\n(Present → Past,\n20 items)" in texts(drawn[0])
+    assert "task vectors\naccuracy\nPresent → Past\n(20 items)" in texts(drawn[0])
+    assert {"no vector, 5-shot", "bands: 95% intervals over questions or items"} <= texts(drawn[0])
+    few_shot = frame[frame["line"] == "few_shot"]
+    assert set(few_shot["shots"]) == {5} and set(frame.loc[frame["line"] == "steered", "shots"]) == {0}
+    for row in frame[frame["method"] != "logit_lens"].itertuples():
+        ends = proportion_confint(round(row.mean * row.n), row.n, method="wilson")
+        assert (row.ci_low, row.ci_high) == pytest.approx(ends, abs=1e-12)
+    looks = [look["color"] for _, look in [*overview.LENS.values(), *overview.VECTORS.values()]]
+    assert len(set(looks)) == 6, "a colour means one thing"
     assert_tidy(drawn[0])
 
 
@@ -242,7 +274,7 @@ def test_the_overview_draws_each_method_at_one_setting(results, counted, tmp_pat
 @pytest.mark.parametrize("figure", ["figure2", "figure8"])
 def test_lens_and_apathy_say_their_questions(results, tmp_path, drawn, figure, models):
     draw(figure, results, tmp_path / "x", lens=(models, ["letters"]), questions="letters")
-    assert any(text.endswith("over 9 questions of letters") for text in texts(drawn[0]))
+    assert any(text.endswith("over 9 questions of Letters") for text in texts(drawn[0]))
     assert sum(panel.get_visible() for panel in drawn[0].axes) == len(models)
     assert_points_lead_back(results, tmp_path / "x.parquet", "mean")
     assert_tidy(drawn[0])

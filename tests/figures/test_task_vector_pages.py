@@ -117,7 +117,7 @@ def test_other_numbers_of_items_without_a_vector_are_named(results, drawn, tmp_p
 
     page, overview = labels()
     assert {"no vector, 5-shot", "no vector, 0-shot", "accuracy (share of 20 items)"} <= page
-    assert any(label.endswith("20 items)") for label in overview)
+    assert any(label.endswith("(20 items)") for label in overview)
     for task in TASKS:
         path = results / NAMES[0] / "tv_icl" / f"{task}.parquet"
         known = read_parquet(path, ICL)

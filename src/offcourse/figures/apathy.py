@@ -11,9 +11,9 @@ from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
 LINES = {
-    "mha": ("apathy of attention", {"color": style.BLUE}),
-    "mlp": ("apathy of feed-forward", {"color": style.ORANGE}),
-    "top": ("probability of the likeliest token", {"color": style.INK, "linestyle": (0, (3, 1.2)), "linewidth": 1.0}),
+    "mha": ("apathy, attention", {"color": style.BLUE}),
+    "mlp": ("apathy, feed-forward", {"color": style.ORANGE}),
+    "top": ("likeliest token", {"color": style.INK, "linestyle": (0, (3, 1.2)), "linewidth": 1.0}),
 }
 NORMAL = 1.96  # as in `analysis.results.read_lens_means`
 # Means over questions: `scaled` to 0..1 as in the paper's figure, and unscaled (`mean`), which the release lacks.
@@ -124,5 +124,5 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     on = view.cell("questions", "label", shown["questions"])
     spread = "mean" if drawn["ci_low"].isna().all() else "mean and 95% interval"
     said = f"{spread} over {style.span(drawn['n'])} questions of {on}"
-    axes = "layer", "scaled to 0–1 in each model"
+    axes = "layer", "apathy and probability,\nscaled to 0–1 in each model"
     return by_model.page(models, labels, drawn, NUMBERS, LINES, "scaled", axes, said)

@@ -106,7 +106,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         canvas.supylabel("attention head")
         style.note(canvas, f"means over {style.span(drawn['trials'])} prompts a task; in brackets least and largest")
 
-    size = (width * columns + 0.6, 1.15 + height * rows)
+    size = (width * columns + 0.6, float(1.15 + height * rows))
     return style.Page(size, drawn, SHADES if shaded else NUMBERS, compose)
 
 

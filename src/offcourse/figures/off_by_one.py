@@ -136,17 +136,20 @@ def _runs(panel: Axes, drawn: pd.DataFrame, whose: str) -> None:
             _dots(panel, [y + shift], row.to_frame().T, read)
         silent = early["verdict"] == SILENT
         text = style.with_interval(*(early[f"difference{end}"] for end in ("", "_low", "_high")))
-        place = {"va": "center", "fontsize": 6.5, "color": style.GREY if silent else "black"}
+        place = {"va": "center", "fontsize": 7, "color": style.GREY if silent else "black"}
         panel.annotate(text, (1.03, y), annotation_clip=False, **place)
         _, task, seed = key
         names.append(f"{last['label']}\n{task_label(task)}{f', seed {seed}' if seeds > 1 else ''}")
     if not keys:
         panel.text(0.5, 0.5, "not run yet", transform=panel.transAxes, ha="center", color=style.GREY)
+    else:
+        panel.annotate(
+            "difference", (1.03, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7
+        )
     panel.set_yticks(range(len(keys)), names, fontsize=7)
     panel.set(ylim=(len(keys) - 0.4, -0.6), xlim=(-0.02, 1.0))
     panel.set_xlabel("best accuracy of the function vector")
     panel.grid(axis="y", visible=False)
-    panel.annotate("difference", (1.03, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7)
     panel.set_title(f"A test: the same models read\nat both tokens ({whose})", loc="left", pad=14)
 
 

@@ -208,7 +208,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     maps = [row for row in maps if row]
     columns = max(map(len, maps))
     # Width: labels and colour bar, and the cells. Height: titles, and a row per model.
-    width = 2.2 + columns * max(0.95, 0.3 * len(kinds) + 0.08)
+    width = 2.2 + columns * max(1.3, 0.3 * len(kinds) + 0.08)
     size = (max(4.6, width), 1.95 + len(maps) * (0.35 + (0.22 if len(models) < 10 else 0.155) * len(models)))
 
     def compose(canvas: FigureBase) -> None:

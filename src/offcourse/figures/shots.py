@@ -86,9 +86,11 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         for edge in range(1, len(models)):
             panel.axhline(edge - 0.5, color=style.RC["grid.color"], linewidth=0.6)
         panel.set_xlabel("accuracy without steering")
-        spread = f"mean and 95% interval over {len(tasks)} tasks" if len(tasks) > 1 else "one task"
+        items = drawn["n"].min()
+        spread = f"mean and 95% interval over {len(tasks)} tasks, at least {items} items a task"
+        spread = spread if len(tasks) > 1 else f"one task, {items} items"
         fewer = "" if max(counts) == SHOTS[-1] else f"; at most {max(counts)} shots here"
-        style.note(canvas, f"{spread}, at least {drawn['n'].min()} items a task{fewer}")
+        style.note(canvas, spread + fewer)
         panel.set_title("In-context accuracy by number of shots")
         canvas.legend(loc="outside upper center", ncols=len(counts), handletextpad=0.2)
 

@@ -136,7 +136,8 @@ def _function_vectors(models: Sequence[str], tasks: Sequence[str]) -> list[Figur
             "figure11",
             "Figure 11. In-context accuracy by number of shots",
             "Accuracy without steering, from prompts with 0, 5 and 10 worked examples: mean over tasks with its 95% "
-            "interval. It is what function vectors try to recover.",
+            "interval (Student's, on the scale of log odds; none where every task has 0). It is what function vectors "
+            "try to recover.",
             "Dots with intervals: mean accuracy over tasks for each model and number of shots.",
         ),
         _choice("figure13", "Figure 13. Best number of heads", "number of heads in the function vector"),
@@ -151,7 +152,8 @@ def _task_vectors(model: str) -> Figure:
         "figure18",
         "Figures 18 and 19. Accuracy of task vectors by layer",
         "Zero-shot accuracy when the output of one layer is replaced by the task vector, on development prompts, "
-        "between the accuracies without a vector; a panel per task.",
+        "between the accuracies without a vector; a panel per task. The grey band is the 95% interval of zero-shot "
+        "accuracy.",
         f"Line panels of accuracy against layer for {model}, one panel per task.",
         model,
     )
@@ -187,7 +189,7 @@ def _apathy(questions: str) -> Figure:
         "figure8",
         "Figure 8. Apathy of attention and feed-forward by layer",
         "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
-        "each scaled to its range.",
+        "each scaled to its range, with 95% intervals over questions where a study has them.",
         f"Lines of scaled apathy against layer on {questions}, one panel per model.",
         questions=questions,
     )
@@ -239,8 +241,8 @@ RECOVERY = _single(
     "Figures 3 and 12. Recovery by model and group of tasks",
     "How much of few-shot accuracy a vector gives back: on average over layers (Eq. 8) and at the best layer (Eq. 7), "
     "for function vectors (FV) in the default setting and in the best of the grid, and for task vectors (TV). "
-    "Translations are means by direction; colours end at 1; a dash was not run. With the protocol as published, the "
-    "average of task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study "
+    "Translations are means by direction. Colours change hue at 1, above which a vector gives more than the examples "
+    "do; a dash was not run. With the protocol as published, the average of task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study "
     "has controls, theirs is the mean over vectors that should do nothing, each at the best of the same grid. The "
     "paper's two figures differ in their models only.",
     "Heat maps of models by groups of tasks with the recovered share of few-shot accuracy written in each cell, one "
@@ -250,8 +252,8 @@ HEADS = _single(
     "figure5",
     "Figure 5. Recovery by number of heads",
     "Peak recovery with a given number of heads in the function vector, over strengths and layers: mean over "
-    "model-task pairs with its 95% interval, by group of tasks; and, where there are pairs of models, what "
-    "post-training changes.",
+    "model-task pairs by group of tasks, with the 95% interval of a bootstrap over models and tasks; and, where there "
+    "are pairs of models, what post-training changes, with Student's 95% interval over the pairs.",
     "Lines with intervals: mean peak recovery against the number of heads, one line per group of tasks.",
 )
 POST_TRAINING = _single(
@@ -276,8 +278,9 @@ def sweep_page(model: str, task: str) -> Figure:
         "figure17",
         "Figures 4 and 17. Accuracy of function vectors by layer",
         "Zero-shot accuracy when the function vector is added at one layer: a column per number of heads, a row per "
-        "strength, between the unsteered zero-shot and few-shot accuracies. Thin grey lines, where a study has them, "
-        "are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
+        "strength, between the unsteered zero-shot and few-shot accuracies. The grey band is the 95% interval of "
+        "zero-shot accuracy: a point inside may be chance, and so may the best of many points a little above. A page "
+        "on which every setting stays inside is one panel. Thin grey lines, where a study has them, are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
         "(protocol head_read_position).",
         f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
         "and strength.",
@@ -293,7 +296,8 @@ def effects_page(model: str) -> Figure:
         "figure9",
         "Figures 9 and 10. Causal indirect effect of each attention head",
         "Mean change in the probability of the right answer when a head's output is replaced by its mean on correct "
-        "prompts; the strongest heads make the function vector. Every panel has a scale of its own.",
+        "prompts; the strongest heads make the function vector. Each panel names its least and largest effect; all "
+        "share one scale, linear around 0 and logarithmic beyond.",
         f"Heat maps of causal indirect effect by layer and head for {model}, one panel per task.",
         model,
     )
@@ -303,7 +307,7 @@ def _choice(figure: str, title: str, what: str) -> Figure:
     return _single(
         figure,
         title,
-        f"The {what} that recovers most, for each model and task; blank (–) where even the best setting recovers "
-        "at most 20% of few-shot accuracy.",
+        f"The {what} that recovers most, for each model and task, with a * where others recover as much; blank (–) "
+        "where even the best setting recovers at most 20% of few-shot accuracy.",
         f"Heat map of models by tasks with the {what} that recovers most written in each cell.",
     )
