@@ -242,9 +242,9 @@ RECOVERY = _single(
     "How much of few-shot accuracy a vector gives back: on average over layers (Eq. 8) and at the best layer (Eq. 7), "
     "for function vectors (FV) in the default setting and in the best of the grid, and for task vectors (TV). "
     "Translations are means by direction. Colours change hue at 1, above which a vector gives more than the examples "
-    "do; a dash was not run. With the protocol as published, the average of task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study "
-    "has controls, theirs is the mean over vectors that should do nothing, each at the best of the same grid. The "
-    "paper's two figures differ in their models only.",
+    "do; a dash was not run. With the protocol as published, the average of task vectors is mean times maximum over "
+    "few-shot accuracy, as the released code has it. Where a study has controls, theirs is the mean over vectors that "
+    "should do nothing, each at the best of the same grid. The paper's two figures differ in their models only.",
     "Heat maps of models by groups of tasks with the recovered share of few-shot accuracy written in each cell, one "
     "map per method and measure.",
 )
@@ -280,7 +280,8 @@ def sweep_page(model: str, task: str) -> Figure:
         "Zero-shot accuracy when the function vector is added at one layer: a column per number of heads, a row per "
         "strength, between the unsteered zero-shot and few-shot accuracies. The grey band is the 95% interval of "
         "zero-shot accuracy: a point inside may be chance, and so may the best of many points a little above. A page "
-        "on which every setting stays inside is one panel. Thin grey lines, where a study has them, are controls: vectors that should do nothing; a dashed one is the function vector read at the other position "
+        "on which every setting stays inside is one panel. Thin grey lines, where a study has them, are controls: "
+        "vectors that should do nothing; a dashed one is the function vector read at the other position "
         "(protocol head_read_position).",
         f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
         "and strength.",

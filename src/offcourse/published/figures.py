@@ -24,8 +24,8 @@ LENS_FIGURES = {
 CIE_FIGURES = ("gpt-j-6b", "llama-3.1-8b")
 NO_SCALE = "Here its means were read back from drawings; that of Llama-3 70B, in Figure 7, has no scale."
 ONLY_SHADES = (
-    "That holds of a study; the release has shades of a drawing only: the place of each head between the least and the largest effect of the "
-    "task, without a zero; the task with numbers in its title has a scale."
+    "That holds of a study; the release has shades of a drawing only: the place of each head between the least and the "
+    "largest effect of the task, without a zero; the task with numbers in its title has a scale."
 )
 
 

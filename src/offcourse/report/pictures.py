@@ -65,26 +65,30 @@ def _figure(results: ResultsView, pages: list[Mapping[str, Any]], out: Path) -> 
 
 
 def _choose_sweeps(results: ResultsView, pages: list[Mapping[str, Any]]) -> tuple[list, list]:
-    """(pages of each model's best and worst recovered task, all other pages)."""
+    """(pages of each model's best and worst recovered task, all other pages).
+
+    A page on which no setting does anything is no picture, but a line of the index that says so (`flat`).
+    """
     shown, linked = [], []
     for _, group in groupby(pages, key=lambda page: page["model"]):
         ranked = sorted(
-            ({**page, "recovery": _recovery(results, page)} for page in group),
+            ({**page, **_of_sweep(results, page)} for page in group),
             key=lambda page: -1.0 if pd.isna(page["recovery"]) else page["recovery"],
             reverse=True,
         )
-        ends = ranked[:1] + ranked[1:][-1:]
-        shown += [{**page, "rank": rank} for page, rank in zip(ends, ("best", "worst"), strict=False)]
+        ends = [page for page in ranked[:1] + ranked[1:][-1:] if not page["flat"]]
+        ranks = ["best" if page is ranked[0] else "worst" for page in ends]
+        shown += [{**page, "rank": rank} for page, rank in zip(ends, ranks, strict=True)]
         linked += [page for page in ranked if page not in ends]
     return shown, linked
 
 
-def _recovery(results: ResultsView, page: Mapping[str, Any]) -> float:
-    """Peak recovery (Eq. 7) from the numbers that the page draws."""
+def _of_sweep(results: ResultsView, page: Mapping[str, Any]) -> dict[str, Any]:
+    """`recovery`, the peak recovery (Eq. 7), and `flat` (`sweep.flat`), from the numbers that the page draws."""
     drawn = read_parquet((results / page["svg"]).with_suffix(".parquet"), sweep.NUMBERS)
-    drawn = drawn[drawn["control"] == ""]
+    flat, drawn = sweep.flat(drawn), drawn[drawn["control"] == ""]
     few_shot = drawn["few_shot"].iloc[0]
-    return drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan")
+    return {"recovery": drawn["accuracy"].max() / few_shot if few_shot > 0 else float("nan"), "flat": flat}
 
 
 def _picture(results: ResultsView, page: Mapping[str, Any]) -> str:
