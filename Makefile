@@ -65,7 +65,7 @@ published: $(INSTALLED) ## the paper's tables and figures from the authors' resu
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
 
-findings: $(INSTALLED) ## docs/findings.md and resources/findings/ from results/off-by-one and results/published, as far as they are there
+findings: $(INSTALLED) ## docs/findings.md and resources/findings/ from results/off-by-one, results/published and (README picture) results/default, as far as they are there
 	@$(BIN)/python -m offcourse.published.findings
 
 gpu: $(INSTALLED) ## check this machine's GPU with random models at the paper's widths; results/check-gpu.md

@@ -22,7 +22,8 @@ def grid(value: float = 0.1) -> dict[tuple, float]:
 def test_the_one_best_setting_is_chosen():
     choice = choices.best_of(table_of(grid() | {(16, 4.0, 3): 0.5}), few_shot=0.8, n_layers=4)
     assert choice == {
-        "peak_recovery": pytest.approx(0.625), "n_heads": 16, "strength": 4.0, "layer": 3, "layer_percent": 75.0
+        "peak_recovery": pytest.approx(0.625), "n_heads": 16, "strength": 4.0, "layer": 3, "layer_percent": 75.0,
+        "n_heads_tied": 1, "strength_tied": 1, "layer_tied": 1,
     }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def test_ties_go_to_the_smallest_of_each_on_its_own():
     tied = grid() | {(64, 0.5, 3): 0.5, (16, 4.0, 2): 0.5, (64, 1.0, 1): 0.5}
     choice = choices.best_of(table_of(tied), few_shot=0.5, n_layers=4)
     assert (choice["n_heads"], choice["strength"], choice["layer"]) == (16, 0.5, 1)
+    assert (choice["n_heads_tied"], choice["strength_tied"], choice["layer_tied"]) == (2, 3, 3)
 
 
 def test_the_layer_comes_from_the_profile_over_all_settings():

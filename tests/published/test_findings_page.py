@@ -12,7 +12,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.release import Release, results_of_release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.findings import BEGIN, END, write_page
+from offcourse.published.findings import BEGIN, END, README_PAGE, README_PICTURE, write_page
 from offcourse.report.off_by_one import as_markdown
 
 
@@ -58,3 +58,11 @@ def test_peak_recovery_is_eq_7_of_the_released_pages(release):
         half = t.ppf(0.975, len(shares) - 1) * shares.std(ddof=1) / np.sqrt(len(shares))
         expected = [len(shares), shares.mean(), shares.mean() - half, shares.mean() + half]
         assert found.loc[model, ["tasks", "recovery", "low", "high"]].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_readmes_picture_is_a_page_of_the_default_study():
+    """`make findings` copies the page that the study drew."""
+    page = CHECKOUT / README_PAGE
+    if not page.exists():
+        pytest.skip(f"{README_PAGE} is not here: run make, the default study")
+    assert page.read_bytes() == (CHECKOUT / "docs" / README_PICTURE).read_bytes(), "run make findings"

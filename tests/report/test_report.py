@@ -1,5 +1,6 @@
 import csv
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -276,6 +277,21 @@ def test_the_release_is_judged_on_all_models_and_by_whether_they_were_read_one_t
     for line, name in zip(lines[1:], report_claims.OF_RELEASE, strict=True):
         counted = Counter(row["verdicts"][name] for row in found)
         assert all(f"{word} {count}" in line for word, count in counted.items())
+
+
+def test_a_flat_page_is_a_line_of_the_index(study, tmp_path):
+    """The best recovered task of a model is shown, until its page says nothing."""
+    folder = shutil.copytree(study, tmp_path / "study")
+    pages = [figure for figure in catalogue.figures(MODELS, TASKS) if figure["figure"] == "figure17"]
+    best = pictures.figures(folder, pages, tmp_path / "report.html")[0]["shown"][0]
+    assert best["rank"] == "best" and not best["flat"]
+    path = (folder / best["svg"]).with_suffix(".parquet")
+    drawn = pd.read_parquet(path)
+    drawn.assign(accuracy=drawn["zero_shot"]).to_parquet(path)
+    [found] = pictures.figures(folder, pages, tmp_path / "report.html")
+    assert best["id"] not in [page["id"] for page in found["shown"]]
+    [line] = [page["flat"] for page in found["linked"] if page["id"] == best["id"]]
+    assert line.startswith("flat: none of 9 settings leaves the 95% interval of 0-shot accuracy")
 
 
 def test_pictures_beyond_the_budget_are_linked(page, study, tmp_path):

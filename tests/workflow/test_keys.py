@@ -99,10 +99,11 @@ def test_the_order_of_a_grid_changes_nothing(lab, tmp_path):
     assert Lab(lab.folder, path).plan() == set()
 
 
-def test_another_matplotlib_draws_figures_again_and_nothing_else(lab, tmp_path):
-    metadata = tmp_path / "matplotlib-99.9.dist-info" / "METADATA"
+@pytest.mark.parametrize("package", ["matplotlib", "seaborn"])
+def test_another_drawing_package_draws_figures_again_and_nothing_else(lab, tmp_path, package):
+    metadata = tmp_path / f"{package}-99.9.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
-    metadata.write_text("Metadata-Version: 2.1\nName: matplotlib\nVersion: 99.9\n")
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.9\n")
     plan = {rule for rule, _ in Lab(lab.folder, packages=[tmp_path]).plan()}
     drawn = {rule for rule, product in PRODUCTS.items() if product.figures}
     assert plan - drawn <= {"report", "ro_crate"} and "figure_heads" in plan

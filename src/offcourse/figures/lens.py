@@ -9,11 +9,7 @@ from offcourse.analysis.results import Folder, read_lens_means
 from offcourse.analysis.view import ResultsView
 from offcourse.figures import by_model, style
 
-LINES = {
-    "top": ("likeliest token", {"color": style.INK}),
-    "correct": ("right letter", {"color": style.GREEN}),
-    "incorrect": ("likeliest wrong letter", {"color": style.PURPLE}),
-}
+LINES = style.LENS
 # A mean over questions and its 95 % interval.
 NUMBERS = pa.DataFrameSchema(
     {

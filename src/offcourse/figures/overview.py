@@ -27,7 +27,7 @@ from offcourse.analysis.results import (
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.truthfulness import wilson_of
 from offcourse.analysis.view import ResultsView
-from offcourse.figures import lens, style
+from offcourse.figures import style
 from offcourse.study.labels import task_label
 
 # The models of the paper's figure, from left to right two that the paper calls unreliable and one of prior work; for
@@ -43,7 +43,7 @@ PAPER: dict[str, dict[str, tuple[int, float] | None]] = {
 }
 TASK = "present-past"
 MOST = 3
-LENS = lens.LINES
+LENS = style.LENS
 VECTORS = {
     "steered": ("with the vector, 0-shot", {"color": style.BLUE}),
     "few_shot": ("no vector, {}-shot", style.FEW_SHOT),

@@ -33,6 +33,12 @@ BLANK = "#ECECEC"
 # Looks of the lines of accuracy without a vector.
 FEW_SHOT = {"color": ORANGE, "linestyle": (0, (5, 1.5)), "linewidth": 1.1}
 ZERO_SHOT = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
+# {line of the logit lens: (its name in the legend, its look)}.
+LENS = {
+    "top": ("likeliest token", {"color": INK}),
+    "correct": ("right letter", {"color": GREEN}),
+    "incorrect": ("likeliest wrong letter", {"color": PURPLE}),
+}
 BAND = 0.16  # opacity of an interval's band
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so every machine has it

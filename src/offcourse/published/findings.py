@@ -1,7 +1,8 @@
 """The tracked numbers of the finding and its page, from results that are there: `make findings`.
 
 `python -m offcourse.published.findings` writes `resources/findings/` (`claims.findings`) from results/published and
-from results/off-by-one, of those that are there, and docs/findings.md and its picture from these tables.
+from results/off-by-one, of those that are there, and docs/findings.md and its picture from these tables. README's
+picture of function vectors is a page of results/default, if that is there.
 """
 
 import shutil
@@ -26,6 +27,9 @@ from offcourse.tables import writing
 
 STUDY = "off-by-one"
 PICTURE = "off-by-one.png"
+# README's picture, and the page of the default study that it is.
+README_PICTURE = "function-vectors.png"
+README_PAGE = Layout("default").results / "figures/figure17/smollm2-135m-instruct_present-past.png"
 BEGIN, END = "<!-- made by make findings: begin -->", "<!-- made by make findings: end -->"
 
 
@@ -51,6 +55,8 @@ def update(base: Path, resources: Path, page: Path) -> list[str]:
         write_finding(folder / name, frame)
     write_page(page, resources)
     write_picture(page.with_name(PICTURE), resources)
+    if (base / README_PAGE).exists():
+        shutil.copyfile(base / README_PAGE, page.with_name(README_PICTURE))
     return list(written)
 
 
@@ -76,7 +82,8 @@ def write_page(page: Path, resources: Path) -> None:
 def main() -> None:
     """Write tables and page of this checkout."""
     written = update(Path(), RESOURCES, Path("docs/findings.md"))
-    print(f"Written: {', '.join([*written, 'docs/findings.md', f'docs/{PICTURE}'])}")
+    pictures = [PICTURE, *([README_PICTURE] if README_PAGE.exists() else [])]
+    print(f"Written: {', '.join([*written, 'docs/findings.md', *(f'docs/{name}' for name in pictures)])}")
 
 
 if __name__ == "__main__":
