@@ -374,6 +374,16 @@ def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
     assert all(HUB["revision"] in path for path in of_the_model)
 
 
+@pytest.mark.parametrize("password", ["Th3Passw.rd", "Th3Passw.rd/rest"], ids=["plain", "slash"])
+def test_no_message_holds_the_password_of_the_hub_s_address(tmp_path, monkeypatch, password):
+    monkeypatch.setenv("HF_ENDPOINT", f"http://someone:{password}@127.0.0.1:1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    done = prepare_elsewhere(tmp_path, **HUB)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and ("cannot be downloaded" in said or "HF_ENDPOINT is no address" in said)
+    assert "Th3Passw" not in said and "someone" not in said
+
+
 @pytest.fixture(params=[0o002, 0o027], ids=oct)
 def umask(request):
     """The umask of a user who shares with a group, to write or to read."""

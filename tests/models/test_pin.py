@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hub
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from offcourse.data.names import RESOURCES
 from offcourse.data.pins import LOCK
 from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.models.hub import asking
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -164,3 +168,41 @@ def test_a_damaged_lock_is_named(desk):
 def test_an_unknown_model_of_a_study_gets_a_suggestion(desk):
     desk.study.write_text(STUDY.replace("pythia-6.9b", "pythia-6b"))
     assert "there is no model 'pythia-6b' in models.tsv; did you mean 'pythia-6.9b'?" in desk.refused()
+
+
+PASSWORD = "Th3Passw.rd"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [PASSWORD, f"{PASSWORD}%2F", f"{PASSWORD}/rest", f"{PASSWORD}@", f"[{PASSWORD}"],
+    ids=["plain", "percent", "slash", "at", "bracket"],
+)
+@pytest.mark.parametrize("address", ["closed", "invalid", "failing"])
+def test_no_message_holds_the_password_of_the_hub_s_address(desk, written, address):
+    """Whatever the client says, and also where it cannot take the address apart."""
+    desk.served.missing = {("EleutherAI/pythia-6.9b", "main")}
+    desk.served.gated = {"LLM360/Amber"}
+    host = {"closed": "127.0.0.1:1", "invalid": "hub.invalid", "failing": urlsplit(desk.served.address).netloc}[address]
+    says = desk.refused(HF_ENDPOINT=f"http://someone:{written}@{host}")
+    assert PASSWORD not in says and "rest" not in says.replace("restricted", "") and "someone" not in says
+
+
+def test_what_the_client_quotes_loses_names_and_passwords(monkeypatch):
+    """The client's library quotes addresses as it likes, and proxies have passwords too."""
+    monkeypatch.setenv("HF_ENDPOINT", "https://someone:s%40cret@hub.example")
+    quoted = "no https://someone:s%40cret@hub.example/x@main, http://t0ken@proxy:80/y?a=b@c; user s@cret refused"
+    with pytest.raises(OffcourseError) as told, asking(Registry.load().model("amber-7b"), "it", "said: {reason}"):
+        raise OSError(quoted)
+    assert str(told.value) == "said: OSError: no https://hub.example/x@main, http://proxy:80/y?a=b@c; user *** refused"
+    shown = "".join(traceback.format_exception(told.value))
+    assert "s%40cret" not in shown and "s@cret" not in shown
+
+
+def test_a_study_without_hub_models_has_nothing_to_pin(desk):
+    desk.study.write_text(STUDY.replace("[tiny-llama, pythia-6.9b, amber-7b-21b]", "[tiny-llama]"))
+    done = desk.pin()
+    assert done.returncode == 0 and not desk.lock.exists()
+    assert done.stdout == f"Nothing to pin: no model of {desk.study} is on the hub. {desk.lock} was not touched.\n"
+    assert json.loads(desk.pin("--json").stdout) == {"lock": str(desk.lock), "pinned": [], "kept": []}
+    assert desk.served.asked == [] and not desk.lock.exists()

@@ -117,11 +117,11 @@ def _has_weights(scratch: Path) -> bool:
 
 
 def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
-    from huggingface_hub import snapshot_download
-
     where = f"{model.name} ({model.repo} at {model.revision[:12]})"
     unreachable = f"{where} cannot be downloaded ({{reason}}). Check the network and run the same command again."
     with asking(model, where, unreachable):
+        from huggingface_hub import snapshot_download
+
         snapshot_download(
             model.repo,
             revision=model.revision,

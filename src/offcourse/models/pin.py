@@ -19,11 +19,13 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
 
     models: the whole table with its own revisions (`Registry.load(locked=False)`). update: ask about every model;
     without it, a model whose repo and revision are in the lock keeps its commit. Rows of the lock that fit no model are
-    removed.
+    removed. Without a hub model among `names` there is nothing to pin, and nothing is written.
 
     The lock is written whole or not at all. Raises `OffcourseError` when the hub cannot be reached, and otherwise one
     error that names every refused model and says what to do.
     """
+    if not any(models[name].source == "hub" for name in names):
+        return []
     known = {
         name: row
         for name, row in read_lock(lock).items()
@@ -47,14 +49,15 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
 
 def _resolve(model: Model) -> Pin:
     """The commit that a model's revision means, after a check that this machine's token may download the files."""
-    from huggingface_hub import HfApi
-
-    api, where = HfApi(), f"{model.name} ({model.repo})"
+    where = f"{model.name} ({model.repo})"
     unreachable = (
         f"the hub cannot be asked about {where} ({{reason}}). Run `offcourse pin` where it can be reached (HF_ENDPOINT "
         "names another address of it), and commit the lock. Nothing was pinned."
     )
     with asking(model, where, unreachable):
+        from huggingface_hub import HfApi
+
+        api = HfApi()
         info = api.model_info(model.repo, revision=model.revision)
         if info.gated:
             # The description of a gated model is public, but its files need a token that may download them.
