@@ -15,6 +15,13 @@ SNAKEMAKE := $(BIN)/snakemake --logger offcourse
 
 .PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
 
+# A study that is not there is said before anything is installed; $(wildcard) is empty for it.
+ifeq ($(wildcard $(CONFIG)),)
+ifneq ($(filter-out install test smoke lint format bench gpu findings mutations torture envs schema help,$(or $(MAKECMDGOALS),study)),)
+$(error there is no file $(CONFIG): CONFIG names the YAML file of a study, as in make CONFIG=studies/laptop.yaml. Nothing was installed or run)
+endif
+endif
+
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
 	@$(SNAKEMAKE) --configfile $(CONFIG)
 	@$(BIN)/python -m offcourse.run.summary $(CONFIG)

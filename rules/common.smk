@@ -60,7 +60,8 @@ MENDED = []
 
 wildcard_constraints:
     model="|".join(STUDY.models),
-    task="|".join(STUDY.tasks),
+    # A study without tasks has no file with this wildcard; an empty pattern would fit every name.
+    task="|".join(STUDY.tasks) or "none",
 
 
 def each(step, path):

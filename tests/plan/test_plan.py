@@ -313,7 +313,7 @@ def test_the_paper_s_study_stays_far_below_its_own_budget(jobs):
 
 def test_the_command_needs_no_lock_no_data_and_no_torch(tmp_path):
     command = [sys.executable, "-m", "offcourse", "plan", "--configfile", RESOURCES.parent / "studies" / "paper.yaml"]
-    command += ["--directory", tmp_path, "--cards", "16", "--json"]
+    command += ["--directory", tmp_path, "--rates", "a100", "--cards", "16", "--json"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -158,7 +158,7 @@ def test_the_release_has_the_new_table_as_well(followed):
 
 def test_the_plan_counts_the_jobs_of_both(followed):
     lab, _ = followed
-    planned = json.loads(lab.offcourse("plan", "--json").stdout)
+    planned = json.loads(lab.offcourse("plan", "--rates", "a100", "--json").stdout)
     text = json.dumps(planned)
     for method in METHODS:
         assert f'"{method}"' in text and f'"{method}_sweep"' in text

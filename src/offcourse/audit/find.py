@@ -13,7 +13,7 @@ def find(base: Path, conditions: Sequence[str]) -> list[dict[str, Any]]:
 
     A key is the path of an entry of a record, with dots between levels, or the end of such a path: `task`, `splits`,
     `protocol.splits`, `packages.torch`, `weights`. A value of eight or more hexadecimal digits also matches a digest
-    that begins with them.
+    that begins with them, and a version of a package also one that says its build after it (2.13.0+cpu).
 
     Raises `OffcourseError` for a text that is no condition, and for a key that no record has.
     """
@@ -57,5 +57,7 @@ def _named(name: str, key: str) -> bool:
 
 def _holds(flat: Mapping[str, Any], key: str, value: str) -> bool:
     begins = len(value) >= 8 and set(value) <= set("0123456789abcdef")
-    texts = [str(entry) for name, entry in flat.items() if _named(name, key)]
-    return any(text == value or (begins and text.startswith(value)) for text in texts)
+    texts = {name: str(entry) for name, entry in flat.items() if _named(name, key)}
+    if value in texts.values() or (begins and any(text.startswith(value) for text in texts.values())):
+        return True
+    return any(text.partition("+")[0] == value for name, text in texts.items() if "packages" in name.split("."))

@@ -1,15 +1,16 @@
 """The lineage of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
+from offcourse.audit import summaries
 from offcourse.audit.audit import INTACT, Audit
+from offcourse.audit.summaries import plain, same
 from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS, leaf_files
@@ -17,8 +18,6 @@ from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.provenance.records import fingerprint_of, located
 from offcourse.schemas.io import read_unchecked
 
-# A number that is computed again may differ in its last digits, since sums are taken in another order.
-TOLERANCE = 1e-9
 # Columns that name the item of a row.
 ITEMS = ("item", "question", "trial")
 
@@ -27,8 +26,8 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
     """The lineage of one number as plain JSON: everything that it was computed from, and its value computed again.
 
     name: of a table or figure. row, column: of a table, as printed; of a figure, `row` selects a point ("layer=3
-    head=1") and `column` is a plotted column. Raises `OffcourseError` with a did-you-mean for a name that does not
-    exist.
+    head=1") and `column` is a plotted column. A table that keeps no sources of single numbers is made again as a whole
+    (`audit.summaries`). Raises `OffcourseError` with a did-you-mean for a name that does not exist.
     """
     path = _numbers(audit, name)
     file = located(path, audit.layout.base)
@@ -36,7 +35,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
         raise OffcourseError(f"{path} is not there. Run the workflow.")
     frame = read_unchecked(file)
     if "sources" not in frame:
-        raise OffcourseError(f"{path} is of an older version, which kept no sources of {name}. Run the workflow again.")
+        return summaries.lineage_of(audit, name, path, row, column, _artefact)
     results = audit.layout.results
     if path.split("/")[-2] == "tables":
         cell = _cell(frame, name, row, column)
@@ -51,28 +50,15 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
         "name": name,
         "row": row,
         "column": column,
-        "value": _plain(value),
+        "value": plain(value),
         "unit": cell.get("unit", ""),
         "n": cell.get("n"),
-        "recomputed": _plain(again),
+        "recomputed": plain(again),
         "agrees": same(value, again),
         "table": path,
         "sources": [{**entry, **_items(results, entry)} for entry in entries],
         "artefacts": {path: _artefact(audit, path) for path in wanted},
     }
-
-
-def same(value: float | str | None, again: float | str | None) -> bool:
-    """Whether a value and its recomputed value agree: equal up to rounding, both missing, or equal texts."""
-    if isinstance(value, str) or isinstance(again, str):
-        return value == again
-    if _plain(value) is None or _plain(again) is None:
-        return _plain(value) is _plain(again)
-    return math.isclose(value, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-
-
-def _plain(value: Any) -> Any:
-    return None if value is None or value != value else value if isinstance(value, str) else float(value)
 
 
 def _numbers(audit: Audit, name: str) -> str:
@@ -89,12 +75,34 @@ def _numbers(audit: Audit, name: str) -> str:
 
 
 def _cell(frame: pd.DataFrame, name: str, row: str, column: str | None) -> dict[str, Any]:
-    for key, wanted in (("row", row), ("column", column)):
-        if wanted not in set(frame[key]):
-            known = frame[key].unique()
-            raise OffcourseError(f"{name} has no {key} {wanted!r}: {did_you_mean(str(wanted), known)}")
-        frame = frame[frame[key] == wanted]
-    return frame.iloc[0].to_dict()
+    """The cell of a row and a column; a column may be written as the report prints it (≥ 0.90), or as a number."""
+    frame = frame[frame["row"] == _known(frame["row"].unique(), name, "row", row)]
+    columns = list(frame["column"].unique())
+    if column is None:
+        raise OffcourseError(f"say which number of {name}, {row}: --column is one of {', '.join(columns)}.")
+    return frame[frame["column"] == _known(columns, name, "column", column)].iloc[0].to_dict()
+
+
+def _known(known: Sequence[str], name: str, kind: str, wanted: str) -> str:
+    """The known text that `wanted` means: the text itself, or one that differs in spaces, case or the form of a number.
+
+    Raises `OffcourseError` when there is none, or more than one.
+    """
+    if wanted in known:
+        return wanted
+    alike = [each for each in known if _plainly(each) == _plainly(wanted)]
+    if len(alike) != 1:
+        raise OffcourseError(f"{name} has no {kind} {wanted!r}: {did_you_mean(wanted, known)}")
+    return alike[0]
+
+
+def _plainly(text: str) -> str | float:
+    """A text without what does not tell rows and columns apart."""
+    text = " ".join(text.replace("≥", " ").casefold().split())
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:

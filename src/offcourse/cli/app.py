@@ -1,15 +1,21 @@
-"""The command `offcourse`, and code that its verbs share: options, reading the study, printing."""
+"""The command `offcourse`, and code that its verbs share: options, reading the study, printing.
+
+What a verb needs is imported by the verb: pandas and pandera alone take longer than printing a help text.
+"""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from offcourse import __version__
 from offcourse.checkout import require_own
-from offcourse.data.registry import Registry
-from offcourse.layout import Layout
-from offcourse.study.config import read_study
+
+if TYPE_CHECKING:
+    from offcourse.data.registry import Registry
+    from offcourse.layout import Layout
+    from offcourse.study.config import Study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -17,6 +23,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def _own(folder: Path) -> Path:
     require_own(folder)
     return folder
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"offcourse {__version__}")
+        raise typer.Exit
 
 
 Config = Annotated[Path, typer.Option("--configfile", help="The study's YAML file.")]
@@ -31,7 +43,11 @@ COLUMN = typer.Option(help="A printed column of a table; a plotted number of a f
 
 
 @app.callback()
-def offcourse() -> None:
+def offcourse(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
     """Show what a study has, what is stale and why, and where each number comes from. (`snakemake` runs a study.)
 
     Exit codes: 0 fine; 1 something is stale, damaged, different or not found; 2 bad input.
@@ -39,8 +55,12 @@ def offcourse() -> None:
     require_own(Path())
 
 
-def study_of(configfile: Path, directory: Path) -> tuple:
+def study_of(configfile: Path, directory: Path) -> "tuple[Study, Registry, Layout]":
     """(study, registry, layout) of a configuration file and a working directory; the study is checked."""
+    from offcourse.data.registry import Registry
+    from offcourse.layout import Layout
+    from offcourse.study.config import read_study
+
     study = read_study(configfile)
     registry = Registry.load()
     study.check(registry)

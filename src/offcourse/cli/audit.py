@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from offcourse.audit import status as states
-from offcourse.audit.audit import INTACT, Audit, Finding
 from offcourse.cli.app import COLUMN, NAME, ROW, AsJson, Config, Directory, Published, app, print_json, study_of
 from offcourse.errors import OffcourseError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from offcourse.audit.audit import Audit, Finding
+    from offcourse.audit.status import State
     from offcourse.published.audit import ReleaseAudit
 
 
@@ -32,8 +31,10 @@ def status(
     """
     if published:
         _status_of_release(directory, as_json)
+    from offcourse.audit.status import status as states
+
     study, registry, layout = study_of(configfile, directory)
-    found = states.status(study, registry, layout)
+    found = states(study, registry, layout)
     if as_json:
         print_json({"study": study.study, "states": [state.as_dict() for state in found]})
     else:
@@ -56,6 +57,8 @@ def audit(
     --column, print what one number was computed from, and compute the number again. Exit code 0 if all is intact,
     else 1.
     """
+    from offcourse.audit.audit import INTACT, Audit
+
     if (name is None) != everything:
         raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
     if name is None and (row is not None or column is not None):
@@ -90,6 +93,7 @@ def capsule(
     """Write one cell of a table to a folder, with prompts, numbers and a script that computes the cell again without
     Snakemake.
     """
+    from offcourse.audit.audit import Audit
     from offcourse.audit.capsule import write_capsule
 
     chain = write_capsule(Audit(*study_of(configfile, directory)), name, row, column, folder)
@@ -109,7 +113,7 @@ def _status_of_release(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json({"study": PUBLISHED, "states": [state.as_dict() for state in found]})
     else:
-        table = Table("rule", "files", "state", box=None)
+        table = _table("rule", "files", "state")
         for state in found:
             table.add_row(state.rule, f"{state.there} of {state.files}", _state(state.fresh, "stale", state.why))
         _print_table(table, found)
@@ -122,7 +126,8 @@ def _release(directory: Path) -> "ReleaseAudit":
     return ReleaseAudit(directory)
 
 
-def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json: bool) -> None:
+def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_json: bool) -> None:
+    from offcourse.audit.audit import INTACT
     from offcourse.audit.lineage import lineage_of
 
     chain = lineage_of(checker, name, row, column)
@@ -135,31 +140,40 @@ def _audit_cell(checker: Audit, name: str, row: str, column: str | None, as_json
     raise typer.Exit(0 if chain["agrees"] and not wrong else 1)
 
 
-def _print_states(found: Sequence[states.State]) -> None:
-    table = Table("step", "model", "unit", "state", box=None)
+def _print_states(found: "Sequence[State]") -> None:
+    table = _table("step", "model", "unit", "state")
     for state in found:
         words = _state(state.fresh, "stale" if state.job else "damaged", state.why)
         table.add_row(state.step, state.model, state.unit, words)
     _print_table(table, found)
 
 
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    return Table(*columns, box=None)
+
+
 def _state(fresh: bool, kind: str, why: Sequence[str]) -> str:
+    from rich.markup import escape
+
     return "[green]fresh[/]" if fresh else f"[yellow]{kind}:[/] {escape('; '.join(why))}"
 
 
-def _print_table(table: Table, found: Sequence[Any]) -> None:
-    console = Console()
-    console.print(table)
+def _print_table(table: "Table", found: Sequence[Any]) -> None:
+    from offcourse.printing import print_table
+
+    print_table(table)
     counts = Counter(state.fresh for state in found)
-    console.print(f"{counts[True]} fresh, {counts[False]} stale")
+    print(f"{counts[True]} fresh, {counts[False]} stale")
 
 
-def _print_findings(wrong: Sequence[Finding]) -> None:
+def _print_findings(wrong: "Sequence[Finding]") -> None:
     for finding in wrong:
         print(f"{finding.state}: {finding.path}: {finding.why}")
 
 
-def _summary(found: Sequence[Finding]) -> str:
+def _summary(found: "Sequence[Finding]") -> str:
     counts = Counter(finding.state for finding in found)
     return f"{len(found)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
@@ -168,7 +182,8 @@ def _print_chain(chain: dict[str, Any]) -> None:
     value = "empty" if chain["value"] is None else chain["value"]
     value = f"{value:.6g} {chain['unit']}".strip() if isinstance(value, float) else value
     again = "the same" if chain["agrees"] else f"NOT the same: {chain['recomputed']}"
-    print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; computed again from its sources: {again}")
+    how = "computed again from its sources" if chain["sources"] else "the whole table made again from the results"
+    print(f"{chain['name']}, {chain['row']}, {chain['column']}: {value}; {how}: {again}")
     for entry in chain["sources"]:
         where = ", ".join(f"{key}={item}" for key, item in entry["where"].items()) or "all rows"
         group = f" of {entry['group']}" if entry["group"] else ""

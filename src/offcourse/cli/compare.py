@@ -1,18 +1,12 @@
 """Verbs that compare studies with each other, with the authors' release and with the paper, and find results."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from offcourse.cli.app import AsJson, Config, Directory, app, print_json
-from offcourse.layout import Layout
-from offcourse.study.config import read_study
 
 
 @app.command()
@@ -49,6 +43,8 @@ def compare(
     """
     from offcourse.analysis import comparison as printed
     from offcourse.graph.release_rules import NAME as PUBLISHED
+    from offcourse.layout import Layout
+    from offcourse.study.config import read_study
 
     study = read_study(configfile).study
     frame = printed.comparison(Layout(PUBLISHED, directory).results, Layout(study, directory).results)
@@ -87,6 +83,11 @@ def find(
 
 
 def _print_cells(frame: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from offcourse.printing import print_table
+
     table = Table("table", "row", "column", "printed", "release", "ours", "verdict", "reason", box=None)
     for cell in frame.itertuples():
         numbers = (
@@ -95,8 +96,7 @@ def _print_cells(frame: Any) -> None:
         )
         texts = (cell.table, cell.row, cell.column, cell.printed, *numbers, cell.verdict, cell.reason)
         table.add_row(*map(escape, texts))
-    # A piped table is not cut to a terminal's width.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    print_table(table)
 
 
 def _print_differences(one: str, other: str, found: dict[str, dict[str, list]]) -> None:

@@ -6,10 +6,6 @@ from typing import Annotated
 import typer
 
 from offcourse.cli.app import AsJson, app, print_json
-from offcourse.data.names import RESOURCES
-from offcourse.data.pins import LOCK
-from offcourse.data.registry import Registry
-from offcourse.study.config import read_study
 
 
 @app.command()
@@ -19,15 +15,22 @@ def pin(
     as_json: AsJson = False,
 ) -> None:
     """Resolve the revision of each hub model to a commit, and write resources/models.lock.tsv."""
+    from offcourse.data.names import RESOURCES
+    from offcourse.data.pins import LOCK
+    from offcourse.data.registry import Registry
     from offcourse.models.pin import pin as pin_models
+    from offcourse.study.config import read_study
 
     registry = Registry.load(locked=False)
     names = read_study(configfile).models if configfile else list(registry.models)
     wanted = [registry.model(name).name for name in names]
     lock = RESOURCES / LOCK
     asked = pin_models(registry.models, wanted, lock, update)
-    kept = [name for name in wanted if registry.model(name).source == "hub" and name not in asked]
+    of_hub = [name for name in wanted if registry.model(name).source == "hub"]
+    kept = [name for name in of_hub if name not in asked]
     if as_json:
         print_json({"lock": str(lock), "pinned": asked, "kept": kept})
+    elif not of_hub:
+        print(f"Nothing to pin: no model of {configfile} is on the hub. {lock} was not touched.")
     else:
         print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")

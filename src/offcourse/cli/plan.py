@@ -1,5 +1,6 @@
 """The verb `plan`, which says how much time, memory and disk a study will take."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +8,6 @@ from typing import Annotated
 import typer
 
 from offcourse.cli.app import AsJson, Config, Directory, app, print_json
-from offcourse.data.registry import Registry
-from offcourse.layout import Layout
-from offcourse.study.config import read_study
 
 
 @app.command()
@@ -20,7 +18,11 @@ def plan(
         int | None, typer.Option(min=1, help="GPUs that run at the same time (default: one node).")
     ] = None,
     rates: Annotated[
-        str | None, typer.Option(help="a100, or a file of rates (default: rates measured here, else a100).")
+        str | None,
+        typer.Option(
+            help="a100, or a file of rates (default: rates measured here; without any, a100 on a machine with "
+            "GPUs, and on another machine what is measured now)."
+        ),
     ] = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine's rates first.")] = False,
     measured: Annotated[bool, typer.Option("--measured", help="Compare with times and memory in the records.")] = False,
@@ -32,11 +34,23 @@ def plan(
     With --measured: predicted and measured seconds of each finished step; exit code 0 when all steps are within 30 %,
     else 1.
     """
+    from offcourse.data.registry import Registry
+    from offcourse.layout import Layout
     from offcourse.plan import pages
+    from offcourse.plan.machine import has_cards
     from offcourse.plan.rates import rates_of, rates_path
+    from offcourse.study.config import read_study
 
     study, registry = read_study(configfile), Registry.load()
     layout = Layout(study.study, directory)
+    unknown = rates is None and not rates_path(directory).exists()
+    if unknown and not calibrate and not has_cards():
+        print(
+            f"offcourse: this machine's rates are measured first, into {rates_path(directory)}; that takes about half "
+            "a minute, and --rates a100 plans for A100 cards instead",
+            file=sys.stderr,
+        )
+        calibrate = True
     if calibrate:
         from offcourse.plan.probe import calibrate as measure
 

@@ -19,6 +19,15 @@ LOADED = {"cpu": 256 << 20, "gpu": 1 << 30}  # bytes of the weights that are loa
 REPEATS = 9
 
 
+# Files that the drivers of NVIDIA's and AMD's cards make.
+CARDS = ("/dev/nvidiactl", "/dev/kfd")
+
+
+def has_cards() -> bool:
+    """Whether this machine has cards (GPUs), as far as their drivers say; asking torch would take seconds."""
+    return any(map(os.path.exists, CARDS))
+
+
 def device_rates(device: str, scratch: Path) -> dict[str, float]:
     """The fields of `plan.rates.Rates` that passes depend on. device: "gpu" or "cpu". scratch: a writable folder."""
     import torch

@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from offcourse.plan.rates import Rates
+from offcourse.printing import print_table
 
 
 def print_forecast(found: dict[str, Any]) -> None:
     """Print a plan. found: the document that `plan.forecast.forecast` returns."""
-    console = Console()
     on_cards = found["rates"]["device"] == "gpu"
     for key in ("steps", "models"):
-        console.print(_table(found[key], key.removesuffix("s"), on_cards))
-        console.print()
-    # With plain print, since the console would break long lines.
+        print_table(_table(found[key], key.removesuffix("s"), on_cards))
+        print()
+    # With plain print, since a console would break long lines.
     print("\n".join(lines(found)))
 
 
@@ -67,7 +66,7 @@ def print_comparison(rows: Sequence[dict[str, Any]], rates: Rates) -> None:
             f"{row['predicted_memory'] / 1e9:.2f}",
             f"{row['measured_memory'] / 1e9:.2f}",
         )
-    Console().print(table)
+    print_table(table)
     steps = [row for row in rows if not row["model"]]
     within = sum(row["within"] for row in steps)
     print(f"{within} of {len(steps)} steps within 30 % (rates: {rates.name}, {rates.threads} threads of a job).")

@@ -186,11 +186,14 @@ class Provenance(Section):
 
 
 class _Study(Section):
-    """A whole study, made by `load_study` or `read_study`. Each steering method adds a section under its name."""
+    """A whole study, made by `load_study` or `read_study`. Each steering method adds a section under its name.
+
+    tasks: none where no method runs on tasks.
+    """
 
     study: StudyName
     models: Names
-    tasks: Names
+    tasks: Names = []
     data: Literal["embedded", "release"] = "embedded"
     protocol: Annotated[Protocol, BeforeValidator(_protocol), WithJsonSchema(Protocol.json_schema())] = Protocol()
     methods: Filled[Literal[*METHODS]] = ["function_vectors"]
@@ -368,10 +371,13 @@ def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
             f"{where}: expected a mapping of keys such as study, models and tasks, got {_found(mapping)}"
         )
     try:
-        return Study.model_validate(dict(mapping))
+        study = Study.model_validate(dict(mapping))
     except ValidationError as error:
         problems = dict.fromkeys(_explain(problem, mapping) for problem in error.errors())
         raise OffcourseError("\n".join(f"{where}: {problem}" for problem in problems)) from error
+    if not study.tasks and (on_tasks := [*study.task_methods, *study.steering_methods]):
+        raise OffcourseError(f"{where}: the key tasks is missing, on which {', '.join(on_tasks)} would run")
+    return study
 
 
 def read_study(path: Path) -> Study:
