@@ -255,7 +255,7 @@ def test_shots_that_a_study_does_not_have_are_named():
     frame = pd.DataFrame({"model": ["a", "b"] * 2, "shots": [0, 0, 5, 5], "accuracy": [0.1, 0.2, 0.5, 0.6]})
     given = numbers(figures={"figure11": frame})
     assert recovery_rules.mean_change_by_shots(given, "5", "0").value == pytest.approx(0.4)
-    with pytest.raises(NoDataError, match="Figure 11 has no 10-shot accuracy here"):
+    with pytest.raises(NoDataError, match="there is no 10-shot accuracy here, only 0-shot, 5-shot"):
         recovery_rules.mean_change_by_shots(given, "10", "5")
 
 

@@ -114,7 +114,7 @@ def test_rounding_of_sums_is_no_move():
 def test_claims_are_judged_on_models_with_a_bos_and_on_the_others(checked):
     """The same rule on either group's cells: both verdicts stand beside the numbers, at the cell that they rest on."""
     groups = cells(FV_default=20.0, FV_search=48.0), cells(FV_default=52.0, FV_search=90.0)
-    frame = module.by_bos(groups, (19, 17), claims.read_claims(), checked)
+    frame = module.by_bos(tuple({3: each} for each in groups), (19, 17), claims.read_claims(), checked)
     assert set(frame["change"]) == {"models that add BOS: 19; others: 17"}
     found = frame.set_index(["row", "column"])
     assert found.loc["FV search", "0.90"][["before", "after"]].tolist() == [48.0, 90.0]
@@ -126,7 +126,32 @@ def test_claims_are_judged_on_models_with_a_bos_and_on_the_others(checked):
 
 def test_a_group_without_models_has_no_number_and_no_verdict():
     none = cells(FV_default=np.nan, FV_search=np.nan)
-    frame = module.by_bos((cells(FV_default=20.0, FV_search=48.0), none), (3, 0), claims.read_claims(), True)
+    frame = module.by_bos(({3: cells(FV_default=20.0, FV_search=48.0)}, {3: none}), (3, 0), claims.read_claims(), True)
     found = frame.set_index("row")
     assert found["after"].isna().all() and found["before"].tolist() == [20.0, 48.0]
     assert found.loc["FV default", "claims"] == "fv-default: holds (with BOS), no data (without)"
+
+
+NAMES = ("FV_default", "FV_search")
+
+
+def test_a_difference_is_judged_pair_by_pair():
+    """Of Table 3 alone a difference of two cells has no interval; its pairs give one."""
+
+    def side(default: list[float], search: list[float]) -> dict:
+        pairs = [
+            (method, f"model {number}", task, peak, 1.0)
+            for method, peaks in (("FV default", default), ("FV search", search))
+            for number, peak in enumerate(peaks)
+            for task in "abcd"
+        ]
+        frame = pd.DataFrame(pairs, columns=["method", "model", "task", "peak", "few_shot"])
+        shares = {name: 100 * np.mean(np.array(its) >= 0.9) for name, its in zip(NAMES, (default, search), strict=True)}
+        return {3: cells(**shares), module.PAIRS: frame}
+
+    sides = side([0.0] * 6, [1.0] * 6), side([0.5] * 6, [0.5] * 6)
+    found = module.by_bos(sides, (6, 6), claims.read_claims(), True).set_index(["row", "column"])
+    judged = found.loc["FV search", "0.90"]["claims"].split("; ")
+    assert "fv-settings: holds (with BOS), does not hold (without)" in judged
+    alone = module.by_bos(tuple({3: each[3]} for each in sides), (6, 6), claims.read_claims(), True)
+    assert "fv-settings: no interval (with BOS), no interval (without)" in "; ".join(alone["claims"])

@@ -18,6 +18,7 @@ from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
+from offcourse.study.labels import Labels, told_apart
 from offcourse.study.protocol import Protocol
 
 # Methods whose units are question sets; the units of all other methods are tasks.
@@ -178,6 +179,12 @@ class ResultsView:
         """Question sets of a method, each with its form (questions.tsv)."""
         return [(name, self.cell("questions", "form", name)) for name in self.scope(method)[1]]
 
+    def labels(self) -> Labels:
+        """Labels of the models, tasks and question sets that are shown (models.tsv, questions.tsv)."""
+        models = {name: self.cell("models", "label", name) for name in self.models()}
+        questions = {name: self.cell("questions", "label", name) for name in self._units(on_questions=True)}
+        return Labels(told_apart(models), self._units(on_questions=False), questions)
+
     def post_training(self, models: Sequence[str]) -> list[tuple[str, str]]:
         """The (base, post-trained) pairs among `models`, in their order (models.tsv)."""
         bases = {name: self.cell("models", "base", name) for name in models}
@@ -185,11 +192,8 @@ class ResultsView:
 
     def model_labels(self, models: Sequence[str]) -> list[str]:
         """Labels of models (models.tsv). Models with one label (such as checkpoints) get their names in brackets."""
-        labels = [self.cell("models", "label", model) for model in models]
-        return [
-            f"{label} ({model})" if labels.count(label) > 1 else label
-            for label, model in zip(labels, models, strict=True)
-        ]
+        labels = told_apart({model: self.cell("models", "label", model) for model in models})
+        return [labels[model] for model in models]
 
     def switch(self, name: str) -> Any:
         """The value of a switch of the protocol."""
@@ -267,8 +271,10 @@ class ResultsView:
         return found | self.switches(*self._declared.switches)
 
     def _units(self, on_questions: bool) -> list[str]:
-        methods = [method for method in self.methods if (method in ON_QUESTIONS) == on_questions]
-        return list(dict.fromkeys(unit for method in methods for unit in self.scope(method)[1]))
+        """Units of the declared methods; of every method of the folder for a product that declares none."""
+        shown = self.methods if self._declared.methods else self._results.scopes
+        methods = [method for method in shown if (method in ON_QUESTIONS) == on_questions]
+        return list(dict.fromkeys(unit for method in methods for unit in self._results.scopes[method][1]))
 
     def _rows(self, table: str) -> list[str]:
         if table == "models":

@@ -99,7 +99,8 @@ def mean_change_by_shots(numbers: Numbers, shots: str, minus: str) -> Found:
     wide = numbers.figure("figure11").pivot(index="model", columns="shots", values="accuracy")
     missing = {int(shots), int(minus)} - set(wide.columns)
     if missing:
-        raise NoDataError(f"Figure 11 has no {' or '.join(f'{count}-shot' for count in sorted(missing))} accuracy here")
+        lacks, has = (", ".join(f"{count}-shot" for count in sorted(counts)) for counts in (missing, wide.columns))
+        raise NoDataError(f"there is no {lacks} accuracy here, only {has}")
     changes = (wide[int(shots)] - wide[int(minus)]).dropna().to_numpy(float)
     return Found(float(changes.mean()), *inference.student_interval(changes), len(changes), len(changes))
 

@@ -15,6 +15,7 @@ import pandera.pandas as pa
 
 from offcourse.analysis.sources import PERCENT, PERCENT_OF, SHARE
 from offcourse.claims import verdicts as claims
+from offcourse.claims.numbers import Numbers
 from offcourse.study.protocol import Protocol
 
 # Tables that a switch of the analysis can change.
@@ -65,9 +66,10 @@ SENSITIVITY = pa.DataFrameSchema(
     ordered=True,
 )
 
-Tables = Mapping[int, pd.DataFrame]
-# (protocol, numbers of tables, models to leave out) -> {number: table of schema `CELLS`}, for the tables that there
-# are.
+# {number: table of schema `CELLS`}, and beside Table 3 its pairs under PAIRS, which rules on Table 3 count.
+Tables = Mapping[int | str, pd.DataFrame]
+PAIRS = "recovery"
+# (protocol, numbers of tables, models to leave out) -> tables, for those that there are.
 Make = Callable[[Protocol, Collection[int], Collection[str]], Tables]
 
 
@@ -122,9 +124,9 @@ def _of_switch(
     after = make(protocol.model_copy(update={switch: other}), wanted, without)
     note = "; ".join(filter(None, (NOTES.get(switch, ""), without and f"without {', '.join(without)}")))
     rows = []
-    for number, table in after.items():
-        verdicts = "; ".join(_verdicts(rules, number, before[number], table))
-        rows += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], table)]
+    for number in (number for number in after if number != PAIRS):
+        verdicts = "; ".join(_verdicts(rules, number, before, after))
+        rows += [(switch, change, *cell, verdicts, note) for cell in _moved(number, before[number], after[number])]
     if after and not rows:
         rows.append(_said(switch, change, "; ".join(filter(None, (NOTHING, note)))))
     rows += [_said(switch, change, why, f"table{number}") for number, why in cannot.items()]
@@ -132,20 +134,20 @@ def _of_switch(
 
 
 def by_bos(
-    cells: tuple[pd.DataFrame, pd.DataFrame], counts: tuple[int, int], rules: Sequence[claims.Claim], checked: bool
+    tables: tuple[Tables, Tables], counts: tuple[int, int], rules: Sequence[claims.Claim], checked: bool
 ) -> pd.DataFrame:
     """Function vectors of models whose tokenizer adds a BOS (`before`) and of the others (`after`), as in Table 3.
 
     As published, the first ones' mean activations are read at the second-to-last token, the others' at the last (switch
     `head_read_position`). `claims` has the verdict on each claim about a cell, from either group's models alone.
 
-    cells: of Table 3 (`CELLS`), of either group. counts: of models. checked: whether the tokenizers themselves were
+    tables: Table 3 (`CELLS`) and its pairs, of either group. counts: of models. checked: whether the tokenizers themselves were
     asked what they add.
     """
     change, note = f"models that add BOS: {counts[0]}; others: {counts[1]}", f"{BOS}; {ASKED if checked else TYPED}"
-    sources = dict(zip(GROUPS, (claims.study_numbers({3: frame}, {}) for frame in cells), strict=True))
+    sources = dict(zip(GROUPS, (_numbers(3, each) for each in tables), strict=True))
     judged = [claim for claim in rules if claim.options.get("table") == "3" and "column" in claim.options]
-    rows, sides = [], [_cells(frame[frame["unit"] == PERCENT]) for frame in cells]
+    rows, sides = [], [_cells(each[3][each[3]["unit"] == PERCENT]) for each in tables]
     for row, column in sides[0].index:
         mine = [claim for claim in judged if (claim.options.get("row"), claim.options["column"]) == (row, column)]
         said = [
@@ -192,13 +194,19 @@ def _cells(frame: pd.DataFrame) -> pd.Series:
     return frame[frame["unit"].isin(UNITS)].set_index(["row", "column"])["value"]
 
 
-def _verdicts(rules: Sequence[claims.Claim], number: int, before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+def _verdicts(rules: Sequence[claims.Claim], number: int, before: Tables, after: Tables) -> list[str]:
     """Claims about a table whose verdict differs, each with both verdicts."""
     rest = [claim for claim in rules if claim.options.get("table") == str(number)]
     sides = (("before", before), ("after", after))
-    sources = {name: claims.study_numbers({number: table}, {}) for name, table in sides}
+    sources = {name: _numbers(number, tables) for name, tables in sides}
     decided = [(row["claim"].name, *(row[side]["verdict"] for side in sources)) for row in claims.decide(rest, sources)]
     return [f"{name}: {one} → {other}" for name, one, other in decided if one != other]
+
+
+def _numbers(number: int, tables: Tables) -> Numbers:
+    """A table as the rules of claims read it; of Table 3 its pairs as well, from which differences get an interval."""
+    pairs = {PAIRS: tables[PAIRS]} if number == 3 and PAIRS in tables else {}
+    return claims.study_numbers({number: tables[number]}, {}, pairs)
 
 
 def _frame(rows: list[tuple]) -> pd.DataFrame:

@@ -52,9 +52,12 @@ DOLA_TABLES = {
     5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
     6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
-    8: ("FACTOR accuracy by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha; in %."),
+    8: (
+        "FACTOR accuracy by bucket, smaller models",
+        "DoLa with each bucket of premature layers, at one alpha; as shares.",
+    ),
     9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
-    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; in %."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; as shares."),
 }
 FACT_TABLES = {
     11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),

@@ -239,7 +239,7 @@ _PRODUCTS = (
     _table("tables_facts", "model_facts", tables=tuple(catalogue.FACT_TABLES), local=True, released=True),
     Product(
         "report",
-        columns=(BASE, LABEL, *OF_MODELS),
+        columns=(BASE, LABEL, "questions.label", *OF_MODELS),
         tracked=("claims.tsv", "paper", "released/digests.tsv", "findings"),
         known=("adds_bos",),
         shown=True,

@@ -203,31 +203,38 @@ def _over_pairs(method: str, pairs: Sequence[Mapping]) -> list[dict]:
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text: three digits, intervals in brackets, nothing where there is no number."""
+    """The table as text: digits that the number of items supports, intervals in brackets, nothing for no number."""
+    rows = list(table.itertuples())
 
-    def number(value: float) -> str:
-        return "" if pd.isna(value) else f"{value:.3f}"
+    def number(row, name: str) -> str:
+        value = getattr(row, name)
+        return "" if pd.isna(value) else f"{value:.{writing.digits(row.items, 3)}f}"
 
     def interval(row, name: str) -> str:
-        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-        return "" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        value, low, high = (number(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return value and f"{value} [{low}, {high}]"
+
+    def gain(row) -> str:
+        value = row.best - row.without
+        return "" if pd.isna(value) else f"{value:.{writing.digits(row.items, 3)}f}"
+
+    def luck(row) -> str:
+        high = number(row, "by_luck_high")
+        return number(row, "by_luck") + (f" ({high})" if high else "")
 
     return pd.DataFrame(
         {
-            "model": [row.model for row in table.itertuples()],
-            "on": [row.on for row in table.itertuples()],
-            "n": [str(row.items) for row in table.itertuples()],
-            "without": table["without"].map(number),
-            "few-shot": table["few_shot"].map(number),
-            "best": [interval(row, "best") for row in table.itertuples()],
-            "gain": (table["best"] - table["without"]).map(number),
-            "held out": [interval(row, "held_out") for row in table.itertuples()],
-            "by luck (95 %)": [
-                number(row.by_luck) + (f" ({row.by_luck_high:.3f})" if pd.notna(row.by_luck_high) else "")
-                for row in table.itertuples()
-            ],
+            "model": [row.model for row in rows],
+            "on": [row.on for row in rows],
+            "n": [str(row.items) for row in rows],
+            "without": [number(row, "without") for row in rows],
+            "few-shot": [number(row, "few_shot") for row in rows],
+            "best": [interval(row, "best") for row in rows],
+            "gain": [gain(row) for row in rows],
+            "held out": [interval(row, "held_out") for row in rows],
+            "by luck (95 %)": [luck(row) for row in rows],
             "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
             # Controls have columns only in a study with controls.
-            **{NULLS[name]: table[name].map(number) for name in NULL_CONTROLS if table[name].notna().any()},
+            **{NULLS[name]: [number(row, name) for row in rows] for name in NULL_CONTROLS if table[name].notna().any()},
         },
     ).set_index(table["method"].rename("method"))

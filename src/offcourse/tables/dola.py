@@ -193,13 +193,13 @@ def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(index=table["row"].unique(), columns=columns)
     if number in COMPARED and len(wide):
         tests = table[table["unit"] == P_VALUE].set_index("row")["value"].reindex(wide.index)
-        corrected = [f"{p:.4f}" for p in inference.holm(tests.tolist())]
+        corrected = [f"{p:.2g}" for p in inference.holm(tests.tolist())]
         wide.insert(columns.index(MCNEMAR) + 1, f"{MCNEMAR} (Holm)", corrected)
     return wide.rename_axis(index="Model", columns=None)
 
 
 def _text(number: int, cell) -> str | None:
-    """A cell as printed text; None for a cell that is not printed."""
+    """A cell as printed text, with the digits that its number of questions supports; None for a cell that is not printed."""
     kind = cell.unit.removeprefix("% of ").removeprefix("share of ")
     if kind == OTHER_TIES or (kind in (TIED, MASKED) and number not in COMPARED):
         return None
@@ -211,7 +211,11 @@ def _text(number: int, cell) -> str | None:
         return f"{cell.value:.2f}"
     if pd.isna(cell.value):
         return "n/a"
-    return f"{cell.value:.1f}" if cell.unit.startswith("%") else f"{cell.value:.4f}"
+    if cell.unit == P_VALUE:
+        return f"{cell.value:.2g}"
+    if cell.unit.startswith("%"):
+        return f"{cell.value:.{writing.digits(cell.n, 3) - 2}f}"
+    return f"{cell.value:.{writing.digits(cell.n, 4)}f}"
 
 
 def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:

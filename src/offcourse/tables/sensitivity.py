@@ -10,7 +10,7 @@ import pandas as pd
 from offcourse.analysis import task_vectors, truthfulness
 from offcourse.analysis.results import read_dola, read_model, read_other_position, read_sweep
 from offcourse.analysis.view import ResultsView
-from offcourse.claims.sensitivity import SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
+from offcourse.claims.sensitivity import PAIRS, SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
 from offcourse.claims.verdicts import read_claims
 from offcourse.data.architectures import BIASED
 from offcourse.data.prompts import reads_early
@@ -18,12 +18,15 @@ from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.study.protocol import Protocol
 from offcourse.tables import dola as tables_dola
 from offcourse.tables import dola_runs, table3, writing
+from offcourse.tables.recovery import DEFAULT, SEARCH, TASK
 
 NAME = "sensitivity"
 CAPTION = (
     "What each protocol switch moves: the numbers of Tables 1 to 3 and the claims that rest on them, with the other "
     "value of one switch at a time."
 )
+# Of `tables.recovery`, what rules on Table 3 count.
+COUNTED = ["method", "model", "task", "peak", "few_shot"]
 POSITIONS = get_args(Protocol.model_fields["head_read_position"].annotation)
 
 
@@ -41,14 +44,16 @@ class Turned:
 
     def tables(
         self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
-    ) -> dict[int, pd.DataFrame]:
+    ) -> dict[int | str, pd.DataFrame]:
         """{number: table} under a protocol, for the `wanted` ones of Tables 1 to 3 that have results.
+
+        Beside Table 3 stand its pairs under `claims.sensitivity.PAIRS`.
 
         without: models whose task vectors are left out.
         """
         found, (models, _) = {}, self.view.scope("dola")
         if 3 in wanted and (self.view.scope("function_vectors")[0] or self.view.scope("task_vectors")[0]):
-            found[3] = self._recovered(protocol, without)
+            found |= self._recovered(protocol, without)
         for number in sorted({1, 2} & set(wanted)):
             form = tables_dola.FORM_OF[number]
             names = [name for name, its in self.view.forms("dola") if its == form]
@@ -72,11 +77,12 @@ class Turned:
         own = self.view.protocol.head_read_position
         return [name for name, bos in self.adds_bos.items() if reads_early(position, bos) == reads_early(own, bos)]
 
-    def _recovered(self, protocol: Protocol, without: Collection[str]) -> pd.DataFrame:
-        parts, before = [], None
+    def _recovered(self, protocol: Protocol, without: Collection[str]) -> dict[int | str, pd.DataFrame]:
+        parts, counted, before = [], [], None
         if self.view.scope("function_vectors")[0]:
             pairs = self.pairs(protocol)
             parts.append(table3.function_vector_cells(pairs))
+            counted.append(_function_vectors(pairs))
             before = table3.left_over(pairs, self.view.known("last"))
         models, tasks = self.view.scope("task_vectors")
         if models:
@@ -84,7 +90,8 @@ class Turned:
             models, groups = [name for name in models if name not in without], self.view.groups()
             read = task_vectors.read_pairs(self.view, models, tasks, groups, switches, before)
             parts.append(table3.task_vector_cells(read))
-        return pd.concat(parts, ignore_index=True)
+            counted.append(read.assign(method=TASK, peak=read["best"])[COUNTED])
+        return {3: pd.concat(parts, ignore_index=True), PAIRS: pd.concat(counted, ignore_index=True)}
 
     def _run(self, model: str, name: str, form: str, protocol: Protocol) -> dola_runs.DolaRun:
         how = protocol.dola_mask == "removed", protocol.score_dtype == "float64"
@@ -111,9 +118,12 @@ def write(view: ResultsView, out: Path) -> None:
     if vectors:
         pairs = results.pairs(protocol)
         group = pairs["model"].map(adds_bos).astype(bool)
-        cells = tuple(table3.function_vector_cells(pairs[mine]) for mine in (group, ~group))
+        tables = tuple(
+            {3: table3.function_vector_cells(pairs[mine]), PAIRS: _function_vectors(pairs[mine])}
+            for mine in (group, ~group)
+        )
         counts = tuple(pairs.loc[mine, "model"].nunique() for mine in (group, ~group))
-        parts = [by_bos(cells, counts, claims, checked=known is None)]
+        parts = [by_bos(tables, counts, claims, checked=known is None)]
         if both:
             own = protocol.head_read_position
             for other in (value for value in POSITIONS if value != own):
@@ -124,6 +134,12 @@ def write(view: ResultsView, out: Path) -> None:
             parts.append(frame[frame["switch"] != "head_read_position"])
         frame = pd.concat(parts, ignore_index=True)
     writing.write_plain(out, NAME, "Sensitivity", CAPTION, frame, SENSITIVITY, texts(frame))
+
+
+def _function_vectors(pairs: pd.DataFrame) -> pd.DataFrame:
+    """What rules on Table 3 count of the pairs of function vectors: the columns `COUNTED`."""
+    settings = (pairs.assign(method=name, peak=pairs[its]) for name, its in ((DEFAULT, "default"), (SEARCH, "search")))
+    return pd.concat([each[each["peak"].notna()][COUNTED] for each in settings], ignore_index=True)
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -36,6 +36,15 @@ _FORMULA = re.compile(r"[=+\-@\t\n].", re.DOTALL)
 _MARKUP = re.compile(r"[\\|<>*`]|(?<=\])\(")
 
 
+# Fewer items than this support two decimals of a share: one item more or less is a hundredth or more.
+FEW = 100
+
+
+def digits(items: int, most: int) -> int:
+    """Decimals that a share of so many items is written with; `most` where there are enough of them."""
+    return min(2, most) if items < FEW else most
+
+
 def csv_cell(text: str) -> str:
     """The text, with an apostrophe in front if a spreadsheet would run it as a formula; `read_csv` removes it again.
 
