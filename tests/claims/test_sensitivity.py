@@ -152,6 +152,6 @@ def test_a_difference_is_judged_pair_by_pair():
     sides = side([0.0] * 6, [1.0] * 6), side([0.5] * 6, [0.5] * 6)
     found = module.by_bos(sides, (6, 6), claims.read_claims(), True).set_index(["row", "column"])
     judged = found.loc["FV search", "0.90"]["claims"].split("; ")
-    assert "fv-settings: holds (with BOS), does not hold (without)" in judged
+    assert "fv-settings: holds (with BOS), not clear (without)" in judged
     alone = module.by_bos(tuple({3: each[3]} for each in sides), (6, 6), claims.read_claims(), True)
     assert "fv-settings: no interval (with BOS), no interval (without)" in "; ".join(alone["claims"])

@@ -141,8 +141,8 @@ def by_bos(
     As published, the first ones' mean activations are read at the second-to-last token, the others' at the last (switch
     `head_read_position`). `claims` has the verdict on each claim about a cell, from either group's models alone.
 
-    tables: Table 3 (`CELLS`) and its pairs, of either group. counts: of models. checked: whether the tokenizers themselves were
-    asked what they add.
+    tables: Table 3 (`CELLS`) and its pairs, of either group. counts: of models. checked: whether the tokenizers
+    themselves were asked what they add.
     """
     change, note = f"models that add BOS: {counts[0]}; others: {counts[1]}", f"{BOS}; {ASKED if checked else TYPED}"
     sources = dict(zip(GROUPS, (_numbers(3, each) for each in tables), strict=True))

@@ -54,10 +54,10 @@ DOLA_TABLES = {
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
     8: (
         "FACTOR accuracy by bucket, smaller models",
-        "DoLa with each bucket of premature layers, at one alpha; as shares.",
+        "DoLa with each bucket of premature layers, at one alpha (shares).",
     ),
     9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
-    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket; as shares."),
+    10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket (shares)."),
 }
 FACT_TABLES = {
     11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),

@@ -199,7 +199,7 @@ def printed(number: int, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(number: int, cell) -> str | None:
-    """A cell as printed text, with the digits that its number of questions supports; None for a cell that is not printed."""
+    """A cell as printed text, with the digits that its items support; None for a cell that is not printed."""
     kind = cell.unit.removeprefix("% of ").removeprefix("share of ")
     if kind == OTHER_TIES or (kind in (TIED, MASKED) and number not in COMPARED):
         return None
