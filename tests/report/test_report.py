@@ -14,6 +14,7 @@ from views import view_of
 
 from offcourse.claims import verdicts as claims
 from offcourse.claims.findings import FOLDER, read_findings
+from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
@@ -21,12 +22,13 @@ from offcourse.figures import sweep
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
 from offcourse.report import claims as report_claims
-from offcourse.report import methods, off_by_one, pictures
+from offcourse.report import methods, off_by_one, pictures, short
 from offcourse.report import page as report
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
 from offcourse.tables.recovery import RECOVERY
 
+LABELS = {"tiny-0.1b": "Tiny 0.1b", "middle-27b": "Middle 27b"}
 # The view that the report of the made-up study is handed.
 VIEW = partial(view_of, "report", fv=(MODELS, TASKS))
 
@@ -58,10 +60,11 @@ def test_the_best_and_the_worst_task_of_each_model_are_shown(page, study, share)
             assert len(rows) == 9 * layers
             peak[task] = rows["accuracy"].max() / share(study, f"{model}/icl/{task}.parquet", shots=5)
         best, worst = max(peak, key=peak.get), min(peak, key=peak.get)
-        assert f"{model}, best recovered task: {report.task_label(best)}" in page[1]
-        assert f"{model}, worst recovered task: {report.task_label(worst)}" in page[1]
+        label = LABELS[model]
+        assert f"{label}, best recovered task: {report.task_label(best)}" in page[1]
+        assert f"{label}, worst recovered task: {report.task_label(worst)}" in page[1]
         (other,) = set(TASKS) - {best, worst}
-        assert f"{model}: {report.task_label(other)}</a> {100 * peak[other]:.0f}%" in page[1]
+        assert f"{label}: {report.task_label(other)}</a> {100 * peak[other]:.0f}%" in page[1]
 
 
 def test_table_models_and_settings_are_there(page, study):
@@ -93,8 +96,8 @@ def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
         html = (study / "audited.html").read_text()
         assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
         resting = [claim for claim in claims.read_claims() if claim.shown == "table3"]
-        assert html.count("<code>offcourse audit table3</code>") == 1 + len(resting), (
-            "once below the table, and at its claims"
+        assert html.count("<code>offcourse audit table3</code>") == 2 + len(resting), (
+            "in short, once below the table, and at its claims"
         )
 
 
@@ -222,7 +225,7 @@ def test_a_report_of_the_release_alone(tmp_path):
     assert off_by_one.TITLE in finding and "Ours" not in html and "study" not in rest.lower()
     on_table3 = [claim for claim in claims.read_claims() if claim.shown == "table3"]
     assert "down to the released files" in html
-    assert html.count("<code>offcourse audit table3 --published</code>") == len(on_table3) > 3
+    assert html.count("<code>offcourse audit table3 --published</code>") == 1 + len(on_table3) > 4
     literal = Counter(each for each, _ in found.values())
     said = ", ".join(f"{word} {literal[word]}" for word in (claims.TRUE, claims.FALSE, claims.NO_DATA))
     assert f"{len(found)} claims. Of the paper’s own models, by their numbers: {said}." in html
@@ -342,9 +345,12 @@ def test_the_finding_stands_first_and_is_made_of_the_tracked_numbers(page):
     html, found = page[1], read_findings(RESOURCES / FOLDER)
     assert html.index('<section id="off-by-one">') < html.index('<section id="claims">')
     section = html.split('<section id="off-by-one">')[1].split("</section>")[0]
-    assert off_by_one.TITLE in section and "(the study off-by-one)" in section
+    assert off_by_one.TITLE in section and section.count("<p><strong>") == len(off_by_one.paragraphs(found)) + 1
+    assert "`" not in section
+    # Without a run there is no table of runs, not even its head.
+    assert ("(the study off-by-one)" in section) == (len(found.runs) > 0) == ("<thead>" in section)
     assert f"recover {found.mean(True):.2f} of few-shot accuracy" in section
-    assert section.count("<tr>") == 1 + len(found.runs.groupby(["model", "task", "seed"]))
+    assert section.count("<tr>") == bool(len(found.runs)) + len(found.runs.groupby(["model", "task", "seed"]))
 
 
 def test_every_number_of_a_model_that_is_read_one_token_early_says_so(page):
@@ -353,13 +359,13 @@ def test_every_number_of_a_model_that_is_read_one_token_early_says_so(page):
     assert f"Here heads are {off_by_one.NOTE} for 1 of 2 models: Middle 27b." in html
     for touched in ("table3", "figure17"):
         section = html.split(f'<section id="{touched}">')[1].split("</section>")[0]
-        assert f"For 1 of 2 models heads are {off_by_one.NOTE}: middle-27b." in section
+        assert f"For 1 of 2 models heads are {off_by_one.NOTE}: Middle 27b." in section
     untouched = html.split('<section id="figure11">')[1].split("</section>")[0]
     assert off_by_one.NOTE not in untouched
     steering = html.split('<section id="steering">')[1].split("</section>")[0]
     rows = re.findall(r'<tr><th scope="row">([^<]+)</th><td>function vector(<small>[^<]+</small>)?</td>', steering)
     assert len(rows) == 2 + 2 * 3
-    assert all(bool(note) == (model == "middle-27b") for model, note in rows)
+    assert all(bool(note) == (model == "Middle 27b") for model, note in rows)
 
 
 @pytest.mark.parametrize(("position", "early"), [("last", 0), ("one_early", 2)])
@@ -374,3 +380,54 @@ def test_which_models_are_read_early_follows_the_protocol(study, tmp_path, posit
 def test_a_study_without_function_vectors_has_no_such_section(study, tmp_path):
     report.write(VIEW(study), STUDY | {"methods": ["logit_lens"]}, [], [], MODELS, tmp_path / "report.html")
     assert off_by_one.TITLE not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_answers_five_questions_and_leads_to_every_part(page):
+    html = page[1]
+    first = html.split('<section id="short">')[1].split("</section>")[0]
+    assert html.index('<section id="short">') < html.index('<section id="off-by-one">')
+    asked = re.findall(r"<dt>([^<]+)</dt>", first)
+    assert asked == [
+        *("What the paper claims", "What the data here say", "What the shift does", "How sure that is"),
+        "How to check",
+    ]
+    assert re.search(r"function vector \d of 6", first)
+    assert "too few to say" in first and "<code>offcourse audit" in first and "`" not in first
+    led = re.findall(r'<a href="#([^"]+)">', first)
+    parts = [part for part in re.findall(r'<section id="([^"]+)">', html) if part != "short"]
+    assert sorted(led) == sorted(parts) and len(set(led)) == len(led)
+
+
+def test_a_part_that_no_question_names_is_in_the_contents_all_the_same():
+    found = short.contents(
+        [("claims", ""), ("table3", "Table 3. Recovery"), ("table_own", "A table of one's own. It is")]
+    )
+    assert [(question, parts) for question, parts in found if parts[0][0] == "table_own"] == [
+        (short.REST, [("table_own", "A table of one's own")])
+    ]
+    assert [part for _, parts in found for part in parts][:2] == [("claims", "Claims"), ("table3", "Table 3")]
+
+
+def test_what_all_rows_of_a_switch_share_is_said_once(tmp_path):
+    (tmp_path / "tables").mkdir()
+    same = "fv-search: holds → not clear"
+    rows = [
+        ("selection", "same_items → halves", "table3", "FV search", "0.50", 50.0, 40.0, same, "a note"),
+        ("selection", "same_items → halves", "table3", "FV search", "0.90", 30.0, 20.0, same, "a note"),
+        ("selection", "same_items → halves", "table3", "TV", "0.90", 30.0, 20.0, "tv: holds (with BOS)", "a note"),
+        ("sampling", "global → keyed", "", "", "", float("nan"), float("nan"), "", "needs a rerun"),
+    ]
+    frame = pd.DataFrame(rows, columns=list(SENSITIVITY.columns))
+    write_parquet(tmp_path / "tables/sensitivity.parquet", frame, SENSITIVITY)
+    one, other = report._switches(view_of("report", tmp_path))
+    assert (one["note"], one["claims"]) == ("a note", [same])
+    assert [row["claims"] for row in one["rows"]] == ["", "", "tv: holds (with BOS)"]
+    assert (other["note"], other["claims"], other["rows"]) == ("needs a rerun", [], [])
+
+
+def test_a_claim_on_function_vectors_says_that_heads_were_read_early_and_no_other_does(page):
+    early = dict(re.findall(r'<tr id="claim-([a-z0-9-]+)">(.*?)</tr>', page[1], re.DOTALL))
+    noted = {name for name, row in early.items() if "Rests on heads that are" in row}
+    assert {"fv-default", "fv-search", "fv-settings", "from-english", "layers", "post-training-fv"} <= noted
+    assert not noted & {"tv", "tv-large", "tv-layer", "post-training-tv", "ten-shot", "apathy", "dola-factor"}
+    assert "19 of the 36 released models, here for Middle 27b." in early["fv-search"]

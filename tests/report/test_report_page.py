@@ -100,7 +100,7 @@ def test_on_paper_everything_is_there_and_nothing_is_cut_off(page, tmp_path):
     assert len(headings) > 6
     for heading in headings:
         assert " ".join(unescape(heading).split()) in text
-    assert "The other 2 pages" in text and "tiny-0.1b: " in text
+    assert "The other 2 pages" in text and "Tiny 0.1b: " in text
     assert "Only rows with" not in text and "Close (Esc)" not in text
     assert [word for word in words if word[0].strip() and not 0 < word[1] < 0.95] == []
 
@@ -118,7 +118,7 @@ def test_tables_sort_and_filter_and_figures_enlarge(page, tmp_path):
         order, values = found[name]
         assert order == ("descending" if falling else "ascending")
         assert values == sorted(values, reverse=falling) and len(set(values)) > 3
-    assert len(found["left"]) == 1 and "tiny-0.1b" in found["left"][0] and "Antonym" in found["left"][0]
+    assert len(found["left"]) == 1 and "Tiny 0.1b" in found["left"][0] and "Antonym" in found["left"][0]
     assert found["said"] == "1 of 6 rows"
     assert found["focused"] and found["open"] and found["closed"]
     assert found["larger"] > 1.2 and found["behind"] == "hidden" and found["scrolled"] == 0

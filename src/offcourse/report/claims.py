@@ -33,6 +33,8 @@ RELEASED = {
     "figure13": ("figure13",),
     "figure15": ("figure15",),
 }
+# Tables and figures with claims on function vectors, whose heads may have been read one token early.
+TOUCHED = ("table3", "table11", "figure3", "figure5", "figure9", "figure13", "figure15")
 # The sides that a claim is judged on, with their headings. The release's models whose tokenizer adds a BOS had their
 # heads read one token early; the others had not.
 SIDES = {
@@ -96,6 +98,7 @@ def _row(
         "claim": claim.claim,
         "rule": f"Holds if {claim.unit} is {_needed(claim)}{f'; the paper names {claim.bound}' if claim.bound else ''}",
         "about": claim.about,
+        "early": _of_function_vectors(claim),
         "cells": {name: _said(claim, part) for name, part in decided.items() if name != "claim"},
         "literal": verdicts.literally(claim, own),
         "verdict": decided[side]["verdict"],
@@ -111,6 +114,12 @@ def _row(
         "shown_label": claim.shown.replace("table", "Table ").replace("figure", "Figure "),
         "audit": audits.get(claim.shown, {}).get("command"),
     }
+
+
+def _of_function_vectors(claim: verdicts.Claim) -> bool:
+    """Whether a claim's number is of function vectors, whose heads may have been read one token early."""
+    method = claim.options.get("method", claim.options.get("row", "FV"))
+    return claim.shown in TOUCHED and method.startswith("FV")
 
 
 def _needed(claim: verdicts.Claim) -> str:
@@ -228,5 +237,5 @@ def comparison_rows(comparison: pd.DataFrame | None, study: bool) -> tuple[list[
     lacks = {"release": [""] * len(frame), "ours": comparison.get("ours_why", [""] * len(frame))}
     for name in {"release", "ours"} & set(shown):
         both = zip(frame[name], lacks[name], strict=True)
-        frame[name] = [why if pd.isna(value) else f"{value:.4g}" for value, why in both]
+        frame[name] = [why if pd.isna(value) else f"{value:.{4 if name == 'release' else 3}g}" for value, why in both]
     return list(shown.values()), frame.fillna("").astype(str).to_numpy().tolist()

@@ -46,8 +46,8 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
             "The test is on models of 0.1 to 0.6 billion parameters from 4-bit to 8-bit files, with a smaller grid, "
             "and released models that are read one token early still recover about half. So the size of the effect "
             "does not carry over. How much of the difference between the released models is due to the shift, only a "
-            f"rerun of the {counts[True]} models at both tokens settles: studies/paper.yaml has it, as the control "
-            "read_position.",
+            f"rerun of the {counts[True]} models at both tokens settles: `studies/paper.yaml` has it, as the control "
+            "`read_position`.",
         ),
     ]
 
@@ -161,6 +161,7 @@ def section(findings: Findings, own: pd.DataFrame | None, early: Sequence[str], 
         "paragraphs": paragraphs(findings),
         "here": here,
         "of": models,
+        "released": f"{findings.count(True)} of the {findings.count(True) + findings.count(False)} released models",
         "whose": "the study off-by-one" if own is None else "this study",
         "columns": RUN_COLUMNS,
         "rows": run_rows(runs),

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from offcourse.analysis import steering_summary as judged
 from offcourse.analysis.results import read_model
@@ -21,7 +22,7 @@ from offcourse.data.targets import COMMON, is_common
 from offcourse.files import write_whole
 from offcourse.report import claims as report_claims
 from offcourse.report import methods as report_methods
-from offcourse.report import off_by_one, pictures
+from offcourse.report import off_by_one, pictures, short
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS, OFF_BY_ONE
 from offcourse.steering import steering
@@ -91,10 +92,18 @@ def write(
     environment.filters["groupby_run"] = lambda rows, key: [
         (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
     ]
-    environment.filters["task_name"] = lambda name: task_label(name) if name in (study or {}).get("tasks", ()) else name
+    labels = view.labels()
+    environment.filters |= {
+        "task_name": labels.unit,
+        "model_label": labels.model,
+        "row_label": labels.row,
+        "marked": _marked,
+    }
     steered, early = _steered(view), _early(view, study, models)
     columns, compared = report_claims.comparison_rows(comparison, study is not None)
     claims = report_claims.claim_rows(view, tables, figures, released, audits, study is not None)
+    section = _off_by_one(view, study, early, models)
+    findings = read_findings(view.tracked(FOLDER)) if section else None
     page = environment.get_template("report.html.j2").render(
         study=study,
         questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
@@ -102,8 +111,13 @@ def write(
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
         models=[_model(view, model) for model in models],
-        off_by_one=_off_by_one(view, study, early, models),
-        early=early,
+        off_by_one=section,
+        early=[labels.model(name) for name in early],
+        early_names=early,
+        short=short.answers(
+            claims, steered, findings, early, section["of"] if section else len(models), study is not None, audits
+        ),
+        contents=short.contents(_parts(study, section, steered, view, tables, figures, compared)),
         note=off_by_one.NOTE,
         touched=off_by_one.TOUCHED,
         claims=claims,
@@ -123,6 +137,35 @@ def write(
         files=files(study) if study else [],
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def _marked(text: str) -> Markup:
+    """A text whose commands stand between backticks, as HTML."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else Markup("{}").format(part)
+        for number, part in enumerate(parts)
+    )
+
+
+def _parts(
+    study: Mapping[str, Any] | None,
+    section: Mapping[str, Any] | None,
+    steered: Sequence[Mapping[str, Any]],
+    view: ResultsView,
+    tables: Sequence[Mapping[str, Any]],
+    figures: Sequence[Mapping[str, Any]],
+    compared: Sequence[Sequence[str]],
+) -> list[tuple[str, str]]:
+    """(id, title) of every part of the page, in its order."""
+    found = [("off-by-one", off_by_one.TITLE)] if section else []
+    found.append(("claims", ""))
+    found += [("steering", "")] if steered else []
+    found += [(name, "") for name in ("certainty", "sensitivity") if f"tables/{name}.csv" in view]
+    found += [(table["id"], table["title"]) for table in tables]
+    drawn = {each["figure"]: each["title"] for each in figures if each["figure"] != "figure_off_by_one"}
+    found += [*drawn.items(), *([("comparison", "")] if compared else [])]
+    return found + [(name, "") for name in ("models", "methods", "settings", "numbers") if study]
 
 
 def files(study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -187,9 +230,29 @@ def _certainty(view: ResultsView) -> dict[str, Any] | None:
 
 
 def _switches(view: ResultsView) -> list[dict[str, Any]]:
-    """The rows of tables/sensitivity.parquet; [] if the study lacks the table."""
+    """tables/sensitivity.parquet by switch and change, what all rows of a group share said once; [] without the table.
+
+    claims: those that every row with a number of a table repeats. `claims` of a row: those of the row alone.
+    """
     path = "tables/sensitivity.parquet"
-    return read_parquet(view / path, SENSITIVITY).to_dict("records") if path in view else []
+    if path not in view:
+        return []
+    rows, groups = read_parquet(view / path, SENSITIVITY).to_dict("records"), []
+    for (switch, change), mine in groupby(rows, key=lambda row: (row["switch"], row["change"])):
+        mine = list(mine)
+        notes, said = list(dict.fromkeys(row["note"] for row in mine)), [row["claims"] for row in mine]
+        shared = {text for text in said if text and said.count(text) > 1}
+        known = [row for row in mine if row["row"]]
+        groups.append(
+            {
+                "switch": switch,
+                "change": change,
+                "note": "; ".join(filter(None, notes)),
+                "claims": [text for text in dict.fromkeys(said) if text in shared],
+                "rows": [row | {"claims": "" if row["claims"] in shared else row["claims"]} for row in known],
+            }
+        )
+    return groups
 
 
 def _summaries(steered: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -271,5 +334,6 @@ def _interval(cells: pd.DataFrame, row: str, column: str) -> str:
     if (row, column) not in cells.index:
         return ""
     cell = cells.loc[(row, column)]
-    ends = "{:.0f}–{:.0f}%" if cell["unit"].startswith("%") else "{:.3f}–{:.3f}"
+    places = writing.digits(cell["n"], 3)
+    ends = "{:.0f}–{:.0f}%" if cell["unit"].startswith("%") else f"{{:.{places}f}}–{{:.{places}f}}"
     return "" if pd.isna(cell["ci_low"]) else ends.format(cell["ci_low"], cell["ci_high"])

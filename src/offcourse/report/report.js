@@ -51,9 +51,11 @@ function filterable(table, number) {
   table.closest(".wide").before(box);
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = [...table.tBodies[0].rows];
+    const rows = [...table.tBodies].flatMap((body) => [...body.rows]).filter((row) => !row.classList.contains("part"));
     rows.forEach((row) => {
-      const text = row.textContent.toLowerCase();
+      // The heading of a part belongs to each of its rows.
+      const part = row.parentElement.querySelector(".part")?.textContent ?? "";
+      const text = `${part} ${row.textContent}`.toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
     });
     count.textContent = words.length ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows` : "";
