@@ -14,7 +14,7 @@ SOURCE = Path(offcourse.__file__).parent
 # Lowest first. Packages of one layer do not import one another.
 LAYERS = [
     ["errors"],
-    ["layout", "files", "settings", "checkout"],
+    ["layout", "files", "settings", "checkout", "printing"],
     ["schemas", "store"],
     ["provenance", "data"],
     ["steering"],

@@ -17,7 +17,6 @@ ELSEWHERE = {
 FROM_OUTSIDE = {
     "audit/test_status.py": "runs `offcourse status`",
     "methods/test_function_vector_steps.py": "runs the steps by name",
-    "models/test_pin.py": "runs `offcourse pin`",
     "tables/test_certainty.py": "is handed the table's code by its declaration",
     "tables/test_table_facts.py": "is handed the table's code by its declaration",
     "report/test_report_page.py": "opens the page in a browser",

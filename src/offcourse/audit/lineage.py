@@ -1,7 +1,7 @@
 """The lineage of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from offcourse.graph.keys import STEPS, leaf_files
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.provenance.records import fingerprint_of, located
 from offcourse.schemas.io import read_unchecked
+from offcourse.study.labels import labels_of
 
 # Columns that name the item of a row.
 ITEMS = ("item", "question", "trial")
@@ -38,7 +39,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
         return summaries.lineage_of(audit, name, path, row, column, _artefact)
     results = audit.layout.results
     if path.split("/")[-2] == "tables":
-        cell = _cell(frame, name, row, column)
+        cell = _cell(frame, name, row, column, labels_of(audit.registry).row)
         value, again = cell.get("text", cell["value"]), recompute(results, cell)
     else:
         cell = _point(frame, name, row)
@@ -74,23 +75,23 @@ def _numbers(audit: Audit, name: str) -> str:
     return found[0]
 
 
-def _cell(frame: pd.DataFrame, name: str, row: str, column: str | None) -> dict[str, Any]:
-    """The cell of a row and a column; a column may be written as the report prints it (≥ 0.90), or as a number."""
-    frame = frame[frame["row"] == _known(frame["row"].unique(), name, "row", row)]
+def _cell(frame: pd.DataFrame, name: str, row: str, column: str | None, shown: Callable[[str], str]) -> dict[str, Any]:
+    """The cell of a row and a column, each as in the table or as the report prints it. shown: a row's label there."""
+    frame = frame[frame["row"] == _known(frame["row"].unique(), name, "row", row, shown)]
     columns = list(frame["column"].unique())
     if column is None:
         raise OffcourseError(f"say which number of {name}, {row}: --column is one of {', '.join(columns)}.")
     return frame[frame["column"] == _known(columns, name, "column", column)].iloc[0].to_dict()
 
 
-def _known(known: Sequence[str], name: str, kind: str, wanted: str) -> str:
+def _known(known: Sequence[str], name: str, kind: str, wanted: str, shown: Callable[[str], str] = str) -> str:
     """The known text that `wanted` means: the text itself, or one that differs in spaces, case or the form of a number.
 
     Raises `OffcourseError` when there is none, or more than one.
     """
     if wanted in known:
         return wanted
-    alike = [each for each in known if _plainly(each) == _plainly(wanted)]
+    alike = [each for each in known if _plainly(wanted) in (_plainly(each), _plainly(shown(each)))]
     if len(alike) != 1:
         raise OffcourseError(f"{name} has no {kind} {wanted!r}: {did_you_mean(wanted, known)}")
     return alike[0]

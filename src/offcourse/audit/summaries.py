@@ -19,9 +19,13 @@ from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS
 from offcourse.graph.products import Product, products_of, results_of
 from offcourse.provenance.records import located
+from offcourse.schemas.io import read_unchecked
+from offcourse.study.labels import Labels, labels_of
 
 # A number that is computed again may differ in its last digits, since sums are taken in another order.
 TOLERANCE = 1e-9
+# Columns with names of the registry, and the kind of their labels.
+SHOWN = {"model": "model", "on": "unit", "task": "unit", "row": "row"}
 # Columns of a row that name it, where a table has them.
 NAMES = ("method", "model", "label", "on", "task", "seed", "vector", "switch", "change", "table", "row", "column")
 
@@ -36,7 +40,7 @@ def lineage_of(
     Raises `OffcourseError` for a table that cannot be made again alone, and for a row or column that it does not have.
     """
     product = _product(audit, name, path)
-    table = _Table(located(path, audit.layout.base))
+    table = _Table(located(path, audit.layout.base), labels_of(audit.registry))
     index = table.row(name, row)
     where = {key: str(table.numbers.loc[index, key]) for key in NAMES if key in table.numbers}
     chosen = table.column(name, column)
@@ -44,7 +48,7 @@ def lineage_of(
         module, _, function = product.target.partition(":")
         view = product.view(results_of(audit.study, audit.registry, audit.layout))
         getattr(importlib.import_module(module), function)(view, Path(folder))
-        again = _Table(Path(folder) / Path(path).name)
+        again = _Table(Path(folder) / Path(path).name, table.labels)
     value, made = table.value(index, chosen), again.value(index, chosen)
     alike = len(again.numbers) == len(table.numbers) and all(
         str(again.numbers.loc[index, key]) == text for key, text in where.items()
@@ -89,15 +93,18 @@ def _results(audit: Audit, path: str, where: dict[str, str]) -> list[str]:
 class _Table:
     """A table's numbers (parquet) and its printed form (csv), which have the same rows."""
 
-    def __init__(self, path: Path):
-        self.numbers = pd.read_parquet(path).reset_index(drop=True)
+    def __init__(self, path: Path, labels: Labels):
+        self.labels = labels
+        self.numbers = read_unchecked(path).reset_index(drop=True)
         self.printed = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
 
     def row(self, name: str, row: str) -> int:
         """The index of the row that has every text between the commas of `row`."""
         texts = [text for text in map(_key, row.split(",")) if text]
         both = self.numbers.astype(str).join(self.printed, rsuffix=" ")
-        cells = both.map(_key)
+        # As the report shows them.
+        shown = {each: both[each].map(getattr(self.labels, kind)) for each, kind in SHOWN.items() if each in both}
+        cells = both.assign(**{f"{each} shown": column for each, column in shown.items()}).map(_key)
         left = list(both.index)
         for text in texts:
             kept = [index for index in left if text in set(cells.loc[index])]

@@ -1,5 +1,6 @@
 """The claims and the comparison with the printed numbers as the report shows them."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from offcourse.data.printed import NUMBERS
 from offcourse.data.registry import Registry
 from offcourse.schemas.io import read_parquet, read_unchecked
 from offcourse.schemas.results import CELLS, FACT_CELLS
+from offcourse.study.labels import Labels, labels_of
 from offcourse.tables.dola_changes import CHANGES
 from offcourse.tables.head_overlap import OVERLAP
 from offcourse.tables.recovery import RECOVERY
@@ -75,7 +77,8 @@ def claim_rows(
         )
     known = {table["id"] for table in tables} | {figure["figure"] for figure in figures}
     decided = verdicts.decide(verdicts.read_claims(), sources)
-    return [_row(each, sources, known, audits) for each in decided]
+    labels = labels_of(Registry.load())
+    return [_row(each, sources, known, audits, labels) for each in decided]
 
 
 def _row(
@@ -83,6 +86,7 @@ def _row(
     sources: Mapping[str, Numbers],
     known: Collection[str],
     audits: Mapping[str, Mapping[str, str]],
+    labels: Labels,
 ) -> dict[str, Any]:
     claim = decided["claim"]
     side = "ours" if "ours" in decided else "release"
@@ -99,7 +103,7 @@ def _row(
         "rule": f"Holds if {claim.unit} is {_needed(claim)}{f'; the paper names {claim.bound}' if claim.bound else ''}",
         "about": claim.about,
         "early": _of_function_vectors(claim),
-        "cells": {name: _said(claim, part) for name, part in decided.items() if name != "claim"},
+        "cells": {name: _said(claim, part, labels) for name, part in decided.items() if name != "claim"},
         "literal": verdicts.literally(claim, own),
         "verdict": decided[side]["verdict"],
         "verdicts": {name: part["verdict"] for name, part in decided.items() if name != "claim"},
@@ -127,15 +131,26 @@ def _needed(claim: verdicts.Claim) -> str:
     return " and ".join(f"{side} {end}" for side, end in ends if end).replace("-", "\N{MINUS SIGN}")
 
 
-def _said(claim: verdicts.Claim, part: Mapping[str, Any]) -> dict[str, Any]:
+def _said(claim: verdicts.Claim, part: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
     found = part["found"]
     if found is None:
-        return {"text": "–", "interval": "", "note": part["why"], "verdict": part["verdict"], "known": False}
+        return {
+            "text": "–",
+            "interval": "",
+            "note": _labelled(part["why"], labels),
+            "verdict": part["verdict"],
+            "known": False,
+        }
     count = f"n\u00a0=\u00a0{found.n}" if found.n else ""
     ends = "" if pd.isna(found.low) else f"[{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
-    note = ", ".join(filter(None, (count, found.note)))
+    note = ", ".join(filter(None, (count, _labelled(found.note, labels))))
     text = _number(claim, found.value)
     return {"text": text, "interval": ends, "note": note, "verdict": part["verdict"], "known": True}
+
+
+def _labelled(text: str, labels: Labels) -> str:
+    """A text with the labels of the models that it names."""
+    return re.sub(r"[\w.-]*\w", lambda word: labels.model(word[0]), text)
 
 
 def _limit(claim: verdicts.Claim, end: str, low: float, high: float) -> str:

@@ -3,6 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offcourse.data.registry import Registry
 
 
 def task_label(task: str) -> str:
@@ -40,3 +44,9 @@ class Labels:
         if both and both["model"] in self.models:
             return f"{self.model(both['model'])} ({self.unit(both['unit'])})"
         return self.model(text)
+
+
+def labels_of(registry: "Registry") -> Labels:
+    """The labels of everything in the registry."""
+    models = told_apart({name: row.label for name, row in registry.models.items()})
+    return Labels(models, registry.tasks, {name: row.label for name, row in registry.questions.items()})
