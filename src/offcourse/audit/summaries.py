@@ -17,7 +17,8 @@ import pandas as pd
 from offcourse.audit.audit import Audit
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS
-from offcourse.graph.products import Product, products_of, results_of
+from offcourse.graph.products import Product, products_of
+from offcourse.graph.study_files import job_outputs, results_of
 from offcourse.provenance.records import located
 from offcourse.schemas.io import read_unchecked
 from offcourse.study.labels import Labels, labels_of
@@ -72,7 +73,9 @@ def _product(audit: Audit, name: str, path: str) -> Product:
     if audit.study is not None:
         output = Path(path).relative_to(audit.path(audit.layout.results)).as_posix()
         for product in products_of(audit.study, audit.registry).values():
-            tables = [each for each in product.outputs(audit.study, audit.registry, None) if each.startswith("tables/")]
+            tables = [
+                each for each in job_outputs(product, audit.study, audit.registry, None) if each.startswith("tables/")
+            ]
             if not product.per_model and output in tables:
                 return product
     raise OffcourseError(
