@@ -20,6 +20,7 @@ ELSEWHERE = {
     "offcourse status --published": "reads the release that `make published` makes (tests/published)",
     "offcourse compare": "reads the release that `make published` makes (tests/published)",
     "offcourse plan --calibrate": "measures this machine (tests/workflow/test_plan_of_a_run.py)",
+    "snakemake -n --configfile studies/paper.yaml": "asks for pinned models (tests/workflow/test_paper.py pins them)",
     "snakemake --profile slurm": "submits to Slurm (tests/slurm has one on this machine)",
     "python -m benchmarks.startup": "measures for minutes",
 }
@@ -28,7 +29,7 @@ OWN_TEST = {"docs/extending.md": "tests/workflow/test_extending.py"}
 # What a command of a page names that the smoke study has by another name.
 HERE = {"gemma-3-270m": "tiny-llama", "llama-7b": "tiny-llama", "FILE": str(SMOKE), "[TABLE]": "table3"}
 # Verbs without a study, or with one of their own.
-NO_STUDY = ("diff", "--version", "--help")
+NO_STUDY = ("diff", "find", "--version", "--help")
 
 
 def commands(page: str) -> list[str]:
@@ -100,7 +101,7 @@ def test_a_verb_runs(page, line, finished, tmp_path):
         place = words.index("--configfile")
         del words[place : place + 2]
     own = [] if words[0] in NO_STUDY or "--published" in words else ["--configfile", str(SMOKE)]
-    own += [] if words[0] in NO_STUDY else ["--directory", str(finished.folder)]
+    own += [] if words[0] in ("diff", "--version", "--help") else ["--directory", str(finished.folder)]
     command = [sys.executable, "-m", "offcourse", *words, *own]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=finished.environment, check=False)
     assert done.returncode in (0, 1), f"{page}: {line}: {done.stderr}"

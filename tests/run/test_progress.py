@@ -43,15 +43,15 @@ def test_the_first_unit_has_no_estimate():
 
 def test_a_run_writes_plain_lines_and_no_more(lab):
     """A second run of a finished study, and one whose target does not exist: messages, not lines of progress."""
-    done = lab.snakemake("--logger", "offcourse", "--quiet", "host")
+    done = lab.snakemake("--logger=offcourse", "--quiet", "host")
     assert done.returncode == 0 and "Nothing to be done" in done.stderr, done.stderr
-    wrong = lab.snakemake("--logger", "offcourse", "no_such_target")
+    wrong = lab.snakemake("--logger=offcourse", "no_such_target")
     assert wrong.returncode != 0 and "No rule to produce no_such_target" in wrong.stderr
 
 
 def test_one_job_is_told_in_a_line(lab):
     (lab.results / "tables" / "table3.md").unlink()
-    done = lab.snakemake("--logger", "offcourse")
+    done = lab.snakemake("--logger=offcourse")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\d+ of \d+ jobs, \d+ s so far", done.stderr, re.M), done.stderr
     assert "rule table3:" not in done.stderr and "Job stats" not in done.stderr
