@@ -29,7 +29,7 @@ study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml),
 install: $(INSTALLED) ## install the lock and the package into .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "Installing requirements.lock into $(VENV) (2 to 6 minutes, 2 GB with a CPU build of torch)"
+	@echo "Installing requirements.lock into $(VENV): torch is the largest part"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# With dependencies: a GPU build of torch names its GPU libraries, at exact versions, and the lock cannot. pip is quiet
 	@# but for errors: it warns of every folder that an index lacks.
