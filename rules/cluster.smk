@@ -2,7 +2,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from offcourse.errors import OffcourseError
@@ -10,23 +9,9 @@ from offcourse.cluster import slurm as cluster
 from offcourse.run.lock import hold
 from offcourse.cluster.resources import Sizes
 
-
-def executor():
-    """The executor that the command line and the profiles name; Snakemake tells a Snakefile only later."""
-    return parse_args(sys.argv[1:])[1].executor or "local"
-
-
 # REMOTE: whether this process submits its jobs to a cluster. SENT: whether this process runs in such a job.
-REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None and executor() != "local"
+REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
 SENT = workflow.exec_mode == ExecMode.REMOTE
-
-# The default profile has a number of cores, and --profile slurm a number of jobs. Snakemake would limit the CPUs of a
-# cluster's jobs to the cores of this machine; and here it would take --jobs for jobs of any size.
-if REMOTE:
-    workflow.resource_settings.cores = workflow.global_resources["_cores"] = None
-elif workflow.is_main_process and workflow.resource_settings.nodes is not None:
-    workflow.resource_settings.cores = workflow.global_resources["_cores"] = workflow.resource_settings.nodes
-    workflow.resource_settings.nodes = workflow.global_resources["_nodes"] = None
 
 # All GPU steps of a model form one Slurm job. `models_in_memory=1` runs them one after another, so the job needs only the
 # GPUs and memory of its largest step. Without it Snakemake would run independent steps of the group in parallel.
