@@ -78,7 +78,7 @@ def test_make_knows_its_targets(page, line):
     ("page", "line"), [pair for pair in WRITTEN if pair[1].startswith("snakemake") and not elsewhere(pair[1])]
 )
 def test_snakemake_starts(page, line, finished):
-    """As written, but on the smoke study and as a dry run; --cores is in the default profile."""
+    """As written, but on the smoke study and as a dry run."""
     words = [HERE.get(word, word) for word in shlex.split(line)[1:]]
     own = ["--configfile", str(SMOKE)] if "--configfile" not in words else []
     command = [sys.executable, "-m", "snakemake", *words, *own, "--directory", str(finished.folder)]
