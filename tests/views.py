@@ -43,7 +43,8 @@ def results(
     protocol = Protocol().model_copy(update={name: more.pop(name) for name in Protocol.model_fields if name in more})
     models = more.pop("models", list(dict.fromkeys(name for its, _ in scopes.values() for name in its)))
     units = list(dict.fromkeys(unit for _, its in scopes.values() for unit in its))
-    asked = dict.fromkeys([*dict(forms), *scopes.get("logit_lens", ((), ()))[1]])
+    on_questions = [unit for method in ("dola", "logit_lens") for unit in scopes.get(method, ((), ()))[1]]
+    asked = dict.fromkeys([*dict(forms), *on_questions])
     bases = {post: base for base, post in pairs}
     registry = Registry(
         {name: row(Model, name=name, label=_label(folder, name), base=bases.get(name, "")) for name in models},

@@ -195,7 +195,7 @@ def test_the_report_shows_every_table_with_intervals_in_its_unit(dola_tables, tm
     view = view_of("report", dola_tables, dola=(list(MODELS), ["asked", "told"]))
     page.write(view, study, [], shown, [], tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
-    for number, interval in ((1, r"0\.\d{3}–0\.\d{3}"), (2, r"\d+–\d+%"), (10, r"0\.\d{3}–0\.\d{3}")):
+    for number, interval in ((1, r"0\.\d{2}–0\.\d{2}"), (2, r"\d+–\d+%"), (10, r"0\.\d{2}–0\.\d{2}")):
         section = html.split(f'<section id="table{number}">')[1].split("</section>")[0]
         cells = cells_of(dola_tables / "tables", number)
         shown = pd.read_csv(dola_tables / "tables" / f"table{number}.csv").columns

@@ -279,10 +279,16 @@ def column(name: str, cell: str, new: str) -> Callable[[Lab], None]:
             column("antonym", "tasks.group", "from-english"),
             {"table3", "recovery", "figure_recovery", "figure_heads", "sensitivity"},
         ),
-        (column("passages", "questions.label", "Other"), set()),
+        (column("passages", "questions.label", "Other"), REPORT),
+        (column("misconceptions-mc", "questions.label", "Other"), {"figure_lens", "figure_apathy", "figure_overview"}),
         (column("antonym", "tasks.description", "Other words"), set()),
     ],
-    ids=["the group of a task", "the label of a question set", "the description of a task"],
+    ids=[
+        "group of a task",
+        "label of a set that no figure shows",
+        "label of a set in figures",
+        "description of a task",
+    ],
 )
 def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited, change, wanted):
     change(edited)
