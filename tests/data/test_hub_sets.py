@@ -106,6 +106,18 @@ def test_a_set_is_fetched_at_its_commit_and_then_read_without_the_network(read, 
     assert kept == ["validation.parquet", "validation.sha256"]
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://someone:TheSecretWord@127.0.0.1:9", "cannot fetch the question set"),
+        ("http://someone:TheSecretWord/more@127.0.0.1:9", "HF_ENDPOINT is no address"),
+    ],
+)
+def test_no_message_holds_the_password_of_the_address(read, address, says):
+    done = read("primer", file("generation"), address)
+    assert done.returncode != 0 and says in done.stderr and "TheSecretWord" not in done.stderr
+
+
 def test_a_kept_set_that_was_changed_is_named(read, tmp_path):
     with serving(REPO, COMMIT, FILES) as (address, _):
         read("primer", file("generation"), address)

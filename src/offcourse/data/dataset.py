@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from offcourse.data.endpoint import clean_log, require_endpoint, without_password
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256, sha256, write_whole
 
@@ -99,8 +100,10 @@ def hub_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _fetch(wanted: HubSet, path: Path) -> None:
+    require_endpoint()
     from datasets import load_dataset
 
+    clean_log()
     what = f"the question set {wanted.repo} at commit {wanted.commit}"
     try:
         # The parquet file is what a study reads, so that the library's second copy of the rows is not kept.
@@ -109,10 +112,12 @@ def _fetch(wanted: HubSet, path: Path) -> None:
             write_whole(path, load_dataset(wanted.repo, wanted.config, **more).to_parquet)
     except (OSError, ValueError, RuntimeError) as error:
         offline = [name for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE") if os.environ.get(name, "0") != "0"]
-        advice = f"Unset {offline[0]}" if offline else "Check the network and the cell `hub` in questions.tsv"
-        reason = " ".join(str(error).split()) or type(error).__name__
+        advice = (
+            f"Unset {offline[0]}" if offline else "Check the network and the cell `file` of the set in questions.tsv"
+        )
+        reason = without_password(" ".join(str(error).split()) or type(error).__name__)
         raise OffcourseError(
             f"cannot fetch {what}, configuration {wanted.config}, split {wanted.split} ({reason}). "
             f"{advice}, and run again."
-        ) from error
+        ) from None  # a traceback would show the client's own message, with the address in it
     write_whole(_digest(path), lambda temporary: temporary.write_text(sha256(path) + "\n", encoding="utf-8"))

@@ -1,17 +1,12 @@
 """Turning errors of the model hub's client into one message that says what to do."""
 
 import contextlib
-import os
-import re
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
 
+from offcourse.data.endpoint import clean_log, require_endpoint, without_password
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import refusal
-
-# Name and password of an address, as in https://name:password@host: up to the last @ before the path.
-_OWNER = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
 class RefusedError(OffcourseError):
@@ -28,10 +23,11 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
     disk pass unchanged. No message holds what HF_ENDPOINT says before its @. The client is imported inside the block,
     since its import fails for such an HF_ENDPOINT.
     """
-    _require_endpoint()
+    require_endpoint()
     from huggingface_hub import get_token
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+    clean_log()
     page, token = f"https://huggingface.co/{model.repo}", "HF_TOKEN, or store it with `hf auth login`"
     try:
         yield
@@ -55,29 +51,6 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
     except (HTTPError, OSError, RuntimeError) as error:
         if refusal(error):
             raise
-        reason = _without_password((str(error) or "no reason given").splitlines()[0])
+        reason = without_password((str(error) or "no reason given").splitlines()[0])
         # Not `from error`: a traceback would show the client's own message, with the address in it.
         raise OffcourseError(unreachable.format(reason=f"{type(error).__name__}: {reason}")) from None
-
-
-def _require_endpoint() -> None:
-    """Raise `OffcourseError` for an HF_ENDPOINT that the client cannot take apart; the message does not quote it."""
-    try:
-        parts = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except ValueError:
-        known = False
-    if not known:
-        raise OffcourseError(
-            "HF_ENDPOINT is no address such as https://hub.example.org. In a name or password, write : / ? # @ [ ] as "
-            "%3A %2F %3F %23 %40 %5B %5D; or unset HF_ENDPOINT."
-        ) from None
-
-
-def _without_password(text: str) -> str:
-    """A text of the hub's client without names and passwords in addresses, nor that of HF_ENDPOINT anywhere else."""
-    text = _OWNER.sub("", text)
-    password = urlsplit(os.environ.get("HF_ENDPOINT", "")).password or ""
-    for written in filter(None, (password, unquote(password))):
-        text = text.replace(written, "***")
-    return text
