@@ -24,8 +24,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.products import PRODUCTS, products_of
 from offcourse.graph.study_files import job_outputs, job_parameters, records_of
 from offcourse.graph.keys import STEPS, rule_params, steps_of
-from offcourse.graph.keys import release_lists as list_files
-from offcourse.graph.keys import release_questions as question_files
+from offcourse.graph.keys import release_lists as list_files, release_questions as question_files
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING

@@ -17,7 +17,8 @@ import pandas as pd
 from offcourse.audit.audit import Audit
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.keys import STEPS
-from offcourse.graph.products import Product, products_of
+from offcourse.graph.product import Product
+from offcourse.graph.products import products_of
 from offcourse.graph.study_files import job_outputs, results_of
 from offcourse.provenance.records import located
 from offcourse.schemas.io import read_unchecked

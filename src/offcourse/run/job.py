@@ -52,15 +52,14 @@ def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
     store = ShardStore(context.layout.store)
     computed, seconds, units = [], [], list(step.units(study))
     bar = tqdm(units, desc=f"{name} {model}", unit="unit", disable=not sys.stderr.isatty())
-    for unit in bar:
+    for number, unit in enumerate(bar, start=1):
         parts = key_parts(step, study, context.registry, context.layout, model, unit)
         watch = Stopwatch(host_as(study.provenance.host, context.layout.base))
         shard = store.find(digest(parts), step.suffix)
         fresh = shard is None
         if fresh:
             freeze_imports(parts["code"])
-            left = len(units) - units.index(unit) - 1
-            with heartbeat(f"{name} {model} {unit}", seconds, left):
+            with heartbeat(f"{name} {model} {unit}", seconds, left=len(units) - number):
                 result = _compute(step, context, step.unit(context.registry, unit))
             opened.require_unchanged()
             shard = store.put(

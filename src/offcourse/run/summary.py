@@ -4,12 +4,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from offcourse.claims.findings import FOLDER, read_findings
 from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError
 from offcourse.layout import Layout
+from offcourse.schemas.io import read_unchecked
 from offcourse.study.config import Study, read_study
 
 # Table 3: the least share of few-shot accuracy that counts as recovered in the line, and what its rows are.
@@ -36,7 +35,7 @@ def summary(study: Study, configfile: Path) -> list[str]:
 def _found(tables: Path, study: Study) -> Iterator[str]:
     yield f"Study {study.study} is finished: {len(study.models)} models, {len(study.tasks)} tasks."
     if (path := tables / "table3.parquet").exists():
-        cells = _cells(path)
+        cells = read_unchecked(path)
         for row, name in VECTORS.items():
             found = cells[(cells["row"] == row) & (cells["column"] == HALF)]
             for cell in found.itertuples():
@@ -45,7 +44,7 @@ def _found(tables: Path, study: Study) -> Iterator[str]:
                     f"{cell.n} model-task pairs, 95 % interval {cell.ci_low:.0f} to {cell.ci_high:.0f} (Table 3)."
                 )
     if (path := tables / "table1.parquet").exists():
-        cells = _cells(path).set_index(["row", "column"])
+        cells = read_unchecked(path).set_index(["row", "column"])
         for row in dict.fromkeys(cells.index.get_level_values("row")):
             base, steered = cells.loc[(row, "MC1 base")], cells.loc[(row, "MC1 DoLa")]
             numbers = f"{base.value:.2f} without, {steered.value:.2f} with, {base.n} questions"
@@ -58,13 +57,6 @@ def _released() -> Iterator[str]:
         f"  The released code reads heads one token early for {findings.count(True)} of "
         f"{len(findings.recovery)} models: peak recovery {findings.mean(True):.2f}, others {findings.mean(False):.2f}."
     )
-
-
-def _cells(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise OffcourseError(f"{path} cannot be read ({error}). Run `make` again, which makes it anew.") from error
 
 
 if __name__ == "__main__":
