@@ -1,8 +1,10 @@
 """Each figure draws the right numbers (against slow recomputation), and its bytes never change."""
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 from matplotlib.colors import to_rgb
 from pictures import assert_tidy, texts
@@ -16,7 +18,7 @@ from offcourse.figures import choices as figure_choices
 from offcourse.figures import style
 from offcourse.figures import sweep as figure_sweep
 from offcourse.schemas.function_vectors import CONTROLS, FV_CONTROLS
-from offcourse.schemas.io import write_parquet
+from offcourse.schemas.io import columns, write_parquet
 
 MODELS = ["tiny-0.1b", "middle-27b"]
 TASKS = ["antonym", "country-capital"]
@@ -293,6 +295,19 @@ def test_the_users_own_look_is_as_before_after_a_figure():
     with style.applied():
         assert mpl.rcParams["axes.spines.top"] is False and mpl.rcParams["axes.grid"] is True
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("points", [7, 7.5, 8, 8.5])
+def test_a_long_label_is_whole_in_the_picture(tmp_path, points):
+    """Letters are not twice as wide at twice the resolution; the picture has a margin all the same."""
+
+    def compose(canvas):
+        canvas.subplots().set_yticks([0.5], ["SmolLM2 135M Instruct" * 3], fontsize=points)
+
+    page = style.Page((6, 2), pd.DataFrame({"row": ["x"]}), columns(row=pa.Column(str)), compose)
+    style.draw(page, tmp_path / "page")
+    ink = plt.imread(tmp_path / "page.png")[..., :3].min(axis=2) < 0.8
+    assert ink.any() and not any(edge.any() for edge in (ink[:, :3], ink[:, -3:], ink[:3], ink[-3:]))
 
 
 def test_ink_stands_out():
