@@ -10,7 +10,8 @@ CONFIG ?= config.yaml
 export OMP_WAIT_POLICY := passive
 # Compiled modules are kept, or every job of a study compiles torch and pandas anew.
 unexport PYTHONDONTWRITEBYTECODE
-# One line of progress, with = since the option would take a target for a second logger (src/offcourse/run/progress.py); jobs write their own words into results/STUDY/logs.
+# One line of progress (src/offcourse/run/progress.py); jobs write their own words into results/STUDY/logs. With =, since the
+# option would take a target that follows for a second logger.
 SNAKEMAKE := $(BIN)/snakemake --cores all --logger=offcourse
 
 .PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
