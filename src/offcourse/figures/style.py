@@ -195,7 +195,7 @@ def draw(page: Page, stem: Path) -> None:
 def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem: Path) -> None:
     """Write {stem}.svg and {stem}.png, and the drawn numbers (of `schema`) as {stem}.parquet."""
     if engine := figure.get_layout_engine():
-        # Arrange the parts once instead of once per file, at the resolution of the PNG. Letters are not twice as wide at
+        # Arrange the parts once instead of once per file, at the PNG's resolution. Letters are not twice as wide at
         # twice the resolution, so a long label would leave a page that was arranged at another resolution.
         figure.dpi = DPI
         engine.execute(figure)
