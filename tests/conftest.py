@@ -17,6 +17,9 @@ from offcourse.models.random import random_model
 pytest_plugins = ["made_study", "released"]
 
 torch.set_num_threads(1)
+# `make test` hands its own flags to every make that a test starts, which then prints the folders it enters.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)
 # Tests check results, never speed.
 settings.register_profile("offcourse", deadline=None)
 settings.load_profile("offcourse")

@@ -112,6 +112,8 @@ def heat_map(
     """
     panel.set_facecolor(BLANK)
     look = {"cmap": colours, "norm": norm, "linewidths": 0.5 if texts is not None else 0, "linecolor": "white"}
+    # The colours come from the norm; seaborn would look for the limits, and warn where every cell is missing.
+    look |= {"vmin": norm.vmin, "vmax": norm.vmax}
     # Seaborn draws the whole figure to see whether labels overlap; the labels come later, so that this costs little.
     sns.heatmap(cells, mask=np.isnan(cells), cbar=False, xticklabels=False, yticklabels=False, ax=panel, **look)
     panel.grid(False)
