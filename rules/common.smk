@@ -30,6 +30,7 @@ from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.store.fingerprint import fingerprint, script_digest
+from offcourse.study.check import check_study
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
 
@@ -42,7 +43,7 @@ try:
         read_yaml(path)
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
     REGISTRY = Registry.load()
-    STUDY.check(REGISTRY)
+    check_study(STUDY, REGISTRY)
 except OffcourseError as error:
     sys.exit(f"offcourse: {error}")
 

@@ -25,6 +25,7 @@ from offcourse.run.job import run_step
 from offcourse.schemas.function_vectors import CIE, CONTROLS, FV_CONTROLS, FV_SWEEP
 from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.schemas.prompts import PROMPTS
+from offcourse.study.check import check_study
 from offcourse.study.config import load_study
 
 TASKS = ["present-past", "antonym", "country-capital"]
@@ -330,4 +331,4 @@ def test_the_plan_counts_every_draw():
 )
 def test_wrong_controls_are_refused(settings, said):
     with pytest.raises(OffcourseError, match=said):
-        study(**settings).check(Registry.load())
+        check_study(study(**settings), Registry.load())

@@ -35,6 +35,7 @@ from offcourse.models.fetch import prepare
 from offcourse.models.manifest import MANIFEST
 from offcourse.run import job
 from offcourse.store.shards import copy_whole
+from offcourse.study.check import check_study
 from offcourse.study.config import Study, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -95,7 +96,7 @@ def run_all(
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             study, registry, layout = read_study(configfile), Registry.load(), Layout(read_study(configfile).study)
-            study.check(registry)
+            check_study(study, registry)
             for model in study.models:
                 now = ("prepare_model", model)
                 if first is not None:

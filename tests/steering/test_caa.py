@@ -25,6 +25,7 @@ from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.schemas.prompts import PROMPTS
 from offcourse.steering import caa, steering
 from offcourse.steering.caa import contrasts
+from offcourse.study.check import check_study
 from offcourse.study.config import load_study
 
 TASK = "antonym"
@@ -150,7 +151,7 @@ def test_strengths_change_no_vector_and_pairs_change_both_steps():
 def test_a_study_that_it_cannot_be_measured_in_is_refused(changes, said):
     study = load_study(STUDY | {"models": ["tiny-llama"], "tasks": [TASK, "present-past"]} | changes)
     with pytest.raises(OffcourseError, match=said):
-        study.check(Registry.load())
+        check_study(study, Registry.load())
 
 
 def test_wrong_settings_and_names_are_refused_by_their_key():

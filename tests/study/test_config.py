@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
+from offcourse.study.check import check_study
 from offcourse.study.config import Study, load_study, read_study
 
 ROOT = RESOURCES.parent
@@ -74,7 +75,7 @@ def test_a_study_survives_its_own_dump():
 
 @pytest.mark.parametrize("name", ["config.yaml", "studies/smoke.yaml", "studies/laptop.yaml"])
 def test_the_shipped_studies_are_valid(name):
-    read_study(ROOT / name).check(Registry.load())
+    check_study(read_study(ROOT / name), Registry.load())
 
 
 def test_every_key_of_the_default_study_is_explained():
@@ -223,11 +224,11 @@ def test_a_missing_file_is_named(tmp_path):
 def test_check_suggests_models_and_tasks():
     registry = Registry.load()
     with pytest.raises(OffcourseError, match="no model 'gemma-270m'.*did you mean 'gemma-3-270m'"):
-        load_study({**LEAST, "models": ["gemma-270m"]}).check(registry)
+        check_study(load_study({**LEAST, "models": ["gemma-270m"]}), registry)
     with pytest.raises(OffcourseError, match="no task 'antonyn'.*did you mean 'antonym'"):
-        load_study({**LEAST, "tasks": ["antonyn"]}).check(registry)
+        check_study(load_study({**LEAST, "tasks": ["antonyn"]}), registry)
     with pytest.raises(OffcourseError, match="task english-italian; use data: embedded"):
-        load_study({**LEAST, "tasks": ["english-italian"], "data": "release"}).check(registry)
+        check_study(load_study({**LEAST, "tasks": ["english-italian"], "data": "release"}), registry)
 
 
 def broken(tmp_path, file: str, change):
@@ -252,19 +253,19 @@ def broken(tmp_path, file: str, change):
 def test_a_mistake_in_our_own_lists_is_told_before_anything_runs(tmp_path, file, change, message):
     """The Snakefile and `offcourse status` call this first; later it would come out of a rule's params."""
     study = load_study(LEAST | {"methods": ["function_vectors", "dola", "logit_lens"]})
-    study.check(Registry.load())
+    check_study(study, Registry.load())
     with pytest.raises(OffcourseError, match=f"{file.split('/')[1]}.*{message}") as caught:
-        study.check(Registry.load(), broken(tmp_path, file, change))
+        check_study(study, Registry.load(), broken(tmp_path, file, change))
     assert str(caught.value).count("\n") == 0
 
 
 def test_question_sets_of_a_method_that_is_not_run_are_left_alone(tmp_path):
     resources = broken(tmp_path, "questions/passages.tsv", lambda text: "")
-    load_study(LEAST).check(Registry.load(), resources)
+    check_study(load_study(LEAST), Registry.load(), resources)
 
 
 def test_demonstrations_that_leave_nothing_to_evaluate_are_told_before_anything_runs(tmp_path):
     resources = broken(tmp_path, "questions/passages.tsv", lambda text: "\n".join(text.split("\n")[:7]) + "\n")
     study = load_study(LEAST | {"methods": ["dola"], "protocol": {"factor_shots": 6}})
     with pytest.raises(OffcourseError, match="passages: protocol factor_shots takes the last 6 .* the set has 6"):
-        study.check(Registry.load(), resources)
+        check_study(study, Registry.load(), resources)

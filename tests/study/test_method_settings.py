@@ -4,6 +4,7 @@ import pytest
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
+from offcourse.study.check import check_study
 from offcourse.study.config import load_study
 
 LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}
@@ -43,15 +44,15 @@ def test_a_method_takes_only_models_and_tasks_of_the_study():
         ("dola", "models", "pythia-6.9b", "dola.models: 'pythia-6.9b' is not one of the study's models; known: gemma"),
     ):
         with pytest.raises(OffcourseError, match=message):
-            load_study(SCOPED | {method: {key: [name]}}).check(registry)
+            check_study(load_study(SCOPED | {method: {key: [name]}}), registry)
 
 
 def test_only_the_lists_that_a_method_reads_must_exist():
     """The authors have no list of the German tasks for task vectors, and none of the Italian ones for the others."""
     registry = Registry.load()
-    load_study(SCOPED | {"data": "release"}).check(registry)
+    check_study(load_study(SCOPED | {"data": "release"}), registry)
     with pytest.raises(OffcourseError, match="no word list for task vectors of task english-german"):
-        load_study(SCOPED | {"data": "release", "task_vectors": {}}).check(registry)
+        check_study(load_study(SCOPED | {"data": "release", "task_vectors": {}}), registry)
 
 
 def test_large_models_may_have_a_grid_of_their_own():
@@ -67,18 +68,18 @@ def test_a_grid_is_held_against_the_models_that_it_is_for():
     """The tiny model has 16 heads: too few for the grid, unless it is another model's."""
     registry, grid = Registry.load(), {"n_heads": [32], "models": ["smollm2-135m-instruct"]}
     study = LEAST | {"models": ["tiny-llama", "smollm2-135m-instruct"], "methods": ["function_vectors", "dola"]}
-    load_study(study | {"function_vectors": grid}).check(registry)
+    check_study(load_study(study | {"function_vectors": grid}), registry)
     with pytest.raises(OffcourseError, match="tiny-llama has 16 heads"):
-        load_study(study | {"function_vectors": grid | {"models": None}}).check(registry)
+        check_study(load_study(study | {"function_vectors": grid | {"models": None}}), registry)
 
 
 def test_a_model_that_is_not_pinned_is_refused_after_every_other_mistake():
     registry = Registry.load(locked=False)
     study = LEAST | {"models": ["tiny-llama", "llama-7b", "llama-2-7b"]}
     with pytest.raises(OffcourseError, match="2 of the study's models are not pinned .*: llama-7b, llama-2-7b"):
-        load_study(study).check(registry)
+        check_study(load_study(study), registry)
     with pytest.raises(OffcourseError, match="no task 'antonyn'"):
-        load_study(study | {"tasks": ["antonyn"]}).check(registry)
+        check_study(load_study(study | {"tasks": ["antonyn"]}), registry)
 
 
 def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything_runs():
@@ -88,7 +89,7 @@ def test_a_grid_that_no_head_count_of_a_model_reaches_is_refused_before_anything
         r"n_heads: tiny-llama has 16 heads \(4 layers of 4\), fewer than every number in the grid \(17, 512\)\. Add a "
     )
     with pytest.raises(OffcourseError, match=says):
-        study.check(registry)
+        check_study(study, registry)
     # One number that fits is enough, and other methods do not ask for heads.
-    load_study({**LEAST, "function_vectors": {"n_heads": [512, 16]}}).check(registry)
-    load_study({**LEAST, "function_vectors": grid, "methods": ["dola"]}).check(registry)
+    check_study(load_study({**LEAST, "function_vectors": {"n_heads": [512, 16]}}), registry)
+    check_study(load_study({**LEAST, "function_vectors": grid, "methods": ["dola"]}), registry)

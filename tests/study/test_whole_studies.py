@@ -6,6 +6,7 @@ import pytest
 
 from offcourse.data.names import METHODS, RESOURCES
 from offcourse.data.registry import Registry
+from offcourse.study.check import check_study
 from offcourse.study.config import read_study
 from offcourse.study.protocol import Protocol
 
@@ -26,7 +27,7 @@ def pinned() -> Registry:
 @pytest.mark.parametrize("name", ["paper", "paper-corrected"])
 def test_the_whole_study_is_the_paper_s(pinned, name):
     study = read_study(ROOT / "studies" / f"{name}.yaml")
-    study.check(pinned)
+    check_study(study, pinned)
     for method in METHODS:
         listed = [m.name for m in pinned.models.values() if method in m.methods and m.source == "hub"]
         assert study.models_of(method) == listed, method

@@ -59,11 +59,12 @@ def study_of(configfile: Path, directory: Path) -> "tuple[Study, Registry, Layou
     """(study, registry, layout) of a configuration file and a working directory; the study is checked."""
     from offcourse.data.registry import Registry
     from offcourse.layout import Layout
+    from offcourse.study.check import check_study
     from offcourse.study.config import read_study
 
     study = read_study(configfile)
     registry = Registry.load()
-    study.check(registry)
+    check_study(study, registry)
     return study, registry, Layout(study.study, directory)
 
 

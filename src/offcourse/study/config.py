@@ -1,20 +1,15 @@
 """The configuration of a study: a tree of checked values. `config.yaml` explains every key to its user."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from offcourse.data.names import METHODS, RESERVED, RESOURCES, STEERING
-from offcourse.data.pins import LOCK
-from offcourse.data.questions import questions_sha256
-from offcourse.data.registry import Registry
+from offcourse.data.names import METHODS, RESERVED, STEERING
 from offcourse.data.rows import is_large
-from offcourse.data.tasks import word_list_sha256
-from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.errors import OffcourseError
 from offcourse.provenance.sharing import Host
 from offcourse.schemas.function_vectors import CONTROLS, READ_POSITIONS, REBUILT
 from offcourse.settings import (
@@ -35,8 +30,8 @@ from offcourse.settings import (
     Threads,
 )
 from offcourse.steering import steering
+from offcourse.study.messages import explain, shown
 from offcourse.study.protocol import Protocol
-from offcourse.study.schema import in_words, locate
 from offcourse.study.yaml_file import read_yaml
 
 ON_TASKS = ("function_vectors", "task_vectors")
@@ -254,97 +249,6 @@ class _Study(Section):
         """Question sets of the logit lens and of apathy."""
         return self.logit_lens.questions or LENS_QUESTIONS[self.data]
 
-    def check(self, registry: Registry, resources: Path = RESOURCES) -> None:
-        """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
-
-        Every model must also be pinned (`offcourse pin`). The project's word lists and question sets are read here, so
-        that a mistake in them is reported before anything runs.
-        """
-        shots = int(self.protocol.factor_shots)
-        for key, sets, lettered in (
-            ("dola", self.dola_questions, False),
-            ("logit_lens", self.lens_questions, True),
-        ):
-            for name in sets:
-                row = registry.question_set(name)
-                if (row.form == "letters") != lettered:
-                    wanted = ", ".join(
-                        row.name for row in registry.questions.values() if (row.form == "letters") == lettered
-                    )
-                    raise OffcourseError(f"{key}.questions: {name} does not have the form that is needed; use {wanted}")
-                if key in self.methods:
-                    questions_sha256(row, getattr(self, key).limit, shots, resources)
-        for name in self.models:
-            model = registry.model(name)
-            if name in self.models_of("function_vectors") and model.layers and model.heads:
-                self.sized(model.parameters).check_heads(name, model.layers, model.heads)
-        for name in self.tasks:
-            registry.task(name)
-        for method in self.methods:
-            self._check_scope(method)
-        for method in self.steering_methods:
-            self._check_measured(method)
-        if "other_task" in self.function_vectors.controls and len(self.tasks_of("function_vectors")) == 1:
-            raise OffcourseError(
-                "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
-                "function_vectors has one task. Add a task, or leave other_task out."
-            )
-        self._check_build_draws()
-        for method in self.task_methods:
-            for name in self.tasks_of(method):
-                word_list_sha256(registry.task(name), self.data, resources, method=method)
-        unpinned = [name for name in self.models if not registry.model(name).pinned]
-        if unpinned:
-            raise OffcourseError(
-                f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
-                "`offcourse pin` (--configfile limits it to one study) where the hub can be reached, and commit "
-                f"{resources / LOCK}."
-            )
-
-    def _check_build_draws(self) -> None:
-        """Further draws of the build prompts are read by controls, and one of them reads nothing else."""
-        one = self.function_vectors
-        if REBUILT in one.controls and one.build_draws == 1:
-            raise OffcourseError(
-                f"function_vectors.controls: {REBUILT} is the vector from build prompts that are drawn again, but "
-                f"build_draws is 1. Set function_vectors.build_draws to 2 or more, or leave {REBUILT} out."
-            )
-        if one.build_draws > 1 and not {*READ_POSITIONS, REBUILT} & set(one.controls):
-            raise OffcourseError(
-                f"function_vectors.build_draws: {one.build_draws} draws are read by no control of this study. Add one "
-                f"of {', '.join((*READ_POSITIONS, REBUILT))} to function_vectors.controls, or leave build_draws out."
-            )
-
-    def _check_scope(self, method: str) -> None:
-        """Raise `OffcourseError` unless a method's models and tasks are among the study's."""
-        for key in ("models", "tasks"):
-            ours = getattr(self, key)
-            for name in getattr(getattr(self, method), key, None) or ():
-                if name not in ours:
-                    raise OffcourseError(
-                        f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
-                    )
-
-    def _check_measured(self, method: str) -> None:
-        """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
-
-        A steering method is measured on the queries of function vectors and against their baselines.
-        """
-        if "function_vectors" not in self.methods:
-            raise OffcourseError(
-                f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
-                "to methods."
-            )
-        for key, own, theirs in (
-            ("models", self.models_of(method), self.models_of("function_vectors")),
-            ("tasks", self.tasks_of(method), self.tasks_of("function_vectors")),
-        ):
-            if missing := [name for name in own if name not in theirs]:
-                raise OffcourseError(
-                    f"{method}.{key}: {', '.join(missing)} is not among function_vectors.{key}, whose prompts and "
-                    f"baselines {method} is measured on. Add it there, or leave it out of {method}.{key}."
-                )
-
     def check_heads(self, model: str, layers: int, heads: int) -> None:
         """Raise `OffcourseError` if a model has fewer heads than every n_heads of the grid. heads: per layer."""
         grid = self.function_vectors.n_heads
@@ -368,12 +272,12 @@ def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
     """The study that a mapping describes. Raises one `OffcourseError` with a line, and the key's path, per problem."""
     if not isinstance(mapping, Mapping):
         raise OffcourseError(
-            f"{where}: expected a mapping of keys such as study, models and tasks, got {_found(mapping)}"
+            f"{where}: expected a mapping of keys such as study, models and tasks, got {shown(mapping)}"
         )
     try:
         study = Study.model_validate(dict(mapping))
     except ValidationError as error:
-        problems = dict.fromkeys(_explain(problem, mapping) for problem in error.errors())
+        problems = dict.fromkeys(explain(problem, mapping, Study) for problem in error.errors())
         raise OffcourseError("\n".join(f"{where}: {problem}" for problem in problems)) from error
     if not study.tasks and (on_tasks := [*study.task_methods, *study.steering_methods]):
         raise OffcourseError(f"{where}: the key tasks is missing, on which {', '.join(on_tasks)} would run")
@@ -383,56 +287,3 @@ def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
 def read_study(path: Path) -> Study:
     """The study in a YAML file. Raises `OffcourseError` for a file that `read_yaml` or `load_study` refuses."""
     return load_study(read_yaml(path), where=str(path))
-
-
-def _found(value: Any) -> str:
-    """A value as a message shows it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _explain(problem: Mapping[str, Any], mapping: Any) -> str:
-    """The message for one of pydantic's problems: the key path, what the schema expects, what the mapping has."""
-    if problem["type"] in ("extra_forbidden", "missing"):
-        path = _path(problem["loc"])
-        missing = problem["type"] == "missing"
-        return f"the key {path} is missing" if missing else f"unknown key {path}; {_suggest(path)}"
-    place, schema = locate(Study.model_json_schema(), problem["loc"])
-    path = _path(place)
-    if problem["type"] == "said":
-        return f"{path}: {problem['msg']}"
-    value = mapping
-    for part in place:
-        value = value[part]
-    if problem["type"] == "expected":
-        return f"{path}: expected {problem['msg']}, got {_found(value)}"
-    if problem["type"] == "too_short":
-        return f"{path}: expected at least one entry, got {_found(value)}"
-    if problem["type"] == "too_long":
-        return f"{path}: expected at most {problem['ctx']['max_length']} entries, got {len(value)}"
-    close = difflib.get_close_matches(str(value), schema.get("enum", ()), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{path}: expected {in_words(schema)}, got {_found(value)}{hint}"
-
-
-def _path(loc: Iterable[str | int]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def _sections() -> dict[str, type[BaseModel]]:
-    kinds = {name: field.annotation for name, field in Study.model_fields.items()}
-    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
-
-
-def _suggest(path: str) -> str:
-    """A did-you-mean for an unknown key: a similar key of its section, else a key of this name in another section."""
-    section, _, name = path.rpartition(".")
-    if section == "function_vectors.large":
-        return did_you_mean(path, [f"{section}.{key}" for key in Grid.model_fields])
-    fields = (_sections()[section] if section else Study).model_fields
-    siblings = {key: f"{section}.{key}" if section else key for key in fields}
-    close = difflib.get_close_matches(name, siblings, n=1)
-    elsewhere = [f"{other}.{name}" for other, kind in _sections().items() if name in kind.model_fields]
-    if close or not elsewhere:
-        return did_you_mean(siblings[close[0]] if close else name, siblings.values())
-    return f"did you mean {' or '.join(map(repr, elsewhere if not section else elsewhere[:1]))}?"

@@ -1,0 +1,107 @@
+"""Whether a study's names exist and fit together: models, tasks, question sets, controls."""
+
+from pathlib import Path
+
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK
+from offcourse.data.questions import questions_sha256
+from offcourse.data.registry import Registry
+from offcourse.data.tasks import word_list_sha256
+from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
+from offcourse.study.config import Study
+
+
+def check_study(study: Study, registry: Registry, resources: Path = RESOURCES) -> None:
+    """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
+
+    Every model must also be pinned (`offcourse pin`). The project's word lists and question sets are read here, so
+    that a mistake in them is reported before anything runs.
+    """
+    shots = int(study.protocol.factor_shots)
+    for key, sets, lettered in (
+        ("dola", study.dola_questions, False),
+        ("logit_lens", study.lens_questions, True),
+    ):
+        for name in sets:
+            row = registry.question_set(name)
+            if (row.form == "letters") != lettered:
+                wanted = ", ".join(
+                    row.name for row in registry.questions.values() if (row.form == "letters") == lettered
+                )
+                raise OffcourseError(f"{key}.questions: {name} does not have the form that is needed; use {wanted}")
+            if key in study.methods:
+                questions_sha256(row, getattr(study, key).limit, shots, resources)
+    for name in study.models:
+        model = registry.model(name)
+        if name in study.models_of("function_vectors") and model.layers and model.heads:
+            study.sized(model.parameters).check_heads(name, model.layers, model.heads)
+    for name in study.tasks:
+        registry.task(name)
+    for method in study.methods:
+        _check_scope(study, method)
+    for method in study.steering_methods:
+        _check_measured(study, method)
+    if "other_task" in study.function_vectors.controls and len(study.tasks_of("function_vectors")) == 1:
+        raise OffcourseError(
+            "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
+            "function_vectors has one task. Add a task, or leave other_task out."
+        )
+    _check_build_draws(study)
+    for method in study.task_methods:
+        for name in study.tasks_of(method):
+            word_list_sha256(registry.task(name), study.data, resources, method=method)
+    unpinned = [name for name in study.models if not registry.model(name).pinned]
+    if unpinned:
+        raise OffcourseError(
+            f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
+            "`offcourse pin` (--configfile limits it to one study) where the hub can be reached, and commit "
+            f"{resources / LOCK}."
+        )
+
+
+def _check_build_draws(study: Study) -> None:
+    """Further draws of the build prompts are read by controls, and one of them reads nothing else."""
+    one = study.function_vectors
+    if REBUILT in one.controls and one.build_draws == 1:
+        raise OffcourseError(
+            f"function_vectors.controls: {REBUILT} is the vector from build prompts that are drawn again, but "
+            f"build_draws is 1. Set function_vectors.build_draws to 2 or more, or leave {REBUILT} out."
+        )
+    if one.build_draws > 1 and not {*READ_POSITIONS, REBUILT} & set(one.controls):
+        raise OffcourseError(
+            f"function_vectors.build_draws: {one.build_draws} draws are read by no control of this study. Add one "
+            f"of {', '.join((*READ_POSITIONS, REBUILT))} to function_vectors.controls, or leave build_draws out."
+        )
+
+
+def _check_scope(study: Study, method: str) -> None:
+    """Raise `OffcourseError` unless a method's models and tasks are among the study's."""
+    for key in ("models", "tasks"):
+        ours = getattr(study, key)
+        for name in getattr(getattr(study, method), key, None) or ():
+            if name not in ours:
+                raise OffcourseError(
+                    f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
+                )
+
+
+def _check_measured(study: Study, method: str) -> None:
+    """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
+
+    A steering method is measured on the queries of function vectors and against their baselines.
+    """
+    if "function_vectors" not in study.methods:
+        raise OffcourseError(
+            f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
+            "to methods."
+        )
+    for key, own, theirs in (
+        ("models", study.models_of(method), study.models_of("function_vectors")),
+        ("tasks", study.tasks_of(method), study.tasks_of("function_vectors")),
+    ):
+        if missing := [name for name in own if name not in theirs]:
+            raise OffcourseError(
+                f"{method}.{key}: {', '.join(missing)} is not among function_vectors.{key}, whose prompts and "
+                f"baselines {method} is measured on. Add it there, or leave it out of {method}.{key}."
+            )
