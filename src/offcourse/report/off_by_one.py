@@ -10,6 +10,7 @@ import pandas as pd
 
 from offcourse.analysis.off_by_one import BREAKS, EARLY, EARLY_HEADS, EARLY_MEANS, LAST, SILENT
 from offcourse.claims.findings import Findings
+from offcourse.claims.verdicts import read_claims
 from offcourse.study.labels import task_label
 
 TITLE = "What the released code did differently, and what it moves"
@@ -54,16 +55,17 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
 
 def _claims(findings: Findings) -> str:
     """Which verdicts differ between the groups, as the release's table of switches has them."""
+    words = {claim.name: claim.claim for claim in read_claims()}
     differ = []
     for text in findings.by_bos["claims"]:
         for judged in filter(None, text.split("; ")):
             name, _, sides = judged.partition(": ")
             one, other = (side.rsplit(" (", 1)[0] for side in sides.split(", "))
             if one != other:
-                differ.append(f"{name} {one} on the first and {other} on the second")
+                differ.append(f"“{words[name].rstrip('.')}” {one} on the first and {other} on the second")
     if not differ:
         return "Every claim about function vectors in Table 3 has one verdict on both groups."
-    return f"Of the claims about function vectors in Table 3, {'; '.join(differ)}."
+    return f"Of the claims about function vectors in Table 3, these differ: {'; '.join(differ)}."
 
 
 def _test(findings: Findings) -> str:
@@ -135,7 +137,7 @@ def as_markdown(findings: Findings) -> str:
         for row in findings.by_bos.itertuples()
     ]
     [change] = findings.by_bos["change"].unique()
-    columns = ("Table 3", "at least", "with BOS", "without", "claims that rest on it")
+    columns = ("Table 3", "at least", "with BOS", "without", "claims of resources/claims.tsv that rest on it")
     parts = ["## The test, run by run\n", runs, f"## The release, {change}\n", _table(columns, split)]
     return "\n".join([*said, *parts])
 

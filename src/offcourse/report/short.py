@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from offcourse.analysis.off_by_one import BREAKS, EARLY
 from offcourse.claims import verdicts
 from offcourse.claims.findings import Findings
 
@@ -115,7 +116,19 @@ def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
     return (
         f"In {counts[True]} of the {sum(counts.values())} released models attention heads are read one token early. At "
         f"their best these recover {findings.mean(True):.2f} of few-shot accuracy by a function vector, the other "
-        f"{counts[False]} {findings.mean(False):.2f}.{here}"
+        f"{counts[False]} {findings.mean(False):.2f}.{_tested(findings)}{here}"
+    )
+
+
+def _tested(findings: Findings) -> str:
+    """What the test on the same models found, as far as it says anything."""
+    telling = findings.telling[findings.telling["vector"] == EARLY]
+    if telling.empty:
+        return ""
+    broken = int((telling["verdict"] == BREAKS).sum())
+    return (
+        f" On small models that the shift never touched, reading one token early breaks {broken} of the "
+        f"{len(telling)} function vectors that work at the last token."
     )
 
 

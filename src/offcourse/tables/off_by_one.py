@@ -62,7 +62,7 @@ def _share(value: float) -> str:
 
 
 def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _p(value: float) -> str:
