@@ -3,12 +3,15 @@
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offcourse.analysis.view import Results
-from offcourse.figures import style
 from offcourse.graph.catalogue import Figure
 from offcourse.graph.product import Product
 from offcourse.graph.products import DRAWN_BY
+
+if TYPE_CHECKING:
+    from offcourse.figures import style
 
 
 def code_of(product: Product) -> Callable:
@@ -17,7 +20,7 @@ def code_of(product: Product) -> Callable:
     return getattr(importlib.import_module(module), function)
 
 
-def picture(results: Results, shown: Figure) -> style.Page:
+def picture(results: Results, shown: Figure) -> "style.Page":
     """One picture of a results folder as a `Page`, which is not drawn yet."""
     product = DRAWN_BY[shown["figure"]]
     return code_of(product)(product.view(results, shown["model"] if product.per_model else None), shown)
@@ -25,6 +28,9 @@ def picture(results: Results, shown: Figure) -> style.Page:
 
 def draw(results: Results, shown: Figure) -> None:
     """Draw one picture and write its three files (SVG, PNG, parquet)."""
+    # Imported here, since the drawing packages take as long to import as all else of a step's job, which draws nothing.
+    from offcourse.figures import style
+
     style.draw(picture(results, shown), results.folder / Path(shown["svg"]).with_suffix(""))
 
 
