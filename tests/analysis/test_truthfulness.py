@@ -99,6 +99,42 @@ def frame(rows) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+# Scores that tie, underflow and overflow; (score, masked tokens) of an answer.
+SCORED = st.tuples(st.sampled_from([-np.inf, -2000.0, -30.0, -1.5, -1.0, 0.0, 800.0]), st.integers(0, 2))
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(SCORED, min_size=1, max_size=10), st.lists(SCORED, min_size=1, max_size=10)), min_size=1
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_all_questions_at_once_are_each_question_by_itself(questions, removed, exact):
+    rows = []
+    for number, (true, false) in enumerate(questions):
+        kinds = ["best", *["true"] * (len(true) - 1), *["false"] * len(false)]
+        for answer, (kind, (score, masked)) in enumerate(zip(kinds, [*true, *false], strict=True)):
+            rows.append((number, answer, kind, 3, "0-50", 0.1, "softmax", score, masked))
+    found = t.per_question(frame(rows), removed, exact)
+    assert list(found["question"]) == list(range(len(questions)))
+    for (true, false), row in zip(questions, found.to_dict("records"), strict=True):
+        least = min(masked for _, masked in [*true, *false])
+        ranks = [[(-masked, score) if removed else score for score, masked in side] for side in (true, false)]
+        places = {rank: place for place, rank in enumerate(sorted({*ranks[0], *ranks[1]}))}
+        ours, theirs = ([places[rank] for rank in side] for side in ranks)
+        for ties, end in (("as_coded", ""), ("shared", "_shared")):
+            assert row[f"mc1{end}"] == t.mc1(ours[0], theirs, ties)
+            assert row[f"mc3{end}"] == t.mc3(ours, theirs, ties)
+            assert row[f"factor{end}"] == t.factor(ours[0], theirs, ties)
+        kept = [
+            np.array([-np.inf if removed and masked > least else score for score, masked in side])
+            for side in (true, false)
+        ]
+        assert row["mc2"] == t.mc2(*kept, exact)
+        assert row["tied"] == (ours[0] == max(theirs)) and row["best_masked"] == (true[0][1] > 0)
+
+
 def test_every_question_and_setting_has_a_row():
     rows = []
     for variant, shift in (("base", 0.0), ("softmax", -1000.0)):

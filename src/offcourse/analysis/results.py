@@ -278,20 +278,20 @@ def read_tv_shots(results: Folder, model: str, task: str) -> pd.Series:
 
 
 def _shots(results: Folder, path: str) -> pd.Series:
-    return _shots_of(results / path, _changed(results / path)).copy()
+    shares = _shares_by_shots(results / path, _changed(results / path))
+    if 0 not in shares.index:
+        raise OffcourseError(f"{results / path} holds no 0-shot item. Delete it and run the workflow again.")
+    return shares["accuracy"].copy()
 
 
 @cache
-def _shots_of(path: Path, changed: int) -> pd.Series:
-    icl = read_parquet(path, ICL, PUBLISHED_ICL)
-    if not (icl["shots"] == 0).any():
-        raise OffcourseError(f"{path} holds no 0-shot item. Delete it and run the workflow again.")
-    return recovery.shares(icl, ["shots"])["accuracy"]
+def _shares_by_shots(path: Path, changed: int) -> pd.DataFrame:
+    return recovery.shares(read_parquet(path, ICL, PUBLISHED_ICL), ["shots"])
 
 
 def items_by_shots(results: Folder, path: str) -> pd.Series:
     """The number of items behind a pair's in-context accuracy, by number of shots. path: from `icl_path`."""
-    return recovery.shares(read_parquet(results / path, ICL, PUBLISHED_ICL), ["shots"])["n"]
+    return _shares_by_shots(results / path, _changed(results / path))["n"].copy()
 
 
 def read_items(results: Folder, path: str, shots: int) -> int:
@@ -313,9 +313,15 @@ def read_tv_items(results: Folder, model: str, task: str, split: str) -> int:
 
 
 def _tv_shares(results: Folder, model: str, task: str) -> pd.DataFrame:
-    sweep = read_parquet(results / tv_sweep_path(model, task), TV_SWEEP, PUBLISHED_TV_SWEEP)
+    path = results / tv_sweep_path(model, task)
+    return _tv_shares_of(path, _changed(path)).copy()
+
+
+@cache
+def _tv_shares_of(path: Path, changed: int) -> pd.DataFrame:
+    sweep = read_parquet(path, TV_SWEEP, PUBLISHED_TV_SWEEP)
     if sweep.empty:
-        raise OffcourseError(f"{tv_sweep_path(model, task)} holds no layer. Delete it and run the workflow again.")
+        raise OffcourseError(f"{path} holds no layer. Delete it and run the workflow again.")
     return recovery.shares(sweep, ["layer", "split"])
 
 

@@ -5,6 +5,7 @@ FACTOR) and `shared` (a tie is split between the tied answers).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -55,14 +56,15 @@ def mc2(true: np.ndarray, false: np.ndarray, exact: bool = False) -> float:
             largest = max(side.max() for side in scores)
             sides = [np.exp(side - largest).sum() for side in scores]
         else:
-            sides = [_exponentials(side).sum() for side in scores]
+            sides = [_exponentials(side[None]).sum() for side in scores]
         share = sides[0] / (sides[0] + sides[1])
     return 0.0 if np.isnan(share) else float(share)
 
 
 def _exponentials(scores: np.ndarray) -> np.ndarray:
-    while np.isfinite(scores).any() and not np.exp(scores).any():
-        scores = scores / 2
+    """The exponentials of each row; the scores of a row of which all underflow are halved until they do not."""
+    while (vanish := np.isfinite(scores).any(1) & ~np.exp(scores).any(1)).any():
+        scores = np.where(vanish[:, None], scores / 2, scores)
     return np.exp(scores)
 
 
@@ -93,46 +95,90 @@ def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = Fals
         from offcourse.errors import OffcourseError
 
         raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
-    scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
-    rows = []
-    for key, kind, score, masked in _questions(scores):
-        rank = order(score, masked, removed)
-        best, false, true = kind == "best", rank[kind == "false"], rank[kind != "false"]
-        one = rank[best][0]
-        # A removed token has probability 0, so an answer with more removed tokens than another has no share.
-        weight = np.where(masked > masked.min(), -np.inf, score) if removed else score
-        row = dict(zip([*SETTING, "question"], key, strict=True))
-        for ties in TIES:
-            end = "" if ties == "as_coded" else "_shared"
-            row |= {
-                f"mc1{end}": mc1(one, false, ties),
-                f"mc3{end}": mc3(true, false, ties),
-                f"factor{end}": factor(one, false, ties),
-            }
-        row |= {
-            "mc2": mc2(weight[kind != "false"], weight[kind == "false"], exact),
-            "tied": one == false.max(),
-            "best_masked": np.nan if unknown else masked[best][0] > 0,
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _questions(scores: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:
-    """((setting, question), kinds, scores, masked tokens of the answers) of every question and setting.
-
-    The arrays are slices of whole columns, since making a table per question would take most of the time.
-    """
     keys = [*SETTING, "question"]
+    scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
     scores = scores.sort_values(keys, kind="stable", ignore_index=True)
     first = ~scores.duplicated(keys)
-    starts = np.flatnonzero(first)
-    ends = [*starts[1:], len(scores)]
-    kind, score = scores["kind"].to_numpy(object), scores["score"].to_numpy(np.float64)
-    masked = scores["masked_tokens"].to_numpy()
-    named = scores.loc[first, keys].itertuples(index=False, name=None)
-    for key, start, end in zip(named, starts, ends, strict=True):
-        yield key, kind[start:end], score[start:end], masked[start:end]
+    answers = _Answers.of(scores, np.flatnonzero(first), removed)
+    found = scores.loc[first, keys].reset_index(drop=True)
+    for ties in TIES:
+        end = "" if ties == "as_coded" else "_shared"
+        shared = 1 / (1 + answers.equals)
+        found[f"mc1{end}"] = answers.wins(answers.best, 0.0 if ties == "as_coded" else shared)
+        found[f"mc3{end}"] = answers.mean_of_true(0.0 if ties == "as_coded" else shared)
+        found[f"factor{end}"] = answers.wins(answers.best, 1.0 if ties == "as_coded" else shared)
+    found["mc2"] = answers.mc2(exact)
+    found["tied"] = answers.rank[answers.best] == answers.largest
+    found["best_masked"] = np.nan if unknown else answers.masked[answers.best] > 0
+    return found
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The answers of all questions and settings (together: a case), one after another, and a few facts per case.
+
+    rank, weight, masked, false: per answer; `weight` is the score that counts in MC2. case: the case of each answer.
+    best: the place of each case's best answer. largest: the rank of its best false answer, which `equals` have.
+    """
+
+    rank: np.ndarray
+    weight: np.ndarray
+    masked: np.ndarray
+    false: np.ndarray
+    case: np.ndarray
+    best: np.ndarray
+    largest: np.ndarray
+    equals: np.ndarray
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame, starts: np.ndarray, removed: bool) -> "_Answers":
+        """scores: sorted by case. starts: the place of each case's first answer."""
+        kind, score = scores["kind"].to_numpy(object), scores["score"].to_numpy(np.float64)
+        masked, false = scores["masked_tokens"].to_numpy(), kind == "false"
+        case = np.repeat(np.arange(len(starts)), np.diff([*starts, len(scores)]))
+        # One ranking of all answers ranks the answers of each case as well.
+        rank = order(score, masked, removed)
+        largest = np.maximum.reduceat(np.where(false, rank, -1), starts)
+        equals = np.add.reduceat((false & (rank == largest[case])).astype(int), starts)
+        best = np.minimum.reduceat(np.where(kind == "best", np.arange(len(kind)), len(kind)), starts)
+        # A removed token has probability 0, so an answer with more removed tokens than another has no share.
+        least = np.minimum.reduceat(masked, starts)[case]
+        weight = np.where(masked > least, -np.inf, score) if removed else score
+        return cls(rank, weight, masked, false, case, best, largest, equals)
+
+    def wins(self, places: np.ndarray, tie: np.ndarray | float) -> np.ndarray:
+        """`wins` of the answers at `places` against the false answers of their cases. tie: per case."""
+        ahead = self.rank[places] - self.largest[self.case[places]]
+        tie = np.broadcast_to(tie, self.largest.shape)[self.case[places]]
+        return np.where(ahead == 0, tie, ahead > 0)
+
+    def mean_of_true(self, tie: np.ndarray | float) -> np.ndarray:
+        """The mean of `wins` over the true answers of each case."""
+        means = np.empty(len(self.best))
+        for cases, values in self._side(self.wins(np.flatnonzero(~self.false), tie), ~self.false):
+            means[cases] = values.mean(1)
+        return means
+
+    def mc2(self, exact: bool) -> np.ndarray:
+        """`mc2` of each case."""
+        sums = np.empty((2, len(self.best)))
+        largest = np.full(len(self.best), -np.inf)
+        np.maximum.at(largest, self.case, self.weight)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for side, mine in enumerate((~self.false, self.false)):
+                for cases, values in self._side(self.weight[mine], mine):
+                    exponentials = np.exp(values - largest[cases, None]) if exact else _exponentials(values)
+                    sums[side, cases] = exponentials.sum(1)
+            shares = sums[0] / (sums[0] + sums[1])
+        return np.where(np.isnan(shares), 0.0, shares)
+
+    def _side(self, values: np.ndarray, mine: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(cases, values [cases, answers]) of all cases with equally many answers in `mine`, number by number."""
+        counts = np.bincount(self.case[mine], minlength=len(self.best))
+        begins = np.cumsum(counts) - counts
+        for count in np.unique(counts):
+            cases = np.flatnonzero(counts == count)
+            yield cases, values[begins[cases, None] + np.arange(count)]
 
 
 def wilson(values: Sequence[float]) -> tuple[float, float]:

@@ -41,6 +41,7 @@ class Turned:
     view: ResultsView
     adds_bos: Mapping[str, bool] = field(default_factory=dict)
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
+    _pairs: dict[tuple, pd.DataFrame] = field(default_factory=dict)
 
     def tables(
         self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
@@ -64,6 +65,13 @@ class Turned:
 
     def pairs(self, protocol: Protocol) -> pd.DataFrame:
         """The pairs of function vectors, see `table3.read_pairs`."""
+        # All that they depend on; other switches find them made.
+        switches = protocol.default_heads, protocol.selection, protocol.head_read_position
+        if switches not in self._pairs:
+            self._pairs[switches] = self._read_pairs(protocol)
+        return self._pairs[switches]
+
+    def _read_pairs(self, protocol: Protocol) -> pd.DataFrame:
         alike = self.alike(protocol.head_read_position)
 
         def read(view: ResultsView, model: str, task: str) -> pd.DataFrame:
