@@ -18,6 +18,7 @@ from offcourse.data.release_files import release_file, release_source
 from offcourse.data.rows import QuestionSet
 from offcourse.data.tsv import read_tsv, refuse_control
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256
 
 if TYPE_CHECKING:
     import datasets
@@ -114,15 +115,21 @@ def tracked_questions(
 
 def own_questions(row: QuestionSet, path: Path) -> list[Question]:
     """The questions of a file of this project. Keys hold the questions (`questions_sha256`), not this code."""
+    return list(_own_questions(row, path, sha256(path) if path.is_file() else ""))
+
+
+@lru_cache
+def _own_questions(row: QuestionSet, path: Path, content: str) -> tuple[Question, ...]:
+    """content: sha256 of the file, since a key asks for the questions of one file many times."""
     if path.suffix == ".json":
-        return _from_json(path)
+        return tuple(_from_json(path))
     own = path.suffix == ".tsv"
     reader = _continuations if row.form == "continuation" else (_own if own else _truthfulqa)
     table = read_tsv(path) if own else _read_csv(path)
     if own:
         # A csv may have several lines in a cell.
         refuse_control(path, table)
-    return list(reader(path, table))
+    return tuple(reader(path, table))
 
 
 def evaluated(

@@ -11,6 +11,7 @@ import pandera.pandas as pa
 
 from offcourse.data.names import RESERVED
 from offcourse.errors import OffcourseError
+from offcourse.files import sha256
 
 
 def text_column(*checks: pa.Check, **more) -> pa.Column:
@@ -125,14 +126,21 @@ def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Map
 
     Raises `OffcourseError` naming file, line, column and what was expected.
     """
-    frame = read_checked(path, schema(row_type, cells))
-    kinds = get_type_hints(row_type)
-    return MappingProxyType(
-        {
-            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
-            for row in frame.to_dict(orient="records")
-        }
-    )
+    # A table is read several times in a process; its rows are made once for what the file holds.
+    known = row_type, str(path), sha256(path) if Path(path).is_file() else ""
+    if known not in _ROWS:
+        frame = read_checked(path, schema(row_type, cells))
+        kinds = get_type_hints(row_type)
+        _ROWS[known] = MappingProxyType(
+            {
+                row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
+                for row in frame.to_dict(orient="records")
+            }
+        )
+    return _ROWS[known]
+
+
+_ROWS: dict[tuple, Mapping[str, object]] = {}
 
 
 def _explain(path: Path, failures: pd.DataFrame, order: Sequence[str]) -> NoReturn:
