@@ -4,10 +4,13 @@ import contextlib
 import hashlib
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def commit(repo: str, revision: str) -> str:
@@ -49,7 +52,9 @@ class Hub:
             return 404, {"X-Error-Code": "RevisionNotFound"}, {"error": f"Invalid rev id: {revision}"}
         body = {
             "id": repo,
-            "sha": self.moved.get((repo, revision), commit(repo, revision)),
+            "sha": self.moved.get(
+                (repo, revision), revision if _COMMIT.fullmatch(revision) else commit(repo, revision)
+            ),
             "lastModified": "2024-11-25T10:20:30.000Z",
             "gated": "manual" if repo in self.gated else False,
             "cardData": {"license": "apache-2.0"},

@@ -179,7 +179,7 @@ def lock(folder: Path, **cells: str) -> None:
     """A lock with one row, for a hub model that stands in place of the tiny one."""
     edit(folder, "models", "tiny-llama", source="hub", repo="a/b", revision="main")
     row = {"name": "tiny-llama", "repo": "a/b", "revision": "main", "commit": COMMIT, "date": "", "licence": ""}
-    row |= {"gated": "no"} | cells
+    row |= {"gated": "no", "source": "hub"} | cells
     (folder / LOCK).write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n", encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import hub
 import pytest
 
 from offcourse.data.names import RESOURCES
-from offcourse.data.pins import LOCK
+from offcourse.data.pins import LOCK, PUBLIC_CODE, UNKNOWN, read_lock
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.models.hub import asking
@@ -70,13 +70,14 @@ def desk(tmp_path):
 def test_a_study_s_models_get_the_commit_of_their_revision(desk):
     done = desk.pin("--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"lock": str(desk.lock), "pinned": ["pythia-6.9b", "amber-7b-21b"], "kept": []}
+    said = {"lock": str(desk.lock), "pinned": ["pythia-6.9b", "amber-7b-21b"], "kept": []}
+    assert json.loads(done.stdout) == said | {"confirmed": [], "moved": {}}
     amber = hub.commit("LLM360/Amber", "ckpt_005")
     assert desk.lock.read_text().splitlines() == [
-        "name\trepo\trevision\tcommit\tdate\tlicence\tgated",
+        "name\trepo\trevision\tcommit\tdate\tlicence\tgated\tsource",
         f"pythia-6.9b\tEleutherAI/pythia-6.9b\tmain\t{hub.commit('EleutherAI/pythia-6.9b', 'main')}\t"
-        "2024-11-25T10:20:30+00:00\tapache-2.0\tno",
-        f"amber-7b-21b\tLLM360/Amber\tckpt_005\t{amber}\t2024-11-25T10:20:30+00:00\tapache-2.0\tno",
+        "2024-11-25T10:20:30+00:00\tapache-2.0\tno\thub",
+        f"amber-7b-21b\tLLM360/Amber\tckpt_005\t{amber}\t2024-11-25T10:20:30+00:00\tapache-2.0\tno\thub",
     ]
     registry = Registry.load(desk.resources)
     assert registry.model("amber-7b-21b").revision == amber and registry.model("amber-7b-21b").pinned
@@ -113,8 +114,53 @@ def test_another_revision_in_the_table_is_another_pin(desk):
         "lock": str(desk.lock),
         "pinned": ["amber-7b-21b"],
         "kept": ["pythia-6.9b"],
+        "confirmed": [],
+        "moved": {},
     }
     assert Registry.load(desk.resources).model("amber-7b-21b").revision == hub.commit("LLM360/Amber", "ckpt_006")
+
+
+def seen(desk: Desk, commit: str) -> None:
+    """A lock with one commit that was seen in public code."""
+    names = ["name", "repo", "revision", "commit", "date", "licence", "gated", "source"]
+    row = ["pythia-6.9b", "EleutherAI/pythia-6.9b", "main", commit, UNKNOWN, UNKNOWN, UNKNOWN, PUBLIC_CODE]
+    desk.lock.write_text("\t".join(names) + "\n" + "\t".join(row) + "\n", encoding="utf-8")
+
+
+def test_a_commit_of_public_code_is_run_and_the_first_hub_confirms_it_and_says_what_moved(desk):
+    seen(desk, "a" * 40)
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == "a" * 40
+    now = hub.commit("EleutherAI/pythia-6.9b", "main")
+    done = desk.pin()
+    assert done.stdout == (
+        f"pythia-6.9b: main of EleutherAI/pythia-6.9b means {now} by now. `--update` would move to it.\n"
+        f"{desk.lock}: 1 pinned, 1 pinned before and kept (1 of them from public code, confirmed now). Commit it.\n"
+    )
+    row = desk.lock.read_text().splitlines()[1].split("\t")
+    assert row[2:] == ["main", "a" * 40, "2024-11-25T10:20:30+00:00", "apache-2.0", "no", "hub"]
+    desk.served.asked.clear()
+    assert "moved" not in desk.pin().stdout and desk.served.asked == []
+    assert desk.pin("--update").returncode == 0
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == now
+
+
+def test_a_commit_of_public_code_that_the_hub_lacks_is_refused_and_the_advice_works(desk):
+    seen(desk, "b" * 40)
+    desk.served.missing = {("EleutherAI/pythia-6.9b", "b" * 40)}
+    says = desk.refused()
+    assert f"pythia-6.9b: {desk.lock} has commit {'b' * 40} from public code, but the hub refuses it" in says
+    assert "Delete the model's row there and run `offcourse pin` again" in says
+    desk.lock.write_text(desk.lock.read_text().splitlines()[0] + "\n", encoding="utf-8")
+    assert desk.pin().returncode == 0
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == hub.commit("EleutherAI/pythia-6.9b", "main")
+
+
+def test_tracked_commits_of_public_code_are_of_models_in_the_table_at_their_own_revision():
+    pins, models = read_lock(RESOURCES / LOCK), Registry.load(locked=False).models
+    assert len(pins) >= 36
+    for pin in pins.values():
+        assert (models[pin.name].repo, models[pin.name].revision) == (pin.repo, pin.revision)
+        assert models[pin.name].source == "hub" and pin.source in (PUBLIC_CODE, "hub")
 
 
 def test_a_gated_model_says_which_licence_to_accept_and_where_the_token_goes(desk):
@@ -124,7 +170,7 @@ def test_a_gated_model_says_which_licence_to_accept_and_where_the_token_goes(des
     assert "https://huggingface.co/LLM360/Amber, then put a token of that account into HF_TOKEN, or store it" in says
     assert "this machine's token was not accepted" in desk.refused(HF_TOKEN="hf_another")
     assert desk.pin(HF_TOKEN="hf_theirs").returncode == 0
-    assert desk.lock.read_text().splitlines()[-1].endswith("\tmanual")
+    assert desk.lock.read_text().splitlines()[-1].endswith("\tmanual\thub")
 
 
 def test_every_refused_model_is_told_at_once(desk):
@@ -204,5 +250,6 @@ def test_a_study_without_hub_models_has_nothing_to_pin(desk):
     done = desk.pin()
     assert done.returncode == 0 and not desk.lock.exists()
     assert done.stdout == f"Nothing to pin: no model of {desk.study} is on the hub. {desk.lock} was not touched.\n"
-    assert json.loads(desk.pin("--json").stdout) == {"lock": str(desk.lock), "pinned": [], "kept": []}
+    nothing = {"lock": str(desk.lock), "pinned": [], "kept": [], "confirmed": [], "moved": {}}
+    assert json.loads(desk.pin("--json").stdout) == nothing
     assert desk.served.asked == [] and not desk.lock.exists()

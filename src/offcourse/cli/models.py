@@ -27,10 +27,15 @@ def pin(
     lock = RESOURCES / LOCK
     asked = pin_models(registry.models, wanted, lock, update)
     of_hub = [name for name in wanted if registry.model(name).source == "hub"]
-    kept = [name for name in of_hub if name not in asked]
+    kept = [name for name in of_hub if name not in asked.resolved]
     if as_json:
-        print_json({"lock": str(lock), "pinned": asked, "kept": kept})
+        more = {"confirmed": asked.confirmed, "moved": asked.moved}
+        print_json({"lock": str(lock), "pinned": asked.resolved, "kept": kept} | more)
     elif not of_hub:
         print(f"Nothing to pin: no model of {configfile} is on the hub. {lock} was not touched.")
     else:
-        print(f"{lock}: {len(asked)} pinned, {len(kept)} pinned before and kept. Commit it.")
+        confirmed = f" ({len(asked.confirmed)} of them from public code, confirmed now)" if asked.confirmed else ""
+        for name, commit in asked.moved.items():
+            model = registry.model(name)
+            print(f"{name}: {model.revision} of {model.repo} means {commit} by now. `--update` would move to it.")
+        print(f"{lock}: {len(asked.resolved)} pinned, {len(kept)} pinned before and kept{confirmed}. Commit it.")

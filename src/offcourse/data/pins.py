@@ -1,4 +1,4 @@
-"""The lock of models: the commit that each hub model's branch or tag meant when `offcourse pin` asked."""
+"""The lock of models: the commit at which each hub model runs, and who says that its branch or tag meant it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,21 @@ from types import MappingProxyType
 
 import pandera.pandas as pa
 
-from offcourse.data.tsv import FILLED, read_rows, text_column
+from offcourse.data.tsv import FILLED, one_of, read_rows, text_column
 
 LOCK = "models.lock.tsv"  # beside models.tsv
+HUB, PUBLIC_CODE = "hub", "public code"
+UNKNOWN = "not stated"
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One row of models.lock.tsv: the commit that a hub model's revision meant when `offcourse pin` asked.
+    """One row of models.lock.tsv: the commit at which a hub model runs.
 
     repo, revision: as in models.tsv at that time. date: of the commit, UTC, ISO 8601.
-    licence, gated: as the hub says (gated: no, auto or manual).
+    licence, gated: as the hub says (gated: no, auto or manual); UNKNOWN where the hub was not asked.
+    source: HUB, which said so when `offcourse pin` asked; or PUBLIC_CODE, which loads this commit in at least two
+    projects that do not know each other, and which no hub has confirmed yet.
     """
 
     name: str
@@ -27,10 +31,11 @@ class Pin:
     date: str
     licence: str
     gated: str
+    source: str
 
 
 _COMMIT = text_column(pa.Check.str_matches(r"^[0-9a-f]{40}$", error="40 hexadecimal digits"))
-_CELLS = {"repo": FILLED, "revision": FILLED, "commit": _COMMIT}
+_CELLS = {"repo": FILLED, "revision": FILLED, "commit": _COMMIT, "source": one_of(HUB, PUBLIC_CODE)}
 
 
 def read_lock(path: Path) -> Mapping[str, Pin]:

@@ -40,7 +40,8 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
     except RevisionNotFoundError as error:
         raise RefusedError(
             f"{where} has no branch, tag or commit {model.revision!r}: {page}/tree/main lists them. Correct `revision` "
-            "in resources/models.tsv."
+            "in resources/models.tsv, or, where its commit is from resources/models.lock.tsv, delete the row there and "
+            "run `offcourse pin`."
         ) from error
     except RepositoryNotFoundError as error:
         raise RefusedError(
