@@ -330,7 +330,10 @@ class Audit:
             if "parts" in record and self.path(self.layout.model_folder(record["model"]) / MANIFEST) == name
         }
         wrong = used - {named}
-        yield Finding(name, STALE if wrong else INTACT, "results were made with other weights" if wrong else "")
+        why = "results were made with other weights" if wrong else ""
+        if not why and self.evidence and manifest.parent.name in self.study.models:
+            why = "; ".join(self.evidence.of_origin(manifest.parent.name))
+        yield Finding(name, STALE if why else INTACT, why)
         # Without the weights only what was touched since it was hashed is hashed again.
         bad = changes(manifest.parent, all_files=self.weights)
         for file in dict.fromkeys([*files, *bad]):

@@ -18,6 +18,7 @@ from offcourse.files import known_sha256
 from offcourse.graph.keys import FETCHED, Step, prepared_from
 from offcourse.graph.study_files import CONFIGURATION, WORKFLOW, crate_files
 from offcourse.layout import Layout
+from offcourse.models.local import another
 from offcourse.models.manifest import MANIFEST, changes, read_manifest
 from offcourse.provenance.records import located, origin_of, read_record, relative
 from offcourse.store.sealed_json import digest
@@ -100,7 +101,15 @@ class Evidence:
             return [f"source of {model}: {manifest['asked'] or 'unknown'} -> {asked}"]
         if receipt.read_bytes() != (folder / MANIFEST).read_bytes():
             return [f"{self.path(receipt)} is not the manifest of {self.path(folder)}"]
-        return [f"{self.path(folder / name)}: {why}" for name, why in wrong.items()]
+        changed = [f"{self.path(folder / name)}: {why}" for name, why in wrong.items()]
+        return changed or self.of_origin(model)
+
+    def of_origin(self, model: str) -> list[str]:
+        """How the user's own files of a `local` model differ from what was prepared; empty for any other model."""
+        try:
+            return another(self.registry.model(model), self.layout.model_folder(model), self.layout.base)
+        except OffcourseError as error:
+            return [str(error)]
 
     def forged_model(self, model: str) -> bool:
         """Whether a folder names other files than the study was made with, though it was prepared from the same.

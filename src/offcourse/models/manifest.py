@@ -136,6 +136,22 @@ def note(folder: Path, files: Mapping[str, str], hashed: Collection[str]) -> Non
         write_sealed(folder / SEEN, {"files": _seen(folder) | now})
 
 
+def still_is(folder: Path, name: str, origin: Path, expected: str) -> bool:
+    """Whether `origin`, a file outside a prepared folder, has the sha256 that the folder's file `name` was made from.
+
+    An origin whose marks were noted when it was hashed is not hashed again.
+    """
+    # No file of a prepared folder has such a path.
+    noted, marks, seen = f"../origin/{name}", _marks(origin), _seen(folder)
+    if seen.get(noted) == [expected, *(marks or [])]:
+        return True
+    if _digest(origin) != expected or _marks(origin) != marks:
+        return False
+    with suppress(OffcourseError):
+        write_sealed(folder / SEEN, {"files": seen | {noted: [expected, *marks]}})
+    return True
+
+
 def unchanging(path: Path) -> list[int]:
     """Size, time of the last change and inode of a file: what a change of its mode leaves."""
     found = path.stat()
