@@ -16,16 +16,26 @@ SNAKEMAKE := $(BIN)/snakemake --cores all --logger=offcourse
 
 .PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
 
-# A study that is not there is said before anything is installed; $(wildcard) is empty for it.
-ifeq ($(wildcard $(CONFIG)),)
+# A study that is not there is said before anything is installed. The shell asks, since $(wildcard) takes a blank in a name
+# for the end of the name.
+ifneq ($(shell test -f '$(CONFIG)' && echo there),there)
 ifneq ($(filter-out install test smoke lint format bench gpu findings mutations torture envs schema help,$(or $(MAKECMDGOALS),study)),)
 $(error there is no file $(CONFIG): CONFIG names the YAML file of a study, as in make CONFIG=studies/laptop.yaml. Nothing was installed or run)
 endif
 endif
 
+# Every program of a virtual environment begins with the path of its folder, so one that was copied or moved with its
+# checkout starts the old checkout's Python, or none. $(INSTALLED) says where it was made.
+MADE_FOR := $(shell cat '$(INSTALLED)' 2>/dev/null)
+ifneq ($(and $(MADE_FOR),$(filter-out envs help,$(or $(MAKECMDGOALS),study))),)
+ifneq ($(shell test '$(MADE_FOR)' -ef . && echo here),here)
+$(error $(VENV) was installed for $(MADE_FOR), and a virtual environment cannot be copied or moved. Delete the folder $(VENV) and run the same command again: it is installed anew. Nothing was installed or run)
+endif
+endif
+
 study: $(INSTALLED) ## install if needed, run the study of CONFIG (config.yaml), say where the report is
-	@$(SNAKEMAKE) --configfile $(CONFIG)
-	@$(BIN)/python -m offcourse.run.summary $(CONFIG)
+	@$(SNAKEMAKE) --configfile '$(CONFIG)'
+	@$(BIN)/python -m offcourse.run.summary '$(CONFIG)'
 
 install: $(INSTALLED) ## install the lock and the package into .venv
 
@@ -36,7 +46,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@# but for errors: it warns of every folder that an index lacks.
 	@$(BIN)/python -m pip install -qqq --disable-pip-version-check --no-compile -r requirements.lock
 	@$(BIN)/python -m pip install -qqq --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd > $@
 
 test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a few processes
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -68,8 +78,8 @@ bench: $(INSTALLED) ## speed and memory against the naive loops, on SmolLM2 with
 	env -u OMP_WAIT_POLICY $(BIN)/python -m benchmarks.run
 
 published: $(INSTALLED) ## the paper's tables and figures from the authors' results, ORIGINAL=1 to convert their 901 files anew
-	@$(SNAKEMAKE) published --configfile $(CONFIG) $(if $(ORIGINAL),--config original=1)
-	@$(BIN)/offcourse compare --configfile $(CONFIG) || test $$? -eq 1
+	@$(SNAKEMAKE) published --configfile '$(CONFIG)' $(if $(ORIGINAL),--config original=1)
+	@$(BIN)/offcourse compare --configfile '$(CONFIG)' || test $$? -eq 1
 	@echo "Tables: results/published/tables  figures: results/published/figures  cells: results/published/comparison.csv"
 	@echo "Report: results/published/report.html"
 

@@ -168,3 +168,39 @@ def test_a_study_that_is_not_there_is_said_before_anything_is_installed(tmp_path
         assert done.returncode != 0 and done.stdout == ""
         assert "there is no file missing.yaml: CONFIG names the YAML file of a study" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
+def test_a_study_whose_name_has_a_blank_is_found(tmp_path):
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    (tmp_path / "my study.yaml").touch()
+    command = ["make", "--dry-run", "CONFIG=my study.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no file" not in done.stderr  # the lock is what is missing here
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "--configfile 'my study.yaml'" in done.stdout
+
+
+def test_an_environment_that_was_copied_with_its_checkout_is_said(tmp_path):
+    """What `make` installs says where; a copy stops with advice that works, and a link to the checkout does not stop."""
+    here, there = tmp_path / "here", tmp_path / "an other"
+    here.mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(CHECKOUT / name, here)
+    recipe = subprocess.run(["make", "--dry-run", "install"], cwd=here, capture_output=True, text=True, check=True)
+    [last] = [line for line in recipe.stdout.splitlines() if line.endswith("> .venv/installed")]
+    (here / ".venv").mkdir()
+    subprocess.run(last, shell=True, cwd=here, check=True)
+    shutil.copytree(here, there)
+    (tmp_path / "link").symlink_to(here)
+    for goal in ("study", "install", "published", "lint"):
+        command = ["make", "--dry-run", f"CONFIG={CHECKOUT / 'config.yaml'}", goal]
+        for place in (here, tmp_path / "link"):
+            assert subprocess.run(command, cwd=place, capture_output=True).returncode == 0
+        done = subprocess.run(command, cwd=there, capture_output=True, text=True)
+        assert done.returncode != 0 and done.stdout == ""
+        assert f".venv was installed for {here}, and" in done.stderr and "Delete the folder .venv" in done.stderr
+    shutil.rmtree(there / ".venv")
+    done = subprocess.run(["make", "--dry-run", "install"], cwd=there, capture_output=True, text=True)
+    assert done.returncode == 0 and "-m venv .venv" in done.stdout

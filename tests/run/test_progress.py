@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 from lab import CHECKOUT, SMOKE
 
@@ -66,8 +67,9 @@ def test_the_last_lines_say_what_was_found_and_what_next(lab, monkeypatch):
     assert (lab.folder / report).exists()
     [audited] = [line for line in lines if "offcourse audit" in line]
     assert f"--configfile {SMOKE}" in audited
+    assert any("--configfile 'my study.yaml'" in line for line in summary(read_study(SMOKE), Path("my study.yaml")))
 
 
 def test_make_ends_with_them():
     text = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
-    assert "@$(BIN)/python -m offcourse.run.summary $(CONFIG)" in text
+    assert "@$(BIN)/python -m offcourse.run.summary '$(CONFIG)'" in text

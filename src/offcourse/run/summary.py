@@ -1,5 +1,6 @@
 """The last lines of `make`: what the study found, where its report is, and what to do next."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ VECTORS = {"FV search": "best function vector", "TV": "task vector"}
 def summary(study: Study, configfile: Path) -> list[str]:
     """Some ten lines on a finished study, from its own tables. Raises `OffcourseError` for a table that is damaged."""
     results = Layout(study.study).results
-    config = "" if configfile == Path("config.yaml") else f" --configfile {configfile}"
+    config = "" if configfile == Path("config.yaml") else f" --configfile {shlex.quote(str(configfile))}"
     return [
         *_found(results / "tables", study),
         *_released(),
