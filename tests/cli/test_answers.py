@@ -183,7 +183,7 @@ def test_a_study_whose_name_has_a_blank_is_found(tmp_path):
 
 
 def test_an_environment_that_was_copied_with_its_checkout_is_said(tmp_path):
-    """What `make` installs says where; a copy stops with advice that works, and a link to the checkout does not stop."""
+    """What `make` installs says where; a copy stops with advice that works, a link does not stop."""
     here, there = tmp_path / "here", tmp_path / "an other"
     here.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -137,6 +137,9 @@ BAD = [
         for name in RESERVED
     ),
     ("models", "tiny-llama", {"label": ""}, r"column label: expected not empty"),
+    ("models", "tiny-llama", {"short_label": "costs $5"}, r"column short_label: expected a label without \$"),
+    ("tasks", "antonym", {"label": "_Antonym"}, r"column label: expected a label .* does not begin with _"),
+    ("questions", "misconceptions", {"label": '"Misconceptions"'}, r"column label: expected a label .* at its edge"),
     ("models", "tiny-llama", {"name": "gemma-3-270m"}, r"line \d: the name 'gemma-3-270m' occurs twice"),
     (
         "models",

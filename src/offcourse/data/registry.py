@@ -15,12 +15,20 @@ from offcourse.data.rows import HUB, Model, QuestionSet, Source, Task
 from offcourse.data.tsv import FILE_NAME, FILLED, MAYBE_FILE_NAME, RESULT_NAME, SHA256, one_of, read_rows, text_column
 from offcourse.errors import OffcourseError, did_you_mean
 
+# Figures set what is between two $ as mathematics, and their legends leave out what begins with _.
+LABEL = text_column(
+    *FILLED.checks,
+    pa.Check.str_matches(
+        r'^(?![_"\s])[^$]*(?<!["\s])$',
+        error='a label without $, which does not begin with _ and has no space or " at its edge',
+    ),
+)
 # Rules of single cells, see `tsv.schema`.
 _CELLS = {
     Model: {
         "name": RESULT_NAME,
-        "label": FILLED,
-        "short_label": FILLED,
+        "label": LABEL,
+        "short_label": LABEL,
         "source": one_of("hub", "pypi", "local", "random"),
         "repo": FILLED,
         "architecture": one_of(*ARCHITECTURES),
@@ -33,14 +41,14 @@ _CELLS = {
     },
     Task: {
         "name": RESULT_NAME,
-        "label": FILLED,
+        "label": LABEL,
         "group": one_of("linguistic", "factual", "to-english", "from-english"),
         "words": FILE_NAME,
         "input_column": FILLED,
         "output_column": FILLED,
         "task_vector_match": one_of("exact", "synonym", "prefix"),
     },
-    QuestionSet: {"name": RESULT_NAME, "label": FILLED, "form": one_of(*FORMS), "file": MAYBE_FILE_NAME},
+    QuestionSet: {"name": RESULT_NAME, "label": LABEL, "form": one_of(*FORMS), "file": MAYBE_FILE_NAME},
     Source: {
         "kind": one_of("pypi", "archive", "release"),
         "spec": FILLED,
