@@ -50,6 +50,17 @@ def test_every_picture_has_a_text(page):
     images = re.findall(r"<img [^>]*>", page[1])
     assert len(images) == 2 * 2 + 1
     assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+    # With labels, and not with the registry's names.
+    assert not [
+        image for image in images if re.search(r'alt="[^"]*(\{|tiny-0\.1b|middle-27b|' + "|".join(TASKS) + ")", image)
+    ]
+
+
+def test_numbers_of_random_weights_are_said_to_mean_nothing():
+    for random, models, said in ((1, 1, "The model here has"), (1, 3, "1 of the 3 models here have")):
+        told = dict(short.answers([], [], None, [], models, True, [], random))
+        assert f"{said} random weights" in told["What the data here say"]
+    assert "random" not in dict(short.answers([], [], None, [], 3, True, []))["What the data here say"]
 
 
 def test_the_best_and_the_worst_task_of_each_model_are_shown(page, study, share):
@@ -94,7 +105,8 @@ def test_how_to_audit_is_said_with_the_studys_own_file(study, tmp_path):
         out = study / "audited.html"
         report.write(VIEW(study), {**STUDY, "study": name}, [], catalogue.tables(), MODELS, out, audits)
         html = (study / "audited.html").read_text()
-        assert ("--configfile results/other/ro-crate/study.yaml" in html) == flag
+        # On the first screen, and above the claims.
+        assert html.count("--configfile results/other/ro-crate/study.yaml") == 2 * flag
         resting = [claim for claim in claims.read_claims() if claim.shown == "table3"]
         assert html.count("<code>offcourse audit table3</code>") == 2 + len(resting), (
             "in short, once below the table, and at its claims"
@@ -393,6 +405,7 @@ def test_the_first_screen_answers_five_questions_and_leads_to_every_part(page):
     ]
     assert re.search(r"function vector \d of 6", first)
     assert "too few to say" in first and "<code>offcourse audit" in first and "`" not in first
+    assert "random weights" not in first and "Run them where the study ran" in first
     led = re.findall(r'<a href="#([^"]+)">', first)
     parts = [part for part in re.findall(r'<section id="([^"]+)">', html) if part != "short"]
     assert sorted(led) == sorted(parts) and len(set(led)) == len(led)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from offcourse.data.names import STEERING
-from offcourse.study.labels import task_label
 
 # Files other than Python from which the report is written.
 TEMPLATES = ("report.html.j2", "report.css", "report.js")
@@ -24,7 +23,10 @@ class Table(TypedDict):
 
 
 class Figure(TypedDict):
-    """One picture. Pictures of one `figure` (for example a page per model) share `title` and `explanation`."""
+    """One picture. Pictures of one `figure` (for example a page per model) share `title` and `explanation`.
+
+    alt: where the picture has a model, task or question set, {model}, {task} or {questions} stands for its label.
+    """
 
     id: str
     figure: str
@@ -157,7 +159,7 @@ def _task_vectors(model: str) -> Figure:
         "Zero-shot accuracy when the output of one layer is replaced by the task vector, on development prompts, "
         "between the accuracies without a vector; a panel per task. The grey band is the 95% interval of zero-shot "
         "accuracy.",
-        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        "Line panels of accuracy against layer for {model}, one panel per task.",
         model,
     )
 
@@ -169,7 +171,7 @@ def _steering(method: str, label: str, model: str) -> Figure:
         f"{label}: accuracy by layer",
         f"Zero-shot accuracy when the vector of {label} is applied at one layer, a line per strength, between the "
         "accuracies without a vector; a panel per task.",
-        f"Line panels of accuracy against layer for {model}, one panel per task.",
+        "Line panels of accuracy against layer for {model}, one panel per task.",
         model,
     )
 
@@ -181,7 +183,7 @@ def _lens(questions: str) -> Figure:
         "Figures 2, 6 and 7. Logit lens by layer",
         "What each layer would predict of a lettered question: the probability of its most likely token, of the right "
         "letter and of the likeliest wrong one. The paper's three figures differ in their models only.",
-        f"Lines of probability against layer on {questions}, one panel per model.",
+        "Lines of probability against layer on {questions}, one panel per model.",
         questions=questions,
     )
 
@@ -193,7 +195,7 @@ def _apathy(questions: str) -> Figure:
         "Figure 8. Apathy of attention and feed-forward by layer",
         "How little each sub-layer moves the residual stream (Eq. 6), beside the probability of the most likely token, "
         "each scaled to its range, with 95% intervals over questions where a study has them.",
-        f"Lines of scaled apathy against layer on {questions}, one panel per model.",
+        "Lines of scaled apathy against layer on {questions}, one panel per model.",
         questions=questions,
     )
 
@@ -286,8 +288,7 @@ def sweep_page(model: str, task: str) -> Figure:
         "on which every setting stays inside is one panel. Thin grey lines, where a study has them, are controls: "
         "vectors that should do nothing; a dashed one is the function vector read at the other position "
         "(protocol head_read_position).",
-        f"Line panels of accuracy against layer for {model} on {task_label(task)}, one panel per number of heads "
-        "and strength.",
+        "Line panels of accuracy against layer for {model} on {task}, one panel per number of heads and strength.",
         model,
         task,
     )
@@ -302,7 +303,7 @@ def effects_page(model: str) -> Figure:
         "Mean change in the probability of the right answer when a head's output is replaced by its mean on correct "
         "prompts; the strongest heads make the function vector. Each panel names its least and largest effect; all "
         "share one scale, linear around 0 and logarithmic beyond.",
-        f"Heat maps of causal indirect effect by layer and head for {model}, one panel per task.",
+        "Heat maps of causal indirect effect by layer and head for {model}, one panel per task.",
         model,
     )
 

@@ -26,7 +26,7 @@ from offcourse.report import off_by_one, pictures, short
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS, OFF_BY_ONE
 from offcourse.steering import steering
-from offcourse.study.labels import task_label
+from offcourse.study.labels import Labels, task_label
 from offcourse.study.protocol import Protocol
 from offcourse.tables import writing
 
@@ -97,6 +97,7 @@ def write(
         "task_name": labels.unit,
         "model_label": labels.model,
         "row_label": labels.row,
+        "alt_text": lambda picture: _alt(picture, labels),
         "marked": _marked,
     }
     steered, early = _steered(view), _early(view, study, models)
@@ -104,18 +105,31 @@ def write(
     claims = report_claims.claim_rows(view, tables, figures, released, audits, study is not None)
     section = _off_by_one(view, study, early, models)
     findings = read_findings(view.tracked(FOLDER)) if section else None
+    facts = [_model(view, model) for model in models]
+    random = sum(model.get("source") == "random" for model in facts) if study else 0
+    own = study is not None and study["study"] != "default"
+    configfile = f"results/{study['study']}/ro-crate/study.yaml" if own else ""
     page = environment.get_template("report.html.j2").render(
+        configfile=configfile,
         study=study,
         questions=[QUESTIONS[method] for method in study.get("methods", METHODS)] if study else [],
         settings=settings(study) if study else [],
         methods=report_methods.paragraphs(study) if study else [],
         versions=report_methods.versions(made),
-        models=[_model(view, model) for model in models],
+        models=facts,
         off_by_one=section,
         early=[labels.model(name) for name in early],
         early_names=early,
         short=short.answers(
-            claims, steered, findings, early, section["of"] if section else len(models), study is not None, audits
+            claims,
+            steered,
+            findings,
+            early,
+            section["of"] if section else len(models),
+            study is not None,
+            audits,
+            random,
+            configfile,
         ),
         contents=short.contents(_parts(study, section, steered, view, tables, figures, compared)),
         note=off_by_one.NOTE,
@@ -137,6 +151,15 @@ def write(
         files=files(study) if study else [],
     )
     write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def _alt(picture: Mapping[str, Any], labels: Labels) -> str:
+    """The text in the place of a picture, with the labels of what it shows."""
+    text = picture["alt"]
+    for part, label in (("model", labels.model), ("task", labels.unit), ("questions", labels.unit)):
+        if picture[part]:
+            text = text.replace(f"{{{part}}}", label(picture[part]))
+    return text
 
 
 def _marked(text: str) -> Markup:

@@ -61,27 +61,34 @@ def answers(
     models: int,
     study: bool,
     audits: Collection[str],
+    random: int = 0,
+    configfile: str = "",
 ) -> list[tuple[str, str]]:
     """(question, text) of the first screen; a command stands between backticks.
 
     claims: from `report.claims.claim_rows`. steered: rows of tables/steering_summary. findings: None for a study
     without function vectors. early: labels of the models whose heads are read one token early, of `models`.
+    random: how many of the models have random weights. configfile: what commands on another study than the default
+    one name.
     """
     found = [
         ("What the paper claims", _claimed(claims)),
-        ("What the data here say", _own(claims, steered, models, study)),
+        ("What the data here say", _own(claims, steered, models, study) + _of_random(random, models)),
     ]
     if findings is not None:
         found.append(("What the shift does", _shift(findings, early, models)))
     found.append(("How sure that is", _sure(claims, findings, models, study)))
     flag = "" if study else " --published"
+    run = (
+        f" Run them where the study ran{f', with `--configfile {configfile}`' if configfile else ''}." if study else ""
+    )
     shown = "table3" if "table3" in audits else next(iter(audits), "report")
     cell = ' and one number by `--row "FV search" --column 0.90`' if shown == "table3" else ""
     found.append(
         (
             "How to check",
             f"`offcourse audit {shown}{flag}` hashes every file behind a table again{cell}; "
-            f"`offcourse audit --all{flag}` checks the whole page. Each table and figure names its own command.",
+            f"`offcourse audit --all{flag}` checks the whole page. Each table and figure names its own command.{run}",
         )
     )
     return found
@@ -92,7 +99,8 @@ def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
     return (
         "Steering methods are unreliable: what steers one model or task fails on another. "
         f"{len(claims)} single claims are taken from the paper; of its own models {literal[verdicts.TRUE]} are true by "
-        f"their numbers, {literal[verdicts.FALSE]} are not, and for {literal[verdicts.NO_DATA]} there is no number."
+        f"the released numbers, {literal[verdicts.FALSE]} are not, and for {literal[verdicts.NO_DATA]} there is no "
+        "number."
     )
 
 
@@ -110,13 +118,21 @@ def _own(claims: Sequence[Mapping[str, Any]], steered: Sequence[Mapping[str, Any
     return f"{pairs}The claims, carried over to other models, {where}: {said}."
 
 
+def _of_random(random: int, models: int) -> str:
+    """A warning of numbers that say nothing about any model that someone uses."""
+    if not random:
+        return ""
+    which = "The model here has" if random == models == 1 else f"{random} of the {models} models here have"
+    return f" {which} random weights, learned from nothing: the numbers only show that everything runs."
+
+
 def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
     counts = {bos: findings.count(bos) for bos in (True, False)}
     here = f" Here that is so for {len(early)} of {models} models." if early else ""
     return (
         f"In {counts[True]} of the {sum(counts.values())} released models attention heads are read one token early. At "
         f"their best these recover {findings.mean(True):.2f} of few-shot accuracy by a function vector, the other "
-        f"{counts[False]} {findings.mean(False):.2f}.{_tested(findings)}{here}"
+        f"{counts[False]} recover {findings.mean(False):.2f}.{_tested(findings)}{here}"
     )
 
 
@@ -146,6 +162,8 @@ def _sure(claims: Sequence[Mapping[str, Any]], findings: Findings | None, models
         )
     few = sum(row["verdicts"]["ours"] == verdicts.TOO_FEW for row in claims) if study else 0
     if few:
-        parts.append(f"{few} claims are too few to say: {models} models say nothing about others.")
+        parts.append(
+            f"{few} claims are too few to say: {models} model{'s say' if models > 1 else ' says'} nothing about others."
+        )
     parts.append("Numbers stand with their 95 % interval where they have one, and a verdict needs the whole interval.")
     return " ".join(parts)
