@@ -129,7 +129,14 @@ BAD = [
         r"strengths\[0\]: expected a number above 0, up to 65504, got inf",
     ),
     ({"function_vectors": {"shots": True}}, "shots: expected a whole number from 1 to 1000, got True"),
-    ({"function_vectors": {"trials": "10"}}, "trials: expected a whole number from 1 to 100000, got '10'"),
+    (
+        {"function_vectors": {"trials": "10"}},
+        "trials: expected a whole number from 1 to 100000, got '10'. YAML reads this as text; write 10$",
+    ),
+    ({"function_vectors": {"strengths": ["1e3"]}}, r"\[0\]: expected a number .*, got '1e3'. .* as text; write 1000$"),
+    ({"dola": {"alphas": ["1e-2"]}}, r"\[0\]: expected a number .*, got '1e-2'. .* as text; write 0.01$"),
+    ({"dola": {"limit": "24"}}, r"dola.limit: expected null or .*, got '24'. YAML reads this as text; write 24$"),
+    ({"function_vectors": {"trials": "ten"}}, "trials: expected a whole number from 1 to 100000, got 'ten'$"),
     ({"function_vectors": {"test_items": 0}}, "test_items: expected a whole number from 1 to 100000, got 0"),
     ({"task_vectors": {"dev_items": -1}}, "task_vectors.dev_items: expected a whole number"),
     # Bounds: what no study needs and no machine can plan.

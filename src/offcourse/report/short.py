@@ -128,7 +128,7 @@ def _of_random(random: int, models: int) -> str:
 
 def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
     counts = {bos: findings.count(bos) for bos in (True, False)}
-    here = f" Here that is so for {len(early)} of {models} models." if early else ""
+    here = f" Here heads of {len(early)} of {models} models are read so." if early else ""
     return (
         f"In {counts[True]} of the {sum(counts.values())} released models attention heads are read one token early. At "
         f"their best these recover {findings.mean(True):.2f} of few-shot accuracy by a function vector, the other "

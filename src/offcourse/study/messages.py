@@ -1,7 +1,9 @@
 """The message for a mistake in a configuration: the key's path, what was expected and found, and a likely spelling."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -37,8 +39,23 @@ def explain(problem: Mapping[str, Any], mapping: Any, model: type[BaseModel]) ->
     if problem["type"] == "too_long":
         return f"{path}: expected at most {problem['ctx']['max_length']} entries, got {len(value)}"
     close = difflib.get_close_matches(str(value), schema.get("enum", ()), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else _of_number(value, schema)
     return f"{path}: expected {in_words(schema)}, got {shown(value)}{hint}"
+
+
+def _of_number(value: Any, schema: Mapping[str, Any]) -> str:
+    """How to write a number that YAML reads as text: it stands in quotes, or has an exponent without a point."""
+    kinds = {part.get("type") for part in (schema, *schema.get("anyOf", ()))}
+    if not isinstance(value, str) or not kinds & {"number", "integer"}:
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    plain = f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else format(Decimal(repr(number)), "f")
+    return f". YAML reads this as text; write {plain}"
 
 
 def _path(loc: Iterable[str | int]) -> str:
