@@ -30,10 +30,15 @@ def readable(message: str) -> str:
     return _LONG.sub(lambda run: f"{run[0][:200]}... ({len(run[0])} signs)", message)
 
 
-def _listed(known: list[str], most: int = 60) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between them; a name that has a comma itself stands in quotes."""
+    return ", ".join(repr(name) if "," in name else name for name in map(str, names))
+
+
+def _known(known: list[str], most: int = 60) -> str:
     """Names in order, the first ones only when there are many."""
     shown = sorted(map(str, known))
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} others" if len(shown) > most else "")
+    return listed(shown[:most]) + (f" and {len(shown) - most} others" if len(shown) > most else "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -42,4 +47,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known: {_listed(known)}"
+    return f"known: {_known(known)}"

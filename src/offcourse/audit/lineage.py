@@ -1,6 +1,7 @@
 """The lineage of one number: from a cell of a table or a point of a figure down to model revision, data and items."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import pandas as pd
 from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
 from offcourse.audit import summaries
 from offcourse.audit.audit import INTACT, Audit
+from offcourse.audit.rows import telling
 from offcourse.audit.summaries import plain, same
 from offcourse.data.names import RESOURCES
-from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.graph.keys import STEPS, leaf_files
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.provenance.records import fingerprint_of, located
 from offcourse.schemas.io import read_unchecked
 from offcourse.study.labels import labels_of
 
+# KEY=VALUE of a point; a value goes on to the next key, since it may have blanks and commas.
+SELECTED = re.compile(r"[^\s,=]+=.*?(?=[\s,]+[^\s,=]+=|[\s,]*$)|[^\s,]+")
 # Columns that name the item of a row.
 ITEMS = ("item", "question", "trial")
 
@@ -64,23 +68,31 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
 
 def _numbers(audit: Audit, name: str) -> str:
     """The parquet file of a table or of one page of a figure."""
-    found = [path for path in audit.files(name) if path.endswith(".parquet")]
+    found = [path for path in audit.files(name) if _is_numbers(path)]
     if len(found) != 1:
-        pages = [known for known in audit.names() if known.startswith(f"{name}/")]
+        numbers = [known for known, files in audit.names().items() if sum(map(_is_numbers, files)) == 1]
+        pages = [known for known in numbers if known.startswith(f"{name}/")]
         raise OffcourseError(
             f"{name} has pages, each with numbers of its own: {', '.join(pages)}."
             if pages
-            else f"{name} has no numbers of its own; audit a table or a figure."
+            else f"{name} has no numbers of its own. Audit it without --row and --column, which checks every file "
+            f"behind it, or name one of {', '.join(known for known in numbers if '/' not in known)}."
         )
     return found[0]
 
 
+def _is_numbers(path: str) -> bool:
+    return path.endswith(".parquet")
+
+
 def _cell(frame: pd.DataFrame, name: str, row: str, column: str | None, shown: Callable[[str], str]) -> dict[str, Any]:
     """The cell of a row and a column, each as in the table or as the report prints it. shown: a row's label there."""
+    if frame.empty:
+        raise OffcourseError(f"{name} has no row in this study, so no number of {name} can be audited.")
     frame = frame[frame["row"] == _known(frame["row"].unique(), name, "row", row, shown)]
     columns = list(frame["column"].unique())
     if column is None:
-        raise OffcourseError(f"say which number of {name}, {row}: --column is one of {', '.join(columns)}.")
+        raise OffcourseError(f"say which number of {name}, {row}: --column is one of {listed(columns)}.")
     return frame[frame["column"] == _known(columns, name, "column", column)].iloc[0].to_dict()
 
 
@@ -108,19 +120,30 @@ def _plainly(text: str) -> str | float:
 
 def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:
     rows, keys = frame, [key for key in frame if key != "sources"]
-    for word in row.replace(",", " ").split():
+    if frame.empty:
+        raise OffcourseError(f"{name} has no point in this study, so no number of {name} can be audited.")
+    for word in SELECTED.findall(row):
         key, equals, wanted = word.partition("=")
         if key not in keys or not equals:
             raise OffcourseError(f"{name} has no column {key!r} to select by, as in layer=3: {did_you_mean(key, keys)}")
-        numeric = pd.api.types.is_numeric_dtype(rows[key])
-        rows = rows[rows[key].astype(str) == wanted] if not numeric else rows[rows[key] == _number(key, wanted)]
+        before, rows = rows, rows[_holds(rows[key], key, wanted)]
         if rows.empty:
-            known = map(str, frame[key].unique())
+            known = map(str, before[key].unique())
             raise OffcourseError(f"{name} has no point with {word}: {did_you_mean(wanted, known)}")
-    if len(rows) > 1:
-        differ = [key for key in keys if rows[key].nunique() > 1]
-        raise OffcourseError(f"{len(rows)} points of {name} are like that; say also {', '.join(differ)}.")
+    if differ := telling(rows, keys):
+        example = ", ".join(word for word in (row.strip(), *(f"{key}={rows.iloc[0][key]}" for key in differ)) if word)
+        raise OffcourseError(
+            f"{len(rows)} points of {name} are like that; say also {', '.join(differ)}, as in --row {example!r}."
+        )
     return rows.iloc[0].to_dict()
+
+
+def _holds(column: pd.Series, key: str, wanted: str) -> pd.Series:
+    """Where a column has the text or number `wanted`; a missing number is nan."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return column.astype(str) == wanted
+    number = _number(key, wanted)
+    return column.isna() if number != number else column == number
 
 
 def _number(key: str, text: str) -> float:
@@ -134,6 +157,13 @@ def _plotted(point: Mapping[str, Any], name: str, column: str | None) -> str:
     known = plotted(point)
     if column is None and len(known) == 1:
         return known[0]
+    if not known:
+        raise OffcourseError(
+            f"this point of {name} was computed from no result of the study, so that it cannot be computed again. "
+            f"Audit {name} without --row and --column, which checks every file behind it."
+        )
+    if column is None:
+        raise OffcourseError(f"say which number of {name}: --column is one of {listed(known)}.")
     if column not in known:
         raise OffcourseError(f"{name} draws no {column!r}: {did_you_mean(str(column), known)}")
     return column

@@ -8,14 +8,15 @@ import importlib
 import math
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from offcourse.audit.audit import Audit
-from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.audit.rows import telling
+from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.graph.keys import STEPS
 from offcourse.graph.product import Product
 from offcourse.graph.products import products_of
@@ -28,7 +29,7 @@ from offcourse.study.labels import Labels, labels_of
 TOLERANCE = 1e-9
 # Columns with names of the registry, and the kind of their labels.
 SHOWN = {"model": "model", "on": "unit", "task": "unit", "row": "row"}
-# Columns of a row that name it, where a table has them.
+# Columns of a row that name it, where a table has them as texts.
 NAMES = ("method", "model", "label", "on", "task", "seed", "vector", "switch", "change", "table", "row", "column")
 
 
@@ -44,7 +45,7 @@ def lineage_of(
     product = _product(audit, name, path)
     table = _Table(located(path, audit.layout.base), labels_of(audit.registry))
     index = table.row(name, row)
-    where = {key: str(table.numbers.loc[index, key]) for key in NAMES if key in table.numbers}
+    where = {key: str(table.numbers.loc[index, key]) for key in table.names}
     chosen = table.column(name, column)
     with tempfile.TemporaryDirectory() as folder:
         module, _, function = product.target.partition(":")
@@ -101,38 +102,63 @@ class _Table:
         self.labels = labels
         self.numbers = read_unchecked(path).reset_index(drop=True)
         self.printed = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
+        named = [key for key in NAMES if key in self.numbers and not pd.api.types.is_numeric_dtype(self.numbers[key])]
+        self.names = list(dict.fromkeys((*named, *telling(self.numbers, self.numbers))))
 
     def row(self, name: str, row: str) -> int:
-        """The index of the row that has every text between the commas of `row`."""
-        texts = [text for text in map(_key, row.split(",")) if text]
+        """The index of the row that has every text between the commas of `row`; a text may be COLUMN=VALUE."""
+        if self.numbers.empty:
+            raise OffcourseError(f"{name} has no row in this study, so no number of {name} can be audited.")
         both = self.numbers.astype(str).join(self.printed, rsuffix=" ")
         # As the report shows them.
         shown = {each: both[each].map(getattr(self.labels, kind)) for each, kind in SHOWN.items() if each in both}
         cells = both.assign(**{f"{each} shown": column for each, column in shown.items()}).map(_key)
         left = list(both.index)
-        for text in texts:
-            kept = [index for index in left if text in set(cells.loc[index])]
-            if not kept:
-                known = dict.fromkeys(str(self.numbers.loc[index, key]) for index in left for key in self._names)
+        for text in self._texts(row, set(cells.to_numpy().ravel())):
+            if not (kept := self._with(text, left, cells)):
+                known = dict.fromkeys(str(self.numbers.loc[index, key]) for index in left for key in self.names)
                 raise OffcourseError(f"{name} has no row with {text!r}: {did_you_mean(text, filter(None, known))}")
             left = kept
-        if len(left) > 1 or not texts:
-            differ = [key for key in self._names if self.numbers.loc[left, key].nunique() > 1]
-            example = ", ".join(str(self.numbers.loc[left[0], key]) for key in differ)
+        if differ := telling(self.numbers.loc[left], self.numbers):
+            more = (self._example(left, key, cells) for key in differ)
+            example = ", ".join(filter(None, (row.strip(), *more)))
             raise OffcourseError(
                 f"{len(left)} rows of {name} are like that; say also {', '.join(differ)}, as in --row {example!r}."
             )
         return left[0]
 
-    @property
-    def _names(self) -> Sequence[str]:
-        return [key for key in NAMES if key in self.numbers]
+    def _texts(self, row: str, known: Collection[str]) -> Iterator[str]:
+        """The texts between the commas of `row`. A text of the table may have a comma itself; the longest one counts."""
+        pieces = [piece for piece in row.split(",") if piece.strip()]
+        while pieces:
+            joined = [",".join(pieces[:count]).strip() for count in range(len(pieces), 0, -1)]
+            text = next((each for each in joined if _key(each) in known or self._chosen(each)), joined[-1])
+            yield text
+            pieces = pieces[len(pieces) - joined.index(text) :]
+
+    def _chosen(self, text: str) -> list[int]:
+        """The rows that COLUMN=VALUE selects; none for another text."""
+        column, _, value = text.partition("=")
+        chosen = self.numbers[column].astype(str) == value if column in self.numbers else []
+        return [index for index, each in enumerate(chosen) if each]
+
+    def _with(self, text: str, left: Sequence[int], cells: pd.DataFrame) -> list[int]:
+        """Those among the rows `left` that a text of `--row` means."""
+        chosen = self._chosen(text)
+        return [index for index in left if index in chosen or _key(text) in set(cells.loc[index])]
+
+    def _example(self, left: Sequence[int], key: str, cells: pd.DataFrame) -> str:
+        """The text by which the first row is found: a name as it is where no other column has it, or COLUMN=VALUE."""
+        value = str(self.numbers.loc[left[0], key])
+        exact = f"{key}={value}"
+        plainly = isinstance(self.numbers.loc[left[0], key], str)
+        return value if plainly and self._with(value, left, cells) == self._with(exact, left, cells) else exact
 
     def column(self, name: str, column: str | None) -> str:
         """The column of the parquet or of the printed table that is meant."""
-        known = {_key(each): each for each in (*self.printed, *self.numbers) if each not in NAMES}
+        known = {_key(each): each for each in (*self.printed, *self.numbers) if each not in self.names}
         if column is None:
-            raise OffcourseError(f"say which number of {name}: --column is one of {', '.join(known.values())}.")
+            raise OffcourseError(f"say which number of {name}: --column is one of {listed(known.values())}.")
         if _key(column) not in known:
             raise OffcourseError(f"{name} has no column {column!r}: {did_you_mean(column, known.values())}")
         return known[_key(column)]
