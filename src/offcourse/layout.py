@@ -52,6 +52,15 @@ class Layout:
         return (folder / model if model else folder) / f"{rule}.json"
 
 
+def command_for_release(base: Path) -> str:
+    """The command that puts the authors' release below `base`/results/published."""
+    return (
+        "make published"
+        if Path(base).resolve() == Path.cwd()
+        else f"snakemake published --cores all --directory {base}"
+    )
+
+
 def beside(stem: Path, suffix: str) -> Path:
     """`stem.suffix`. Model names contain dots (`pythia-6.9b`), so `Path.with_suffix` would cut them."""
     return Path(stem).parent / f"{Path(stem).name}.{suffix}"

@@ -112,8 +112,8 @@ def test_every_reason_is_about_a_printed_cell():
 
 
 def test_what_is_missing_is_said(tmp_path):
-    with pytest.raises(OffcourseError, match="Run `make published`"):
-        comparison.comparison(tmp_path)
+    with pytest.raises(OffcourseError, match=f"Run `snakemake published --cores all --directory {tmp_path}`"):
+        comparison.comparison(tmp_path / "results" / "published")
     with pytest.raises(OffcourseError, match="did you mean 'table3'"):
         comparison.of_table(pd.DataFrame(), "tabel3")
 

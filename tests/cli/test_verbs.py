@@ -55,7 +55,7 @@ def test_two_studies_differ_in_what_was_changed(other, monkeypatch, capsys):
 def test_a_study_is_not_diffed_with_the_release_but_compared(lab, monkeypatch, capsys):
     where = "--directory", lab.folder
     code, _, err = run(monkeypatch, capsys, "diff", "smoke", "published", *where)
-    assert code == 2 and "run make published first" in err
+    assert code == 2 and f"Run `snakemake published --cores all --directory {lab.folder}` first" in err
     done = lab.snakemake("published_models")  # needs none of the released files
     assert done.returncode == 0, done.stderr
     for sides in (("smoke", "published"), ("published", "smoke")):

@@ -189,7 +189,7 @@ def test_without_a_network_nothing_is_pinned(desk):
         closed.bind(("127.0.0.1", 0))
         says = desk.refused(HF_ENDPOINT=f"http://127.0.0.1:{closed.getsockname()[1]}")
     assert says.startswith("offcourse: the hub cannot be asked about pythia-6.9b (EleutherAI/pythia-6.9b) (")
-    assert "Run `offcourse pin` where it can be reached" in says and says.count("\n") == 1
+    assert "Run the same command where it can be reached" in says and says.count("\n") == 1
     assert "the hub cannot be asked about pythia-6.9b" in desk.refused(HF_HUB_OFFLINE="1")
 
 
@@ -197,8 +197,8 @@ def test_a_study_of_unpinned_models_stops_with_one_message(desk):
     done = desk.offcourse("status", "--configfile", desk.study)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "offcourse: 2 of the study's models are not pinned to a commit: pythia-6.9b, amber-7b-21b. Run `offcourse pin` "
-        f"(--configfile limits it to one study) where the hub can be reached, and commit {desk.lock}.\n"
+        "offcourse: 2 of the study's models are not pinned to a commit: pythia-6.9b, amber-7b-21b. Run `offcourse pin "
+        f"--configfile FILE` (FILE is the study's) where the hub can be reached, and commit {desk.lock}.\n"
     )
     assert desk.pin().returncode == 0
     assert desk.offcourse("status", "--configfile", desk.study).returncode == 1

@@ -17,6 +17,7 @@ from offcourse.data.printed import NUMBERS, read_printed
 from offcourse.data.registry import Registry
 from offcourse.data.tsv import FILLED, read_tsv
 from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.layout import command_for_release
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 
@@ -103,7 +104,8 @@ def _numbers(number: int, published: Path, study: Path | None, resources: Path) 
     printed = read_printed(number, resources)
     path = published / "tables" / f"table{number}.parquet"
     if not path.exists():
-        raise OffcourseError(f"{path} is missing: the release has no tables yet. Run `make published`, then again.")
+        run = command_for_release(published.resolve().parents[1])
+        raise OffcourseError(f"{path} is missing: the release has no tables yet. Run `{run}`, then this command again.")
     keys = pd.MultiIndex.from_frame(printed[["row", "column"]])
     ours, why = _of_study(number, study, keys)
     frame = printed.assign(

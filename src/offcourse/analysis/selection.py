@@ -35,7 +35,8 @@ def repetitions(selection: str, unit: str, items: int) -> list[list[Direction]]:
     if items < 2:
         raise OffcourseError(
             f"{unit}: protocol selection: halves needs at least two items to choose on one and report on the other, "
-            f"but the study has {items}. Raise its limit, or use selection: same_items."
+            f"but the study has {items}. Raise test_items of its methods (of a question set: dola.limit), use a "
+            "longer list, or set selection: same_items in protocol."
         )
     halvings = []
     for halving in range(HALVINGS):

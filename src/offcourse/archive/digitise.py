@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pypdf
 
+from offcourse.archive.paths import OTHER_PACKAGES
 from offcourse.errors import OffcourseError
 
 SWEEP, ZERO, FIVE = "0-shot with Function Vector", "0-shot", "5-shot"
@@ -168,7 +169,7 @@ def reading(name: str) -> Iterator[None]:
     try:
         yield
     except (pypdf.errors.PyPdfError, AttributeError, IndexError, KeyError, ValueError) as error:
-        raise OffcourseError(f"{name} cannot be read as a PDF page ({error}); fetch the release anew") from error
+        raise OffcourseError(f"{name} cannot be read as a PDF page ({error}). {OTHER_PACKAGES}") from error
 
 
 def first_page(pdf: bytes, name: str) -> tuple[list[Line | Text], float]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
-from offcourse.archive.paths import ReleasedRun
+from offcourse.archive.paths import OTHER_PACKAGES, ReleasedRun
 from offcourse.data.questions import Question
 from offcourse.data.rows import Model, is_large
 from offcourse.errors import OffcourseError
@@ -106,7 +106,7 @@ def _load(
         chosen = json.loads(read(run.layers_path)) if run.layers_path in known else {}
         chosen = {int(layer): int(tokens) for layer, tokens in chosen.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OffcourseError(f"{run.path} is not a file of scores as expected ({error!r}); fetch it anew") from error
+        raise OffcourseError(f"{run.path} is not a file of scores as expected ({error!r}). {OTHER_PACKAGES}") from error
     return Scores(run, np.array(values, float), chosen)
 
 

@@ -3,6 +3,12 @@
 import re
 from dataclasses import dataclass
 
+# What to do about a released file that cannot be read though `read_released` found it to be the pinned one.
+OTHER_PACKAGES = (
+    "The file has the sha256 of the authors' file, so that another version of a package is likely. Install the lock "
+    "again: `python -m pip install -r requirements.lock`."
+)
+
 # Function vectors: pages of the sweep, and the page of mean in-context accuracies (Figure 11).
 PAGES = "figures/activation_patching/param_search_appendix"
 MEANS = "figures/activation_patching/5_vs_10_shot.pdf"

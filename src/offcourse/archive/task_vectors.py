@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from offcourse.archive.paths import vector_paths
+from offcourse.archive.paths import OTHER_PACKAGES, vector_paths
 from offcourse.archive.unpickle import load_arrays
 from offcourse.data.rows import Task
 from offcourse.errors import OffcourseError
@@ -64,7 +64,7 @@ def _csv(content: bytes, name: str) -> pd.DataFrame:
     try:
         return pd.read_csv(io.BytesIO(content)).astype(float)
     except ValueError as error:
-        raise OffcourseError(f"{name} is not a table of accuracies ({error}). Delete it and fetch it anew.") from error
+        raise OffcourseError(f"{name} is not a table of accuracies ({error}). {OTHER_PACKAGES}") from error
 
 
 def _pick(known, task: Task, name: str) -> str:

@@ -4,6 +4,7 @@ import io
 import pickle
 from typing import Any
 
+from offcourse.archive.paths import OTHER_PACKAGES
 from offcourse.errors import OffcourseError
 
 # Names that a pickled array or scalar of numpy needs, under the module names of numpy 1 and 2.
@@ -28,7 +29,7 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) not in _ALLOWED:
             raise OffcourseError(
                 f"{self._name} is a pickle that asks for {module}.{name}. Only numpy arrays and numbers are "
-                "read, since anything else could run code. It is not the authors' file; delete it and fetch it anew."
+                f"read, since anything else could run code. {OTHER_PACKAGES}"
             )
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
@@ -41,4 +42,4 @@ def load_arrays(content: bytes, name: str) -> Any:
     try:
         return _ArraysOnly(content, name).load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise OffcourseError(f"{name} cannot be read as a pickle ({error}). Delete it and fetch it anew.") from error
+        raise OffcourseError(f"{name} cannot be read as a pickle ({error}). {OTHER_PACKAGES}") from error

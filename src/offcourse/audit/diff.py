@@ -9,6 +9,7 @@ import pandas as pd
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.graph.release_rules import NAME as RELEASE
 from offcourse.graph.release_rules import ON_DEMAND
+from offcourse.layout import command_for_release
 from offcourse.provenance.records import fingerprint_of, read_record
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS
@@ -23,7 +24,9 @@ def study_folder(name: str, base: Path) -> Path:
         if (folder / "provenance").is_dir():
             return folder
     if name == RELEASE:
-        raise OffcourseError(f"the authors' release is not in {candidates[0]}; run make published first.")
+        raise OffcourseError(
+            f"the authors' release is not in {candidates[0]}. Run `{command_for_release(base)}` first."
+        )
     known = [path.parent.name for path in (Path(base) / "results").glob("*/provenance")]
     raise OffcourseError(
         f"there are no records of a study in {' or '.join(map(str, candidates))}; "
@@ -47,8 +50,8 @@ def differences_between(one: Path, other: Path) -> dict[str, Any]:
         release, study = (one, other) if sides[0].released else (other, one)
         raise OffcourseError(
             f"{release} is the authors' release and {study} a study; diff compares two studies, or two copies of the "
-            "release. For the numbers of both beside the paper's: offcourse compare. For the figures of both on one "
-            "page: snakemake side_by_side."
+            "release. For the numbers of both beside the paper's: `offcourse compare --configfile FILE`, where FILE is "
+            "the study's. For the figures of both on one page: `snakemake side_by_side --cores all --configfile FILE`."
         )
     kinds = ("switches", "parameters", "versions", "models", "code", "commits", "numbers")
     return {kind: _unequal(*(getattr(side, kind) for side in sides)) for kind in kinds}

@@ -128,7 +128,7 @@ class _Table:
         return left[0]
 
     def _texts(self, row: str, known: Collection[str]) -> Iterator[str]:
-        """The texts between the commas of `row`. A text of the table may have a comma itself; the longest one counts."""
+        """The texts between the commas of `row`. Of texts with commas of their own the longest counts."""
         pieces = [piece for piece in row.split(",") if piece.strip()]
         while pieces:
             joined = [",".join(pieces[:count]).strip() for count in range(len(pieces), 0, -1)]

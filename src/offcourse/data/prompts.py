@@ -23,7 +23,7 @@ from offcourse.schemas.prompts import PROMPTS
 BUILD_SEED, EVALUATION_SEED = 42, 0
 HELD_OUT = 0.3
 
-ADVICE = "Remove this pair from the word list, or leave the task out for this model."
+ADVICE = "Remove this pair from the word list, or leave the task or the model out of the study."
 
 Pair = tuple[str, str]
 
@@ -238,7 +238,9 @@ def reads_early(position: str, adds_bos: bool) -> bool:
 
 
 def _too_few(settings: Mapping[str, Any], part: str, needs: int, has: int) -> OffcourseError:
+    # Demonstrations alone are as many as the shots.
+    advice = "Lower function_vectors.shots or use a longer list" if 0 < has < settings["shots"] else "Use a longer list"
     return OffcourseError(
         f"too few words for task {settings['task']} with {settings['shots']} shots and splits: {settings['splits']}: "
-        f"{part} need {needs}, the word list leaves {has}. Use fewer shots or a longer list."
+        f"{part} need {needs}, the word list leaves {has}. {advice}."
     )

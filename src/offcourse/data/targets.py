@@ -49,7 +49,7 @@ def spread(target_ids: Sequence[int], what: str, decode: Callable[[list[int]], s
         raise OffcourseError(
             f"{what}: the answers of all {times} evaluated items begin with one token, {token!r} (id {commonest}), so "
             "that accuracy would say nothing about answers. Use answers that differ in their first token for this "
-            "model's tokenizer, or leave the task out for this model."
+            "model's tokenizer, or leave the task or the model out of the study."
         )
     return {"items": len(target_ids), "distinct": len(counts), "commonest": times / len(target_ids), "token": token}
 

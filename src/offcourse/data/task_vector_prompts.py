@@ -72,7 +72,7 @@ def build_task_vector_prompts(
         raise OffcourseError(
             f"too few words for task vectors of task {settings['task']}: {needs} pairs are needed, and of {found} this "
             f"tokenizer has {len(pairs)} whose answer is a single token. Use a longer list, or leave the task or the "
-            "method out for this model."
+            "model out of task vectors (task_vectors.tasks, task_vectors.models)."
         )
     rows = [
         _row(kind, index, demos, query, settings["task"], encode)

@@ -113,7 +113,7 @@ def require_enough(task: Task, pairs: Iterable, shots: int) -> None:
     if has < needs:
         raise OffcourseError(
             f"too few words in {task.words} for task {task.name}: it has {has} pairs, {shots} shots need at least "
-            f"{needs} (70 % of them are demonstrations). Use fewer shots or a longer list."
+            f"{needs} (70 % of them are demonstrations). Lower function_vectors.shots or use a longer list."
         )
 
 

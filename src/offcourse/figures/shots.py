@@ -45,7 +45,9 @@ def numbers(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFram
     by_pair = {(model, task): read_shots(results, model, task) for model in models for task in tasks}
     common = sorted(set.intersection(*(set(shots.index) for shots in by_pair.values())))
     if not common:
-        raise OffcourseError("the in-context results of this study's tasks share no number of shots; run them again.")
+        raise OffcourseError(
+            "the in-context results of this study's tasks share no number of shots. Run the workflow again."
+        )
     largest = max((shots for shots in common if shots <= SHOTS[-1]), default=common[0])
     shown = sorted({shots for shots in SHOTS if shots in common} | {largest})
     rows = []

@@ -8,6 +8,7 @@ from typing import Any
 from offcourse.data.names import PAPER
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
+from offcourse.models.folder import AT_ITS_SOURCE
 from offcourse.models.manifest import OpenedModel, verify, weights_digest
 
 PROMPT = "Q: big\nA: small\n\nQ: hot\nA:"
@@ -106,7 +107,8 @@ def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
         precision = str(dtype).removeprefix("torch.")
         return (
             f"self-checks failed: {failed}. The model's states are not finite numbers in {precision}; float16 "
-            "overflows in some models. Set numerics.dtype to bfloat16 or float32. No result is made from the model."
+            "overflows in some models. Set numerics.dtype, and the dtype of a method that has its own, to bfloat16 or "
+            "float32. No result is made from the model."
         )
     return (
         f"self-checks failed: {failed}. Its row in src/offcourse/data/architectures.py does not fit this model, or its "
@@ -159,8 +161,8 @@ def plain_ids(folder: Path, text: str) -> list[int]:
     except Exception as error:
         reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
-            f"{folder}: transformers cannot open the tokenizer ({type(error).__name__}: {reason}). Correct "
-            "tokenizer_config.json, or use an undamaged copy of the model."
+            f"{folder}: transformers cannot open the tokenizer ({type(error).__name__}: {reason}), perhaps "
+            f"for an entry of tokenizer_config.json. {AT_ITS_SOURCE}"
         ) from error
 
 

@@ -92,7 +92,7 @@ def tokenized(encode, text: str, question: Question, number: int) -> Iterator[An
     for index, (kind, answer) in enumerate(question.answers):
         what, advice = (
             f"question {number + 1}, {answer!r}",
-            "Correct the question, or leave its set out for this model.",
+            "Correct the question, or leave its set (dola.questions) or the model (dola.models) out.",
         )
         prompt, behind = prompt_and_answer(encode, text, f" {answer}", what, advice)
         yield Answer(number, index, kind, (*prompt, *behind), len(prompt) - 1)

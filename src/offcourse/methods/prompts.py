@@ -46,6 +46,6 @@ def compute(context, task: Task) -> pd.DataFrame:
         words = ", ".join(sorted({target.strip() for target in unknown["target"]})[:5])
         raise OffcourseError(
             f"{context.model}: the tokenizer has no token for the answers of task {task.name} ({words}). Leave the "
-            "task out for this model, or correct the word list."
+            "task or the model out of the study, or correct the word list."
         )
     return prompts

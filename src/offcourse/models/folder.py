@@ -17,6 +17,11 @@ from offcourse.models.headers import SINGLE, Tensor, headers
 UNDAMAGED = (
     "Use an undamaged copy of the model; a copy that Offcourse prepared is made again when its folder is deleted."
 )
+# A prepared folder is compared with its manifest, so that an edit in it is undone and never read.
+AT_ITS_SOURCE = (
+    "Correct the model's own files, from which the prepared folder is made again: those of a `local` model in the "
+    "folder that `repo` of resources/models.tsv names, those of another model in a copy that becomes a `local` model."
+)
 # JSON files that transformers reads beside the weights, when they are there.
 READ_AS_WELL = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json")
 # Files that mark quantised weights, whose stored numbers are not the weights.

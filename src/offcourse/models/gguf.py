@@ -42,8 +42,8 @@ def convert(file: Path, folder: Path) -> None:
             tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     except (ValueError, OSError, KeyError, IndexError) as error:
         raise OffcourseError(
-            f"{file.name} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            "It may be truncated: delete the download and run again."
+            f"{file} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "It may be truncated: use an undamaged copy of the file."
         ) from error
     # The loaded weights are plain float32. transformers refuses to save them only because of these two marks.
     model.hf_quantizer, model.is_quantized = None, False

@@ -57,11 +57,11 @@ def _index(index: Path, where: str, repair: str) -> dict[str, str]:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OffcourseError(
-            f"{where}: {index} is not the index of a model's weights ({error}); it may be truncated. {repair}"
+            f"{where}: {INDEX} is not the index of a model's weights ({error}); it may be truncated. {repair}"
         ) from error
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise OffcourseError(
-            f"{where}: {index} is not the index of a model's weights (weight_map gives no file per tensor). {repair}"
+            f"{where}: {INDEX} is not the index of a model's weights (weight_map gives no file per tensor). {repair}"
         )
     return names
 
@@ -81,7 +81,7 @@ def headers(folder: Path, where: str = "", repair: str = "") -> dict[str, Tensor
                 here = {name: Tensor(path, tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
         except (SafetensorError, OSError) as error:
             raise OffcourseError(
-                f"{path} cannot be read as safetensors ({error}); it may be truncated. {repair}"
+                f"{where}: {path.name} cannot be read as safetensors ({error}); it may be truncated. {repair}"
             ) from error
         if twice := sorted(found.keys() & here.keys()):
             raise OffcourseError(

@@ -15,7 +15,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from offcourse.data.architectures import ARCHITECTURES, Architecture
 from offcourse.errors import OffcourseError
-from offcourse.models.folder import UNDAMAGED, check_folder
+from offcourse.models.folder import AT_ITS_SOURCE, UNDAMAGED, check_folder
 from offcourse.models.loading_report import refuse_not_finite, refuse_unlike
 from offcourse.models.memory import keep_freed_memory
 
@@ -161,7 +161,7 @@ def _loaded(
         if type(config) is not getattr(transformers, row.causal_lm).config_class:
             raise OffcourseError(
                 f"{folder}: model_type in config.json is {config.model_type!r}, which is not the one of "
-                f"{row.causal_lm}. Correct config.json, or use an undamaged copy of the model."
+                f"{row.causal_lm}. {AT_ITS_SOURCE}"
             )
         _check_rope(folder, getattr(config, "rope_parameters", None))
         # "eager" is the one attention that every class has; the engine later replaces it by its own.
@@ -182,8 +182,9 @@ def _loaded(
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OffcourseError(
-            f"{folder} does not fit the memory of this machine in {dtype} ({type(error).__name__}). Use more or "
-            "larger GPUs (`resources` of the study), or a precision of fewer bytes (`numerics.dtype`)."
+            f"{folder} does not fit the memory of this machine in {dtype} ({type(error).__name__}). Use a "
+            "machine with more memory or larger GPUs (`offcourse plan` says how much is needed), or a numerics.dtype "
+            "of fewer bytes."
         ) from error
     # A wrong entry of config.json or a wrong tensor can raise any error, at its first use.
     except Exception as error:
@@ -208,7 +209,8 @@ def _check_rope(folder: Path, settings: object) -> None:
     if kind not in {"default", *ROPE_INIT_FUNCTIONS}:
         raise OffcourseError(
             f"{folder}: config.json asks for rotary positions of the type {kind!r}; transformers knows "
-            f"{', '.join(sorted({'default', *ROPE_INIT_FUNCTIONS}))}. Correct rope_scaling or rope_parameters in it."
+            f"{', '.join(sorted({'default', *ROPE_INIT_FUNCTIONS}))}. The entry is rope_scaling or rope_parameters. "
+            f"{AT_ITS_SOURCE}"
         )
 
 

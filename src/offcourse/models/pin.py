@@ -84,8 +84,8 @@ def _resolve(model: Model) -> Pin:
     """The commit that a model's revision means, after a check that this machine's token may download the files."""
     where = f"{model.name} ({model.repo})"
     unreachable = (
-        f"the hub cannot be asked about {where} ({{reason}}). Run `offcourse pin` where it can be reached (HF_ENDPOINT "
-        "names another address of it), and commit the lock. Nothing was pinned."
+        f"the hub cannot be asked about {where} ({{reason}}). Run the same command where it can be reached "
+        "(HF_ENDPOINT names another address of it), and commit the lock. Nothing was pinned."
     )
     with asking(model, where, unreachable):
         from huggingface_hub import HfApi

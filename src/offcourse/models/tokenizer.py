@@ -54,8 +54,8 @@ class Tokenizer:
         name = name or f"the text {text[:40]!r}"
         if self.context is not None and len(ids) > self.context:
             raise OffcourseError(
-                f"{name}: {len(ids)} tokens, but {self.name} reads {self.context}. Use fewer shots, shorter texts or "
-                "`limit`, or leave this task or question set out for this model."
+                f"{name}: {len(ids)} tokens, but {self.name} reads {self.context}. Use fewer shots or "
+                "shorter texts, or leave this task or question set, or the model, out of the study."
             )
         return self._known(ids, name)
 

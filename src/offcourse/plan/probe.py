@@ -80,7 +80,8 @@ def _finish(probes: list[subprocess.Popen]) -> list[dict]:
         if probe.returncode:
             last = (said.strip().splitlines() or ["no message"])[-1]
             raise OffcourseError(
-                f"the probe of this machine failed ({last}). Is torch installed as `make install` does?"
+                f"the probe of this machine failed ({last}). Install the lock again: `python -m pip install -r "
+                "requirements.lock`."
             )
     return [json.loads(out.splitlines()[-1]) for out, _ in done]
 

@@ -82,19 +82,19 @@ def write_rates(path: Path, rates: Rates, notes: dict[str, Any]) -> None:
 
 def read_rates(path: Path) -> Rates:
     """Read rates from a file. Raises `OffcourseError` if the file does not exist or holds no rates."""
-    again = "Measure them with `offcourse plan --calibrate`"
+    again = "Run the same command with --calibrate instead of --rates, which measures them, or with --rates a100."
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise OffcourseError(f"there are no rates in {path}. {again}, or name a100.") from error
+        raise OffcourseError(f"there are no rates in {path}. {again}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise OffcourseError(f"{path} cannot be read as rates ({error}). {again} again.") from error
+        raise OffcourseError(f"{path} cannot be read as rates ({error}). {again}") from error
     fields = {field.name for field in dataclasses.fields(Rates)}
     if not isinstance(found, dict) or not fields <= found.keys():
         missing = sorted(fields - found.keys()) if isinstance(found, dict) else ["everything"]
-        raise OffcourseError(f"{path} is no file of rates: it lacks {', '.join(missing)}. {again} again.")
+        raise OffcourseError(f"{path} is no file of rates: it lacks {', '.join(missing)}. {again}")
     if wrong := [name for name in sorted(fields) if not _is_rate(name, found[name])]:
-        raise OffcourseError(f"{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no rate. {again} again.")
+        raise OffcourseError(f"{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no rate. {again}")
     return Rates(**{name: found[name] for name in fields})
 
 

@@ -107,7 +107,9 @@ def _width(results: ResultsView, page: Mapping[str, Any]) -> float:
     with (results / page["svg"]).open(encoding="utf-8") as file:
         found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', file.read(4096))
     if not found:
-        raise OffcourseError(f"{results / page['svg']} is no picture of this workflow. Delete it and run it again.")
+        raise OffcourseError(
+            f"{results / page['svg']} is no picture of this workflow. Delete it and run the workflow again."
+        )
     return round(float(found[1]) / POINTS, 1)
 
 

@@ -2,11 +2,16 @@
 
 import contextlib
 import io
+import re
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from offcourse.errors import OffcourseError
+
+# A path of results, downloads or prepared models below the working folder.
+_PATH = re.compile(r"(?<![\w./~-])(?:[\w.-]+/)*(?:results|resources/downloads)/")
 
 
 @contextlib.contextmanager
@@ -21,11 +26,17 @@ def logged(path: str) -> Iterator[None]:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
         except OffcourseError as error:
+            message = f"offcourse: {_placed(str(error))}"
             # The disk of the log may be the one that failed; the terminal gets the message in any case.
             with contextlib.suppress(OSError):
-                print(f"offcourse: {error}", file=log)
-            sys.exit(f"offcourse: {error}")
+                print(message, file=log)
+            sys.exit(message)
         except BaseException:
             with contextlib.suppress(OSError):
                 traceback.print_exc(file=log)
             raise
+
+
+def _placed(message: str) -> str:
+    """A message that says where its paths are: with `--directory` that is not the folder that the reader stands in."""
+    return f"{message} (Paths are below {Path.cwd()}.)" if _PATH.search(message) else message

@@ -55,7 +55,7 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES) -
     if unpinned:
         raise OffcourseError(
             f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
-            "`offcourse pin` (--configfile limits it to one study) where the hub can be reached, and commit "
+            "`offcourse pin --configfile FILE` (FILE is the study's) where the hub can be reached, and commit "
             f"{resources / LOCK}."
         )
 

@@ -253,8 +253,10 @@ class _Study(Section):
         """Raise `OffcourseError` if a model has fewer heads than every n_heads of the grid. heads: per layer."""
         grid = self.function_vectors.n_heads
         if min(grid) > layers * heads:
+            large = self.function_vectors.large
+            key = "large.n_heads" if large and grid == large.n_heads else "n_heads"
             raise OffcourseError(
-                f"function_vectors.n_heads: {model} has {layers * heads} heads ({layers} layers of {heads}), fewer "
+                f"function_vectors.{key}: {model} has {layers * heads} heads ({layers} layers of {heads}), fewer "
                 f"than every number in the grid ({', '.join(map(str, grid))}). Add a smaller number, or leave the "
                 "model out."
             )
