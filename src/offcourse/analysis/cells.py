@@ -52,7 +52,7 @@ def items(results: Path, entry: Entry) -> pd.Series:
         values = truthfulness.per_question(rows, *how)[entry["measure"]].astype(float)
     if len(values) != entry["n"]:
         raise OffcourseError(
-            f"{entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made from {entry['n']}. "
+            f"{Path(results) / entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made from {entry['n']}. "
             "Run the workflow again."
         )
     return values.reset_index(drop=True)
@@ -100,7 +100,9 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
         return float(entries[0]["where"]["bucket"].split("-")[cell["column"].endswith(" to")])
     if cell["unit"].startswith((SHARE, PERCENT_OF)):
         return _pooled(results, entries) * (100 if cell["unit"].startswith(PERCENT_OF) else 1)
-    raise OffcourseError(f"cells of unit {cell['unit']!r} cannot be computed again by this version.")
+    raise OffcourseError(
+        f"cells of unit {cell['unit']!r} cannot be computed again by this version. Run the workflow again."
+    )
 
 
 def plotted(point: Mapping[str, Any]) -> list[str]:

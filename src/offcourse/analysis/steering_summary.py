@@ -99,12 +99,13 @@ def paired_hits(
     Raises `OffcourseError` when the items differ.
     """
     hits = recovery.hits(read_sweep(results, model, task)) if hits is None else hits
-    icl = read_parquet(results / icl_path(model, task), ICL)
+    path = results / icl_path(model, task)
+    icl = read_parquet(path, ICL)
     base = icl[icl["shots"] == 0].sort_values("item")
     if base["item"].tolist() != hits.columns.tolist():
         raise OffcourseError(
-            f"{model} {task}: the items without steering are not those of the sweep. Delete {icl_path(model, task)} "
-            "and run the workflow again."
+            f"{model} {task}: the items without steering are not those of the sweep. Delete {path} and run the "
+            "workflow again."
         )
     return base["hit"].to_numpy(float), hits
 

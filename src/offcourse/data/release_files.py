@@ -127,7 +127,7 @@ def _from_network(source: Source, url: str, path: Path) -> None:
     except requests.RequestException as error:
         raise OffcourseError(
             f"cannot download {url} ({type(error).__name__}). Check the network, or set OFFCOURSE_MIRROR to a folder "
-            "with a copy of the authors' repository, or use data: embedded."
+            "with a copy of the authors' repository, or use data: embedded and no question set of the authors'."
         ) from error
     except ValueError as error:
         raise OffcourseError(

@@ -66,7 +66,7 @@ def pack(layout: Layout, target: Path) -> list[Path]:
         for step, model, unit in release.results_of(group):
             record = read_record(layout.record(step, model, unit))
             if "packed" in record["parameters"]:
-                raise OffcourseError("results/published was unpacked. Run make published ORIGINAL=1 before packing.")
+                raise OffcourseError("results/published was unpacked. Run `make published ORIGINAL=1` before packing.")
             origins.append((group, step, model, unit, named[model], *_origin(release, record)))
             frame = read_unchecked(layout.artefact(step, ".parquet", model, unit))
             parts.setdefault(step, []).append(frame.assign(model=model, unit=unit))
