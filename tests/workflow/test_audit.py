@@ -180,7 +180,7 @@ def test_a_cell_whose_artefact_changed_does_not_pass(lab):
         ),
         (
             ["figure9/tiny-llama", "--row", "layr=2"],
-            "no column 'layr' to select by, as in layer=3: did you mean 'layer'?",
+            "no column 'layr' to select by, as in task=antonym: did you mean 'layer'?",
         ),
         (["figure9/tiny-llama", "--row", "layer=2"], "points of figure9/tiny-llama are like that; say also task, head"),
         (["figure17", "--row", "layer=2"], "has pages, each with numbers of its own: figure17/tiny-llama_antonym"),

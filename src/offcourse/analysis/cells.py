@@ -52,8 +52,8 @@ def items(results: Path, entry: Entry) -> pd.Series:
         values = truthfulness.per_question(rows, *how)[entry["measure"]].astype(float)
     if len(values) != entry["n"]:
         raise OffcourseError(
-            f"{Path(results) / entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made from {entry['n']}. "
-            "Run the workflow again."
+            f"{Path(results) / entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made "
+            f"from {entry['n']}. Run the workflow again."
         )
     return values.reset_index(drop=True)
 

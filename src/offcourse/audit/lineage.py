@@ -125,7 +125,10 @@ def _point(frame: pd.DataFrame, name: str, row: str) -> dict[str, Any]:
     for word in SELECTED.findall(row):
         key, equals, wanted = word.partition("=")
         if key not in keys or not equals:
-            raise OffcourseError(f"{name} has no column {key!r} to select by, as in layer=3: {did_you_mean(key, keys)}")
+            example = f"{keys[0]}={frame.iloc[0][keys[0]]}"
+            raise OffcourseError(
+                f"{name} has no column {key!r} to select by, as in {example}: {did_you_mean(key, keys)}"
+            )
         before, rows = rows, rows[_holds(rows[key], key, wanted)]
         if rows.empty:
             known = map(str, before[key].unique())

@@ -104,8 +104,8 @@ def read_pairs(
             sweep, count = recovery.hits(scored), recovery.items(scored)
             if selection != "same_items" and sweep.shape[1] != count:
                 raise OffcourseError(
-                    f"{results / sweep_path(model, task)} has counts, not items, so that no half of them can be chosen on. Set "
-                    "selection: same_items in protocol."
+                    f"{results / sweep_path(model, task)} has counts, not items, so that no half of them can be chosen "
+                    "on. Set selection: same_items in protocol."
                 )
             heads, strength = (sweep.index.get_level_values(level) for level in ("n_heads", "strength"))
             is_default = (strength == DEFAULT_STRENGTH) & heads.isin(DEFAULT_HEADS[default_heads][large])
