@@ -238,8 +238,8 @@ def reads_early(position: str, adds_bos: bool) -> bool:
 
 
 def _too_few(settings: Mapping[str, Any], part: str, needs: int, has: int) -> OffcourseError:
-    # Demonstrations alone are as many as the shots.
-    advice = "Lower function_vectors.shots or use a longer list" if 0 < has < settings["shots"] else "Use a longer list"
+    fewer = part == "demonstrations" and has
+    advice = "Lower function_vectors.shots or use a longer list" if fewer else "Use a longer list"
     return OffcourseError(
         f"too few words for task {settings['task']} with {settings['shots']} shots and splits: {settings['splits']}: "
         f"{part} need {needs}, the word list leaves {has}. {advice}."
