@@ -60,16 +60,45 @@ def test_below_a_prefix_with_other_names_results_are_those_of_the_study(folder, 
     assert "rule theirs_prompts:" in plan.stdout + plan.stderr
 
 
+def test_without_a_prefix_and_with_the_user_s_own_configfile_results_are_those_of_the_study(finished, tmp_path):
+    """The study's files lie where they lie without a module, so that a study that has run goes on as a module."""
+    for name in ("resources", "results/store"):
+        shutil.copytree(finished.folder / name, tmp_path / name, symlinks=True)
+    shutil.copyfile(SMOKE, tmp_path / "study.yaml")
+    targets = ", ".join(map(repr, TARGETS))
+    text = WORKFLOW.format(checkout=CHECKOUT, prefix="", targets=targets)
+    (tmp_path / "Snakefile").write_text(f'configfile: "study.yaml"\n\n\n{text}')
+    done = run_in(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rule theirs_prompts:" in done.stderr + done.stdout
+    for target in TARGETS:
+        assert (tmp_path / target).read_bytes() == (finished.folder / target).read_bytes()
+    names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert names == ["Snakefile", "resources", "results", "study.yaml"]
+    same = "--rerun-triggers", "mtime", "params", "input"
+    again = run_in(tmp_path, "--dry-run", *same)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    # The whole study of the module, to the report.
+    whole = run_in(tmp_path, "--dry-run", *same, "results/smoke/report.html")
+    assert whole.returncode == 0 and "rule theirs_report:" in whole.stdout + whole.stderr
+    # A mistake in the user's own file is one message that names the file.
+    (tmp_path / "study.yaml").write_text(SMOKE.read_text().replace("models:", "modles:", 1))
+    wrong = run_in(tmp_path, "--dry-run")
+    assert wrong.returncode != 0 and "study.yaml: unknown key modles; did you mean 'models'?" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
 def test_a_prefix_that_replaces_parts_of_paths_is_refused(tmp_path):
     (tmp_path / "Snakefile").write_text(
         WORKFLOW.format(checkout=CHECKOUT, prefix='replace_prefix: {"results/": "there/"}', targets="")
     )
-    done = run_in(tmp_path)
+    done = run_in(tmp_path, "--dry-run", "--configfile", str(SMOKE))
     assert done.returncode != 0
     assert "as a module this workflow takes a prefix for its paths, and no replace_prefix" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def run_in(folder) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(SMOKE), "--dry-run"]
+def run_in(folder, *more: str) -> subprocess.CompletedProcess:
+    """Whatever workflow is in `folder`."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *more]
     return subprocess.run(command, cwd=folder, env=Lab(folder).environment, capture_output=True, text=True)
