@@ -120,6 +120,16 @@ def test_a_target_of_a_message_exists(path, command):
     assert done.returncode == 0, f"{path}: {command}: {done.stderr}"
 
 
+def test_the_example_of_a_study_that_is_not_there_works():
+    def planned(*words):
+        return subprocess.run(["make", "--dry-run", *words], cwd=CHECKOUT, capture_output=True, text=True)
+
+    refused = planned("CONFIG=studies/nothing.yaml")
+    assert refused.returncode != 0
+    example = re.search(r"as in make (\S+)\. Nothing was installed or run", refused.stderr)[1]
+    assert planned(example).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("path", "command"), [pair for pair in commands() if pair[1].split()[0] in ("pip", "python", "hf", "git")]
 )

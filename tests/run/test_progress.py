@@ -2,13 +2,16 @@
 
 import io
 import re
+import shlex
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from lab import CHECKOUT, SMOKE
 
+from offcourse.cli import main
 from offcourse.run.heartbeat import heartbeat, told
 from offcourse.run.progress import LIGHT, Run
 from offcourse.run.summary import summary
@@ -68,6 +71,14 @@ def test_the_last_lines_say_what_was_found_and_what_next(lab, monkeypatch):
     [audited] = [line for line in lines if "offcourse audit" in line]
     assert f"--configfile {SMOKE}" in audited
     assert any("--configfile 'my study.yaml'" in line for line in summary(read_study(SMOKE), Path("my study.yaml")))
+    # Each command works as the line has it.
+    for line in lines:
+        _, _, command = line.partition(": offcourse ")
+        if command:
+            monkeypatch.setattr("sys.argv", ["offcourse", *shlex.split(command)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert ended.value.code == 0, line
 
 
 def test_make_ends_with_them():
