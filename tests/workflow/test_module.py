@@ -79,7 +79,7 @@ def test_without_a_prefix_and_with_the_user_s_own_configfile_results_are_those_o
     again = run_in(tmp_path, "--dry-run", *same)
     assert "Nothing to be done" in again.stdout + again.stderr
     # The whole study of the module, to the report.
-    whole = run_in(tmp_path, "--dry-run", *same, "results/smoke/report.html")
+    whole = run_in(tmp_path, "results/smoke/report.html", "--dry-run", *same)
     assert whole.returncode == 0 and "rule theirs_report:" in whole.stdout + whole.stderr
     # A mistake in the user's own file is one message that names the file.
     (tmp_path / "study.yaml").write_text(SMOKE.read_text().replace("models:", "modles:", 1))
