@@ -215,7 +215,7 @@ def test_either_of_two_equal_keys_may_be_kept(tmp_path):
 
 
 def test_a_switch_of_the_protocol_is_suggested_with_its_values():
-    suggested = re.search(r"did you mean '(\w+)'", refused({**LEAST, "protocol": {"selektion": "halves"}}))[1]
-    said = refused({**LEAST, "protocol": {suggested: "halfs"}})
+    suggested = re.search(r"did you mean '(\w+)'", refused({**LEAST, "protocol": {"selections": "halves"}}))[1]
+    said = refused({**LEAST, "protocol": {suggested: "half"}})
     for value in re.search(rf"switch {suggested} is (.*), not", said)[1].split(" or "):
         checked({**LEAST, "protocol": {suggested: value}})
