@@ -45,8 +45,9 @@ def main() -> int:
         started = time.monotonic()
         found[part] = _part(part, asked)
         print(figures.summary(part, found[part], time.monotonic() - started), flush=True)
+    shown = figures.keep(found, asked.outcomes) if asked.outcomes else found
     if asked.write_docs:
-        figures.write_docs(found, CHECKOUT / "docs" / "provenance.md", asked.outcomes)
+        figures.write_docs(shown, CHECKOUT / "docs" / "provenance.md")
     return 1 if any(outcome["faults"] for outcomes in found.values() for outcome in outcomes) else 0
 
 

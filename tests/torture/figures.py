@@ -54,13 +54,14 @@ def _latest(before: Outcomes, now: Outcomes) -> Outcomes:
     return [*last.values()]
 
 
-def write_docs(found: dict[str, Outcomes], page: Path, kept: Path | None = None) -> None:
-    """Put the table between its two marks. Raises `OffcourseError` when the page has none.
+def keep(found: dict[str, Outcomes], kept: Path) -> dict[str, Outcomes]:
+    """Put `found` into the file `kept`, in the place of earlier outcomes of these cases; all that the file has now."""
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    found = {part: _latest(before.get(part, []), found.get(part, [])) for part in WHAT if part in before | found}
+    kept.write_text(json.dumps(found), encoding="utf-8")
+    return found
 
-    kept: a file of outcomes by part; cases that were not run now are taken from it.
-    """
-    if kept is not None:
-        before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        found = {part: _latest(before.get(part, []), found.get(part, [])) for part in WHAT if part in before | found}
-        kept.write_text(json.dumps(found), encoding="utf-8")
+
+def write_docs(found: dict[str, Outcomes], page: Path) -> None:
+    """Put the table between its two marks. Raises `OffcourseError` when the page has none."""
     write_between(page, BEGIN, END, table(found))

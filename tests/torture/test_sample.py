@@ -8,7 +8,7 @@ import sys
 from lab import CHECKOUT, Lab
 
 from torture.damages import sampled
-from torture.figures import BEGIN, END, summary, table, write_docs
+from torture.figures import BEGIN, END, keep, summary, table, write_docs
 
 SAMPLE = (
     "configuration: (aliases that explode|object of Python|NUL|saved as UTF-16|grid of 200 strengths)",
@@ -63,7 +63,7 @@ def test_a_case_that_is_run_again_replaces_its_outcome_and_no_other(tmp_path):
     page, kept = tmp_path / "page.md", tmp_path / "outcomes.json"
     page.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
     first = [{"kind": "table", "name": name, "faults": ["x"]} for name in "ab"]
-    write_docs({"malformed": first}, page, kept)
+    write_docs(keep({"malformed": first}, kept), page)
     assert "| 2 | 0 |" in page.read_text(encoding="utf-8")
-    write_docs({"malformed": [first[0] | {"faults": []}]}, page, kept)
+    write_docs(keep({"malformed": [first[0] | {"faults": []}]}, kept), page)
     assert "| 2 | 1 |" in page.read_text(encoding="utf-8")
