@@ -9,6 +9,9 @@ from offcourse.cluster import slurm as cluster
 from offcourse.run.lock import hold
 from offcourse.cluster.resources import Sizes
 
+# Parameters from which a second thread helps a model's passes.
+TINY = 10_000_000
+
 # REMOTE: whether this process submits its jobs to a cluster. SENT: whether this process runs in such a job.
 REMOTE = workflow.is_main_process and workflow.resource_settings.nodes is not None
 SENT = workflow.exec_mode == ExecMode.REMOTE
@@ -40,7 +43,9 @@ def threads(rule):
         return STUDY.numerics.threads
     if GROUP:
         return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
-    return max(1, (workflow.resource_settings.cores or 1) // len(STUDY.models))
+    share = max(1, (workflow.resource_settings.cores or 1) // len(STUDY.models))
+    # A job of a tiny model mostly imports, on one core; two of them side by side take half the time.
+    return lambda wildcards: 1 if (REGISTRY.model(wildcards.model).parameters or TINY) < TINY else share
 
 
 def asks(rule):
