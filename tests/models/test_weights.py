@@ -32,7 +32,9 @@ def test_a_truncated_file_is_named(folder, kept):
     files = sorted(folder.glob("*.safetensors"))
     for path in files:
         path.write_bytes(path.read_bytes()[:kept])
-    says = f"({'|'.join(re.escape(str(path)) for path in files)}) cannot be read as safetensors"
+    says = (
+        f"{re.escape(str(folder))}: ({'|'.join(re.escape(path.name) for path in files)}) cannot be read as safetensors"
+    )
     with pytest.raises(OffcourseError, match=says) as caught:
         output_projections(folder, LLAMA, {0, 1, 2, 3})
     assert f"Delete {folder} and run again: the model is prepared anew." in str(caught.value)
@@ -42,7 +44,8 @@ def test_a_truncated_file_is_named(folder, kept):
 def test_a_truncated_index_is_named(folder, left):
     index = folder / "model.safetensors.index.json"
     index.write_text(left)
-    with pytest.raises(OffcourseError, match=f"{re.escape(str(index))} is not the index of a model's weights"):
+    says = f"{re.escape(f'{folder}: {index.name}')} is not the index of a model's weights"
+    with pytest.raises(OffcourseError, match=says):
         output_projections(folder, LLAMA, {0})
 
 
