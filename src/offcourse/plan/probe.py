@@ -26,7 +26,10 @@ from offcourse.study.config import Study
 
 
 def job_threads(study: Study, cores: int) -> int:
-    """CPU threads of a job, as the workflow sets them on a machine with `cores` cores."""
+    """CPU threads of a job, as the workflow sets them on a machine with `cores` cores.
+
+    A tiny model's jobs take one (`rules/cluster.smk`); rates for them would say nothing about others.
+    """
     if study.numerics.threads != "auto":
         return int(study.numerics.threads)
     return max(1, cores // len(study.models))
