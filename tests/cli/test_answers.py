@@ -204,3 +204,10 @@ def test_an_environment_that_was_copied_with_its_checkout_is_said(tmp_path):
     shutil.rmtree(there / ".venv")
     done = subprocess.run(["make", "--dry-run", "install"], cwd=there, capture_output=True, text=True)
     assert done.returncode == 0 and "-m venv .venv" in done.stdout
+
+
+def test_an_argument_that_is_no_text_is_said(finished):
+    command = [sys.executable, "-m", "offcourse", "audit", "table3", "--row", b"\xff", "--column", "0.90"]
+    done = subprocess.run(command, capture_output=True, cwd=CHECKOUT, env=finished.environment)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"offcourse: the argument '\\udcff' is not UTF-8 text. Type it again, or rename the file.\n"

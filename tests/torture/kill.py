@@ -29,7 +29,8 @@ def every(study: Path, kills: int, seed: int) -> list[dict]:
     found = []
     for begin in range(0, kills, PER_STUDY):
         found += _study(study, moments[begin : begin + PER_STUDY])
-    return found
+    # Two kills may come after as many seconds; outcomes are kept by name.
+    return [one | {"name": f"{number}, {one['name']}"} for number, one in enumerate(found, 1)]
 
 
 def _study(study: Path, moments: list[float]) -> list[dict]:

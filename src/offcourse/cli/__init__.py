@@ -10,7 +10,19 @@ from offcourse.errors import OffcourseError
 def main() -> None:
     """Run the command. An `OffcourseError` becomes one message on stderr and exit code 2."""
     try:
+        _require_text(sys.argv[1:])
         app()
     except OffcourseError as error:
         print(f"offcourse: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _require_text(words: list[str]) -> None:
+    """Raise `OffcourseError` for an argument with bytes that are not UTF-8, which no name of a row has."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise OffcourseError(
+                f"the argument {word!a} is not UTF-8 text. Type it again, or rename the file."
+            ) from None
