@@ -24,5 +24,5 @@ def _require_text(words: list[str]) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise OffcourseError(
-                f"the argument {word!a} is not UTF-8 text. Type it again, or rename the file."
+                f"the command has the argument {word!a}, which is not UTF-8 text. Type it again, or rename the file."
             ) from None
