@@ -44,7 +44,7 @@ def threads(rule):
     if GROUP:
         return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
     share = max(1, (workflow.resource_settings.cores or 1) // len(STUDY.models))
-    # A job of a tiny model mostly imports, on one core; two of them side by side take half the time.
+    # A tiny model's job spends its time on imports, which use one core, so two jobs run side by side.
     return lambda wildcards: 1 if (REGISTRY.model(wildcards.model).parameters or TINY) < TINY else share
 
 

@@ -16,17 +16,9 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.models.random import random_model, random_tokenizer
+from offcourse.models.random import random_model
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "healthy"
-    random_model("Llama", 0).save_pretrained(folder)
-    random_tokenizer(["one two three four"], True).save_pretrained(folder)
-    return folder
 
 
 class Own:

@@ -15,19 +15,10 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.models.random import random_model, random_tokenizer
 
 LLAMA = ARCHITECTURES["Llama"]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEAD, UP = "lm_head.weight", "model.layers.1.mlp.up_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "healthy"
-    random_model("Llama", 0).save_pretrained(folder)
-    random_tokenizer(["one two three four"], True).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def mc2(true: np.ndarray, false: np.ndarray, exact: bool = False) -> float:
 
 
 def _exponentials(scores: np.ndarray) -> np.ndarray:
-    """The exponentials of each row; the scores of a row of which all underflow are halved until they do not."""
+    """The exponentials of each row. Where all of a row underflow, its scores are halved until one does not."""
     while (vanish := np.isfinite(scores).any(1) & ~np.exp(scores).any(1)).any():
         scores = np.where(vanish[:, None], scores / 2, scores)
     return np.exp(scores)
@@ -118,7 +118,8 @@ class _Answers:
     """The answers of all questions and settings (together: a case), one after another, and a few facts per case.
 
     rank, weight, masked, false: per answer; `weight` is the score that counts in MC2. case: the case of each answer.
-    best: the place of each case's best answer. largest: the rank of its best false answer, which `equals` have.
+    best: the place of each case's best answer. largest: the rank of its best false answer. equals: how many of
+    its false answers have this rank.
     """
 
     rank: np.ndarray

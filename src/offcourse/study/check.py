@@ -61,7 +61,7 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES) -
 
 
 def _check_build_draws(study: Study) -> None:
-    """Further draws of the build prompts are read by controls, and one of them reads nothing else."""
+    """Raise `OffcourseError` for further draws of the build prompts that no control reads, or that `rebuilt` lacks."""
     one = study.function_vectors
     if REBUILT in one.controls and one.build_draws == 1:
         raise OffcourseError(
