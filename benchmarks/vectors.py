@@ -130,7 +130,7 @@ def compare_task_vectors(engine: Engine, queries, dummies) -> dict:
         return found
 
     def fast() -> list[list[int]]:
-        return [sweep(engine, ids, vector).tolist() for ids, vector in zip(queries, vectors, strict=True)]
+        return torch.stack(list(sweep(engine, queries, vectors))).tolist()
 
     checked, got = grid[::7], fast()
     expected = naive(checked)

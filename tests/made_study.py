@@ -69,6 +69,7 @@ def write_study(
             strong = random.random(layers * heads) ** 12 * 0.2
             effect = strong[cie["layer"] * heads + cie["head"]] + random.normal(0, 0.004, len(cie))
             cie["effect"] = effect.astype("float32")
+            cie["unedited"] = ((cie["trial"] + cie["layer"]) % 3 * 1e-3).astype("float32")
             write_parquet(results / model / "cie" / f"{task}.parquet", cie, CIE)
     return results
 

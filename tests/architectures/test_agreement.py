@@ -5,15 +5,23 @@ import torch
 
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, attention
-from offcourse.engine import run as passes
-from offcourse.engine.checks import CONTEXTS, FORESTS, ROWS_OF_HEADS, ROWS_OF_STATES, TIMES_FLOOR, engine_agrees
+from offcourse.engine.checks import (
+    CONTEXTS,
+    FORESTS,
+    ROWS_OF_HEADS,
+    ROWS_OF_PROMPTS,
+    ROWS_OF_STATES,
+    TIMES_FLOOR,
+    engine_agrees,
+)
 from offcourse.engine.rounding import no_edit, plain_states, relative, ways_apart
+from offcourse.engine.row_pass import RowPass
 from offcourse.models.load import DTYPES, LanguageModel
 from offcourse.models.random import random_model
 
 # Longer than the tiny models' sliding window of 16.
 PROMPT = [0, *((7 * i) % 500 + 2 for i in range(25))]
-EVERY = {ROWS_OF_STATES, ROWS_OF_HEADS, FORESTS, CONTEXTS}
+EVERY = {ROWS_OF_STATES, ROWS_OF_HEADS, ROWS_OF_PROMPTS, FORESTS, CONTEXTS}
 precisions = pytest.mark.parametrize("dtype", sorted(DTYPES))
 
 
@@ -35,15 +43,28 @@ def test_a_healthy_model_passes_well_below_the_limit(name, dtype):
 
 @precisions
 def test_rows_at_another_position_are_noticed(dtype, monkeypatch):
-    plain = passes._repeat_last
+    plain = RowPass._with_rows
 
-    def shifted(value, length):
-        # The rows are given the rotation of the token before the last.
-        out = plain(value, length)
+    def shifted(run, value, length, lead):
+        # The rows are given the rotation of the first token.
+        out = plain(run, value, length, lead)
         return tuple(torch.cat([part[:, :-1], part[:, :1]], 1) for part in out) if isinstance(out, tuple) else out
 
-    monkeypatch.setattr(passes, "_repeat_last", shifted)
+    monkeypatch.setattr(RowPass, "_with_rows", shifted)
     assert {ROWS_OF_STATES, ROWS_OF_HEADS} & failed(loaded("Llama", dtype))
+
+
+@precisions
+@pytest.mark.parametrize("name", ["Llama", "Mistral"])
+def test_rows_that_attend_to_what_fills_a_prompt_up_are_noticed(name, dtype, monkeypatch):
+    monkeypatch.setattr(attention, "_before_rows", lambda *args: None)
+    assert failed(loaded(name, dtype)) == {ROWS_OF_PROMPTS}
+
+
+@precisions
+def test_rows_that_begin_at_what_fills_a_prompt_up_are_noticed(dtype, monkeypatch):
+    monkeypatch.setattr(RowPass, "_ends", lambda run, sequence: sequence[:, run.lead - 1])
+    assert failed(loaded("Llama", dtype)) == {ROWS_OF_PROMPTS}
 
 
 @precisions

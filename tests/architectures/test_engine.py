@@ -1,6 +1,7 @@
 """Every class: the engine equals the plain model and the naive loops, whatever the chunk size."""
 
 import oracles
+import pandas as pd
 import pytest
 import torch
 
@@ -22,6 +23,10 @@ with_and_without_bos = pytest.mark.parametrize(
 @pytest.fixture(params=sorted(ARCHITECTURES))
 def model(request, tiny):
     return tiny(request.param)
+
+
+def asked(prompts, targets) -> pd.DataFrame:
+    return pd.DataFrame({"token_ids": prompts, "target_id": targets})
 
 
 def means(model) -> torch.Tensor:
@@ -76,9 +81,10 @@ def test_effects_equal_the_naive_loop(model, ids, max_rows, drop_bias):
         ]
         for layer in range(model.layers)
     ]
-    found = head_effects(Engine(model, max_rows), ids, TARGET, values, drop_bias)
+    found, unedited = head_effects(Engine(model, max_rows), asked([ids], [TARGET]), values, drop_bias)
     # An effect is a difference, as exact as the probabilities that it is made of.
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=2e-4 * clean + 1e-9)
+    torch.testing.assert_close(found[0], torch.tensor(expected), rtol=1e-4, atol=2e-4 * clean + 1e-9)
+    torch.testing.assert_close(unedited, torch.zeros(1, model.layers), rtol=0, atol=2e-4 * clean + 1e-9)
 
 
 @pytest.mark.parametrize("max_rows", [1, 7, 1000])
@@ -89,8 +95,8 @@ def test_the_sweep_is_layers_by_edits(model, ids, max_rows):
         [int(oracles.residual_edited(model, ids, layer, e).argmax()) for e in edits] for layer in range(model.layers)
     ]
     for target in (said[0][1], said[2][2]):
-        hits = sweep(Engine(model, max_rows), ids, target, edits)
-        assert hits.tolist() == [[token == target for token in row] for row in said]
+        hits = sweep(Engine(model, max_rows), asked([ids], [target]), edits)
+        assert hits.tolist() == [[[token == target for token in row] for row in said]]
 
 
 @pytest.mark.parametrize("max_rows", [1, 40, 1000])
@@ -126,3 +132,38 @@ def test_a_dropped_output_bias_is_dropped_at_every_position(model):
     torch.testing.assert_close(found.probability, torch.tensor(expected), **CLOSE)
     kept = [oracles.head_patched(model, LONG, TARGET, 1, h, values[1, h]) for h in range(model.heads)]
     assert max(abs(a - b) / b for a, b in zip(expected, kept, strict=True)) > 1e-3
+
+
+# Prompts of several lengths, on both sides of the window, whose rows go through the model together.
+TOGETHER = [LONG, SHORT, LONG[:18], [5], LONG[3:], [*SHORT, 7]]
+TARGETS = [TARGET, 5, 8, 13, 21, 34]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("max_rows", [1, 90, 1000])
+def test_prompts_that_go_together_read_as_each_prompt_alone(model, max_rows, attention):
+    """Heads and sums are the same rows for every prompt; a task vector is the prompt's own."""
+    engine = Engine(model, max_rows, attention)
+    values = means(model)
+    own = torch.randn(len(TOGETHER), model.layers, model.width, generator=torch.Generator().manual_seed(6)) * 3
+    with_heads = list(engine.read_rows_each(TOGETHER, TARGETS, HeadRows(values, unedited=1)))
+    added = list(engine.read_rows_each(TOGETHER, TARGETS, ResidualRows(own[0, :2], model.layers)))
+    replaced = list(engine.predict_rows(TOGETHER, ResidualRows(own[:, :, None], model.layers, replace=True)))
+    assert len(with_heads) == len(added) == len(replaced) == len(TOGETHER)
+    for index, (ids, target) in enumerate(zip(TOGETHER, TARGETS, strict=True)):
+        clean, found = with_heads[index]
+        plain = oracles.probability(model, ids, target)
+        assert float(clean.probability) == pytest.approx(plain, rel=1e-4)
+        found = found.probability.view(model.layers, model.heads + 1)
+        expected = [
+            oracles.head_patched(model, ids, target, layer, 1, values[layer, 1]) for layer in range(model.layers)
+        ]
+        torch.testing.assert_close(found[:, 1], torch.tensor(expected), **CLOSE)
+        torch.testing.assert_close(found[:, -1], torch.full((model.layers,), plain), **CLOSE)
+        for layer in range(model.layers):
+            logits = oracles.residual_edited(model, ids, layer, own[0, 1], False)
+            assert float(added[index][1].probability.view(-1, 2)[layer, 1]) == pytest.approx(
+                float(logits.softmax(-1)[target]), rel=1e-4
+            )
+            logits = oracles.residual_edited(model, ids, layer, own[index, layer], True)
+            assert int(replaced[index][1 + layer]) == int(logits.argmax())

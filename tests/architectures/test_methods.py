@@ -51,6 +51,10 @@ def head_values(model) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
+def asked(targets: list[int]) -> pd.DataFrame:
+    return pd.DataFrame({"token_ids": PROMPTS, "target_id": targets})
+
+
 def everything(engine: Engine) -> dict[str, torch.Tensor]:
     """The numbers that each method gets from the engine, computed by the method's own functions."""
     model = engine.model
@@ -68,11 +72,11 @@ def everything(engine: Engine) -> dict[str, torch.Tensor]:
     return {
         "icl": engine.read(PROMPTS, [TARGET, 4, 300]).probability,
         "head_means": engine.capture_heads(PROMPTS, [len(ids) - 1 for ids in PROMPTS]),
-        "cie": head_effects(engine, LONG, TARGET, head_values(model), False),
+        "cie": head_effects(engine, asked([TARGET, 4, 300]), head_values(model), False)[0],
         # From what changes nothing to what drowns the residual stream of every class.
-        "fv_sweep": fv_sweep(engine, LONG, int(engine.predict([LONG])), vectors(model) * STRENGTHS).float(),
+        "fv_sweep": fv_sweep(engine, asked(engine.predict(PROMPTS).tolist()), vectors(model) * STRENGTHS).float(),
         "task_vectors": residuals,
-        "tv_sweep": torch.cat([tv_sweep(engine, LONG[:6], vector) for vector in [*residuals, strange]]).float(),
+        "tv_sweep": torch.cat(list(tv_sweep(engine, [LONG[:6]] * 4, torch.stack([*residuals, strange])))).float(),
         "dola": torch.tensor(dola[0]["score"].to_numpy()),
         "dola_base": torch.tensor(dola[0].query("variant == 'base'").eval("score / tokens").to_numpy()),
         "logit_lens": torch.tensor(pd.concat(lenses)[["top", "correct", "incorrect", "predicted"]].to_numpy()),

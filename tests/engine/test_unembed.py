@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from offcourse.engine import unembed
+from offcourse.errors import OffcourseError
 
 VOCABULARY, WIDTH, STATES = 50, 8, 23
 
@@ -14,7 +15,7 @@ def head(request, monkeypatch):
     """An unembedding that is read in slices of 7 words and 10 states; word 40 is word 3 again, which makes ties."""
     monkeypatch.setattr(unembed, "WORDS", {"cpu": 7})
     monkeypatch.setattr(unembed, "STATES", {"cpu": 10})
-    monkeypatch.setattr(unembed, "HIT_STATES", {"cpu": 9})
+    monkeypatch.setattr(unembed, "HIT_STATES", 9)
     torch.manual_seed(0)
     head = nn.Linear(WIDTH, VOCABULARY, bias=request.param)
     with torch.no_grad():
@@ -56,3 +57,35 @@ def test_a_target_of_its_own_for_each_state(head, states, probability):
 
 def test_the_likeliest_word(head, states):
     assert unembed.predict(head, states).tolist() == head(states).argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("probability", [False, True])
+def test_float32_logits_are_not_rounded(head, states, dtype, probability):
+    """The likeliest word of each state; rounded to half precision, other words tie with some of these."""
+    head, states = head.to(dtype), states.to(dtype)
+    exact = states.double() @ head.weight.T.double() + (0 if head.bias is None else head.bias.double())
+    targets = exact.argmax(-1)
+    second = exact.scatter(1, targets[:, None], float("-inf")).argmax(-1)
+    # Where the second word is word 40 and the first is word 3, or the other way round, both are the same word.
+    apart = exact.gather(1, targets[:, None])[:, 0] - exact.gather(1, second[:, None])[:, 0] > 1e-6
+    found = unembed.read(head, states, targets, None, probability, wide=True)
+    assert found.hit.all()
+    assert not unembed.read(head, states, second, None, probability, wide=True).hit[apart].any()
+    assert unembed.predict(head, states, wide=True)[apart].tolist() == targets[apart].tolist()
+    one = int(second[apart][0])
+    hits = unembed.read(head, states, torch.full((STATES,), one), None, probability, wide=True).hit
+    assert hits[apart].tolist() == (targets == one)[apart].tolist()
+    if probability:
+        expected = exact.softmax(-1).gather(1, targets[:, None])[:, 0].float()
+        torch.testing.assert_close(found.probability, expected, rtol=1e-5, atol=1e-7)
+        rounded = unembed.read(head, states, targets, None, True).probability
+        assert float((rounded - expected).abs().max()) > 1e-5
+
+
+def test_float32_logits_of_offloaded_weights_are_refused():
+    head = nn.Linear(WIDTH, VOCABULARY, bias=False, device="meta")
+    with pytest.raises(OffcourseError, match="logits_dtype: float32 reads the unembedding's weights"):
+        unembed.read(head, torch.zeros(1, WIDTH), torch.zeros(1, dtype=torch.long), None, True, wide=True)
+    with pytest.raises(OffcourseError, match="set protocol: {logits_dtype: model}"):
+        unembed.predict(head, torch.zeros(1, WIDTH), wide=True)

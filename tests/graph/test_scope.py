@@ -165,3 +165,20 @@ def test_rows_that_go_together_count_since_shapes_decide_rounding(registry, dtyp
         return rule_params(STEPS["cie"], study, registry, "smollm2-135m-instruct")["numerics"]
 
     assert params(512) != params("auto")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["icl", "cie", "fv_sweep", "fv_controls", "tv_icl", "tv_sweep", "head_means", "dola"])
+def test_the_precision_of_logits_counts_where_logits_are_read_in_half_precision(registry, dtype, name):
+    def params(logits):
+        numerics = STUDY.numerics.model_copy(update={"dtype": dtype})
+        methods = {
+            method: getattr(STUDY, method).model_copy(update={"dtype": None})
+            for method in ("function_vectors", "task_vectors", "dola")
+        }
+        protocol = STUDY.protocol.model_copy(update={"logits_dtype": logits})
+        study = STUDY.model_copy(update={"numerics": numerics, "protocol": protocol, **methods})
+        return rule_params(STEPS[name], study, registry, "smollm2-135m-instruct")
+
+    reads = name not in ("head_means", "dola")
+    assert (params("model") != params("float32")) == (reads and dtype != "float32")

@@ -1,6 +1,5 @@
 """Vectors, ranking and the protocol switches of function vectors, each by the difference it makes."""
 
-import numpy as np
 import oracles
 import pandas as pd
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.methods.cie import head_effects
-from offcourse.methods.function_vectors import function_vector, rank_heads
+from offcourse.methods.function_vectors import function_vector
 from offcourse.models.weights import output_projections
 
 IDS = [0, 5, 17, 4, 90, 33, 21]
@@ -34,15 +33,6 @@ def projections(model):
     return {
         layer: (p.weight.data, None if p.bias is None else p.bias.data) for layer, p in enumerate(model.projections)
     }
-
-
-def test_heads_are_ranked_by_their_mean_effect_over_trials():
-    effects = np.array([[[0.1, 0.5], [0.2, -0.4]], [[0.3, 0.1], [0.2, -0.9]]], dtype="float32")
-    trial, layer, head = (index.ravel() for index in np.indices(effects.shape))
-    cie = pd.DataFrame({"trial": trial, "layer": layer, "head": head, "effect": effects.ravel()})
-    # Means 0.2, 0.3 | 0.2, -0.65: the tie keeps the order of layers.
-    assert rank_heads(cie) == [(0, 1), (0, 0), (1, 0), (1, 1)]
-    assert rank_heads(cie.sample(frac=1, random_state=1)) == rank_heads(cie)
 
 
 @pytest.mark.parametrize("name", ["Llama", "GPTNeoX", "Gemma3"])
@@ -74,11 +64,16 @@ def test_single_weights_of_a_folder_are_the_loaded_models(tiny, name, tmp_path):
         assert (bias is None) == (model.projections[layer].bias is None)
 
 
+def effects(model, values, drop_bias) -> torch.Tensor:
+    prompts = pd.DataFrame({"token_ids": [IDS], "target_id": [TARGET]})
+    return head_effects(Engine(model), prompts, values, drop_bias)[0][0]
+
+
 @pytest.mark.parametrize("drop_bias", [True, False])
 def test_effects_equal_the_naive_loop_and_show_the_switch(tiny, drop_bias):
     model = tiny("GPTNeoX")
     values = means(model)
-    got = head_effects(Engine(model), IDS, TARGET, values, drop_bias)
+    got = effects(model, values, drop_bias)
     clean = oracles.probability(model, IDS, TARGET)
     expected = [
         [
@@ -88,14 +83,14 @@ def test_effects_equal_the_naive_loop_and_show_the_switch(tiny, drop_bias):
         for lay in range(model.layers)
     ]
     torch.testing.assert_close(got, torch.tensor(expected), rtol=1e-3, atol=1e-7)
-    other = head_effects(Engine(model), IDS, TARGET, values, not drop_bias)
+    other = effects(model, values, not drop_bias)
     assert float((got - other).abs().max()) > 1e-5
 
 
 def test_dropping_a_bias_that_does_not_exist_changes_nothing(tiny):
     model = tiny("Llama")
-    effects = [head_effects(Engine(model), IDS, TARGET, means(model), drop) for drop in (True, False)]
-    assert torch.equal(*effects)
+    found = [effects(model, means(model), drop) for drop in (True, False)]
+    assert torch.equal(*found)
 
 
 @SETTINGS

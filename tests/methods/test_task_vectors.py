@@ -54,7 +54,8 @@ def test_residuals_and_predictions_equal_plain_forwards(tiny, name, max_rows):
     assert engine.predict(PROMPTS).tolist() == [int(logits(model, ids)[-1].argmax()) for ids in PROMPTS]
     for vector in found:
         plain = [residual_edited(model, QUERY, layer, vector[layer], replace=True) for layer in range(model.layers)]
-        assert sweep(engine, QUERY, vector).tolist() == [int(values.argmax()) for values in plain]
+        [said] = sweep(engine, [QUERY], vector[None])
+        assert said.tolist() == [int(values.argmax()) for values in plain]
 
 
 def test_the_vector_of_another_layer_would_be_seen(tiny):
@@ -62,7 +63,8 @@ def test_the_vector_of_another_layer_would_be_seen(tiny):
     model = tiny("Llama")
     vector = torch.stack([block_outputs(model, ids) for ids in PROMPTS])[1]
     engine = Engine(model)
-    assert sweep(engine, QUERY, vector).tolist() != sweep(engine, QUERY, vector.flip(0)).tolist()
+    own, turned = sweep(engine, [QUERY] * 2, torch.stack([vector, vector.flip(0)]))
+    assert own.tolist() != turned.tolist()
 
 
 @pytest.mark.parametrize(

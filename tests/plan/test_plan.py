@@ -66,7 +66,7 @@ def test_rows_of_heads_cost_what_the_engine_spends(tiny):
 def test_rows_of_vectors_cost_what_the_engine_spends(tiny):
     model, edits = tiny("Llama"), 30
     rows = ResidualRows(torch.ones(edits, model.width), model.layers)
-    spent = counted(lambda: Engine(model, attention="eager").predict_rows(PROMPT[:7], rows))
+    spent = counted(lambda: list(Engine(model, attention="eager").predict_rows([PROMPT[:7]], rows)))
     row = row_of(model)
     expected = costs.rows(1, 7, row.layers * edits, (row.layers - 1) / 2, row, 512)
     expected += costs.unembedding(row.layers * edits + 1, 1, row, costs.MAXIMUM)

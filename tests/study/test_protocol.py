@@ -24,6 +24,7 @@ SWITCHES = [
     "dola_premature_norm",
     "dola_mask",
     "score_dtype",
+    "logits_dtype",
     "ties",
     "length_bias",
     "factor_shots",

@@ -3,7 +3,7 @@
 import torch
 
 from offcourse.check_gpu.subjects import Subject, build, prompt
-from offcourse.engine import Engine, unembed
+from offcourse.engine import Engine, HeadRows, unembed
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.checks import TIMES_FLOOR, engine_agrees
 from offcourse.models.load import LanguageModel
@@ -11,6 +11,7 @@ from offcourse.models.load import LanguageModel
 # Long enough to cross the sliding windows, and as short as the study's prompts.
 TOKENS = 40
 READ_OUT = "the read-out equals the softmax of the plain logits"
+WIDE = "logits in float32 equal products in float32"
 
 
 def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
@@ -22,7 +23,7 @@ def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
     """{check: passed, error, rounding floor, limit}, as in `engine.checks`."""
     engine = Engine(model)
     ids = prompt(subject.row, TOKENS)
-    return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids)}
+    return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids), WIDE: _wide(engine, ids)}
 
 
 @torch.inference_mode()
@@ -41,9 +42,9 @@ def _read_out(engine: Engine, ids: list[int]) -> dict:
     states = seen[0].view(-1, seen[0].shape[-1])
     targets = logits.argmax(-1)
     expected = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu()
-    found = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=True)
+    found = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=True).cpu()
     error = float((found.probability.double().log() - expected).abs().max())
-    hits = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=False)
+    hits = unembed.read(model.head, states, targets.cpu(), model.final_softcap, probability=False).cpu()
     alone = torch.cat([model.head(state[None]) for state in states]).double()
     if model.final_softcap is not None:
         alone = torch.tanh(alone / model.final_softcap) * model.final_softcap
@@ -55,3 +56,25 @@ def _read_out(engine: Engine, ids: list[int]) -> dict:
     right = bool((found.hit & hits.hit)[clear].all())
     limit = max(TIMES_FLOOR * floor, 1e-5)
     return {"passed": right and error <= limit, "error": error, "floor": floor, "limit": limit}
+
+
+@torch.inference_mode()
+def _wide(engine: Engine, ids: list[int]) -> dict:
+    """Compare `logits_dtype: float32` with the head's weights and the same states as float32 numbers.
+
+    The rounding floor is what float32 makes of a sum of as many products as the state is wide.
+    """
+    model = engine.model
+    states = engine.row_states([ids], HeadRows(torch.zeros(model.layers, model.heads, model.head_dim)))[0]
+    head = model.head
+    bias = 0 if head.bias is None else head.bias.double()
+    logits = states.double() @ head.weight.T.double() + bias
+    if model.final_softcap is not None:
+        logits = torch.tanh(logits / model.final_softcap) * model.final_softcap
+    targets = logits.argmax(-1)
+    expected = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu()
+    found = unembed.read(head, states, targets.cpu(), model.final_softcap, probability=True, wide=True).cpu()
+    error = float((found.probability.double().log() - expected).abs().max())
+    floor = float(logits.abs().max()) * torch.finfo(torch.float32).eps * model.width**0.5
+    limit = TIMES_FLOOR * floor
+    return {"passed": error <= limit, "error": error, "floor": floor, "limit": limit}

@@ -100,7 +100,8 @@ def markdown(found: Findings) -> str:
             for row in found.speed
         ),
         "",
-        "The naive loop is one forward per edit, timed on six edits and scaled. Operations are those of products with "
+        "Seconds are per prompt. The naive loop is one forward per edit, timed on six edits and scaled. Operations are "
+        "those of products with "
         "weights; the rate is the one below for the model's precision.",
         "",
         "Share of a sweep's hits that differ when the rows go through in other numbers at a time: "

@@ -20,6 +20,8 @@ from offcourse.models.load import LanguageModel
 
 # Tokens of a 10-shot prompt and of a query, and the paper's 7 head counts at 8 strengths.
 SHOTS, QUERY, EDITS = 97, 7, 56
+# Prompts whose rows go through the model together, and prompts of a timed sweep.
+TOGETHER, TIMED = 4, 16
 # States that predict a token of an answer to DoLa's question, and number of candidate layers.
 ANSWERS, CANDIDATES = 60, 16
 SAMPLE, REPEATS = 6, 5
@@ -27,17 +29,18 @@ SAMPLE, REPEATS = 6, 5
 
 @dataclass(frozen=True)
 class Pass:
-    """One kind of pass. run: makes the pass. tokens, rows: its size, from which its memory is planned."""
+    """One kind of pass. run: makes the pass. tokens, rows, prompts: its size, from which its memory is planned."""
 
     name: str
     run: Callable[[], object]
     tokens: int
     rows: int
+    prompts: int = 1
     contrasts: bool = False
 
     def planned(self, row: Model, size: int) -> float:
         """Planned bytes of the pass beside the weights. size: bytes of a number."""
-        passing = footprint.of_pass(row, size, self.tokens, self.rows)
+        passing = footprint.of_pass(row, size, self.tokens, self.rows, prompts=self.prompts) + footprint.KERNELS
         return passing + footprint.of_contrast() if self.contrasts else passing
 
 
@@ -45,8 +48,12 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
     """Passes that fill the engine's `max_rows` and `max_tokens`, for a model with any number of blocks."""
     model, width = engine.model, row.width
     ids = prompt(row, SHOTS)
-    edits = max(1, engine.max_rows // model.layers)
+    edits = max(TOGETHER, engine.max_rows // model.layers)
     vectors = torch.randn(edits, width, generator=torch.Generator().manual_seed(1))
+    several = [prompt(row, SHOTS - seed, seed) for seed in range(TOGETHER)]
+    shared = ResidualRows(vectors[: edits // TOGETHER], model.layers)
+    # Rows of the last block join at the final norm.
+    deep = model.layers - 1
     many = [prompt(row, SHOTS, seed) for seed in range(max(1, engine.max_tokens // SHOTS))]
     states = torch.randn(ANSWERS, width, generator=torch.Generator().manual_seed(2))
     states = states.to(model.head_device, model.module.dtype)
@@ -64,7 +71,14 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
             "rows of edits",
             lambda: engine.read_rows(ids, 5, rows, probability=False),
             SHOTS,
-            min(engine.max_rows, edits * model.layers),
+            edits * deep,
+        ),
+        Pass(
+            "rows of several prompts",
+            lambda: list(engine.read_rows_each(several, [5] * TOGETHER, shared, probability=False)),
+            SHOTS * TOGETHER,
+            edits // TOGETHER * deep * TOGETHER,
+            prompts=TOGETHER,
         ),
         Pass("a forest of prompts", lambda: engine.read(many, [5] * len(many)), SHOTS * len(many), 0),
         Pass("DoLa's layers", compare, ANSWERS, 0, contrasts=True),
@@ -111,7 +125,7 @@ def operations(row: Model, tokens: int, row_blocks: int, unembedded: int) -> flo
 
 @torch.inference_mode()
 def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
-    """Time causal effects and a sweep, on one prompt each, and the naive loop. rate: FLOP/s of matrix products."""
+    """Time causal effects and a sweep, of one prompt and of several, and the naive loop. rate: FLOP/s of products."""
     engine = Engine(model)
     means = torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(3))
     edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
@@ -119,11 +133,15 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
     cells = [(layer, head) for layer in range(model.layers) for head in range(model.heads)]
     settings = [(layer, edit) for layer in range(model.layers) for edit in range(EDITS)]
 
-    def effects():
-        return engine.read_rows(shots, 5, HeadRows(means))
+    of_shots, of_queries = ([prompt(subject.row, tokens, seed) for seed in range(TIMED)] for tokens in (SHOTS, QUERY))
 
-    def sweep():
-        return engine.read_rows(query, 5, ResidualRows(edits, model.layers), probability=False)
+    def effects(prompts):
+        found = engine.read_rows_each(prompts, [5] * len(prompts), HeadRows(means, unedited=1))
+        return torch.stack([rows.probability for _, rows in found]).cpu()
+
+    def sweep(prompts):
+        found = engine.read_rows_each(prompts, [5] * len(prompts), ResidualRows(edits, model.layers), probability=False)
+        return torch.stack([rows.hit for _, rows in found]).cpu()
 
     def naive_effects():
         with uninstalled(model, "sdpa"):
@@ -137,17 +155,22 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
 
     blocks = sum(model.layers - layer for layer, _ in cells)
     of_effects = operations(subject.row, SHOTS, blocks, len(cells) + 1)
-    # Nearly all rows of a sweep leave the unembedding early, so their operations there are not counted.
-    of_sweep = operations(subject.row, QUERY, sum(model.layers - 1 - layer for layer, _ in settings), 0)
-    return [
-        _timed("causal effects of every head on a prompt", effects, naive_effects, len(cells), of_effects, rate),
-        _timed("a sweep of every layer and setting on a prompt", sweep, naive_sweep, len(settings), of_sweep, rate),
-    ]
+    through = sum(model.layers - 1 - layer for layer, _ in settings)
+    of_sweep = operations(subject.row, QUERY, through, len(settings) + 1)
+    found = []
+    for name, run, prompts, naive, count, work in (
+        ("causal effects of every head", effects, of_shots, naive_effects, len(cells), of_effects),
+        ("a sweep of every layer and setting", sweep, of_queries, naive_sweep, len(settings), of_sweep),
+    ):
+        slow = statistics.median(seconds(naive)) / SAMPLE * count
+        found.append(_timed(f"{name} on a prompt", lambda r=run, p=prompts: r(p[:1]), slow, count, work, rate))
+        found.append(_timed(f"{name}, {TIMED} prompts", lambda r=run, p=prompts: r(p), slow, count, work, rate, TIMED))
+    return found
 
 
-def _timed(name: str, run, naive, count: int, work: float, rate: float) -> dict:
-    quick = statistics.median(seconds(run))
-    slow = statistics.median(seconds(naive)) / SAMPLE * count
+def _timed(name: str, run, slow: float, count: int, work: float, rate: float, prompts: int = 1) -> dict:
+    """Seconds and ratios of one prompt. slow: seconds of the naive loop over a prompt's `count` edits."""
+    quick = statistics.median(seconds(run)) / prompts
     return {
         "pass": name,
         "edits": count,

@@ -1,9 +1,10 @@
 """One attention function for every class: a prompt token attends to earlier tokens of its prompt, a row to the prompt.
 
-The sequence axis of one batch element holds first the `lead` tokens of the pass (a prompt, or a forest of prompts) and
-then the rows. A row is another version of the prompt's last token: it sees the keys and values of every earlier token
-of the prompt, and its own, but neither the original last token nor another row. Hence all rows are scored against the
-shared prefix in one product and against themselves in a dot product.
+The sequence axis of a batch element holds first the `lead` tokens (a prompt, or a forest of prompts) and then the rows.
+A row is another version of the prompt's last token: it sees the keys and values of every earlier token of the prompt,
+and its own, but neither the original last token nor another row. Hence all rows are scored against the shared prefix in
+one product and against themselves in a dot product. Several prompts with rows are one batch element each; a prompt that
+is shorter than the longest is filled up behind its last token, where no token and no row of it attends.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from offcourse.engine.placed import on_device
 from offcourse.models.footprint import BYTES_PER_SCORE, SCORE_BYTES
 from offcourse.models.load import LanguageModel
 
@@ -33,23 +35,25 @@ class PassState:
     """The layout of the running pass, which attention reads.
 
     lead: number of prompt tokens that come first on the sequence axis, before the rows. 0 in a pass of rows alone.
+    lengths: [prompts] number of tokens of each prompt, on the host. None if every prompt has `lead` tokens.
     ancestors: [lead, lead] bool, True where a token may attend; None for one prompt (causal).
     depth: [lead] position of each token in its prompt, the context included; None counts from the context's end.
     explicit: compute scores as plain products instead of the fused kernel.
     keep: how many of the first lead tokens leave their keys and values in `kept`. None keeps nothing.
     kept: {layer: (keys, values)}, each [kv_heads, keep, head_dim]. In a pass of rows alone the rows attend to `kept`.
     context: {layer: (keys, values)} of tokens that precede every lead token. All lead tokens attend to the context.
-    masks: who attends to whom, by device and window. The first block that asks makes the mask.
+    masks: who attends to whom, by kind of token, device and window. The first block that asks makes the mask.
     """
 
     lead: int
+    lengths: Tensor | None = None
     ancestors: Tensor | None = None
     depth: Tensor | None = None
     explicit: bool = False
     keep: int | None = None
     kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     context: dict[int, tuple[Tensor, Tensor]] | None = None
-    masks: dict[tuple[torch.device, int | None], Tensor | None] = field(default_factory=dict)
+    masks: dict[tuple[str, torch.device, int | None], Tensor | None] = field(default_factory=dict)
 
 
 _running: ContextVar[PassState | None] = ContextVar("offcourse_pass", default=None)
@@ -76,39 +80,38 @@ def attend(
 ) -> Tensor:
     """Attention of one pass at one layer.
 
-    query: [1, heads, sequence, head_dim]; key and value: [1, kv_heads, sequence, head_dim].
-    Returns [1, sequence, heads, head_dim].
+    query: [prompts, heads, sequence, head_dim]; key and value: [prompts, kv_heads, sequence, head_dim].
+    Returns [prompts, sequence, heads, head_dim].
     """
     state = _running.get()
     if state is None:
         raise RuntimeError("the engine's attention was called outside of a pass: use offcourse.engine.Engine")
     lead = state.lead
-    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+    out = query.new_empty(len(query), query.shape[2], query.shape[1], value.shape[3])
     if lead:
         lead_key, lead_value = key[:, :, :lead], value[:, :, :lead]
         if state.context:
             before = [part[None].to(query.device) for part in state.context[layer]]
             lead_key, lead_value = torch.cat([before[0], lead_key], 2), torch.cat([before[1], lead_value], 2)
-        out[0, :lead] = _attend_lead(state, query[:, :, :lead], lead_key, lead_value, scaling, softcap, sliding_window)
+        out[:, :lead] = _attend_lead(state, query[:, :, :lead], lead_key, lead_value, scaling, softcap, sliding_window)
         if state.keep is not None:
             kept = key[0, :, : state.keep], value[0, :, : state.keep]
             state.kept[layer] = tuple(part.clone() for part in kept)
     if lead < query.shape[2]:
         if lead:
-            prefix = key[0, :, : lead - 1], value[0, :, : lead - 1]
+            prefix = key[:, :, : lead - 1], value[:, :, : lead - 1]
         else:
-            prefix = tuple(part.to(query.device) for part in state.kept[layer])
-        out[0, lead:] = _attend_rows(
-            query[0, :, lead:], key[0, :, lead:], value[0, :, lead:], *prefix, scaling, softcap, sliding_window
-        )
+            prefix = tuple(part[None].to(query.device) for part in state.kept[layer])
+        rows = query[:, :, lead:], key[:, :, lead:], value[:, :, lead:]
+        out[:, lead:] = _attend_rows(state, *rows, *prefix, scaling, softcap, sliding_window)
     return out
 
 
 def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> Tensor:
     """Attention of prompt tokens to the context and among themselves.
 
-    query: [1, heads, lead, head_dim]; key and value: [1, kv_heads, context + lead, head_dim]. Returns [lead, heads,
-    head_dim].
+    query: [prompts, heads, lead, head_dim]; key and value: [prompts, kv_heads, context + lead, head_dim]. Returns
+    [prompts, lead, heads, head_dim].
     """
     length, total = query.shape[2], key.shape[2]
     allowed = _allowed(state, length, total, query.device, sliding_window)
@@ -125,16 +128,16 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
             out = scaled_dot_product_attention(
                 query, key, value, attn_mask=allowed, is_causal=causal, scale=scaling, enable_gqa=grouped
             )
-        return out[0].transpose(0, 1)
+        return out.transpose(1, 2)
     if allowed is None:
         allowed = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
     group = query.shape[1] // key.shape[1]
-    key, value = (part[0].repeat_interleave(group, 0) for part in (key, value))
-    out = query.new_empty(length, query.shape[1], value.shape[2])
-    for part in _slices(length, query.shape[1] * total):
-        scores = _capped(query[0, :, part] @ key.transpose(1, 2) * scaling, softcap)
+    key, value = (part.repeat_interleave(group, 1) for part in (key, value))
+    out = query.new_empty(len(query), length, query.shape[1], value.shape[3])
+    for part in _slices(length, len(query) * query.shape[1] * total):
+        scores = _capped(query[:, :, part] @ key.transpose(2, 3) * scaling, softcap)
         scores = scores.float().masked_fill_(~allowed[part], float("-inf"))
-        out[part] = (torch.softmax(scores, -1).to(value.dtype) @ value).transpose(0, 1)
+        out[:, part] = (torch.softmax(scores, -1).to(value.dtype) @ value).transpose(1, 2)
     return out
 
 
@@ -163,7 +166,7 @@ def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
 
     A pass makes each mask once, since a copy from the host in every block would make the GPU wait.
     """
-    key = device, sliding_window
+    key = "lead", device, sliding_window
     if key not in state.masks:
         state.masks[key] = _mask(state, length, total, device, sliding_window)
     return state.masks[key]
@@ -173,9 +176,9 @@ def _mask(state, length, total, device, sliding_window) -> Tensor | None:
     before = total - length
     windowed = sliding_window is not None and sliding_window < total
     if not before and not windowed:
-        return None if state.ancestors is None else state.ancestors.to(device)
-    depth = torch.arange(before, total, device=device) if state.depth is None else state.depth.to(device)
-    among = depth[:, None] >= depth[None, :] if state.ancestors is None else state.ancestors.to(device)
+        return None if state.ancestors is None else on_device(state.ancestors, device)
+    depth = torch.arange(before, total, device=device) if state.depth is None else on_device(state.depth, device)
+    among = depth[:, None] >= depth[None, :] if state.ancestors is None else on_device(state.ancestors, device)
     allowed = torch.cat([among.new_ones(length, before), among], 1)
     if windowed:
         key_depth = torch.cat([torch.arange(before, device=device), depth])
@@ -184,35 +187,59 @@ def _mask(state, length, total, device, sliding_window) -> Tensor | None:
     return allowed
 
 
-def _attend_rows(query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:
+def _before_rows(state, prefix: int, device, sliding_window) -> Tensor | None:
+    """[prompts, prefix] bool, the tokens of each prompt to which its rows attend; None for all of them."""
+    if state.lengths is None:
+        return None
+    key = "rows", device, sliding_window
+    if key not in state.masks:
+        places, own = torch.arange(prefix)[None], state.lengths[:, None] - 1
+        allowed = places < own
+        if sliding_window is not None:
+            allowed &= places > own - sliding_window
+        state.masks[key] = on_device(allowed, device)
+    return state.masks[key]
+
+
+def _attend_rows(state, query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:
     """Attention of rows to the prefix and to themselves.
 
-    query, key, value: [heads or kv_heads, rows, head_dim]. Returns [rows, heads, head_dim].
+    query, key, value: [prompts, heads or kv_heads, rows, head_dim]. Returns [prompts, rows, heads, head_dim].
     """
-    heads, rows, size = query.shape
-    kv_heads, prefix = prefix_key.shape[:2]
-    if sliding_window is not None and sliding_window <= prefix:
+    prompts, heads, rows, size = query.shape
+    kv_heads, prefix = prefix_key.shape[1:3]
+    allowed = _before_rows(state, prefix, query.device, sliding_window)
+    if allowed is None and sliding_window is not None and sliding_window <= prefix:
         # The row itself is one token of the window.
         near = slice(prefix + 1 - sliding_window, None)
-        prefix_key, prefix_value, prefix = prefix_key[:, near], prefix_value[:, near], sliding_window - 1
+        prefix_key, prefix_value, prefix = prefix_key[:, :, near], prefix_value[:, :, near], sliding_window - 1
     group = heads // kv_heads
-    grouped = query.reshape(kv_heads, group, rows, size)
-    out = value.new_empty(rows, kv_heads, group, value.shape[2])
-    for part in _slices(rows, heads * (prefix + 1)):
+    # Every key head of every prompt is one of the products.
+    grouped = query.reshape(prompts * kv_heads, group, rows, size)
+    key, value, prefix_key, prefix_value = (
+        part.reshape(prompts * kv_heads, part.shape[2], part.shape[3])
+        for part in (key, value, prefix_key, prefix_value)
+    )
+    if allowed is not None:
+        hidden = ~allowed.repeat_interleave(kv_heads, 0)[:, None, None]
+    out = value.new_empty(prompts, rows, heads, value.shape[2])
+    for part in _slices(rows, prompts * heads * (prefix + 1)):
         count = part.stop - part.start
         mine = grouped[:, :, part]
-        scores = query.new_empty(kv_heads, group, count, prefix + 1)
+        scores = query.new_empty(prompts * kv_heads, group, count, prefix + 1)
         # Sizes are spelled out, since a prompt of one token has an empty prefix.
-        shared = mine.reshape(kv_heads, group * count, size) @ prefix_key.transpose(1, 2)
-        scores[..., :prefix] = shared.view(kv_heads, group, count, prefix)
+        shared = mine.reshape(prompts * kv_heads, group * count, size) @ prefix_key.transpose(1, 2)
+        scores[..., :prefix] = shared.view(prompts * kv_heads, group, count, prefix)
         scores[..., prefix] = (mine * key[:, None, part]).sum(-1)
         scores = _capped(scores.mul_(scaling), softcap)
+        if allowed is not None:
+            scores[..., :prefix].masked_fill_(hidden, float("-inf"))
         weights = torch.softmax(scores.float(), -1).to(value.dtype)
-        found = weights[..., :prefix].reshape(kv_heads, group * count, prefix) @ prefix_value
-        found = found.view(kv_heads, group, count, value.shape[2])
+        found = weights[..., :prefix].reshape(prompts * kv_heads, group * count, prefix) @ prefix_value
+        found = found.view(prompts * kv_heads, group, count, value.shape[2])
         found = torch.addcmul(found, weights[..., prefix:], value[:, None, part])
-        out[part] = found.permute(2, 0, 1, 3)
-    return out.view(rows, heads, -1)
+        out[:, part] = found.view(prompts, heads, count, value.shape[2]).transpose(1, 2)
+    return out
 
 
 def _interface(

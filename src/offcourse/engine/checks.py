@@ -51,6 +51,7 @@ class Comparison:
 
 ROWS_OF_STATES = "rows with an edited state equal one forward per edit"
 ROWS_OF_HEADS = "rows with a replaced head equal one forward per head"
+ROWS_OF_PROMPTS = "rows of several prompts equal one forward per prompt and edit"
 FORESTS = "prompts that share a beginning equal one forward each"
 CONTEXTS = "continuations of a kept context equal one forward each"
 
@@ -66,6 +67,7 @@ def engine_agrees(engine: Engine, prompt: Sequence[int]) -> dict[str, dict]:
     kinds = {
         ROWS_OF_STATES: _residual_rows,
         ROWS_OF_HEADS: _head_rows,
+        ROWS_OF_PROMPTS: _rows_of_prompts,
         FORESTS: _forest,
         CONTEXTS: _context,
     }
@@ -107,7 +109,7 @@ def _residual_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
     for replace, cells in ((False, ((first, 0), (middle, 1), (last, 0), (middle, 2))), (True, ((middle, 0),))):
         rows = ResidualRows(vectors, model.layers, replace)
         found = [
-            some.row_states(prompt, rows)[1:].unflatten(0, (model.layers, len(vectors)))
+            some.row_states([prompt], rows)[0, 1:].unflatten(0, (model.layers, len(vectors)))
             for some in _cut(engine, model.layers + 1)
         ]
         for layer, index in cells:
@@ -122,12 +124,29 @@ def _head_rows(engine: Engine, prompt: list[int]) -> Iterator[Case]:
     first, middle, last = (0, 0), (model.layers // 2, model.heads - 1), (model.layers - 1, model.heads // 2)
     for values, cells in ((own.roll(1, 1), (first, middle, last)), (own, (middle,))):
         found = [
-            some.row_states(prompt, HeadRows(values))[1:].unflatten(0, (model.layers, model.heads))
+            some.row_states([prompt], HeadRows(values))[0, 1:].unflatten(0, (model.layers, model.heads))
             for some in _cut(engine, model.layers * model.heads // 3 + 1)
         ]
         for layer, head in cells:
             edit = in_head(model, layer, head, values[layer, head])
             yield Case(prompt, edit, [states[layer, head] for states in found])
+
+
+def _rows_of_prompts(engine: Engine, prompt: list[int]) -> Iterator[Case]:
+    """Cases of three prompts of different lengths in one pass: a replaced head, no edit, each prompt's own state."""
+    model = engine.model
+    cut = len(prompt) // 2
+    prompts = [prompt[: cut + 1], prompt, prompt[:cut] + prompt[: len(prompt) - cut - 1]]
+    middle = model.layers // 2
+    values = engine.capture_heads([prompt], [len(prompt) - 1])[0].roll(1, 1)
+    heads = engine.row_states(prompts, HeadRows(values, unedited=1))[:, 1:]
+    heads = heads.unflatten(1, (model.layers, model.heads + 1))[:, middle]
+    streams = engine.capture_residuals(prompts).roll(1, 0)
+    own = engine.row_states(prompts, ResidualRows(streams[:, :, None], model.layers, replace=True))[:, 1 + middle]
+    for index, ids in enumerate(prompts):
+        yield Case(ids, in_head(model, middle, 0, values[middle, 0]), [heads[index, 0]])
+        yield Case(ids, no_edit, [heads[index, -1]])
+        yield Case(ids, after_block(model, middle, streams[index, middle], True), [own[index]])
 
 
 def _forest(engine: Engine, prompt: list[int]) -> Iterator[Case]:

@@ -16,8 +16,9 @@ from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
 from offcourse.engine.forest import Forest, forests, shared_beginning
 from offcourse.engine.halving import halving
-from offcourse.engine.placed import Placed
-from offcourse.engine.rows import HeadRows, Piece, Rows, split
+from offcourse.engine.placed import OnTheWay, Placed, on_device
+from offcourse.engine.row_pass import RowPass
+from offcourse.engine.rows import Rows, batches, split
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.models.load import LanguageModel
 
@@ -76,11 +77,19 @@ class Engine:
     max_rows: most rows, and about the most tokens of a forest, that go through the model at once. "auto": by device
     (on a CPU, fewer tokens than rows). max_rows bounds the memory of a pass, whatever the size of the grid.
     attention: how prompt tokens attend to each other, "eager" (explicit products) or "sdpa" (fused); "auto" is "sdpa".
+    logits_dtype: "model" (logits are rounded to the model's precision) or "float32" (they are not).
     """
 
-    def __init__(self, model: LanguageModel, max_rows: int | str = "auto", attention: str = "auto"):
+    def __init__(
+        self,
+        model: LanguageModel,
+        max_rows: int | str = "auto",
+        attention: str = "auto",
+        logits_dtype: str = "model",
+    ):
         install(model)
         self.explicit = attention == "eager"
+        self.wide = logits_dtype == "float32"
         self.model = model
         on_cpu = model.input_device.type == "cpu"
         auto = max_rows == "auto"
@@ -92,7 +101,7 @@ class Engine:
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
         """Probability and rank of one target token after each prompt; shared beginnings are computed once."""
         states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
-        return self._unembed(torch.cat(states), torch.as_tensor(list(targets)), probability=True)
+        return self._unembed(torch.cat(states), torch.as_tensor(list(targets)), probability=True).cpu()
 
     @torch.inference_mode()
     def capture_heads(self, prompts: Sequence[Sequence[int]], positions: Sequence[int]) -> Tensor:
@@ -114,16 +123,36 @@ class Engine:
     def predict(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """The most likely token after each prompt: [prompts] ids."""
         states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
-        return unembed.predict(self.model.head, torch.cat(states))
+        return unembed.predict(self.model.head, torch.cat(states), self.wide).cpu()
 
-    @halving
-    @torch.inference_mode()
-    def predict_rows(self, prompt: Sequence[int], rows: Rows) -> Tensor:
-        """The most likely token after the unedited prompt and after every row, in layer order: [1 + rows] ids."""
-        return unembed.predict(self.model.head, self.row_states(prompt, rows))
+    def predict_rows(self, prompts: Sequence[Sequence[int]], rows: Rows) -> Iterator[Tensor]:
+        """For each prompt, the most likely token after the prompt and after each row, in layer order: [1 + rows] ids.
 
-    @halving
-    @torch.inference_mode()
+        Ids stay on the device of the unembedding; see `read_rows_each`.
+        """
+        for part in self._batches(prompts, rows):
+            yield from self._predict_batch(prompts[part], rows.of_prompts(part))
+
+    def read_rows_each(
+        self,
+        prompts: Sequence[Sequence[int]],
+        targets: Sequence[int],
+        rows: Rows,
+        probability: bool = True,
+        without_output_bias: int | None = None,
+    ) -> Iterator[tuple[unembed.Readout, unembed.Readout]]:
+        """For each prompt, the read-outs of the unedited prompt (one state) and of every row, in layer order.
+
+        As many prompts as fit go through the model together. The read-outs stay on the device of the unembedding, and
+        the host waits for none: it starts the next prompts while the device computes. Whoever brings a read-out to the
+        host, waits; so collect them, and bring them over at the end.
+
+        probability, without_output_bias: see `read_rows`.
+        """
+        for part in self._batches(prompts, rows):
+            mine = prompts[part], targets[part], rows.of_prompts(part)
+            yield from self._read_batch(*mine, probability, without_output_bias)
+
     def read_rows(
         self,
         prompt: Sequence[int],
@@ -132,20 +161,51 @@ class Engine:
         probability: bool = True,
         without_output_bias: int | None = None,
     ) -> tuple[unembed.Readout, unembed.Readout]:
-        """Read-outs of the unedited prompt (one state) and of every row, in layer order.
+        """Read-outs of one unedited prompt (one state) and of every row, in layer order, on the host.
 
+        probability: False leaves probabilities out (they are NaN).
         without_output_bias: a layer whose attention output projection runs without its bias, for all positions (as the
         study's code patched heads); None leaves every bias where it is.
         """
-        if without_output_bias is not None:
-            bare = self.model.projections[without_output_bias]
-            if bare.bias is None:
-                without_output_bias = None
-        with self._bias_dropped(without_output_bias):
-            states = self.row_states(prompt, rows)
-        targets = torch.full((len(states),), int(target))
-        out = self._unembed(states, targets, probability)
-        return out[:1], out[1:]
+        [found] = self.read_rows_each([prompt], [target], rows, probability, without_output_bias)
+        return found[0].cpu(), found[1].cpu()
+
+    @halving
+    @torch.inference_mode()
+    def _predict_batch(self, prompts: Sequence[Sequence[int]], rows: Rows) -> list[Tensor]:
+        found = []
+        for part in self._batches(prompts, rows):
+            states = self.row_states(prompts[part], rows.of_prompts(part))
+            found += unembed.predict(self.model.head, states.flatten(0, 1), self.wide).view(states.shape[:2])
+        return found
+
+    @halving
+    @torch.inference_mode()
+    def _read_batch(self, prompts, targets, rows: Rows, probability: bool, without_output_bias: int | None):
+        if without_output_bias is not None and self.model.projections[without_output_bias].bias is None:
+            without_output_bias = None
+        found = []
+        for part in self._batches(prompts, rows):
+            with self._bias_dropped(without_output_bias):
+                states = self.row_states(prompts[part], rows.of_prompts(part))
+            found += self._read_states(states, targets[part], probability)
+        return found
+
+    def _read_states(self, states: Tensor, targets: Sequence[int], probability: bool) -> list:
+        """(read-out of the prompt, read-outs of its rows) of each prompt. states: [prompts, 1 + rows, width]."""
+        count = states.shape[1]
+        if states.is_cuda:
+            # All prompts at once: a GPU takes as long to start a small product as to compute it.
+            wanted = torch.tensor(list(targets)).repeat_interleave(count)
+            out = self._unembed(states.flatten(0, 1), wanted, probability)
+            outs = [out[start : start + count] for start in range(0, len(wanted), count)]
+        else:
+            # With one target at a time, states that some word beats are dropped early.
+            outs = [
+                self._unembed(mine, torch.full((count,), int(target)), probability)
+                for mine, target in zip(states, targets, strict=True)
+            ]
+        return [(out[:1], out[1:]) for out in outs]
 
     @torch.inference_mode()
     def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
@@ -158,7 +218,7 @@ class Engine:
             part, before = tuple(tokens[start : start + self.max_tokens]), len(context.tokens)
             state = PassState(len(part), explicit=self.explicit, keep=len(part), context=context.kept)
             with running(state):
-                self.model.forward(torch.tensor(part), torch.arange(before, before + len(part)))
+                self._run([part], torch.arange(before, before + len(part))[None])
             context = context.followed_by(part, state.kept)
         return context
 
@@ -230,7 +290,7 @@ class Engine:
     @halving
     def _capture(self, prompts, positions: Sequence[int], modules) -> Tensor:
         """The first argument of each module at one position of each prompt: [prompts, modules, width] float32."""
-        out = []
+        out: list[OnTheWay] = []
         for part, forest in self._cut(prompts):
             nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
             nodes = Placed(torch.tensor(nodes))
@@ -243,14 +303,27 @@ class Engine:
                 for module in modules:
                     stack.callback(module.register_forward_pre_hook(capture).remove)
                 self._forest_states(forest, nodes)
-            out.append(torch.stack([states.cpu() for states in captured], 1))
-        return torch.cat(out)
+            device = self.model.head_device
+            out.append(OnTheWay(torch.stack([states.to(device) for states in captured], 1)))
+        return torch.cat([states.arrived() for states in out])
 
-    def row_states(self, prompt: Sequence[int], rows: Rows) -> Tensor:
-        """Final-normed states [1 + rows, width] of the unedited prompt and of every row."""
+    @torch.inference_mode()
+    def row_states(self, prompts: Sequence[Sequence[int]], rows: Rows) -> Tensor:
+        """Final-normed states [prompts, 1 + rows, width] of each unedited prompt and of every row.
+
+        The prompts go through the model together. If one prompt has more rows than `max_rows`, it must be the only one.
+        """
         chunks = split(rows, self.model.layers, self.max_rows)
-        run = _PromptPass(self.model, list(prompt), rows, keep=len(chunks) > 1, explicit=self.explicit)
-        return torch.cat([run.first(chunks[0]), *(run.later(chunk) for chunk in chunks[1:])])
+        run = RowPass(self.model, prompts, rows, keep=len(chunks) > 1, explicit=self.explicit)
+        return torch.cat([run.first(chunks[0]), *(run.later(chunk) for chunk in chunks[1:])], 1)
+
+    def _batches(self, prompts, rows: Rows) -> Iterator[slice]:
+        return batches(prompts, rows, self.model.layers, self.max_rows)
+
+    def _run(self, tokens: Sequence[Sequence[int]] | Tensor, positions: Tensor) -> Tensor:
+        """The model's final-normed states. tokens, positions: [prompts, sequence], on the host."""
+        device = self.model.input_device
+        return self.model.forward(on_device(torch.as_tensor(tokens), device), on_device(positions, device))
 
     def _cut(self, prompts):
         return forests(prompts, self.max_tokens)
@@ -259,7 +332,7 @@ class Engine:
         return list(self._cut([prompt[len(context.tokens) :] for prompt in prompts]))
 
     def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
-        return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability)
+        return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability, self.wide)
 
     def _forest_states(self, forest: Forest, nodes: Placed, context: Context | None = None) -> Tensor:
         """Final-normed states [len(nodes), width] of some tokens of a forest."""
@@ -272,7 +345,7 @@ class Engine:
             context=context.kept if context else None,
         )
         with running(state):
-            states = self.model.forward(forest.tokens, state.depth)[0]
+            states = self._run(forest.tokens[None], state.depth[None])[0]
             return states[nodes.on(states.device)]
 
     @contextmanager
@@ -291,108 +364,3 @@ class Engine:
 def _ends(forest: Forest) -> Placed:
     """The node of every prompt's last token."""
     return Placed(torch.tensor([path[-1] for path in forest.where]))
-
-
-class _PromptPass:
-    """The passes of one prompt and its rows: the first pass with the prompt's tokens, later passes with rows alone.
-
-    keep: whether later passes follow; they need the prompt's keys, values and last-token states.
-    """
-
-    def __init__(self, model: LanguageModel, prompt: list[int], rows: Rows, keep: bool, explicit: bool):
-        self.model, self.prompt, self.rows, self.keep, self.explicit = model, prompt, rows, keep, explicit
-        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self.last: dict[int, Tensor] = {}
-        self.pieces: list[Piece] = []
-        self.joined = 0
-
-    def first(self, pieces: list[Piece]) -> Tensor:
-        """Run the prompt with its first rows; [1 + rows, width] final-normed states, the prompt's own first."""
-        length = len(self.prompt)
-        # A row is another version of the prompt's last token, so rows attend to the prompt without its last token.
-        state = PassState(length, explicit=self.explicit, keep=length - 1 if self.keep else None, kept=self.kept)
-        out = self._forward(state, pieces, torch.tensor(self.prompt), torch.arange(length))
-        return out[0, length - 1 :].clone()
-
-    def later(self, pieces: list[Piece]) -> Tensor:
-        """Run rows alone against the kept prefix; [rows, width] final-normed states.
-
-        The blocks below the first row's block are skipped.
-        """
-        state = PassState(0, kept=self.kept)
-        begin = pieces[0].layer
-        with self.model.skipping_blocks(begin):
-            # A placeholder token carries the pass to the first block with a row, where the rows take its place.
-            position = torch.tensor([len(self.prompt) - 1])
-            return self._forward(state, pieces, torch.tensor(self.prompt[-1:]), position)[0]
-
-    def _forward(self, state: PassState, pieces: list[Piece], tokens: Tensor, positions: Tensor) -> Tensor:
-        self.pieces, self.joined = pieces, 0
-        model = self.model
-        begin = pieces[0].layer if state.lead == 0 else 0
-        with ExitStack() as stack, running(state):
-            for layer in range(begin, model.layers):
-                hook = self._join_block(layer, state)
-                stack.callback(model.blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
-            hook = self._join_norm(state)
-            stack.callback(model.norm.register_forward_pre_hook(hook).remove)
-            if isinstance(self.rows, HeadRows):
-                for layer in {piece.layer for piece in pieces}:
-                    edit = self._edit_heads(layer)
-                    stack.callback(model.projections[layer].register_forward_pre_hook(edit).remove)
-            return model.forward(tokens, positions)
-
-    def _join(self, layer: int, hidden: Tensor, state: PassState) -> Tensor:
-        """Append the rows that begin here to `hidden` [1, sequence, width]."""
-        if state.lead:
-            last = hidden[0, state.lead - 1]
-            if self.keep:
-                self.last[layer] = last.clone()
-        else:
-            last = self.last[layer].to(hidden.device) if layer in self.last else None
-            if self.joined == 0:
-                hidden = hidden[:, :0]
-        new = [self.rows.states(layer, last, piece.part) for piece in self.pieces if piece.layer == layer]
-        if not new:
-            return hidden
-        self.joined += sum(len(states) for states in new)
-        return torch.cat([hidden, torch.cat(new)[None]], 1)
-
-    def _join_block(self, layer: int, state: PassState):
-        def hook(module, args, kwargs):
-            hidden = self._join(layer, args[0], state)
-            kwargs = dict(kwargs)
-            # A row has the position of the prompt's last token: repeat that position for every row.
-            for key in ("position_ids", "position_embeddings"):
-                if kwargs.get(key) is not None:
-                    kwargs[key] = _repeat_last(kwargs[key], hidden.shape[1])
-            return (hidden, *args[1:]), kwargs
-
-        return hook
-
-    def _join_norm(self, state: PassState):
-        return lambda module, args: (self._join(self.model.layers, args[0], state), *args[1:])
-
-    def _edit_heads(self, layer: int):
-        def hook(module, args):
-            pieces = [piece for piece in self.pieces if piece.layer == layer]
-            # The rows of this layer were the last to join, hence the last on the sequence axis.
-            heads = args[0].clone()
-            stop = heads.shape[1]
-            for piece in reversed(pieces):
-                mine = heads[0, stop - len(piece) : stop].view(len(piece), self.model.heads, self.model.head_dim)
-                self.rows.edit_heads(layer, mine, piece.part)
-                stop -= len(piece)
-            return (heads, *args[1:])
-
-        return hook
-
-
-def _repeat_last(value, length: int):
-    """Stretch the sequence axis (dimension 1) to `length` by repeating its last entry; tuples element by element."""
-    if isinstance(value, tuple):
-        return tuple(_repeat_last(part, length) for part in value)
-    missing = length - value.shape[1]
-    if missing <= 0:
-        return value[:, :length]
-    return torch.cat([value, value[:, -1:].expand(-1, missing, *value.shape[2:])], 1)

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from offcourse.analysis.results import Folder, cie_path
 from offcourse.analysis.sources import listed, source
 from offcourse.analysis.view import ResultsView
+from offcourse.data.effects import rounding_floor
 from offcourse.figures import style
 from offcourse.schemas.function_vectors import CIE
 from offcourse.schemas.io import read_parquet
@@ -29,7 +30,9 @@ _COLUMNS = {
     "trials": pa.Column(int, pa.Check.gt(0)),
     "sources": pa.Column(str),
 }
-NUMBERS = pa.DataFrameSchema(_COLUMNS, strict=True, ordered=True)
+# `floor`: what rows without an edit read on this task (`data.effects.rounding_floor`). The release has no such rows.
+_FLOOR = {"floor": pa.Column(float, pa.Check.in_range(0, 1))}
+NUMBERS = pa.DataFrameSchema({**_COLUMNS, **_FLOOR}, strict=True, ordered=True)
 SHADES = pa.DataFrameSchema({**_COLUMNS, "shade": pa.Column(float, pa.Check.in_range(0, 1))}, strict=True, ordered=True)
 
 
@@ -42,7 +45,7 @@ def numbers(results: Folder, model: str, tasks: list[str]) -> pd.DataFrame:
         mean = effects
         if measure == "effect":
             grouped = effects.groupby(["layer", "head"], sort=True)["effect"]
-            mean = grouped.agg(effect="mean", trials="size").reset_index()
+            mean = grouped.agg(effect="mean", trials="size").reset_index().assign(floor=rounding_floor(effects))
         mean.insert(0, "task", task)
         mean["sources"] = [
             listed(source(measure, cie_path(model, task), {"layer": row.layer, "head": row.head}, row.trials, measure))
@@ -104,7 +107,10 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         bar.outline.set_linewidth(0.4)
         canvas.suptitle(f"{label}: causal indirect effect of each attention head")
         canvas.supylabel("attention head")
-        style.note(canvas, f"means over {style.span(drawn['trials'])} prompts a task; in brackets least and largest")
+        floor = "" if shaded else f"; without an edit at most {_signed(drawn['floor'].max())}, by rounding"
+        style.note(
+            canvas, f"means over {style.span(drawn['trials'])} prompts a task; in brackets least and largest{floor}"
+        )
 
     size = (width * columns + 0.6, float(1.15 + height * rows))
     return style.Page(size, drawn, SHADES if shaded else NUMBERS, compose)

@@ -107,13 +107,16 @@ def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
 
 
 def numerics_of(study: Study, registry: Registry, model: str, step: Step) -> dict[str, Any]:
-    """The entries of `numerics` that decide a result: precision, attention and `max_rows`.
+    """The entries of `numerics` that decide a result: precision, attention and `max_rows`; and `logits_dtype`.
 
     The shape of a matrix product decides how it rounds. Another `max_rows` changes the last digits in float32, and hits
-    in half precision (docs/gpu.md).
+    in half precision (docs/gpu.md). The precision of logits counts where it differs from the model's.
     """
     dtype = dtype_of(study, registry, model, step)
-    return {"dtype": dtype, "attention": study.numerics.attention, "max_rows": study.numerics.max_rows}
+    found = {"dtype": dtype, "attention": study.numerics.attention, "max_rows": study.numerics.max_rows}
+    if step.reads_logits and dtype != "float32":
+        found["logits_dtype"] = study.protocol.logits_dtype
+    return found
 
 
 def key_parts(

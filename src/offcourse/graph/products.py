@@ -98,7 +98,7 @@ _PRODUCTS = (
         TV,
         DOLA,
         *STEERING,
-        inputs=("icl", "fv_sweep", "fv_controls", *SWEPT, "tv_icl", "tv_sweep", "dola"),
+        inputs=("icl", "cie", "fv_sweep", "fv_controls", *SWEPT, "tv_icl", "tv_sweep", "dola"),
         columns=(FORM,),
         switches=("dola_mask", "ties", "score_dtype"),
         settings=("function_vectors.controls",),

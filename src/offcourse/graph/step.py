@@ -41,6 +41,8 @@ class Step:
     job: name of the rule that runs the step ("": the step's name).
     more_code: modules that `target` calls without importing them.
     asked_by: name of a list in the method's section; the step runs if this list is not empty.
+    reads_logits: whether the step reads probabilities or hits through the engine, in the precision that
+        `protocol.logits_dtype` says.
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
         upstream step's result for the study's NEXT task (used by the control `other_task`).
     """
@@ -58,6 +60,7 @@ class Step:
     job: str = ""
     more_code: tuple[str, ...] = ()
     asked_by: str = ""
+    reads_logits: bool = False
     borrows: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -43,6 +43,7 @@ _PAPER = {
             ".parquet",
             ICL,
             inputs={"prompts": ("icl",)},
+            reads_logits=True,
         ),
         Step(
             "head_means",
@@ -58,6 +59,7 @@ _PAPER = {
             CIE,
             inputs={"prompts": ("cie",), "head_means": ()},
             switches=("cie_output_bias",),
+            reads_logits=True,
         ),
         Step(
             "function_vectors",
@@ -76,6 +78,7 @@ _PAPER = {
             FV_SWEEP,
             inputs={"prompts": ("query",), "function_vectors": ()},
             settings=("strengths",),
+            reads_logits=True,
         ),
         Step(
             "fv_controls",
@@ -92,6 +95,7 @@ _PAPER = {
             switches=("cie_output_bias", "fv_output_bias"),
             asked_by="controls",
             borrows={"function_vectors": "other_task"},
+            reads_logits=True,
         ),
         Step(
             "tv_icl",
@@ -104,6 +108,7 @@ _PAPER = {
             settings=("synonyms",),
             reads="model and tokenizer",
             job="task_vectors",
+            reads_logits=True,
         ),
         Step(
             "task_vectors",
@@ -124,6 +129,7 @@ _PAPER = {
             settings=("synonyms",),
             reads="model and tokenizer",
             job="task_vectors",
+            reads_logits=True,
         ),
         Step(
             "dola",
@@ -197,6 +203,7 @@ def _steering_steps(name: str) -> Iterator[Step]:
         inputs={"prompts": ("query",), name: ()},
         settings=("strengths", *settings),
         reads="model and tokenizer",
+        reads_logits=True,
         **shared,
     )
 

@@ -3,10 +3,10 @@
 import sys
 
 import numpy as np
-import pandas as pd
 import torch
 
 from offcourse.data.architectures import architecture
+from offcourse.data.effects import rank_heads, rounding_floor, within_floor
 from offcourse.data.rows import Task
 from offcourse.models.weights import output_projections
 from offcourse.schemas.function_vectors import CIE
@@ -16,7 +16,8 @@ from offcourse.schemas.io import read_parquet
 def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """({`n_heads={k}`: function vector [width] float32}, notes); the notes list the chosen (layer, head) pairs.
 
-    A k above the model's number of heads is skipped with a message, as in the paper. Raises `OffcourseError` if no k is
+    A k above the model's number of heads is skipped with a message, as in the paper. A message and the notes count the
+    chosen heads whose mean effect is no larger than that of a row without an edit. Raises `OffcourseError` if no k is
     left.
     """
     means = context.tensors("head_means", task)["mean"]
@@ -26,19 +27,22 @@ def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     wanted = [k for k in context.parameters["n_heads"] if k <= len(ranking)]
     for k in sorted(set(context.parameters["n_heads"]) - set(wanted)):
         print(f"{context.model}: n_heads {k} is skipped, the model has {len(ranking)} heads", file=sys.stderr)
+    within = {k: within_floor(cie, ranking[:k]) for k in wanted}
+    if any(within.values()):
+        counts = ", ".join(f"{count} of {k}" for k, count in within.items() if count)
+        print(
+            f"{context.model}, {task.name}: of the chosen heads {counts} have a mean effect within rounding "
+            f"({rounding_floor(cie):.1e}, what a row without an edit reads), so that rounding chose them. In half "
+            "precision protocol: {logits_dtype: float32} lowers that floor.",
+            file=sys.stderr,
+        )
     row = architecture(context.registry.model(context.model).architecture)
     layers = {layer for layer, _ in ranking[: max(wanted)]}
     projections = output_projections(context.folder, row, layers)
     with_bias = context.parameters["fv_output_bias"] == "per_head"
     vectors = {f"n_heads={k}": function_vector(means, ranking[:k], projections, with_bias).numpy() for k in wanted}
-    return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}}
-
-
-def rank_heads(cie: pd.DataFrame) -> list[tuple[int, int]]:
-    """(layer, head) by descending mean effect over trials; equal effects keep the order of layers and heads."""
-    mean = cie.groupby(["layer", "head"])["effect"].mean()
-    order = np.argsort(-mean.to_numpy(), kind="stable")
-    return [(int(layer), int(head)) for layer, head in mean.index[order]]
+    notes = {"rounding_floor": rounding_floor(cie), "heads_within_floor": {f"n_heads={k}": within[k] for k in wanted}}
+    return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}} | notes
 
 
 def function_vector(

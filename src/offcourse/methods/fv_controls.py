@@ -22,13 +22,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from offcourse.data.architectures import architecture
 from offcourse.data.draws import keyed_generator
+from offcourse.data.effects import rank_heads
 from offcourse.data.rows import Task
 from offcourse.methods import cie
-from offcourse.methods.function_vectors import function_vector, rank_heads
+from offcourse.methods.function_vectors import function_vector
 from offcourse.methods.fv_sweep import sweep
 from offcourse.models.weights import output_projections
 from offcourse.schemas.function_vectors import CIE, OTHER_HEADS, OTHER_MEANS, READ_POSITION, REBUILT
@@ -57,8 +57,7 @@ def compute(context, task: Task) -> pd.DataFrame:
     # As in the sweep, a vector is cast to the model's dtype before it is multiplied by the strength.
     edits = torch.stack([strength * mine[k].to(dtype) for _, _, mine in made for k in counts for strength in strengths])
     prompts = context.prompts(task, "query")
-    items = tqdm(prompts.itertuples(), desc=f"controls {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([sweep(context.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
+    hits = sweep(context.engine, prompts, edits, f"controls {task.name}")
     sizes = [range(len(keys)), range(hits.shape[1]), prompts["index"].tolist()]
     axes = pd.MultiIndex.from_product(sizes, names=["edit", "layer", "item"]).to_frame(index=False)
     named = pd.DataFrame(keys, columns=["control", "draw", "n_heads", "strength"]).iloc[axes.pop("edit")]

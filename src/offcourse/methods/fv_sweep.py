@@ -18,8 +18,7 @@ def compute(context, task: Task) -> pd.DataFrame:
     dtype = context.engine.model.module.dtype
     edits = torch.stack([strength * vectors[f"n_heads={k}"].to(dtype) for k in counts for strength in strengths])
     prompts = context.prompts(task, "query")
-    items = tqdm(prompts.itertuples(), desc=f"sweep {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([sweep(context.engine, prompt.token_ids, prompt.target_id, edits) for prompt in items])
+    hits = sweep(context.engine, prompts, edits, f"sweep {task.name}")
     layers = hits.shape[1]
     grid = hits.view(len(prompts), layers, len(counts), len(strengths)).permute(2, 3, 1, 0)
     k, strength, layer, item = np.meshgrid(
@@ -36,8 +35,13 @@ def compute(context, task: Task) -> pd.DataFrame:
     )
 
 
-def sweep(engine: Engine, prompt, target: int, edits: torch.Tensor) -> torch.Tensor:
-    """Hits of every edit after every block, on one prompt: [layers, edits] bool."""
-    layers = engine.model.layers
-    _, found = engine.read_rows(prompt, target, ResidualRows(edits, layers), probability=False)
-    return found.hit.view(layers, len(edits))
+def sweep(engine: Engine, prompts: pd.DataFrame, edits: torch.Tensor, shown: str | None = None) -> torch.Tensor:
+    """Hits of every edit after every block: [prompts, layers, edits] bool.
+
+    prompts: rows with `token_ids` and `target_id`. edits: [edits, width], or [layers, edits, width]. shown: the name of
+    the progress bar.
+    """
+    rows = ResidualRows(edits, engine.model.layers)
+    found = engine.read_rows_each(list(prompts["token_ids"]), list(prompts["target_id"]), rows, probability=False)
+    hits = [patched.hit for _, patched in tqdm(found, desc=shown, total=len(prompts), leave=False, disable=None)]
+    return torch.stack(hits).cpu().view(len(prompts), engine.model.layers, -1)

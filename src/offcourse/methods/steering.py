@@ -36,8 +36,10 @@ def sweep(context, task: Task) -> pd.DataFrame:
     edits = torch.stack([method.apply(built, strength) for strength in strengths], 1)
     rows = ResidualRows(edits, layers, replace=method.replace)
     prompts = context.prompts(task, "query")
-    items = tqdm(prompts.itertuples(), desc=f"{name} {task.name}", total=len(prompts), leave=False, disable=None)
-    hits = torch.stack([method.score(context, prompt, rows) for prompt in items])
+    found = tqdm(
+        method.scores(context, prompts, rows), desc=f"{name} {task.name}", total=len(prompts), leave=False, disable=None
+    )
+    hits = torch.stack(list(found)).cpu()
     axes = pd.MultiIndex.from_product(
         [strengths, range(layers), prompts["index"].tolist()], names=["strength", "layer", "item"]
     )

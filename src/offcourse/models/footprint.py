@@ -8,6 +8,8 @@ GPU memory and with the tensors in the engine's graph (`tests/plan/test_footprin
 
 from offcourse.data.rows import Model
 
+# Bytes that a card's kernels take beside the tensors of the engine's graph: up to 10 MB on an H100.
+KERNELS = 16 << 20
 # Bytes of attention's scores and weights that the engine holds at once, and bytes that one score takes at its widest.
 SCORE_BYTES = 512 << 20
 BYTES_PER_SCORE = 16
@@ -32,12 +34,14 @@ WINDOWED, TWO_KINDS, CAPPED = ("Mistral", "Gemma2", "Gemma3"), ("Gemma2", "Gemma
 ALIGNED = 16
 
 
-def of_pass(model: Model, size: int, tokens: int, rows: int, context: int = 0, grid: int | None = None) -> float:
+def of_pass(
+    model: Model, size: int, tokens: int, rows: int, context: int = 0, grid: int | None = None, prompts: int = 1
+) -> float:
     """Bytes of one pass of `tokens` prompt tokens (a prompt, or a forest of prompts) and `rows` edited last tokens.
 
     size: bytes of a number of the model's precision. context: earlier tokens, to which all of these tokens attend.
     grid: rows of all passes of this prompt. If there are more than `rows`, keys, values and states are kept between
-    passes.
+    passes. prompts: number of prompts among which tokens and rows are divided.
     """
     grid = max(rows, grid or rows)
     sequence = tokens + rows
@@ -53,14 +57,14 @@ def of_pass(model: Model, size: int, tokens: int, rows: int, context: int = 0, g
     # The prompt's embedding stays, beside the streams with rows.
     embedding = size * tokens * model.width if rows else 0
     # The mask of each kind of layer is held through all blocks, and so are the edits, one row per layer.
-    masks = tokens * (tokens + context) * (2 if model.architecture in TWO_KINDS else 1)
-    edits = size * -(-grid // model.layers) * model.width
+    masks = tokens // prompts * (tokens + context) * (2 if model.architecture in TWO_KINDS else 1)
+    edits = size * -(-grid // prompts // model.layers) * model.width
     through = positions + embedding + masks + edits
     block = max(
         feed_forward,
         norm,
         AROUND_ATTENTION * stream + _rotation(model, size, sequence),
-        AROUND_ATTENTION * stream + _attention(model, size, tokens, rows, context),
+        AROUND_ATTENTION * stream + _attention(model, size, tokens, rows, context, prompts),
     )
     # During a pass the final states of finished passes are held; at the end all are held twice while they are joined.
     states = size * grid * model.width
@@ -82,8 +86,7 @@ def of_read_out(model: Model, size: int, states: int, probability: bool = True) 
     together = min(states, STATES)
     held = size * states * model.width
     if not probability:
-        # States whose target is beaten by some word are dropped; the others are copied.
-        return together * (size * (WORDS + model.width) + 64) + held
+        return together * (size * (WORDS + model.vocabulary % WORDS) + 64) + held
     # Half precision is cast to float32. A soft cap holds its argument, a quotient and a product at once.
     number = FLOAT32 if size < FLOAT32 else 0
     if model.architecture in CAPPED:
@@ -122,7 +125,7 @@ def _rotation(model: Model, size: int, sequence: int) -> float:
     return sequence * (size * (queries + 2 * keys) + max(rotated, normed))
 
 
-def _attention(model: Model, size: int, tokens: int, rows: int, context: int) -> float:
+def _attention(model: Model, size: int, tokens: int, rows: int, context: int, prompts: int) -> float:
     """Bytes of queries, keys, values and the output, and of the attention of prompt tokens or of rows."""
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     sequence, number = tokens + rows, size
@@ -135,7 +138,7 @@ def _attention(model: Model, size: int, tokens: int, rows: int, context: int) ->
         number = FLOAT32
         held = (5.5 * size + 3 * number) * sequence * queries + size * tokens * tokens
     out = number * sequence * queries
-    return held + out + max(_of_tokens(model, number, tokens, context), _of_rows(model, number, tokens, rows))
+    return held + out + max(_of_tokens(model, number, tokens, context), _of_rows(model, number, tokens, rows, prompts))
 
 
 def _of_tokens(model: Model, number: int, tokens: int, context: int) -> float:
@@ -156,12 +159,14 @@ def _of_tokens(model: Model, number: int, tokens: int, context: int) -> float:
     return max(among, repeated + kernel) + joined
 
 
-def _of_rows(model: Model, number: int, tokens: int, rows: int) -> float:
+def _of_rows(model: Model, number: int, tokens: int, rows: int, prompts: int) -> float:
     """Bytes of the attention of rows: scores against the prompt, a slice at a time, and then the weighted values."""
-    queries = model.heads * model.head_dim
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     every = model.heads * max(1, tokens)
-    together = min(rows, max(1, SCORE_BYTES // (BYTES_PER_SCORE * every)))
-    scores, out = every * together, number * together * queries
+    together = min(-(-rows // prompts), max(1, SCORE_BYTES // (BYTES_PER_SCORE * every)))
+    scores, out = every * together, number * together * queries * prompts
+    # Queries, keys and values of several prompts are copied, so that one product serves all.
+    copied = number * (queries * rows + 2 * keys * (tokens + rows)) if prompts > 1 else 0
     half = 2 if number < FLOAT32 else 1
     weighing = max((number * 2 + FLOAT32 * half) * scores, 3 * number * scores + 2 * out, 4 * number * scores + out)
-    return number * rows * queries + weighing
+    return number * rows * queries + copied + weighing

@@ -74,9 +74,9 @@ class LanguageModel:
         return torch.device("cpu") if device.type == "meta" else device
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Run the decoder without the unembedding; returns final-normed states, [1, sequence, width].
+        """Run the decoder without the unembedding; returns final-normed states, [prompts, sequence, width].
 
-        tokens, positions: [1, sequence] each. Rows that join on the way lengthen the returned sequence.
+        tokens, positions: [prompts, sequence] each. Rows that join on the way lengthen the returned sequence.
         """
         states = []
 
@@ -84,14 +84,12 @@ class LanguageModel:
             # Rows may have joined the sequence. Some classes restore the shape of their input after the final norm, so
             # they are given a tensor of the input's length.
             states.append(out)
-            return out[:, : len(tokens)]
+            return out[:, : tokens.shape[1]]
 
         device = self.input_device
         handle = self.norm.register_forward_hook(capture)
         try:
-            self.module.base_model(
-                input_ids=tokens[None].to(device), position_ids=positions[None].to(device), use_cache=False
-            )
+            self.module.base_model(input_ids=tokens.to(device), position_ids=positions.to(device), use_cache=False)
         finally:
             handle.remove()
         return states[0]

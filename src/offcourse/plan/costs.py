@@ -42,20 +42,21 @@ OF_FORM = {"primer": "truthfulqa", "continuation": "factor-news", "letters": "tr
 class Slices:
     """Sizes of the engine's slices. words, states: of one slice of the unembedding.
 
-    hit_states: states of a slice when only hits are computed. contrast: bytes of a slice of DoLa's logits.
+    hit_states: states of a slice when only hits of one target are computed; states that a word beats are then dropped.
+    None if they are read to the end, of all targets together. contrast: bytes of a slice of DoLa's logits.
     """
 
     words: int
     states: int
-    hit_states: int
+    hit_states: int | None
     contrast: int
 
 
 CPU_SLICES = Slices(1024, 512, 2048, 1 << 20)
-GPU_SLICES = Slices(footprint.WORDS, footprint.STATES, footprint.STATES, footprint.SLICE)
+GPU_SLICES = Slices(footprint.WORDS, footprint.STATES, None, footprint.SLICE)
 SLICES = {"cpu": CPU_SLICES, "gpu": GPU_SLICES}
 
-# When only hits are computed. HITS: expected share of rows that hit. SLICES_SEEN: average number of vocabulary slices
+# When a CPU computes only hits. HITS: expected share of rows that hit. SLICES_SEEN: average number of vocabulary slices
 # that a non-hit row is compared with before a larger logit rules it out.
 HITS, SLICES_SEEN = 0.05, 1.3
 # Calls of torch in a block, hooks included, and in a slice of the unembedding.
@@ -125,16 +126,23 @@ class Work:
         """Number of torch operations that are started."""
         return BLOCK_CALLS * self.block_passes + SLICE_CALLS * self.slices
 
-    def seconds(self, model: Model, dtype: str, rates: Rates) -> float:
-        """Seconds of the work: the sum of all parts. On a GPU some parts overlap, so the sum is too large there."""
+    def seconds(self, model: Model, dtype: str, rates: Rates, cards: int = 1) -> float:
+        """Seconds of the work: the sum of all parts. On a GPU some parts overlap, so the sum is too large there.
+
+        cards: cards that hold the model and compute at the same time. A card begins the next pass while the cards
+        behind it compute this one, so only the first and the last pass of a step leave cards without work.
+        """
         size = DTYPE_BYTES[dtype]
-        return (
+        computing = (
             self.flops(model) / rates.products(dtype)
             + self.weight_bytes(model, size) / rates.memory
             + self.elementwise_bytes(model, size) / rates.elementwise
             + self.all_exponentials(model) / rates.exponentials
-            + self.calls() * rates.call
         )
+        if cards > 1 and computing:
+            passes = max(1.0, self.block_passes / model.layers)
+            computing *= (passes + cards - 1) / (passes * cards)
+        return computing + self.calls() * rates.call
 
 
 def checking(model: Model) -> Work:
@@ -168,20 +176,23 @@ def work(
     if step == "head_means":
         return forest(vectors.trials, prompt, model, of_tokens)
     if step == "cie":
-        # A row begins in the block of its head and goes through this block and all later blocks.
+        # A row begins in the block of its head and goes through this block and all later blocks. Of each layer one row
+        # has no edit.
         if model.architecture == "GPTNeoX" and study.protocol.cie_output_bias == "dropped":
             # Without its bias a layer changes the whole prompt, so every layer takes passes of its own.
             passes, per_pass = vectors.trials * layers, model.heads
         else:
-            passes, per_pass = vectors.trials, layers * model.heads
+            passes, per_pass = vectors.trials, layers * (model.heads + 1)
         run = rows(passes, prompt, per_pass, (layers + 1) / 2, model, budget)
-        return run + unembedding(per_pass + 1, passes, model, SOFTMAX, slices)
+        return run + unembedding(
+            per_pass + 1, passes, model, SOFTMAX, slices, together(passes, prompt, per_pass, budget)
+        )
     if step in ("fv_sweep", "fv_controls"):
         counts = [k for k in vectors.n_heads if k <= layers * model.heads]
         # The prompts from which controls are built are few compared with the sweep and are not counted.
         edits = len(counts) * len(vectors.strengths) * (vectors.controls_drawn if step == "fv_controls" else 1)
         run = rows(vectors.test_items, FV_QUERY, layers * edits, (layers - 1) / 2, model, budget)
-        run += hits(layers * edits + 1, vectors.test_items, model, slices)
+        run += hits(layers * edits + 1, vectors.test_items, FV_QUERY, model, budget, slices)
         for read, times in built_again(vectors).items() if step == "fv_controls" else ():
             for _ in range(times):
                 run += work(read, study, model, unit, budget, of_tokens, slices)
@@ -192,7 +203,7 @@ def work(
     if (method := step.removesuffix("_sweep")) in STEERING:
         edits = layers * len(getattr(study, method).strengths)
         run = rows(vectors.test_items, FV_QUERY, edits, (layers - 1) / 2, model, budget)
-        return run + hits(edits + 1, vectors.test_items, model, slices)
+        return run + hits(edits + 1, vectors.test_items, FV_QUERY, model, budget, slices)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
@@ -203,7 +214,7 @@ def work(
     if step == "tv_sweep":
         items = tasks.dev_items + tasks.test_items
         run = rows(items, TV_QUERY, layers, (layers - 1) / 2, model, budget)
-        return run + unembedding(layers + 1, items, model, MAXIMUM, slices)
+        return run + unembedding(layers + 1, items, model, MAXIMUM, slices, together(items, TV_QUERY, layers, budget))
     if step == "dola":
         return _dola(study, model, unit, of_tokens, slices)
     if step == "logit_lens":
@@ -245,20 +256,31 @@ def forest(items: float, tokens: float, model: Model, budget: int) -> Work:
     return Work(through, through * together * tokens, block_passes=math.ceil(items / together) * model.layers)
 
 
-def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budget: int) -> Work:
-    """The work of prompts and their rows (edited last tokens), an item at a time.
+def together(items: int, prompt: float, count: float, budget: int) -> int:
+    """Number of prompts that go through the model together with their rows. count: rows of an item."""
+    return max(1, min(items, int(budget // (count + prompt))))
 
-    The first pass of an item carries the prompt and rows, later passes carry rows alone. count: rows of an item.
-    blocks: blocks that a row goes through.
+
+def rows(items: int, prompt: int, count: int, blocks: float, model: Model, budget: int) -> Work:
+    """The work of prompts and their rows (edited last tokens).
+
+    As many items as the budget allows go together. If one item has more rows than that, the item's first pass carries
+    the prompt and rows, and later passes carry rows alone. count: rows of an item. blocks: blocks that a row goes
+    through.
     """
-    passes = items * max(1, math.ceil(count / budget))
+    passes = math.ceil(items / together(items, prompt, count, budget)) * max(1, math.ceil(count / budget))
     through = items * (prompt * model.layers + count * blocks)
     return Work(through, through * prompt, block_passes=passes * model.layers)
 
 
-def unembedding(states: float, times: float, model: Model, numbers: int, by: Slices = CPU_SLICES) -> Work:
-    """The work of unembedding `states` states slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`."""
-    passes = times * math.ceil(states / by.states)
+def unembedding(
+    states: float, times: float, model: Model, numbers: int, by: Slices = CPU_SLICES, at_once: int = 1
+) -> Work:
+    """The work of unembedding `states` states slice by slice, `times` times. numbers: `MAXIMUM` or `SOFTMAX`.
+
+    at_once: how many of these times share a slice.
+    """
+    passes = math.ceil(times / at_once) * math.ceil(states * at_once / by.states)
     all_logits = times * states * model.vocabulary
     return Work(
         unembedded=times * states,
@@ -269,15 +291,17 @@ def unembedding(states: float, times: float, model: Model, numbers: int, by: Sli
     )
 
 
-def hits(states: float, times: float, model: Model, by: Slices = CPU_SLICES) -> Work:
-    """The work of finding the hits of `states` states slice by slice, `times` times; beaten rows are dropped."""
+def hits(states: float, items: int, prompt: int, model: Model, budget: int, by: Slices = CPU_SLICES) -> Work:
+    """The work of finding the hits of the `states` states of each item slice by slice. prompt: tokens of an item."""
+    if by.hit_states is None:
+        return unembedding(states, items, model, MAXIMUM, by, together(items, prompt, states - 1, budget))
     share = min(1, HITS + SLICES_SEEN * by.words / model.vocabulary)
-    passes = times * math.ceil(states / by.hit_states)
+    passes = items * math.ceil(states / by.hit_states)
     return Work(
-        unembedded=times * states * share,
+        unembedded=items * states * share,
         head_passes=passes,
         slices=passes * math.ceil(model.vocabulary / by.words),
-        numbers=times * states * share * model.vocabulary * MAXIMUM,
+        numbers=items * states * share * model.vocabulary * MAXIMUM,
     )
 
 

@@ -64,7 +64,9 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
         return 2 * width * inner / per_row, weights[0].numel() * weights[0].element_size() / left
 
     flops, memory = products(torch.float32)
-    flops_half, _ = products(torch.float16 if device == "gpu" else torch.bfloat16)
+    flops_half, memory_half = products(torch.float16 if device == "gpu" else torch.bfloat16)
+    # Models on a GPU are in half precision, nearly all.
+    memory = memory_half if device == "gpu" else memory
 
     # Activations of a block, and a slice of the vocabulary that is cut from a larger table.
     tokens, words = ELEMENTWISE[device]

@@ -16,6 +16,7 @@ from offcourse.plan.costs import (
     beginning,
     compared,
     sizes,
+    together,
 )
 from offcourse.study.config import Study
 
@@ -31,24 +32,30 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
     size: bytes of a number of the model's precision. rows, tokens: the engine's budgets. device: "gpu" or "cpu".
     """
     vectors, layers = study.function_vectors, model.layers
-    shots, heads = vectors.shots * FV_DEMONSTRATION + FV_QUERY, layers * model.heads
+    # Of each layer one row has no edit.
+    shots, heads = vectors.shots * FV_DEMONSTRATION + FV_QUERY, layers * (model.heads + 1)
 
-    def passes(prompt: int, grid: int, probability: bool = False) -> float:
-        passing = footprint.of_pass(model, size, prompt, min(rows, grid), grid=grid + 1)
-        return max(passing, _read_out(model, size, grid + 1, probability, device))
+    def passes(prompt: int, grid: int, items: int, probability: bool = False) -> float:
+        prompts = together(items, prompt, grid, rows)
+        if prompts > 1:
+            passing = footprint.of_pass(model, size, prompts * prompt, prompts * grid, prompts=prompts)
+        else:
+            passing = footprint.of_pass(model, size, prompt, min(rows, grid), grid=grid + 1)
+        # On a CPU the states of one prompt are read at a time.
+        return max(passing, _read_out(model, size, prompts * (grid + 1), probability, device))
 
     if step == "check_model":
-        return passes(CHECKED, heads, probability=True)
+        return passes(CHECKED, heads, 1, probability=True)
     if step == "cie":
-        return passes(shots, heads, probability=True)
+        return passes(shots, heads, vectors.trials, probability=True)
     if step in ("fv_sweep", "fv_controls"):
-        swept = passes(FV_QUERY, layers * len(vectors.n_heads) * len(vectors.strengths))
-        return swept if step == "fv_sweep" else max(swept, passes(shots, heads, probability=True))
+        swept = passes(FV_QUERY, layers * len(vectors.n_heads) * len(vectors.strengths), vectors.test_items)
+        return swept if step == "fv_sweep" else max(swept, passes(shots, heads, vectors.trials, probability=True))
     if step == "tv_sweep":
-        return passes(TV_QUERY, layers, probability=True)
+        return passes(TV_QUERY, layers, study.task_vectors.test_items, probability=True)
     method = step.removesuffix("_sweep")
     if method != step and method in STEERING:
-        return passes(FV_QUERY, layers * len(getattr(study, method).strengths))
+        return passes(FV_QUERY, layers * len(getattr(study, method).strengths), vectors.test_items)
     if step == "dola":
         return _dola(study, model, unit, size, tokens, device)
     forest = footprint.of_pass(model, size, tokens, 0)

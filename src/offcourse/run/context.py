@@ -48,6 +48,7 @@ class StepContext:
             "dtype": str(self.engine.model.module.dtype).removeprefix("torch."),
             "attention": "eager" if self.engine.explicit else "sdpa",
             "max_rows": self.engine.max_rows,
+            "logits_dtype": "float32" if self.engine.wide else "model",
             "threads": torch.get_num_threads(),
             "device": str(self.engine.model.input_device),
         }
@@ -88,7 +89,7 @@ class StepContext:
         row = self.registry.model(self.model)
         dtype = dtype_of(self.study, self.registry, self.model, self.step)
         model = load(self.folder, row.architecture, dtype, offload=numerics.offload == "allow")
-        return Engine(model, numerics.max_rows, numerics.attention)
+        return Engine(model, numerics.max_rows, numerics.attention, self.study.protocol.logits_dtype)
 
     def input(self, step: str, task: Task) -> Path:
         """Path of an upstream step's result for this model and task."""

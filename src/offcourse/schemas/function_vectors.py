@@ -15,6 +15,7 @@ CIE = columns(
     layer=pa.Column(int, pa.Check.ge(0)),
     head=pa.Column(int, pa.Check.ge(0)),
     effect=pa.Column("float32", pa.Check.in_range(-1.0, 1.0)),
+    unedited=pa.Column("float32", pa.Check.in_range(-1.0, 1.0)),
 )
 
 FV_SWEEP = columns(

@@ -30,7 +30,7 @@ CERTAINTY = columns(
         name: pa.Column(float, nullable=True)
         for name in (
             *("without", "few_shot", "best", "best_low", "best_high", "held_out", "held_out_low", "held_out_high"),
-            *("by_luck", "by_luck_high", "p", "p_holm", *NULL_CONTROLS),
+            *("by_luck", "by_luck_high", "p", "p_holm", "floor", "within_floor", *NULL_CONTROLS),
         )
     },
 )

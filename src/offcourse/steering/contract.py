@@ -1,6 +1,7 @@
 """The contract of a steering method: how a vector is built, applied and scored, and what `offcourse plan` counts."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from offcourse.data.rows import Task
@@ -66,3 +67,14 @@ class SteeringMethod(ABC):
         first token of the answer must be the most likely token, as for function vectors.
         """
         return context.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit
+
+    def scores(self, context, prompts, rows) -> "Iterator[Tensor]":
+        """The `score` of every prompt, in order. prompts: rows of `PROMPTS`.
+
+        A method with a `score` of its own is asked prompt by prompt. Otherwise many prompts go through the model
+        together.
+        """
+        if type(self).score is not SteeringMethod.score:
+            return (self.score(context, prompt, rows) for prompt in prompts.itertuples())
+        asked = list(prompts["token_ids"]), list(prompts["target_id"])
+        return (found.hit for _, found in context.engine.read_rows_each(*asked, rows, probability=False))

@@ -93,6 +93,12 @@ class Protocol(BaseModel):
         description="Precision in which the scores of a continuation are summed. model: the model's own dtype, and MC2 "
         "is 0 where its exponentials overflow, and halves scores that underflow. float64: neither happens.",
     )
+    logits_dtype: Literal["model", "float32"] = Field(
+        "model",
+        description="Precision of the logits that probabilities and hits are read from, for a model in half precision. "
+        "model: logits are rounded to the model's own dtype, which makes ties and hides small effects. float32: the "
+        "same states times the same weights, not rounded. DoLa and the logit lens are as published either way.",
+    )
     ties: Literal["as_coded", "shared"] = Field(
         "as_coded",
         description="A tie between a true and a false answer. as_coded: correct in FACTOR, wrong in TruthfulQA MC1. "

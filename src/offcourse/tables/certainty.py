@@ -13,6 +13,7 @@ import pandas as pd
 from offcourse.analysis import inference, recovery, selection, truthfulness
 from offcourse.analysis.results import (
     Folder,
+    cie_path,
     read_control_accuracy,
     read_dola,
     read_items,
@@ -26,8 +27,9 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.steering_summary import paired_hits
 from offcourse.analysis.view import ResultsView
+from offcourse.data.effects import rank_heads, rounding_floor, within_floor
 from offcourse.data.rows import is_large
-from offcourse.schemas.function_vectors import NULL_CONTROLS
+from offcourse.schemas.function_vectors import CIE, NULL_CONTROLS
 from offcourse.schemas.io import as_table, read_parquet
 from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
@@ -54,6 +56,8 @@ NOTES = (
     "layer is drawn, as if layers were independent; real layers are correlated, so this overstates luck and p is "
     "conservative. The null accuracy is (hits + 1/2) / (items + 1), so that zero hits in a small sample do not imply "
     "zero probability. p (Holm) is corrected for all rows of its method.",
+    "rounding: the largest mean effect that rows without an edit read where function vectors' heads are chosen. heads "
+    "within it: the share of the best setting's heads whose mean effect is no larger, so that rounding chose them.",
     "random direction, random heads, shuffled labels, other task: the best of the same grid with vectors that should "
     "do nothing, if the study has them; the mean over draws, each of which has a grid of its own.",
     "Rows of all pairs: share of model-task pairs that reach a fraction of few-shot accuracy (Table 3), with an "
@@ -141,6 +145,11 @@ def _on_queries(results: Folder, label: str, model: str, task: str, name: str = 
 
 def _function_vector(results: Folder, model: str, task: str, controls: bool) -> dict:
     found = _on_queries(results, "function vector", model, task)
+    _, sweep = paired_hits(results, model, task)
+    best = dict(zip(sweep.index.names, sweep.index[sweep.to_numpy().sum(1).argmax()], strict=True))
+    cie = read_parquet(results / cie_path(model, task), CIE)
+    chosen = rank_heads(cie)[: int(best["n_heads"])]
+    found |= {"floor": rounding_floor(cie), "within_floor": within_floor(cie, chosen) / len(chosen)}
     if controls:
         largest = read_control_accuracy(results, model, task).groupby(["control", "draw"])["accuracy"].max()
         means = largest.groupby("control").mean()
@@ -234,6 +243,8 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
             "held out": [interval(row, "held_out") for row in rows],
             "by luck (95 %)": [luck(row) for row in rows],
             "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
+            "rounding": ["" if pd.isna(floor) else f"{floor:.1g}" for floor in table["floor"]],
+            "heads within it": ["" if pd.isna(share) else f"{share:.0%}" for share in table["within_floor"]],
             # Controls have columns only in a study with controls.
             **{NULLS[name]: [number(row, name) for row in rows] for name in NULL_CONTROLS if table[name].notna().any()},
         },
