@@ -207,3 +207,25 @@ def test_the_page_names_every_row(results, table):
     text = (results / "tables" / "certainty.md").read_text()
     assert text.count("\n| ") == len(table) + 1
     assert "nan" not in text
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("task", TASKS)
+def test_the_floor_is_what_rows_without_an_edit_read_and_heads_within_it_are_counted(results, table, model, task):
+    rows = pd.read_parquet(results / model / "cie" / f"{task}.parquet").astype({"effect": float, "unedited": float})
+    floor = max(
+        abs(rows[(rows["layer"] == layer) & (rows["head"] == 0)]["unedited"].mean()) for layer in set(rows["layer"])
+    )
+    means = {at: mine["effect"].mean() for at, mine in rows.groupby(["layer", "head"])}
+    sweep = pd.read_parquet(results / model / "fv_sweep" / f"{task}.parquet")
+    best = max(sweep.groupby(["n_heads", "strength", "layer"]), key=lambda one: one[1]["hit"].sum())[0]
+    chosen = sorted(means, key=lambda at: -means[at])[: best[0]]
+    row = table.loc[("function vector", model, task)]
+    assert row["floor"] == pytest.approx(floor, rel=1e-6) and floor > 0
+    assert row["within_floor"] == sum(abs(means[at]) <= floor for at in chosen) / len(chosen)
+
+
+def test_other_methods_have_no_floor(table):
+    others = table.drop(index="function vector", level="method")
+    assert others["floor"].isna().all() and others["within_floor"].isna().all()
+    assert 0 < table.loc[["function vector"]]["within_floor"].mean() < 1

@@ -56,8 +56,9 @@ NOTES = (
     "layer is drawn, as if layers were independent; real layers are correlated, so this overstates luck and p is "
     "conservative. The null accuracy is (hits + 1/2) / (items + 1), so that zero hits in a small sample do not imply "
     "zero probability. p (Holm) is corrected for all rows of its method.",
-    "rounding: the largest mean effect that rows without an edit read where function vectors' heads are chosen. heads "
-    "within it: the share of the best setting's heads whose mean effect is no larger, so that rounding chose them.",
+    "effect floor: the largest mean effect that rows without an edit read where function vectors' heads are chosen. "
+    "heads within floor: the share of the best setting's heads whose mean effect is no larger, so that rounding chose "
+    "them.",
     "random direction, random heads, shuffled labels, other task: the best of the same grid with vectors that should "
     "do nothing, if the study has them; the mean over draws, each of which has a grid of its own.",
     "Rows of all pairs: share of model-task pairs that reach a fraction of few-shot accuracy (Table 3), with an "
@@ -243,8 +244,8 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
             "held out": [interval(row, "held_out") for row in rows],
             "by luck (95 %)": [luck(row) for row in rows],
             "p (Holm)": ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]],
-            "rounding": ["" if pd.isna(floor) else f"{floor:.1g}" for floor in table["floor"]],
-            "heads within it": ["" if pd.isna(share) else f"{share:.0%}" for share in table["within_floor"]],
+            "effect floor": ["" if pd.isna(floor) else f"{floor:.1g}" for floor in table["floor"]],
+            "heads within floor": ["" if pd.isna(share) else f"{share:.0%}" for share in table["within_floor"]],
             # Controls have columns only in a study with controls.
             **{NULLS[name]: [number(row, name) for row in rows] for name in NULL_CONTROLS if table[name].notna().any()},
         },
