@@ -5,7 +5,8 @@ from pathlib import Path
 
 from offcourse.graph.keys import STEPS
 from offcourse.graph.products import PRODUCTS
-from offcourse.store.reached import BY_VALUE, PACKAGE, SOURCE, parsed, reached
+from offcourse.store.reached import BY_VALUE, reached
+from offcourse.store.statements import PACKAGE, SOURCE, parsed
 
 # Code that ran and is in no key: what it gives is in the key by value (the configuration, names of files), or it is the
 # machinery around a result.
@@ -24,7 +25,7 @@ def _behind_values() -> dict[str, set]:
     for module, name in (each.split(":") for each in BY_VALUE):
         statements = parsed(module).definitions[name]
         found.setdefault(module, set()).update(statements)
-        for used in {used for each in statements for used, _ in each.uses.names}:
+        for used in {used for each in statements for used, _ in each.names}:
             if used in parsed(module).definitions or used in parsed(module).imports:
                 for other, code in reached(f"{module}:{used}").code.items():
                     found.setdefault(other, set()).update(code)

@@ -7,11 +7,15 @@ from pathlib import Path
 import grimp
 import pytest
 
+from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.graph.products import PRODUCTS
-from offcourse.store import fingerprint, reached
+from offcourse.store import fingerprint, reached, statements
 
-CACHED = (reached.is_module, reached.parsed, reached.reached, fingerprint.modules_behind, fingerprint.versions_behind)
+CACHED = (
+    *(statements.is_module, statements.parsed, statements._nodes, statements._asked, statements._kept),
+    *(reached.reached, fingerprint.modules_behind, fingerprint.versions_behind),
+)
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def package(tmp_path, monkeypatch):
             function.cache_clear()
         return folder
 
-    monkeypatch.setattr(reached, "SOURCE", folder)
+    monkeypatch.setattr(statements, "SOURCE", folder)
     yield make
     monkeypatch.undo()
     make()
@@ -181,8 +185,8 @@ def test_texts_of_errors_end_in_no_result():
         *(target for step in STEPS.values() for target in step.targets),
         *(target for product in PRODUCTS.values() for target in product.targets),
     ]:
-        for module, statements in reached.reached(target).code.items():
-            for handler in (node for each in statements for node in ast.walk(each.node)):
+        for module, code in reached.reached(target).code.items():
+            for handler in (node for each in code for node in ast.walk(each.node)):
                 if not (isinstance(handler, ast.ExceptHandler) and handler.name):
                     continue
                 if not isinstance(handler.body[-1], ast.Raise):
@@ -250,3 +254,63 @@ def test_what_is_reached_is_what_is_imported():
         targets = {target.split(":")[0] for target in step.targets}
         closure = targets.union(*(graph.find_upstream_modules(target) for target in targets))
         assert fingerprint.modules_behind(*step.targets).keys() <= closure, name
+
+
+def digests() -> dict[str, str]:
+    return fingerprint.modules_behind("offcourse.one:f")
+
+
+def test_what_was_kept_gives_the_digests_of_what_is_parsed(package):
+    folder = package(SOURCES)
+    parsed = digests()
+    [kept] = (folder / "__pycache__").glob("statements.*.pickle")
+    package()
+    assert statements._kept().keys() >= {f"offcourse.{name}" for name in ("one", "two")}
+    assert digests() == parsed and not statements._NEW
+    kept.unlink()
+    package()
+    assert digests() == parsed and kept.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "turned", "emptied", "another Python's"])
+def test_a_kept_file_that_is_not_whole_is_parsed_anew(package, damage, monkeypatch):
+    folder = package(SOURCES)
+    parsed = digests()
+    [kept] = (folder / "__pycache__").glob("statements.*.pickle")
+    content = kept.read_bytes()
+    if damage == "another Python's":
+        monkeypatch.setattr(statements.sys, "version", "4.0")
+    else:
+        middle = len(content) // 2
+        turned = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        kept.write_bytes({"cut": content[:middle], "turned": turned, "emptied": b""}[damage])
+    package()
+    assert statements._kept() == {}
+    assert digests() == parsed
+
+
+def test_a_module_that_is_edited_or_added_is_seen(package):
+    """A new module can make an imported name mean a module instead of a name in one."""
+    package(SOURCES)
+    before = digests()
+    package({"two": SOURCES["two"].replace('"b": 2', '"b": 3').replace("LIMIT = ", "LIMIT = 1 + ")})
+    edited = digests()
+    assert edited != before
+    package({"two": SOURCES["two"]})
+    assert digests() == before
+    package({"a": "from offcourse.b import c\ndef f():\n    return c\n", "b/__init__": "c = 1\n"})
+    assert set(fingerprint.modules_behind("offcourse.a:f")) == {"offcourse.a", "offcourse.b"}
+    package({"b/c": "X = 1\n"})
+    assert "offcourse.b.c" in fingerprint.modules_behind("offcourse.a:f")
+
+
+def test_a_folder_that_cannot_be_written_is_parsed_every_time(package, monkeypatch):
+    package(SOURCES)
+    before = digests()
+
+    def refused(path, write):
+        raise OffcourseError(f"{path}: the disk is full")
+
+    monkeypatch.setattr(statements, "write_whole", refused)
+    package({"one": SOURCES["one"] + "\nZ = 1\n"})
+    assert digests() == before

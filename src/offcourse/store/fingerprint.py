@@ -11,7 +11,8 @@ from pathlib import Path
 
 from offcourse import STARTED
 from offcourse.errors import OffcourseError
-from offcourse.store.reached import SOURCE, bare, reached, source_of
+from offcourse.store.reached import reached
+from offcourse.store.statements import SOURCE, bare, source_of
 
 # Packages whose versions can change a number or a figure ("counted" packages), with the name that code imports.
 COUNTED = {
@@ -63,7 +64,7 @@ def modules_behind(*targets: str) -> dict[str, str]:
     found = reached(*targets)
     digests = {}
     for module in sorted(found.code.keys() | found.links.keys()):
-        statements = sorted(found.code.get(module, ()), key=lambda statement: statement.node.lineno)
+        statements = sorted(found.code.get(module, ()), key=lambda statement: statement.line)
         text = [*(statement.text for statement in statements), *sorted(found.links.get(module, ()))]
         digests[module] = hashlib.sha256("\n".join(text).encode()).hexdigest()
     return digests
