@@ -222,7 +222,7 @@ def product_changes(
     now = {key: code[key] for key in ("modules", "packages")}
     now |= {"parameters": job_parameters(product, study, registry, model), "results": sorted(known["inputs"])}
     now["script"] = script_digest(product.script)
-    if product.inputs:
+    if product.inputs or product.tables:
         read = {relative(path, layout.base) for path in inputs_of(product, study, layout, model)}
         now["results"] = sorted(read)
     found = differences(before, now)
