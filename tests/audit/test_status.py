@@ -52,8 +52,8 @@ def folder(done, tmp_path):
     return shutil.copytree(done, tmp_path / "copy")
 
 
-def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
-    """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own."""
+def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources", of=STEPS):
+    """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own. of: names."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     places = [str(place) for place in path] + list(filter(None, [os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}
@@ -62,7 +62,7 @@ def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
     assert "Traceback" not in run.stderr, run.stderr
     states = json.loads(run.stdout)["states"] if run.stdout else []
     return run.returncode, {
-        (s["step"], s["unit"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in STEPS
+        (s["step"], s["unit"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in of
     }
 
 
@@ -147,3 +147,11 @@ def test_a_lost_result_is_stale_with_what_follows_and_a_damaged_one_is_mended(fo
         assert set(why) == {(step, "antonym") for step in ("cie", "function_vectors", "fv_sweep")}
         assert "not made" in why["cie", "antonym"]
         assert "cie" in why["function_vectors", "antonym"]
+
+
+def test_one_more_model_makes_the_tables_of_model_facts_stale(folder):
+    """They read no result of a step, and a file of each model."""
+    more = STUDY | {"models": [*STUDY["models"], "smollm2-135m-instruct"]}
+    assert status(folder, of=["tables_facts"])[1] == {}
+    code, why = status(folder, study=more, of=["tables_facts"])
+    assert code == 1 and [step for step, _ in why] == ["tables_facts"]
