@@ -56,11 +56,25 @@ def asks(rule):
         return {}
 
     def ask(name):
-        return lambda wildcards, attempt: getattr(SIZES.needs(rule, wildcards.model).at(attempt), name)
+        return lambda wildcards, attempt: getattr(needed(rule, wildcards.model).at(attempt), name)
 
     partition = (workflow.resource_settings.default_resources or {}).get("gpu_partition")
     named = {"slurm_partition": partition.raw} if partition else {}
     return {name: ask(name) for name in ("gpu", "mem_mb", "runtime")} | {"models_in_memory": 1} | named
+
+
+def needed(rule, model):
+    """Resources of a step. Of the steps of a model that are one Slurm job, one asks for the job's start-up."""
+    needs = SIZES.needs(rule, model)
+    groups = {
+        job.rule.name: job.group
+        for job in workflow.dag.needrun_jobs()
+        if job.wildcards_dict.get("model") == model and job.group is not None
+    }
+    own = groups.get(rule)
+    first = min((name for name, group in groups.items() if group == own), default=rule)
+    # A rule that is not among them yet is asked about before the graph is known.
+    return needs.with_start() if own is None or rule == first else needs
 
 
 def lock():

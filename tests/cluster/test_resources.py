@@ -3,11 +3,12 @@
 import pytest
 from lab import SMOKE
 
-from offcourse.cluster.resources import BASE_MB, Needs, Sizes
+from offcourse.cluster.resources import BASE_MB, START_MINUTES, Needs, Sizes
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.plan.jobs import plan
+from offcourse.plan.schedule import submissions
 from offcourse.study.config import read_study
 
 REGISTRY = Registry.load(locked=False)
@@ -24,11 +25,24 @@ def test_every_job_of_the_plan_asks_for_its_cards_and_more_than_its_time():
         needs = asked.needs(job.name, job.model)
         assert (needs.gpu, needs.problem) == (job.cards, "")
         assert needs.cpus == 4 * job.cards
-        assert needs.runtime * 60 > 4 * (job.seconds + job.load_seconds) > job.load_seconds
+        assert needs.runtime * 60 >= 4 * (job.wall + job.load_seconds) > job.load_seconds
 
 
-def test_a_70b_model_in_bfloat16_takes_three_cards_of_80_gb_and_two_of_141():
-    assert sizes().needs("fv_sweep", "llama-2-70b").gpu == 3
+def test_a_model_s_job_asks_for_one_start_up_and_four_times_its_plan():
+    asked = sizes()
+    for given in (each for each in submissions(plan(PAPER, REGISTRY)) if each.cards):
+        steps = [asked.needs(job.name, given.model) for job in given.jobs]
+        minutes = START_MINUTES + sum(needs.runtime for needs in steps)
+        assert steps[0].with_start().runtime == steps[0].runtime + START_MINUTES
+        # Each step is rounded up to a minute, and its load is counted twice.
+        assert 4 * given.wall / 60 <= minutes - START_MINUTES <= 4 * (given.wall + given.loads) / 60 + len(steps)
+        if given.model == "qwen2-1.5b":
+            assert minutes < 45
+
+
+def test_a_70b_model_in_bfloat16_takes_two_cards_that_are_sold_with_80_gb_and_three_of_80e9_bytes():
+    assert sizes().needs("fv_sweep", "llama-2-70b").gpu == sizes().needs("fv_sweep", "qwen2-72b").gpu == 2
+    assert sizes(gpu_memory=80).needs("fv_sweep", "llama-2-70b").gpu == 3
     assert sizes(gpu_memory=141).needs("fv_sweep", "llama-2-70b").gpu == 2
     # 138 GB of weights on their way.
     assert 138_000 + BASE_MB < sizes().needs("fv_sweep", "llama-2-70b").mem_mb < 180_000

@@ -9,6 +9,7 @@ import yaml
 from lab import SMOKE, Lab
 from slurm_runs import snakemake
 
+from offcourse.cluster.resources import START_MINUTES
 from offcourse.data.names import RESOURCES
 from offcourse.data.pins import LOCK
 from offcourse.graph.keys import steps_of
@@ -70,4 +71,7 @@ def test_all_that_runs_a_model_is_one_job_in_the_gpu_partition(tmp_path):
     assert in_group == on_model | {"check_model"}
     assert {"fv_controls", "caa", "caa_sweep", "function_vectors"} < in_group
     assert set(re.findall(r"slurm_partition=(\w+)", group)) == {"gpu"}
+    # One step asks for the start-up of the whole job.
+    minutes = sorted(map(int, re.findall(r"runtime=(\d+)", group)))
+    assert len(minutes) == len(in_group) and minutes[-2] < START_MINUTES < minutes[-1]
     assert set(re.findall(r"slurm_partition=(\w+)", "".join([outside, *after]))) == {"cpu"}

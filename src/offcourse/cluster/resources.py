@@ -14,6 +14,7 @@ from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
 from offcourse.plan.jobs import DTYPE_BYTES, PlannedJob, plan
+from offcourse.plan.rates import A100
 from offcourse.study.config import Study
 
 # Memory of a job beside its model, in MB: three processes of Snakemake, torch, and the tables of one task.
@@ -21,7 +22,8 @@ BASE_MB = 4000
 # Host memory as a multiple of the weights: with a card, what the loader holds on the way; without a card, the pages of
 # the file and their copy.
 ON_THE_WAY, ON_THE_HOST = 1.1, 2.2
-# Minutes for start-up and a slow file system; and the factor by which a job may exceed its planned time.
+# Minutes for the start-up of a model's job and a slow file system, once for all its steps; and the factor by which each
+# step may exceed its planned time.
 START_MINUTES, SLACK = 10, 4
 # A node without cards is slower than one card by at least this much.
 HOST_SLOWER = 100
@@ -32,8 +34,9 @@ MORE_MEMORY, MORE_TIME = 0.75, 1.0
 
 @dataclass(frozen=True)
 class Needs:
-    """The resources that one job asks for. gpu: cards of one node. mem_mb: MB of the node's memory. runtime: minutes.
+    """The resources that one step asks for. gpu: cards of one node. mem_mb: MB of the node's memory.
 
+    runtime: minutes, without those for the start-up of the model's job (`with_start`), which all its steps share.
     problem: why no node can run this job ("" if one can). If set, the other fields are small placeholder values.
     """
 
@@ -42,6 +45,10 @@ class Needs:
     mem_mb: int
     runtime: int
     problem: str = ""
+
+    def with_start(self) -> "Needs":
+        """The resources of the one step that asks for the start-up of the model's job too."""
+        return replace(self, runtime=self.runtime + START_MINUTES)
 
     def at(self, attempt: int) -> "Needs":
         """The resources at an attempt; later attempts ask for more memory and time. The first attempt is 1."""
@@ -60,7 +67,11 @@ class Sizes:
         """The resources of a rule's job on a model at its first attempt; a job without passes asks for no card."""
         if model not in self._known:
             self._known[model] = self._of_model(model)
-        return self._known[model].get(rule) or Needs(0, 1, BASE_MB + self._projections(model), START_MINUTES)
+        if rule in self._known[model]:
+            return self._known[model][rule]
+        # It starts, and reads the output projections.
+        megabytes = self._projections(model)
+        return Needs(0, 1, BASE_MB + megabytes, _minutes(A100.launch + A100.start + megabytes * 1e6 / A100.load))
 
     def problems(self) -> list[str]:
         """Why models of the study fit no node of the site, one message per model."""
@@ -82,7 +93,7 @@ class Sizes:
         except OffcourseError as error:
             # The problem is reported before a run on a cluster begins. A run on this machine ignores it.
             cards = min(1, int(self.site["gpus_per_node"]))
-            small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, START_MINUTES, str(error))
+            small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, 1, str(error))
             return dict.fromkeys(steps, small)
 
     def _asked(self, job: PlannedJob, step: Step) -> Needs:
@@ -90,12 +101,13 @@ class Sizes:
         weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
         on_cards = bool(self.site["gpus_per_node"])
         memory = weights * ON_THE_WAY if on_cards else weights * ON_THE_HOST + job.memory - weights / job.cards
-        seconds = (job.seconds + job.load_seconds) * (1 if on_cards else HOST_SLOWER)
+        # Loading counts twice: the first load of a job reads from the file system and not from the memory of the node.
+        seconds = (job.wall + job.load_seconds) * (1 if on_cards else HOST_SLOWER)
         return Needs(
             gpu=job.cards if on_cards else 0,
             cpus=int(self.site["cpus_per_gpu"]) * job.cards,
             mem_mb=BASE_MB + math.ceil(memory / 1e6),
-            runtime=START_MINUTES + math.ceil(SLACK * seconds / 60),
+            runtime=_minutes(seconds),
         )
 
     def _projections(self, name: str) -> int:
@@ -104,3 +116,8 @@ class Sizes:
         if None in (row.layers, row.heads, row.head_dim, row.width):
             return 0
         return math.ceil(4 * row.layers * row.heads * row.head_dim * row.width / 1e6)
+
+
+def _minutes(seconds: float) -> int:
+    """Whole minutes of a time limit for work that the plan expects to take `seconds`."""
+    return math.ceil(SLACK * seconds / 60)

@@ -9,8 +9,9 @@ from offcourse.study.config import Study
 # of the building divided by the machines' energy (PUE; Uptime Institute, survey of 2023), g CO2 per kWh (world mean of
 # 2023, Ember).
 ENERGY = {"gpu_power": 400.0, "gpu_utilisation": 1.0, "cpu_power": 10.0, "pue": 1.58, "grid_intensity": 480.0}
-# GB of one card, cards of one node (0: no cards at all), CPUs for each card.
-NODES = {"gpu_memory": 80.0, "gpus_per_node": 8.0, "cpus_per_gpu": 4.0}
+# GB (1e9 bytes) of one card, cards of one node (0: no cards at all), CPUs for each card. A card that is sold with 80 GB
+# has 79.1 GiB or more as torch reports it, which is 84.9 GB.
+NODES = {"gpu_memory": 84.9, "gpus_per_node": 8.0, "cpus_per_gpu": 4.0}
 SITE = NODES | ENERGY
 
 
