@@ -40,4 +40,5 @@ rule all:
 
 onstart:
     lock()
+    check_cards()
     check_cluster()

@@ -6,8 +6,9 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 from offcourse.errors import OffcourseError
 from offcourse.cluster import slurm as cluster
+from offcourse.run.cards import cards_here
 from offcourse.run.lock import hold
-from offcourse.cluster.resources import Sizes
+from offcourse.cluster.resources import Sizes, too_small, with_cards
 
 # Parameters from which a second thread helps a model's passes.
 TINY = 10_000_000
@@ -28,7 +29,12 @@ resource_scopes:
 
 
 try:
-    SIZES = Sizes(STUDY, REGISTRY)
+    # GPUs of this machine. On a cluster Slurm hands out the GPUs of its nodes.
+    CARDS = [] if GROUP else cards_here()
+    if CARDS:
+        # Jobs that run side by side have no more cards than there are.
+        workflow.register_resource("cards", len(CARDS))
+    SIZES = Sizes(with_cards(STUDY, CARDS), REGISTRY)
     if REMOTE and SIZES.problems():
         raise OffcourseError("\n".join(SIZES.problems()))
 except OffcourseError as error:
@@ -43,17 +49,21 @@ def threads(rule):
         return STUDY.numerics.threads
     if GROUP:
         return lambda wildcards: SIZES.needs(rule, wildcards.model).cpus
-    share = max(1, (workflow.resource_settings.cores or 1) // len(STUDY.models))
+    cores = workflow.resource_settings.cores or 1
+    if CARDS:
+        # A job that waits for its cards needs few processors.
+        return lambda wildcards: max(1, min(cores // len(CARDS), SIZES.needs(rule, wildcards.model).cpus))
+    share = max(1, cores // len(STUDY.models))
     # A tiny model's job spends its time on imports, which use one core, so two jobs run side by side.
     return lambda wildcards: 1 if (REGISTRY.model(wildcards.model).parameters or TINY) < TINY else share
 
 
 def asks(rule):
     """Resources of a job of a model: cards of one node, memory, minutes, and the site's partition for cards. A job that
-    runs on this machine asks for nothing.
+    runs on this machine asks for its cards alone, or for nothing.
     """
     if not GROUP:
-        return {}
+        return {"cards": lambda wildcards: SIZES.needs(rule, wildcards.model).gpu} if CARDS else {}
 
     def ask(name):
         return lambda wildcards, attempt: getattr(needed(rule, wildcards.model).at(attempt), name)
@@ -110,3 +120,12 @@ def check_cluster():
         cluster.check(map(cluster.Asked.of, {dag.get_job_group(job) for job in jobs} - {None}))
     except OffcourseError as error:
         sys.exit(f"offcourse: {error}")
+
+
+def check_cards():
+    """Stop before the first job when this machine's cards are too small for a model that would run on them."""
+    if not CARDS:
+        return
+    asking = [job for job in workflow.dag.needrun_jobs() if job.resources.get("cards")]
+    if message := too_small(SIZES, {job.wildcards_dict.get("model") for job in asking}, len(CARDS)):
+        sys.exit(f"offcourse: {message}")

@@ -6,5 +6,6 @@ from offcourse.run.context import StepContext
 from offcourse.run.script import script
 
 with script(snakemake) as run:
-    loaded = StepContext(checked_by(run.study, run.model), run.study, run.registry, run.layout, run.model, run.threads)
+    step = checked_by(run.study, run.model)
+    loaded = StepContext(step, run.study, run.registry, run.layout, run.model, run.threads, run.cards)
     check_model(loaded, run.output[0])

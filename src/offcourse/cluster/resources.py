@@ -5,7 +5,7 @@ in the site's profile (workflow/profiles/slurm).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from offcourse.data.registry import Registry
@@ -13,8 +13,9 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.jobs import DTYPE_BYTES, PlannedJob, plan
+from offcourse.plan.jobs import CHECK, DTYPE_BYTES, NUMBERS, PlannedJob, plan
 from offcourse.plan.rates import A100
+from offcourse.run.cards import VISIBLE, Card
 from offcourse.study.config import Study
 
 # Memory of a job beside its model, in MB: three processes of Snakemake, torch, and the tables of one task.
@@ -83,28 +84,29 @@ class Sizes:
         for step in steps_of(one, name).values():
             if step.runs_model:
                 steps.setdefault(step.rule, step)
-        if not self.site["gpus_per_node"]:
-            # The site has no cards. Plan with one card of unlimited memory, since Slurm checks the node's memory.
-            one = one.model_copy(update={"resources": self.study.resources | {"gpu_memory": 1e6, "gpus_per_node": 1}})
+        cards = int(self.site["gpus_per_node"])
+        # One card of unlimited memory, to plan for a site without cards, whose memory Slurm checks, and for weights
+        # that may wait in the node's memory.
+        unlimited = one.model_copy(update={"resources": self.study.resources | {"gpu_memory": 1e6, "gpus_per_node": 1}})
         try:
-            return {
-                job.name: self._asked(job, steps[job.name]) for job in plan(one, self.registry) if job.name in steps
-            }
+            jobs, held = plan(one if cards else unlimited, self.registry), bool(cards)
         except OffcourseError as error:
-            # The problem is reported before a run on a cluster begins. A run on this machine ignores it.
-            cards = min(1, int(self.site["gpus_per_node"]))
-            small = Needs(cards, int(self.site["cpus_per_gpu"]), BASE_MB, 1, str(error))
-            return dict.fromkeys(steps, small)
+            if self.study.numerics.offload != "allow":
+                # The problem is reported before a run begins that would use cards.
+                small = Needs(min(1, cards), int(self.site["cpus_per_gpu"]), BASE_MB, 1, str(error))
+                return dict.fromkeys(steps, small)
+            jobs, held = [replace(job, cards=cards) for job in plan(unlimited, self.registry)], False
+        return {job.name: self._asked(job, steps[job.name], held) for job in jobs if job.name in steps}
 
-    def _asked(self, job: PlannedJob, step: Step) -> Needs:
+    def _asked(self, job: PlannedJob, step: Step, held: bool) -> Needs:
+        """held: whether cards hold all the weights."""
         row = self.registry.model(job.model)
         weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
-        on_cards = bool(self.site["gpus_per_node"])
-        memory = weights * ON_THE_WAY if on_cards else weights * ON_THE_HOST + job.memory - weights / job.cards
+        memory = weights * ON_THE_WAY if held else weights * ON_THE_HOST + max(0, job.memory - weights)
         # Loading counts twice: the first load of a job reads from the file system and not from the memory of the node.
-        seconds = (job.wall + job.load_seconds) * (1 if on_cards else HOST_SLOWER)
+        seconds = (job.wall + job.load_seconds) * (1 if held else HOST_SLOWER)
         return Needs(
-            gpu=job.cards if on_cards else 0,
+            gpu=job.cards if self.site["gpus_per_node"] else 0,
             cpus=int(self.site["cpus_per_gpu"]) * job.cards,
             mem_mb=BASE_MB + math.ceil(memory / 1e6),
             runtime=_minutes(seconds),
@@ -116,6 +118,34 @@ class Sizes:
         if None in (row.layers, row.heads, row.head_dim, row.width):
             return 0
         return math.ceil(4 * row.layers * row.heads * row.head_dim * row.width / 1e6)
+
+
+def with_cards(study: Study, cards: Sequence[Card]) -> Study:
+    """The study with the cards of this machine as the one node of its site; the smallest card counts.
+
+    Without a card the study stays as it is.
+    """
+    if not cards:
+        return study
+    here = {"gpu_memory": max(1.0, min(card.memory for card in cards) / 1e9), "gpus_per_node": len(cards)}
+    return study.model_copy(update={"resources": study.resources | here})
+
+
+def too_small(sizes: Sizes, models: Collection[str], cards: int) -> str:
+    """Why this machine's cards cannot run some of `models`, in one message with all of them; "" if they can."""
+    wrong = [sizes.needs(CHECK, name).problem for name in sizes.study.models if name in models]
+    wrong = [problem.removesuffix(NUMBERS) for problem in wrong if problem]
+    if not wrong:
+        return ""
+    return "\n".join(
+        [
+            f"the cards of this machine are too small for {len(wrong)} of the {len(models)} models that have to run:",
+            *(f"  {problem}" for problem in wrong),
+            "Leave them out, choose a numerics.dtype of fewer bytes, lower numerics.max_rows, or set `numerics: "
+            f"{{offload: allow}}`, which takes many times as long. {VISIBLE}= in front of the command runs the study "
+            "without cards.",
+        ]
+    )
 
 
 def _minutes(seconds: float) -> int:

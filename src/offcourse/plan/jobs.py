@@ -25,6 +25,11 @@ USABLE = 0.9  # share of a card's memory
 RUNTIME_BYTES = 2e9  # taken by the GPU libraries themselves, per card
 CPU_RUNTIME_BYTES = 0.45e9  # Python, torch and transformers
 CHECK = "check_model"
+# The end of a message about a model that does not fit the cards of a node.
+NUMBERS = (
+    " (resources.gpus_per_node, resources.gpu_memory). Leave the model out, lower numerics.max_rows, or set the "
+    "numbers of your cluster."
+)
 # Hashing a model's file takes HASHING times as long as loading it. Reading the tokenizer with `transformers` takes
 # PLAIN_TOKENIZER times as long as reading it with `models.tokenizer`.
 HASHING, PLAIN_TOKENIZER = 2, 2
@@ -143,8 +148,7 @@ def fit(study: Study, model: Model, size: int, widest: float) -> int:
     if not 0 < cards <= most:
         raise OffcourseError(
             f"{model.name} does not fit: {weights / 1e9:.0f} GB of weights and {beside / 1e9:.1f} GB per card for a "
-            f"pass, on {most} cards of {card / 1e9:.0f} GB (resources.gpus_per_node, resources.gpu_memory). Leave the "
-            "model out, lower numerics.max_rows, or set the numbers of your cluster."
+            f"pass, on {most} card{'s' * (most != 1)} of {card / 1e9:.3g} GB{NUMBERS}"
         )
     return cards
 

@@ -36,13 +36,20 @@ def run_step(
 
 
 def run_steps(
-    names: list[str], study: Study, registry: Registry, layout: Layout, model: str, threads: int | None = None
+    names: list[str],
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    model: str,
+    threads: int | None = None,
+    cards: int = 0,
 ) -> dict[str, list[str]]:
     """Run several steps that read the same settings in one job, so that the model is loaded once.
 
-    Raises `OffcourseError` when the model's files are not those of its manifest, or change while the job is at work.
+    cards: number of cards that the job was given. Raises `OffcourseError` when the model's files are not those of its
+    manifest, or change while the job is at work.
     """
-    context = StepContext(STEPS[names[0]], study, registry, layout, model, threads)
+    context = StepContext(STEPS[names[0]], study, registry, layout, model, threads, cards)
     opened = OpenedModel.of(context.folder)
     return {name: _run(STEPS[name], context, opened) for name in names}
 

@@ -15,6 +15,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, relative, write_record
 from offcourse.provenance.sharing import host_as
 from offcourse.run import products
+from offcourse.run.cards import cards_here, held
 from offcourse.run.declared import rule_of
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
@@ -24,7 +25,7 @@ from offcourse.study.config import Study, load_study
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """The job that a script runs. model: None in a job of the whole study.
+    """The job that a script runs. model: None in a job of the whole study. cards: number of cards that it was given.
 
     tracked: files of the checkout that the job reads, for its record. Snakemake compares paths of inputs, which are
     others in another checkout, so that these files are known by their digests in the rule's `params`.
@@ -37,6 +38,7 @@ class ScriptRun:
     model: str | None
     threads: int
     output: list[Path]
+    cards: int = 0
     tracked: list[Path] = field(default_factory=list)
 
     @property
@@ -52,7 +54,7 @@ class ScriptRun:
 
     def compute(self, *steps: str) -> None:
         """Run steps on the job's model."""
-        run_steps(list(steps), self.study, self.registry, self.layout, self.model, self.threads)
+        run_steps(list(steps), self.study, self.registry, self.layout, self.model, self.threads, self.cards)
 
 
 @contextlib.contextmanager
@@ -71,15 +73,19 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
         rule, base = rule_of(record or outputs[0], study, model)
         layout = Layout(study.study, base)
         watch = Stopwatch(host_as(study.provenance.host, layout.base))
-        run = ScriptRun(rule, study, Registry.load(), layout, model, snakemake.threads, outputs)
+        own = int(snakemake.resources.get("cards", 0))
+        cards = own or int(snakemake.resources.get("gpu", 0))
+        run = ScriptRun(rule, study, Registry.load(), layout, model, snakemake.threads, outputs, cards)
         if not record:
-            yield run
+            with held(own, cards_here() if own else ()):
+                yield run
             return
         product = PRODUCTS[rule]
         code = code_behind(*product.targets)
         program = script_digest(product.script)
         freeze_imports(code["modules"])
-        yield run
+        with held(own, cards_here() if own else ()):
+            yield run
         read = [*map(Path, snakemake.input), *run.tracked]
         waited = [relative(path, layout.base) for path in read] if rule == "check_model" else []
         if waited:
