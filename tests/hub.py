@@ -23,7 +23,8 @@ class Hub:
     """What the hub has and was asked.
 
     missing: (repo, revision) pairs that it lacks. gated: repos that need an agreement; token: whose owner has it.
-    moved: (repo, revision) -> commit, for branches that were pushed to.
+    moved: (repo, revision) -> commit, for branches that were pushed to. commits: (repo, branch) -> [(commit, day)], the
+    newest first. files: repo -> {path: bytes}, where these are not those of a model in safetensors.
     """
 
     address: str = ""
@@ -32,14 +33,26 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     token: str = "hf_theirs"
     moved: dict[tuple[str, str], str] = field(default_factory=dict)
+    commits: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
+    files: dict[str, dict[str, int]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def environment(self, home) -> dict[str, str]:
         """Variables with which the hub's client talks to this hub, and has no token and no cache of its user."""
         return {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
 
-    def answer(self, path: str, token: str) -> tuple[int, dict[str, str], dict]:
+    def answer(self, path: str, token: str) -> tuple[int, dict[str, str], dict | list]:
         """Status, headers and JSON body for one path."""
+        if (found := re.fullmatch(r"/api/models/(.+)/commits/(.+)", path)) and found[1] not in self.unknown:
+            made = self.commits.get((found[1], found[2]), [(commit(found[1], found[2]), "2024-11-25")])
+            return (
+                200,
+                {},
+                [
+                    {"id": name, "title": "", "message": "", "authors": [{"user": "a"}], "date": f"{day}T12:00:00.000Z"}
+                    for name, day in made
+                ],
+            )
         if path.endswith("/auth-check"):
             repo = path.removeprefix("/api/models/").removesuffix("/auth-check")
             if token == f"Bearer {self.token}":
@@ -58,6 +71,10 @@ class Hub:
             "lastModified": "2024-11-25T10:20:30.000Z",
             "gated": "manual" if repo in self.gated else False,
             "cardData": {"license": "apache-2.0"},
+            "siblings": [
+                {"rfilename": name, "size": size}
+                for name, size in self.files.get(repo, {"model.safetensors": 9}).items()
+            ],
         }
         return 200, {}, body
 

@@ -12,6 +12,7 @@ import zipfile
 
 import pytest
 import small_disk
+from bin_files import in_bins, same_numbers
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
@@ -313,10 +314,18 @@ def prepare_elsewhere(tmp_path, size=None, **columns):
     return small_disk.run(CODE.format(columns=columns, size=size), tmp_path)
 
 
+class Asked(list):
+    """Paths that a hub was asked for."""
+
+
 @pytest.fixture
 def hub(prepared, tmp_path, monkeypatch):
-    """A server that is a hub with one model, at one commit and no other; what it was asked for."""
-    asked = []
+    """A server that is a hub with one model, at one commit and no other; what it was asked for.
+
+    folder: of the model's files.
+    """
+    asked = Asked()
+    asked.folder = prepared
 
     class Hub(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -326,11 +335,11 @@ def hub(prepared, tmp_path, monkeypatch):
             if path == api:
                 tree = [
                     {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": sha256(file)[:40]}
-                    for file in prepared.iterdir()
+                    for file in asked.folder.iterdir()
                 ]
                 self.answer(json.dumps(tree).encode(), "application/json")
             elif path.startswith(files):
-                file = prepared / path.removeprefix(files)
+                file = asked.folder / path.removeprefix(files)
                 self.answer(file.read_bytes(), "application/octet-stream", ETag=f'"{sha256(file)}"')
             else:
                 self.send_error(404)
@@ -372,6 +381,30 @@ def test_a_hub_model_is_fetched_at_its_pinned_commit(hub, prepared, tmp_path):
     of_the_model = [path for path in hub if "some/model" in path]
     assert any("model.safetensors" in path for path in of_the_model)
     assert all(HUB["revision"] in path for path in of_the_model)
+
+
+def test_a_hub_model_in_bin_files_is_prepared_as_safetensors(hub, prepared, tmp_path):
+    hub.folder = tmp_path / "binned"
+    shutil.copytree(prepared, hub.folder)
+    in_bins(hub.folder)
+    done = prepare_elsewhere(tmp_path, **HUB)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "models" / "other"
+    manifest.verify(folder)
+    assert same_numbers(folder, prepared) and list(folder.glob("*.bin*")) == []
+    assert load(folder, "Llama", "float32").layers == 4
+
+
+def test_a_hub_model_without_weights_that_can_be_read_is_refused(hub, prepared, tmp_path):
+    hub.folder = tmp_path / "other_format"
+    shutil.copytree(prepared, hub.folder)
+    (hub.folder / "model.safetensors").rename(hub.folder / "flax_model.msgpack")
+    done = prepare_elsewhere(tmp_path, **HUB)
+    assert (
+        done.returncode != 0
+        and "has no weights that can be read: neither safetensors nor pytorch_model.bin" in done.stderr
+    )
+    assert nothing_left(tmp_path) and not any("msgpack" in path for path in hub)
 
 
 @pytest.mark.parametrize("password", ["Th3Passw.rd", "Th3Passw.rd/rest"], ids=["plain", "slash"])

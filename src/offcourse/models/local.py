@@ -14,17 +14,19 @@ from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
 from offcourse.models.folder import UNDAMAGED
-from offcourse.models.headers import weight_files
+from offcourse.models.headers import PICKLED_INDEX as INDEX
+from offcourse.models.headers import pickled, weight_files
 from offcourse.models.manifest import MANIFEST, SEEN, read_manifest, still_is
 
-# In the manifest of a folder that was converted from a GGUF file of the user's own: the sha256 of that file.
+# In the manifest of a folder that was converted from files of the user's own: the sha256 of the GGUF file, or
+# {name: sha256} of the `.bin` files.
 CONVERTED = "converted"
 # Files of a local model that are linked, by suffix.
 LINKED = (".json", ".safetensors", ".model", ".txt", ".jinja")
 
 
-def take(model: Model, folder: Path) -> dict[str, str]:
-    """Link a model's files into `folder`, or convert its GGUF file there; what the manifest notes of the origin.
+def take(model: Model, folder: Path) -> dict[str, Any]:
+    """Link a model's files into `folder`, or convert its GGUF or `.bin` files there; what the manifest notes of them.
 
     Raises `OffcourseError` when `repo` is neither.
     """
@@ -32,10 +34,14 @@ def take(model: Model, folder: Path) -> dict[str, str]:
     if _is_folder(origin):
         # Check the origin and not the links in the prepared folder: weights in another format are not linked, so the
         # message would say that the folder holds no weights.
-        weight_files(origin, f"{model.name} ({model.repo})", UNDAMAGED)
-        for name, path in _linked(origin, model.name):
-            os.symlink(path, folder / name)
-        return {}
+        where, linked = f"{model.name} ({model.repo})", dict(_linked(origin, model.name))
+        bins = pickled([path.name for path in origin.iterdir()])
+        if not bins:
+            weight_files(origin, where, UNDAMAGED)
+        for name, path in linked.items():
+            if not (bins and name == INDEX):
+                os.symlink(path, folder / name)
+        return {CONVERTED: _rewritten(model, origin, folder, bins, where)} if bins else {}
     if (file := _gguf(origin)) is not None:
         from offcourse.models.gguf import convert
 
@@ -50,6 +56,17 @@ def take(model: Model, folder: Path) -> dict[str, str]:
     )
 
 
+def _rewritten(model: Model, origin: Path, folder: Path, bins: list[str], where: str) -> dict[str, str]:
+    """{name: sha256} of the `.bin` files whose weights were written into `folder` as safetensors."""
+    from offcourse.models.pickled import rewrite
+
+    before = {name: sha256(_file_behind(origin / name, model.name)) for name in bins}
+    rewrite(origin, folder, where, UNDAMAGED)
+    if written := [name for name in bins if sha256(origin / name) != before[name]]:
+        raise OffcourseError(f"{model.name}: {origin / written[0]} was written to while it was converted. Run again.")
+    return before
+
+
 def another(model: Model, folder: Path, base: Path) -> list[str]:
     """What differs between the model that `repo` leads to now and the one in the prepared `folder`, in words.
 
@@ -61,19 +78,26 @@ def another(model: Model, folder: Path, base: Path) -> list[str]:
     origin, prepared = _origin(model, base), read_manifest(folder)["files"]
     converted = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get(CONVERTED)
     if _is_folder(origin):
-        if converted:
+        if isinstance(converted, str):
             return [f"{model.repo} is a model folder now, and was a GGUF file"]
-        return _files_differ(model, origin, folder, prepared)
+        return _files_differ(model, origin, folder, prepared, converted or {})
     file = _gguf(origin)
-    if file is None or (converted and still_is(folder, file.name, file, converted)):
+    if file is None or (isinstance(converted, str) and still_is(folder, file.name, file, converted)):
         return []
     state = "another GGUF file now" if converted else "not known as the GGUF file that this model was made of"
     return [f"{model.repo} is {state}"]
 
 
-def _files_differ(model: Model, origin: Path, folder: Path, prepared: Mapping[str, Any]) -> list[str]:
+def _files_differ(
+    model: Model, origin: Path, folder: Path, prepared: Mapping[str, Any], converted: Mapping[str, str]
+) -> list[str]:
     try:
         now = dict(_linked(origin, model.name))
+        if converted:
+            # Their weights were written as safetensors, which the origin does not have.
+            prepared = {name: value for name, value in prepared.items() if "safetensors" not in name} | converted
+            now = {name: path for name, path in now.items() if name != INDEX}
+            now |= {name: _file_behind(origin / name, model.name) for name in pickled(os.listdir(origin))}
     except OffcourseError as error:
         return [str(error)]
     found = [f"{model.repo} has {name} now" for name in now if name not in prepared]

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
-from datetime import UTC
+from datetime import datetime
 from pathlib import Path
 
-from offcourse.data.pins import HUB, PUBLIC_CODE, UNKNOWN, Pin, read_lock
-from offcourse.data.rows import Model
+from offcourse.data.pins import PUBLIC_CODE, Pin, read_lock
+from offcourse.data.rows import Model, is_commit
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
-from offcourse.models.hub import RefusedError, asking
+from offcourse.models.hub import RefusedError
+from offcourse.models.looked_up import asking_about, look
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,20 @@ class Asked:
     moved: dict[str, str] = field(default_factory=dict)
 
 
-def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: bool = False) -> Asked:
+def pin(
+    models: Mapping[str, Model],
+    names: Sequence[str],
+    lock: Path,
+    update: bool = False,
+    as_of: datetime | None = None,
+    command: str = "offcourse pin",
+) -> Asked:
     """Pin the hub models among `names` in the lock, and confirm commits that the lock has from public code.
 
     models: the whole table with its own revisions (`Registry.load(locked=False)`). update: ask about every model;
-    without it, a model whose repo and revision are in the lock keeps its commit. Rows of the lock that fit no model are
-    removed. Without a hub model among `names` there is nothing to pin, and nothing is written.
+    without it, a model whose repo and revision are in the lock keeps its commit. as_of: take the last commit before
+    this time in place of the newest one. command: what the user has to run again, for messages. Rows of the lock that
+    fit no model are removed. Without a hub model among `names` there is nothing to pin, and nothing is written.
 
     The lock is written whole or not at all. Raises `OffcourseError` when the hub cannot be reached, and otherwise one
     error that names every refused model and says what to do.
@@ -46,11 +55,11 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
     for name in (name for name in names if models[name].source == "hub"):
         try:
             if update or name not in known:
-                known[name] = _resolve(models[name])
+                known[name] = look(_before(models[name], as_of)).pin(models[name])
                 asked.resolved.append(name)
             elif known[name].source == PUBLIC_CODE:
-                now = _resolve(models[name]).commit
-                known[name] = _confirmed(models[name], known[name], lock)
+                now = look(_before(models[name], as_of)).commit
+                known[name] = _confirmed(models[name], known[name], lock, command)
                 asked.confirmed.append(name)
                 if now != known[name].commit:
                     asked.moved[name] = now
@@ -65,44 +74,34 @@ def pin(models: Mapping[str, Model], names: Sequence[str], lock: Path, update: b
     return asked
 
 
-def _confirmed(model: Model, row: Pin, lock: Path) -> Pin:
+def _before(model: Model, as_of: datetime | None) -> Model:
+    """The model at the last commit of its branch before a time; at its revision where no time is given."""
+    if as_of is None or is_commit(model.revision):
+        return model
+    with asking_about(model):
+        from huggingface_hub import HfApi
+
+        commits = HfApi().list_repo_commits(model.repo, revision=model.revision)
+    earlier = [commit for commit in commits if commit.created_at < as_of]
+    if not earlier:
+        first = min((commit.created_at for commit in commits), default=None)
+        raise RefusedError(
+            f"{model.name} ({model.repo}) has no commit of {model.revision!r} before {as_of:%Y-%m-%d}; the first is of "
+            f"{f'{first:%Y-%m-%d}' if first else 'no date'}. Give a later --as-of."
+        )
+    return replace(model, revision=max(earlier, key=lambda commit: commit.created_at).commit_id)
+
+
+def _confirmed(model: Model, row: Pin, lock: Path, command: str) -> Pin:
     """The row of a commit that public code names, as the hub knows this commit."""
     try:
-        found = replace(_resolve(replace(model, revision=row.commit)), revision=row.revision)
+        found = look(replace(model, revision=row.commit)).pin(model)
         if found.commit != row.commit:
             raise RefusedError(f"the hub answers with {found.commit}.")
         return found
     except RefusedError as error:
         raise RefusedError(
             f"{model.name}: {lock} has commit {row.commit} from public code, but the hub refuses it ({error}) Delete "
-            "the model's row there and run `offcourse pin` again, which takes the commit that "
+            f"the model's row there and run `{command}` again, which takes the commit that "
             f"{model.revision!r} means today."
         ) from error
-
-
-def _resolve(model: Model) -> Pin:
-    """The commit that a model's revision means, after a check that this machine's token may download the files."""
-    where = f"{model.name} ({model.repo})"
-    unreachable = (
-        f"the hub cannot be asked about {where} ({{reason}}). Run the same command where it can be reached "
-        "(HF_ENDPOINT names another address of it), and commit the lock. Nothing was pinned."
-    )
-    with asking(model, where, unreachable):
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        info = api.model_info(model.repo, revision=model.revision)
-        if info.gated:
-            # The description of a gated model is public, but its files need a token that may download them.
-            api.auth_check(model.repo)
-    licence = info.card_data.get("license") if info.card_data else None
-    return Pin(
-        name=model.name,
-        repo=model.repo,
-        revision=model.revision,
-        commit=info.sha,
-        date=info.last_modified.astimezone(UTC).isoformat(timespec="seconds") if info.last_modified else UNKNOWN,
-        licence=str(licence or UNKNOWN),
-        gated=str(info.gated or "no"),
-        source=HUB,
-    )
