@@ -35,8 +35,6 @@ try:
         # Jobs that run side by side have no more cards than there are.
         workflow.register_resource("cards", len(CARDS))
     SIZES = Sizes(with_cards(STUDY, CARDS), REGISTRY)
-    if REMOTE and SIZES.problems():
-        raise OffcourseError("\n".join(SIZES.problems()))
 except OffcourseError as error:
     sys.exit(f"offcourse: {error}")
 
@@ -91,15 +89,23 @@ def lock():
     """Refuse a second run in the same folder; on Slurm, also cancel the jobs that a killed run left behind."""
     try:
         hold(Path(".snakemake") / "offcourse.lock")
-        if on_slurm():
-            cluster.require_commands()
-            # With another log folder, the logs there may be of several working directories.
-            if not workflow.executor_settings.logdir and (
-                ended := cluster.end_leftovers(Path(".snakemake") / "slurm_logs")
-            ):
-                print(f"offcourse: ended Slurm jobs of an earlier run: {', '.join(ended)}", file=sys.stderr)
     except OffcourseError as error:
         sys.exit(f"offcourse: {error}")
+    if on_slurm():
+        try:
+            silent = cluster.missing_commands() or end_leftovers()
+        except OffcourseError as error:
+            silent = [str(error)]
+        if silent:
+            # Without Slurm the graph is not built: all that is known without it is said now.
+            stop_for([*silent, *all_missing()])
+
+
+def end_leftovers():
+    """Cancel the jobs of a killed run of this folder. Returns nothing, so that nothing is missing."""
+    # With another log folder, the logs there may be of several working directories.
+    if not workflow.executor_settings.logdir and (ended := cluster.end_leftovers(Path(".snakemake") / "slurm_logs")):
+        print(f"offcourse: ended Slurm jobs of an earlier run: {', '.join(ended)}", file=sys.stderr)
 
 
 def on_slurm():
@@ -107,19 +113,45 @@ def on_slurm():
     return REMOTE and workflow.executor_plugin.name == "slurm"
 
 
+def stop_for(findings):
+    """End the run with one message of all findings, if there are any."""
+    if findings:
+        from offcourse.cluster.first_contact import told
+
+        sys.exit(f"offcourse: {told(findings)}")
+
+
+def all_missing(models=None):
+    """What the study itself lacks for a cluster; models: those that are going to be prepared."""
+    # Imported here, since every job of the cluster reads this file too.
+    from offcourse.cluster.first_contact import missing
+
+    return missing(SIZES, REGISTRY, THERE, models)
+
+
 def check_cluster():
-    """Stop before the first submission when Slurm has no node for one of the jobs."""
-    # If the site describes its partitions in a file for the executor, the executor chooses and checks them.
-    if not on_slurm() or workflow.executor_settings.partition_config:
+    """Stop before the first submission for all that is missing: of the study, and of Slurm's nodes for its jobs."""
+    if not REMOTE:
         return
-    dag = workflow.dag
-    jobs = [job for job in dag.needrun_jobs() if not job.is_local and not job.resources.get("clusters")]
+    jobs = list(workflow.dag.needrun_jobs())
+    prepared = {job.wildcards_dict["model"] for job in jobs if job.rule.name == "prepare_model"}
     try:
-        # Check jobs one by one first, so that a message names the rule; then groups, which are one job each.
-        cluster.check(map(cluster.Asked.of, jobs))
-        cluster.check(map(cluster.Asked.of, {dag.get_job_group(job) for job in jobs} - {None}))
+        stop_for([*all_missing(prepared), *without_nodes(jobs)])
     except OffcourseError as error:
         sys.exit(f"offcourse: {error}")
+
+
+def without_nodes(jobs):
+    """Why Slurm has no node for some of the jobs."""
+    # If the site describes its partitions in a file for the executor, the executor chooses and checks them.
+    if not on_slurm() or workflow.executor_settings.partition_config:
+        return []
+    dag = workflow.dag
+    sent = [job for job in jobs if not job.is_local and not job.resources.get("clusters")]
+    # Check jobs one by one first, so that a message names the rule; then groups, which are one job each.
+    return cluster.problems(map(cluster.Asked.of, sent)) or cluster.problems(
+        map(cluster.Asked.of, {dag.get_job_group(job) for job in sent} - {None})
+    )
 
 
 def check_cards():

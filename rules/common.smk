@@ -30,7 +30,7 @@ from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.store.fingerprint import fingerprint, script_digest
-from offcourse.study.check import check_study
+from offcourse.study.check import check_study, unpinned
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
 
@@ -43,7 +43,8 @@ try:
         read_yaml(path)
     STUDY = load_study(config, where=", ".join(map(str, workflow.configfiles)))
     REGISTRY = Registry.load()
-    check_study(STUDY, REGISTRY)
+    # Before jobs are submitted to a cluster, models that are not pinned are said with all else that is missing.
+    check_study(STUDY, REGISTRY, pinned=not (workflow.is_main_process and workflow.resource_settings.nodes is not None))
 except OffcourseError as error:
     sys.exit(f"offcourse: {error}")
 
@@ -122,6 +123,8 @@ def mended(wildcards):
         # Before anything is repaired: what another run is about to write looks damaged.
         if not workflow.dryrun:
             lock()
+        elif REMOTE:
+            stop_for([*unpinned(STUDY, REGISTRY), *SIZES.problems()])
         # Snakemake takes a file for what it should be if it is there; there is no public way to say otherwise here.
         workflow.dag.forcefiles.update(map(str, heal(STUDY, REGISTRY, THERE, change=not workflow.dryrun)))
     return []

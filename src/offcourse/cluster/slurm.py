@@ -70,22 +70,22 @@ def _one_partition(group: Any) -> None:
         )
 
 
-def require_commands() -> None:
-    """Raise `OffcourseError` naming Slurm's commands that are not on the path."""
+def missing_commands() -> list[str]:
+    """A sentence that names Slurm's commands that are not on the path; none where all are."""
     missing = [name for name in COMMANDS if not shutil.which(name)]
-    if missing:
-        raise OffcourseError(
-            f"{', '.join(missing)} not found on PATH: --profile slurm submits jobs with Slurm's commands. Run it where "
-            "they are (a login node, often after `module load slurm`), or run on this machine with --cores all."
-        )
+    if not missing:
+        return []
+    return [
+        f"{', '.join(missing)} not found on PATH: --profile slurm submits jobs with Slurm's commands. Run it where "
+        "they are (a login node, often after `module load slurm`), or run on this machine with --cores all."
+    ]
 
 
-def check(jobs: Iterable[Asked]) -> None:
-    """Raise `OffcourseError`, one line per cause, unless Slurm has nodes for every job."""
+def problems(jobs: Iterable[Asked]) -> list[str]:
+    """Why Slurm has no nodes for some of the jobs, a sentence per cause; none where it has."""
     nodes = [_nodes(line) for line in _slurm("sinfo", "-h", "-e", "-o", "%P|%G|%c|%m|%l").splitlines()]
-    problems = [_problem(job, nodes) for job in jobs]
-    if found := list(dict.fromkeys(problem for problem in problems if problem)):
-        raise OffcourseError("\n".join(found))
+    found = [_problem(job, nodes) for job in jobs]
+    return list(dict.fromkeys(problem for problem in found if problem))
 
 
 def _problem(job: Asked, nodes: list[Nodes]) -> str | None:
@@ -197,7 +197,7 @@ def _slurm(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise OffcourseError(
-            f"{words[0]} failed: {done.stderr.strip() or 'no message'}. Slurm has to answer before jobs are submitted; "
-            "try again when `sinfo` does."
+            f"{words[0]} failed: {' '.join(done.stderr.split()) or 'no message'}. Slurm has to answer before jobs "
+            "are submitted; try again when `sinfo` does."
         )
     return done.stdout

@@ -10,6 +10,11 @@ from offcourse.data.rows import Model
 from offcourse.models.headers import pickled
 from offcourse.models.hub import RefusedError, asking
 
+TO_PIN = (
+    "Run the same command where it can be reached (HF_ENDPOINT names another address of it), and commit the lock. "
+    "Nothing was pinned."
+)
+
 
 @dataclass(frozen=True)
 class LookedUp:
@@ -36,24 +41,21 @@ class LookedUp:
 
 
 @contextmanager
-def asking_about(model: Model) -> Iterator[None]:
-    """`asking` for questions that download nothing."""
+def asking_about(model: Model, advice: str = TO_PIN) -> Iterator[None]:
+    """`asking` for questions that download nothing. advice: what to do where the hub cannot be reached."""
     where = f"{model.name} ({model.repo})"
-    unreachable = (
-        f"the hub cannot be asked about {where} ({{reason}}). Run the same command where it can be reached "
-        "(HF_ENDPOINT names another address of it), and commit the lock. Nothing was pinned."
-    )
-    with asking(model, where, unreachable):
+    with asking(model, where, f"the hub cannot be asked about {where} ({{reason}}). {advice}"):
         yield
 
 
-def look(model: Model) -> LookedUp:
+def look(model: Model, advice: str = TO_PIN) -> LookedUp:
     """Ask the hub about a model at its revision, and whether this machine's token may download its files.
 
-    Raises `RefusedError` when it may not, when the hub does not have the model, or when its files hold no weights that
-    can be read; `OffcourseError` when the hub gives no usable answer.
+    advice: what to do where the hub cannot be reached. Raises `RefusedError` when it may not, when the hub does not
+    have the model, or when its files hold no weights that can be read; `OffcourseError` when the hub gives no usable
+    answer.
     """
-    with asking_about(model):
+    with asking_about(model, advice):
         from huggingface_hub import HfApi
 
         api = HfApi()

@@ -12,11 +12,11 @@ from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.study.config import Study
 
 
-def check_study(study: Study, registry: Registry, resources: Path = RESOURCES) -> None:
+def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, pinned: bool = True) -> None:
     """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
 
-    Every model must also be pinned (`offcourse pin`). The project's word lists and question sets are read here, so
-    that a mistake in them is reported before anything runs.
+    pinned: whether every model must be pinned too (`offcourse pin`). The project's word lists and question sets are
+    read here, so that a mistake in them is reported before anything runs.
     """
     shots = int(study.protocol.factor_shots)
     for key, sets, lettered in (
@@ -51,13 +51,19 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES) -
     for method in study.task_methods:
         for name in study.tasks_of(method):
             word_list_sha256(registry.task(name), study.data, resources, method=method)
-    unpinned = [name for name in study.models if not registry.model(name).pinned]
-    if unpinned:
-        raise OffcourseError(
-            f"{len(unpinned)} of the study's models are not pinned to a commit: {', '.join(unpinned)}. Run "
-            "`offcourse pin --configfile FILE` (FILE is the study's) where the hub can be reached, and commit "
-            f"{resources / LOCK}."
-        )
+    if pinned and (found := unpinned(study, registry, resources)):
+        raise OffcourseError(found[0])
+
+
+def unpinned(study: Study, registry: Registry, resources: Path = RESOURCES) -> list[str]:
+    """A sentence that names the study's models without a commit; none where every model is pinned."""
+    names = [name for name in study.models if not registry.model(name).pinned]
+    if not names:
+        return []
+    return [
+        f"{len(names)} of the study's models are not pinned to a commit: {', '.join(names)}. Run `offcourse pin "
+        f"--configfile FILE` (FILE is the study's) where the hub can be reached, and commit {resources / LOCK}."
+    ]
 
 
 def _check_build_draws(study: Study) -> None:
