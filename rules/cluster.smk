@@ -31,8 +31,8 @@ resource_scopes:
 try:
     # GPUs of this machine. On a cluster Slurm hands out the GPUs of its nodes.
     CARDS = [] if GROUP else cards_here()
-    if CARDS:
-        # Jobs that run side by side have no more cards than there are.
+    if CARDS and "cards" not in workflow.global_resources:
+        # Jobs that run side by side have no more cards than there are, or than `--resources cards=N` says.
         workflow.register_resource("cards", len(CARDS))
     SIZES = Sizes(with_cards(STUDY, CARDS), REGISTRY)
 except OffcourseError as error:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.models import fetch, manifest
-from offcourse.models.headers import headers, pickled
+from offcourse.models.bins import pickled
+from offcourse.models.headers import headers
 from offcourse.models.load import load
 from offcourse.models.local import another
 from offcourse.models.pickled import rewrite

@@ -6,6 +6,5 @@ from offcourse.run.context import StepContext
 from offcourse.run.script import script
 
 with script(snakemake) as run:
-    step = checked_by(run.study, run.model)
-    loaded = StepContext(step, run.study, run.registry, run.layout, run.model, run.threads, run.cards)
+    loaded = StepContext(checked_by(run.study, run.model), run.study, run.registry, run.layout, run.model, run.threads)
     check_model(loaded, run.output[0])

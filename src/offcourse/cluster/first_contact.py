@@ -14,8 +14,8 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, is_commit
 from offcourse.errors import OffcourseError
 from offcourse.layout import Layout
+from offcourse.models.bins import pickled
 from offcourse.models.fetch import FILES, asked_of
-from offcourse.models.headers import pickled
 from offcourse.models.hub import RefusedError
 from offcourse.models.looked_up import LookedUp, look
 from offcourse.models.manifest import read_manifest

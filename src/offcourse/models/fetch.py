@@ -22,8 +22,8 @@ from offcourse.data.rows import Model, Source
 from offcourse.errors import OffcourseError
 from offcourse.files import follow_umask, locked, refusal, scratch_of, sha256, write_json, writing
 from offcourse.models import local
+from offcourse.models.bins import INDEX, pickled
 from offcourse.models.folder import UNDAMAGED, check_folder
-from offcourse.models.headers import PICKLED_INDEX, pickled
 from offcourse.models.hub import asking
 from offcourse.models.manifest import MANIFEST, SEEN, changes, digest_of, note, read_manifest, unchanging
 from offcourse.models.tokenizer import Tokenizer
@@ -130,7 +130,7 @@ def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -
     if bins:
         from offcourse.models.pickled import rewrite
 
-        for name in (*rewrite(folder, folder, where, UNDAMAGED), PICKLED_INDEX):
+        for name in (*rewrite(folder, folder, where, UNDAMAGED), INDEX):
             (folder / name).unlink(missing_ok=True)
     if not list(folder.glob("*.safetensors")):
         raise OffcourseError(

@@ -1,8 +1,7 @@
 """Names, shapes and types of the tensors in a model folder, read from the headers of its safetensors."""
 
 import json
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,6 @@ from offcourse.errors import OffcourseError
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-# The names that `transformers` gives weights in `.bin` files: one, or numbered parts.
-PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
-PICKLED_INDEX = "pytorch_model.bin.index.json"
-
-
 @dataclass(frozen=True)
 class Tensor:
     """Header of one tensor: its file, its shape, and its type in safetensors' spelling ("BF16")."""
@@ -25,13 +19,6 @@ class Tensor:
     file: Path
     shape: tuple[int, ...]
     dtype: str
-
-
-def pickled(names: Collection[str]) -> list[str]:
-    """The `.bin` files with weights among the file names of a model, where none of its files is of safetensors."""
-    if any("/" not in name and name.endswith(".safetensors") for name in names):
-        return []
-    return sorted(name for name in names if PICKLED.fullmatch(name))
 
 
 def weight_files(folder: Path, where: str, repair: str) -> list[Path]:
@@ -48,9 +35,8 @@ def weight_files(folder: Path, where: str, repair: str) -> list[Path]:
         if pickles:
             raise OffcourseError(
                 f"{where} has its weights in {pickles[0]} only, a pickle, which can run code when it is opened. "
-                "Only safetensors are loaded; a file named pytorch_model.bin is rewritten as such when a model is "
-                "prepared. Where you trust another file, open the model with transformers, save_pretrained it into "
-                "another folder, and use that folder."
+                "Offcourse reads safetensors: where you trust the file, open the model with transformers, "
+                "save_pretrained it into another folder, and use that folder."
             )
         raise OffcourseError(f"{where} has neither {SINGLE} nor {INDEX}: it holds no weights. {repair}")
     names = _index(index, where, repair).values()

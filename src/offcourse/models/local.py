@@ -13,9 +13,9 @@ from typing import Any
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
+from offcourse.models.bins import INDEX, pickled
 from offcourse.models.folder import UNDAMAGED
-from offcourse.models.headers import PICKLED_INDEX as INDEX
-from offcourse.models.headers import pickled, weight_files
+from offcourse.models.headers import weight_files
 from offcourse.models.manifest import MANIFEST, SEEN, read_manifest, still_is
 
 # In the manifest of a folder that was converted from files of the user's own: the sha256 of the GGUF file, or

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from offcourse.data.pins import HUB, UNKNOWN, Pin
 from offcourse.data.rows import Model
-from offcourse.models.headers import pickled
+from offcourse.models.bins import pickled
 from offcourse.models.hub import RefusedError, asking
 
 TO_PIN = (

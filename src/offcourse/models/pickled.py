@@ -15,10 +15,8 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 
 from offcourse.errors import OffcourseError
-from offcourse.models.headers import PICKLED_INDEX as INDEX
-from offcourse.models.headers import pickled
+from offcourse.models.bins import INDEX, SINGLE, pickled
 
-SINGLE = "pytorch_model.bin"
 # Safetensors are written in parts of this size, so that one part is in memory at a time.
 PART = "4GB"
 

@@ -13,7 +13,6 @@ from offcourse.data.rows import Task
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, Step, dtype_of
 from offcourse.layout import Layout
-from offcourse.run.cards import require_usable
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
 from offcourse.study.config import Study
@@ -23,7 +22,7 @@ from offcourse.study.config import Study
 class StepContext:
     """Settings, model and input files for the code of a step. The model is loaded at its first use.
 
-    threads: CPU threads for torch; None leaves its default. cards: number of cards that the job was given.
+    threads: CPU threads for torch; None leaves its default.
     """
 
     step: Step
@@ -32,7 +31,6 @@ class StepContext:
     layout: Layout
     model: str
     threads: int | None = None
-    cards: int = 0
     parameters: Mapping[str, Any] = field(init=False)
     known: dict[Any, Any] = field(init=False, default_factory=dict)
 
@@ -84,7 +82,6 @@ class StepContext:
         from offcourse.engine import Engine
         from offcourse.models.load import load
 
-        require_usable(self.cards)
         if self.threads:
             torch.set_num_threads(self.threads)
 

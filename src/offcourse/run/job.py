@@ -16,6 +16,7 @@ from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST, OpenedModel, weights_digest
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, write_record
 from offcourse.provenance.sharing import host_as, made_as, repository
+from offcourse.run.cards import require_usable
 from offcourse.run.context import StepContext
 from offcourse.run.heartbeat import heartbeat
 from offcourse.store.fingerprint import freeze_imports, script_digest
@@ -49,12 +50,12 @@ def run_steps(
     cards: number of cards that the job was given. Raises `OffcourseError` when the model's files are not those of its
     manifest, or change while the job is at work.
     """
-    context = StepContext(STEPS[names[0]], study, registry, layout, model, threads, cards)
+    context = StepContext(STEPS[names[0]], study, registry, layout, model, threads)
     opened = OpenedModel.of(context.folder)
-    return {name: _run(STEPS[name], context, opened) for name in names}
+    return {name: _run(STEPS[name], context, opened, cards) for name in names}
 
 
-def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
+def _run(step: Step, context: StepContext, opened: OpenedModel, cards: int) -> list[str]:
     name, study, model = step.name, context.study, context.model
     store = ShardStore(context.layout.store)
     computed, seconds, units = [], [], list(step.units(study))
@@ -65,6 +66,7 @@ def _run(step: Step, context: StepContext, opened: OpenedModel) -> list[str]:
         shard = store.find(digest(parts), step.suffix)
         fresh = shard is None
         if fresh:
+            require_usable(cards)
             freeze_imports(parts["code"])
             with heartbeat(f"{name} {model} {unit}", seconds, left=len(units) - number):
                 result = _compute(step, context, step.unit(context.registry, unit))

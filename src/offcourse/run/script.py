@@ -15,7 +15,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, origins, relative, write_record
 from offcourse.provenance.sharing import host_as
 from offcourse.run import products
-from offcourse.run.cards import cards_here, held
+from offcourse.run.cards import cards_here, held, require_usable
 from offcourse.run.declared import rule_of
 from offcourse.run.job import run_steps
 from offcourse.run.log import logged
@@ -85,6 +85,7 @@ def script(snakemake: Any) -> Iterator[ScriptRun]:
         program = script_digest(product.script)
         freeze_imports(code["modules"])
         with held(own, cards_here() if own else ()):
+            require_usable(cards)
             yield run
         read = [*map(Path, snakemake.input), *run.tracked]
         waited = [relative(path, layout.base) for path in read] if rule == "check_model" else []
