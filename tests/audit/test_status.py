@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import yaml
-from lab import CHECKOUT, Lab, copy_checkout
+from lab import CHECKOUT, SMOKE, Lab, copy_checkout
 
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import steps_of
@@ -52,8 +52,8 @@ def folder(done, tmp_path):
     return shutil.copytree(done, tmp_path / "copy")
 
 
-def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources", of=STEPS):
-    """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own. of: names."""
+def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
+    """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     places = [str(place) for place in path] + list(filter(None, [os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}
@@ -62,7 +62,7 @@ def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources", of=ST
     assert "Traceback" not in run.stderr, run.stderr
     states = json.loads(run.stdout)["states"] if run.stdout else []
     return run.returncode, {
-        (s["step"], s["unit"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in of
+        (s["step"], s["unit"]): " ".join(s["why"]) for s in states if not s["fresh"] and s["step"] in STEPS
     }
 
 
@@ -149,9 +149,13 @@ def test_a_lost_result_is_stale_with_what_follows_and_a_damaged_one_is_mended(fo
         assert "cie" in why["function_vectors", "antonym"]
 
 
-def test_one_more_model_makes_the_tables_of_model_facts_stale(folder):
+def test_one_more_model_makes_the_tables_of_model_facts_stale(finished, tmp_path):
     """They read no result of a step, and a file of each model."""
-    more = STUDY | {"models": [*STUDY["models"], "smollm2-135m-instruct"]}
-    assert status(folder, of=["tables_facts"])[1] == {}
-    code, why = status(folder, study=more, of=["tables_facts"])
-    assert code == 1 and [step for step, _ in why] == ["tables_facts"]
+    study = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
+    study["models"] = [*study["models"], "smollm2-135m-instruct"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    fresh = {}
+    for configfile in (SMOKE, tmp_path / "study.yaml"):
+        [state] = [s for s in Lab(finished.folder, configfile).states() if s["step"] == "tables_facts"]
+        fresh[configfile] = state["fresh"]
+    assert list(fresh.values()) == [True, False]
