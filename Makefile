@@ -14,12 +14,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # option would take a target that follows for a second logger.
 SNAKEMAKE := $(BIN)/snakemake --cores all --logger=offcourse
 
-.PHONY: study install test smoke lint format bench gpu published findings mutations torture envs schema help
+.PHONY: study install test smoke lint format bench gpu published findings classes mutations torture envs schema help
 
 # A study that is not there is said before anything is installed. The shell asks, since $(wildcard) takes a blank in a name
 # for the end of the name.
 ifneq ($(shell test -f '$(CONFIG)' && echo there),there)
-ifneq ($(filter-out install test smoke lint format bench gpu findings mutations torture envs schema help,$(or $(MAKECMDGOALS),study)),)
+ifneq ($(filter-out install test smoke lint format bench gpu findings classes mutations torture envs schema help,$(or $(MAKECMDGOALS),study)),)
 $(error there is no file $(CONFIG): CONFIG names the YAML file of a study, as in make CONFIG=studies/laptop.yaml. Nothing was installed or run)
 endif
 endif
@@ -50,6 +50,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a few processes
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+classes: $(INSTALLED) ## every class of transformers on a tiny random model: docs/classes.md and resources/classes.tsv anew
+	PYTHONPATH=tests $(BIN)/python -m every_class --write
 
 mutations: $(INSTALLED) ## what each change redoes against what it moves, on a finished `make smoke`; about an hour on two cores
 	PYTHONPATH=tests $(BIN)/python -m mutations --study .smoke --write-docs

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -24,7 +25,8 @@ class Hub:
 
     missing: (repo, revision) pairs that it lacks. gated: repos that need an agreement; token: whose owner has it.
     moved: (repo, revision) -> commit, for branches that were pushed to. commits: (repo, branch) -> [(commit, day)], the
-    newest first. files: repo -> {path: bytes}, where these are not those of a model in safetensors.
+    newest first. files: repo -> {path: bytes}, where these are not those of a model in safetensors. folders: repo ->
+    folder with its files, which the hub gives out.
     """
 
     address: str = ""
@@ -36,10 +38,20 @@ class Hub:
     commits: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     files: dict[str, dict[str, int]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def environment(self, home) -> dict[str, str]:
         """Variables with which the hub's client talks to this hub, and has no token and no cache of its user."""
         return {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+
+    def file(self, path: str) -> tuple[bytes, dict[str, str]] | None:
+        """Content and headers of a file of a repository; None for a path that is no file."""
+        repo, _, rest = path.removeprefix("/").partition("/resolve/")
+        at, _, name = rest.partition("/")
+        if repo not in self.folders or not (self.folders[repo] / name).is_file():
+            return None
+        content = (self.folders[repo] / name).read_bytes()
+        return content, {"X-Repo-Commit": at, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
 
     def answer(self, path: str, token: str) -> tuple[int, dict[str, str], dict | list]:
         """Status, headers and JSON body for one path."""
@@ -76,6 +88,10 @@ class Hub:
                 for name, size in self.files.get(repo, {"model.safetensors": 9}).items()
             ],
         }
+        if repo in self.folders:
+            body["siblings"] = [
+                {"rfilename": path.name, "size": path.stat().st_size} for path in sorted(self.folders[repo].iterdir())
+            ]
         return 200, {}, body
 
 
@@ -89,13 +105,22 @@ def serving(hub: Hub) -> Iterator[Hub]:
         def do_GET(self):
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(path)
+            if found := hub.file(path):
+                self.send(200, found[1], found[0])
+                return
             status, headers, body = hub.answer(path, self.headers.get("Authorization", ""))
-            text = json.dumps(body).encode()
+            self.send(status, headers | {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+        def do_HEAD(self):
+            self.do_GET()
+
+        def send(self, status: int, headers: dict[str, str], content: bytes):
             self.send_response(status)
-            for name, value in (headers | {"Content-Type": "application/json", "Content-Length": len(text)}).items():
+            for name, value in (headers | {"Content-Length": len(content)}).items():
                 self.send_header(name, str(value))
             self.end_headers()
-            self.wfile.write(text)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def log_message(self, *args):
             pass

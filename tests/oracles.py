@@ -47,6 +47,28 @@ def head_patched(model, ids, target, layer, head, value, drop_bias=False) -> flo
             handle.remove()
 
 
+def head_logits(model, ids, layer, head, value) -> torch.Tensor:
+    """Last logits [vocabulary] when one head's output at the last position is replaced by `value`."""
+
+    def replace(module, args):
+        heads = args[0].clone()
+        size = heads.shape[2] // model.heads
+        heads[0, -1, head * size : (head + 1) * size] = value[:size].to(heads)
+        return (heads,)
+
+    handle = model.projections[layer].register_forward_pre_hook(replace)
+    try:
+        return logits(model, ids)[-1]
+    finally:
+        handle.remove()
+
+
+def unembedded(model, state) -> torch.Tensor:
+    """The logits [vocabulary] of one state as the engine gives it."""
+    out = model.head(state).float()
+    return out if model.final_softcap is None else torch.tanh(out / model.final_softcap) * model.final_softcap
+
+
 def residual_edited(model, ids, layer, vector, replace=False) -> torch.Tensor:
     """Last logits [vocabulary] when `vector` is added to (or put in place of) a block's last output state."""
 

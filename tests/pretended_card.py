@@ -8,6 +8,7 @@ reads a value (whether any state is left, which words pass), the meter answers f
 import ctypes
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -17,9 +18,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from offcourse.check_gpu.subjects import configuration
+from offcourse.check_gpu.subjects import NARROW, build, configuration
 from offcourse.data.architectures import architecture
 from offcourse.data.rows import Model
+from offcourse.engine import locality
 from offcourse.engine.forest import Forest
 from offcourse.models.load import DTYPES, LanguageModel
 
@@ -139,7 +141,16 @@ def pretended(row: Model, dtype: str) -> tuple[FakeTensorMode, LanguageModel]:
         module = getattr(transformers, known.causal_lm)._from_config(
             configuration(row), dtype=DTYPES[dtype], attn_implementation="eager"
         )
-    return mode, LanguageModel(module.eval(), known)
+    model = LanguageModel(module.eval(), known)
+    if known.attention_interface:
+        # Who attends to whom is read from values of masks, and fake tensors have none: ask a narrow model of the class.
+        small = build(replace(row, **NARROW, kv_heads=NARROW["heads"]), "float32", "cpu")
+        model.localities = {}
+        asked = locality.ask(small)
+        for name, part in small.module.named_modules():
+            if part in asked:
+                model.module.get_submodule(name).offcourse_locality = asked[part]
+    return mode, model
 
 
 def peak(mode: FakeTensorMode, run: Callable[[], object]) -> Meter:

@@ -126,7 +126,12 @@ BAD = [
         r"models.tsv, line 4, column layers: expected a positive whole number",
     ),
     ("models", "tiny-llama", {"layers": "0"}, r"line 4, column layers"),
-    ("models", "tiny-llama", {"architecture": "Lama"}, r"column architecture: expected one of GPTJ, .* got 'Lama'"),
+    (
+        "models",
+        "tiny-llama",
+        {"architecture": "Lama"},
+        r"column architecture: expected a class of docs/classes.md.* got 'Lama'",
+    ),
     ("models", "tiny-llama", {"gated": "maybe"}, r"column gated: expected one of yes, no, got 'maybe'"),
     ("models", "tiny-llama", {"methods": "function_vectors,x"}, r"column methods: .*" + METHODS[1]),
     ("models", "tiny-llama", {"name": "Tiny"}, r"column name"),
@@ -161,7 +166,31 @@ BAD = [
 def test_a_wrong_cell_is_named(folder, table, name, cells, message):
     edit(folder, table, name, **cells)
     with pytest.raises(OffcourseError, match=message):
-        Registry.load(folder)
+        for part in ("models", "tasks"):
+            Registry.load(folder).require_sound(part)
+
+
+def test_a_wrong_cell_takes_out_its_row_and_no_other(folder):
+    """The models of a study that does not name the row can be had, and the row says what is wrong with it."""
+    edit(folder, "models", "tiny-llama", layers="four")
+    edit(folder, "tasks", "antonym", group="words")
+    # The base of a model may be such a row.
+    edit(folder, "models", "smollm2-135m-instruct", base="tiny-llama")
+    registry = Registry.load(folder)
+    assert registry.model("smollm2-135m-instruct").layers == 30 and registry.task("present-past").name == "present-past"
+    assert "tiny-llama" not in registry.models and "tiny-llama" in registry.names
+    assert "antonym" not in registry.tasks and "antonym" in registry.names_of_tasks
+    with pytest.raises(OffcourseError, match="line 4, column layers: expected a positive whole number"):
+        registry.model("tiny-llama")
+    with pytest.raises(OffcourseError, match="line 2, column group: expected one of"):
+        registry.task("antonym")
+
+
+@pytest.mark.parametrize("name", ["Granite", "GPT2", "Cohere2Moe", "Mamba"])
+def test_any_class_of_transformers_can_be_named(folder, name):
+    """Whether the engine can run the class is said when a study names the model."""
+    edit(folder, "models", "tiny-llama", architecture=name, repo=name)
+    assert Registry.load(folder).model("tiny-llama").architecture == name
 
 
 @pytest.mark.parametrize(

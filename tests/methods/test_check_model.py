@@ -10,12 +10,15 @@ import offcourse.models.load
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import METHODS, PAPER
 from offcourse.data.registry import Registry
+from offcourse.engine import attention
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods.check_model import DESCRIBED, check_model
 from offcourse.models.fetch import prepare
+from offcourse.models.find import row_in
 from offcourse.models.manifest import weights_digest
+from offcourse.models.weights import output_projections
 from offcourse.run.context import StepContext
 from offcourse.study.config import load_study
 
@@ -143,3 +146,46 @@ def test_a_failed_check_stops_the_methods_that_it_speaks_for_and_is_recorded_for
     assert not found["checks"][check]["passed"]
     with pytest.raises(OffcourseError, match=f"tiny: self-checks failed: {check}"):
         facts("Gemma2", ["dola", "logit_lens"])
+
+
+def test_the_class_s_row_is_told_with_its_table(facts):
+    assert facts("Llama")[0]["row"]["from"] == "src/offcourse/data/architectures.py"
+    found = facts("Granite", mlp_width=None)[0]
+    assert found["row"]["from"] == "resources/classes.tsv" and found["row"]["logit_scale"] == "1/logits_scaling"
+    assert all(method["runs"] for method in found["capabilities"].values())
+
+
+def test_a_class_without_a_row_is_found_by_structure(facts):
+    found, _, folder = facts("Cohere2Moe", mlp_width=None)
+    assert found["row"] == {
+        "from": "found by structure",
+        "blocks": "model.layers",
+        "final_norm": "model.norm",
+        "attention_output": "self_attn.o_proj",
+        "mlp_output": "mlp",
+        "logit_scale": "logit_scale",
+        "residual_scale": "1",
+    }
+    # Function vectors read the output projections from the files.
+    row = row_in(folder, "Cohere2Moe")
+    assert row.found and output_projections(folder, row, {1})[1][0].shape == (32, 32)
+
+
+def test_a_found_row_that_fails_a_check_is_refused_with_class_and_error(facts, monkeypatch):
+    monkeypatch.setattr(attention, "_capped", lambda scores, softcap: scores * 0.9)
+    with pytest.raises(
+        OffcourseError,
+        match=r"tiny: Cohere2MoeForCausalLM is in no table .* found by structure. Self-checks failed: .*limit",
+    ):
+        facts("Cohere2Moe", mlp_width=None)
+
+
+def test_a_found_row_whose_pass_breaks_is_refused_with_the_reason(facts, monkeypatch):
+    monkeypatch.setattr(attention, "_weights", lambda scores, sinks: scores[..., 1:])
+    with pytest.raises(OffcourseError, match="Cohere2MoeForCausalLM .* A pass of the engine fails .RuntimeError"):
+        facts("Cohere2Moe", mlp_width=None)
+
+
+def test_logits_that_are_scaled_by_an_unknown_entry_are_noticed(facts):
+    with pytest.raises(OffcourseError, match=r"lens at the last layer equals the logits \(error"):
+        facts("HyperCLOVAX", mlp_width=None)

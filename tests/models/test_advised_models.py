@@ -114,10 +114,12 @@ def test_a_file_that_is_none_is_removed(own, name):
     own.use()
 
 
-def test_pickled_weights_are_saved_anew(own, healthy):
-    torch.save(load_file(own.folder / WEIGHTS), own.folder / "pytorch_model.bin")
+def test_weights_in_files_of_another_name_are_saved_anew(own, healthy):
+    torch.save(load_file(own.folder / WEIGHTS), own.folder / "weights.pt")
     (own.folder / WEIGHTS).unlink()
     own.refused("open the model with transformers, save_pretrained it into another folder, and use that folder")
+    # Whoever has such a file knows how to open it; transformers looks for this name.
+    (own.folder / "weights.pt").rename(own.folder / "pytorch_model.bin")
     other = own.below / "other"
     AutoModelForCausalLM.from_pretrained(own.folder).save_pretrained(other)
     for path in own.folder.glob("tokenizer*"):

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import shutil
 
-import gguf
 import pytest
+from tiny_gguf import write_gguf
 
 from offcourse.data.registry import Registry
 from offcourse.files import sha256
 from offcourse.models import fetch, local, manifest
-from offcourse.models.random import random_model, random_tokenizer, write_random_model
+from offcourse.models.random import write_random_model
 
 TEXTS = ["big small hot cold new old good bad"]
 
@@ -42,7 +42,7 @@ class Own:
 
     def __init__(self, registry, base, repo, monkeypatch):
         self.registry, self.base, self.folder = registry, base, base / "prepared"
-        self.model = dataclasses.replace(registry.model("tiny-llama"), source="local", repo=repo)
+        self.model = dataclasses.replace(registry.model("tiny-llama"), source="local", repo=repo, revision="")
         monkeypatch.chdir(base)
         self.prepare()
 
@@ -104,41 +104,6 @@ def test_a_working_folder_that_was_copied_has_models_of_its_own(own, base, tmp_p
 def test_an_origin_that_is_gone_is_no_other_model(own, base):
     (base / "models/current").unlink()
     assert local.another(own.model, own.folder, base) == []
-
-
-def write_gguf(path, seed):
-    """A tiny random Llama as a GGUF file."""
-    module, tokenizer = random_model("Llama", seed), random_tokenizer(TEXTS, True)
-    config, vocabulary = module.config, tokenizer.get_vocab()
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    tokens = sorted(vocabulary, key=vocabulary.get)
-    tokens += [f"<unused{i}>" for i in range(config.vocab_size - len(tokens))]
-    writer.add_token_list(tokens)
-    writer.add_token_merges([" ".join(pair) for pair in _merges(tokenizer)])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, parameter in module.named_parameters():
-        stem, suffix = name.rsplit(".", 1)
-        writer.add_tensor(f"{names.get_name(stem)}.{suffix}", parameter.detach().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _merges(tokenizer):
-    return json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
 
 
 def test_a_gguf_file_that_is_replaced(registry, base, monkeypatch):

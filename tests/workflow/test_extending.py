@@ -73,7 +73,7 @@ def followed(tmp_path_factory):
 
 
 def test_every_block_is_a_file_or_a_command():
-    assert PAGE.read_text().count("```") == 2 * len(blocks()) == 48
+    assert PAGE.read_text().count("```") == 2 * len(blocks()) == 44
     assert all(block.path or block.language == "sh" for block in blocks())
 
 
@@ -93,7 +93,7 @@ def test_status_plan_and_audit_know_the_new_model_task_and_methods(followed):
 
 # Files that the page touches for each kind of addition, by the words of its heading.
 FILES = {
-    "A model class": 2,
+    "A model class": 1,
     "A model": 1,
     "A task": 2,
     "A question set": 2,
@@ -113,6 +113,7 @@ def test_each_addition_takes_the_files_that_the_design_says():
             section, released = section.split("A set of the authors' repository", 1)
             assert set(re.findall(r"append=(\S+)", released)) == {"resources/questions.tsv", "resources/sources.tsv"}
         touched = set(re.findall(r"^```\w+ (?:file|append|after)=(\S+)", section, re.M))
+        touched |= {"resources/models.tsv"} if "\noffcourse add-model " in section else set()
         assert len(touched) == count, touched
         assert f"| {heading.removeprefix('A ')} | {count} |" in design
 
@@ -122,10 +123,18 @@ def test_a_set_of_the_release_is_planned_without_being_fetched(followed):
     assert "wiki was never counted: it is taken to be as large as factor-news" in said["offcourse plan wiki"]
 
 
+def test_the_added_model_has_the_facts_of_its_folder(followed):
+    lab, said = followed
+    facts = json.loads((lab.checkout / "results" / "extended" / "my-llama" / "model.json").read_text())
+    assert "14 of 14 self-checks passed" in said["offcourse add-model models/my-llama"]
+    assert (facts["class"], facts["parameters"], facts["head_dim"]) == ("Llama", 299296, 8)
+
+
 def test_the_new_class_passed_its_self_checks(followed):
     lab, _ = followed
     facts = json.loads((lab.checkout / "results" / "extended" / "tiny-qwen3" / "model.json").read_text())
-    assert facts["class"] == "Qwen3" and all(check["passed"] for check in facts["checks"].values())
+    assert facts["class"] == "Qwen3" and facts["row"]["from"] == "resources/classes.tsv"
+    assert all(check["passed"] for check in facts["checks"].values())
 
 
 def test_the_new_table_and_figure_are_shown_and_lead_back(followed):

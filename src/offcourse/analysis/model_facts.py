@@ -88,6 +88,8 @@ def read_facts(registry: Registry, resources: Path = RESOURCES) -> Iterator[Fact
         for line, row in enumerate(read_checked(path, _printed(columns)).to_dict(orient="records"), start=2):
             model = named.get(row[MODEL])
             if model is None:
+                # A wrong cell takes a row out of the table, and may be the reason.
+                registry.require_sound("models")
                 raise OffcourseError(
                     f"{path}, line {line}, column {MODEL}: {row[MODEL]!r} is the paper_name of no model in models.tsv"
                 )

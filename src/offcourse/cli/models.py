@@ -28,6 +28,8 @@ def pin(
     from offcourse.study.config import read_study
 
     registry = Registry.load(locked=False)
+    if not configfile:
+        registry.require_sound("models")
     names = read_study(configfile).models if configfile else list(registry.models)
     wanted = [registry.model(name).name for name in names]
     lock = RESOURCES / LOCK

@@ -2,10 +2,19 @@
 
 One row per class, never per model. Everything else (head counts, biases, sliding windows, soft caps) is read from the
 loaded modules, so a wrong row is caught by the self-checks at load (`offcourse.models.checks`).
+
+The rows of the paper's classes are below. resources/classes.tsv has the rows of other classes, which were found by
+structure (`offcourse.models.find`) and are exact on tiny random models (`make classes`). A class that is in neither
+table is found by structure when its model is loaded.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
 
+from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError, did_you_mean
 
 
@@ -20,6 +29,12 @@ class Architecture:
     post_norms: norms applied to a sub-layer's output before it is added to the residual stream.
     attention_interface: whether the class calls `transformers`' registered attention functions.
     tuple_output: whether a block returns a tuple.
+    mlp_output: for a mixture of experts, the module whose output is added to the residual stream.
+    causal_lm: name of the class with the unembedding.
+    logit_scale: factor of the logits, as names and numbers of the configuration ("1/logits_scaling").
+    residual_scale: factor of both sub-layers' outputs before they are added to the residual stream.
+    transposed: whether projections hold their weights as [inputs, outputs] (GPT-2's Conv1D).
+    found: whether the row is found by structure when the model is loaded, since no table has it.
     """
 
     name: str
@@ -33,15 +48,42 @@ class Architecture:
     post_norms: tuple[str, ...] = ()
     attention_interface: bool = True
     tuple_output: bool = False
+    causal_lm: str = ""
+    logit_scale: str = "1"
+    residual_scale: str = "1"
+    transposed: bool = False
+    found: bool = False
 
-    @property
-    def causal_lm(self) -> str:
-        """Name of the `transformers` class with the unembedding."""
-        return f"{self.name}ForCausalLM"
+    def __post_init__(self):
+        if not self.causal_lm:
+            object.__setattr__(self, "causal_lm", f"{self.name}ForCausalLM")
+
+    def scale_of_logits(self, config) -> float:
+        """The factor of the logits of a model with this configuration."""
+        return _value(self.logit_scale, config)
+
+    def scale_of_residuals(self, config) -> float:
+        """The factor of the sub-layers' outputs of a model with this configuration."""
+        return _value(self.residual_scale, config)
 
     def is_parallel(self, config) -> bool:
         """Whether a model with this configuration runs attention and feed-forward side by side."""
         return bool(getattr(config, self.config_flag)) if self.config_flag else self.parallel
+
+
+def _value(formula: str, config) -> float:
+    """The value of "a/b", where a and b are numbers, entries of a configuration, or "sqrt(entry)"."""
+    parts = [_entry(part, config) for part in formula.split("/")]
+    value = parts[0]
+    for part in parts[1:]:
+        value /= part
+    return value
+
+
+def _entry(text: str, config) -> float:
+    if text.startswith("sqrt("):
+        return _entry(text[5:-1], config) ** 0.5
+    return float(text) if text[0].isdigit() else float(getattr(config, text))
 
 
 def _llama_like(name: str, **more) -> Architecture:
@@ -92,14 +134,92 @@ ARCHITECTURES = {
 }
 
 
+@dataclass(frozen=True)
+class ClassRow:
+    """One row of resources/classes.tsv: an `Architecture`, or the reason why the engine cannot run the class.
+
+    model_type: the class in configurations. error: the largest relative error of the engine's logits on a tiny random
+    model. why_not: empty for a class that is exact.
+    """
+
+    name: str
+    model_type: str
+    causal_lm: str
+    blocks: str
+    final_norm: str
+    attention: str
+    attention_output: str
+    mlp_output: str
+    parallel: bool
+    config_flag: str
+    post_norms: tuple[str, ...]
+    attention_interface: bool
+    tuple_output: bool
+    logit_scale: str
+    residual_scale: str
+    transposed: bool
+    error: str
+    why_not: str
+
+    @property
+    def row(self) -> Architecture:
+        """The facts of the class."""
+        found = {each.name: getattr(self, each.name) for each in fields(Architecture) if hasattr(self, each.name)}
+        return Architecture(**found | {"config_flag": self.config_flag or None})
+
+
+def name_of(class_name: str) -> str:
+    """Our name of a `transformers` class: without what all classes with an unembedding end in."""
+    return re.sub(r"(ForCausalLM|LMHeadModel)$", "", class_name)
+
+
+@cache
+def rows_of_classes(path: Path = RESOURCES / "classes.tsv") -> Mapping[str, ClassRow]:
+    """The rows of resources/classes.tsv by name."""
+    from offcourse.data.tsv import FILLED, one_of, read_rows, text_column
+
+    flag = one_of("yes", "no")
+    flags = dict.fromkeys(("parallel", "attention_interface", "tuple_output", "transposed"), flag)
+    return read_rows(
+        path, ClassRow, {"name": FILLED, "model_type": FILLED, "causal_lm": FILLED, **flags, "error": text_column()}
+    )
+
+
+def causal_lms() -> dict[str, str]:
+    """{our name: class} of all classes with an unembedding that the installed `transformers` has."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    names = (name if isinstance(name, str) else name[0] for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    return {name_of(name): name for name in names}
+
+
+def is_class(name: str) -> bool:
+    """Whether `name` is a class of our tables or of the installed `transformers`, whose import takes seconds."""
+    return name in ARCHITECTURES or name in rows_of_classes() or name in causal_lms()
+
+
 def architecture(name: str) -> Architecture:
-    """The row called `name`; raises `OffcourseError` for a class that is not in the table."""
-    if name not in ARCHITECTURES:
+    """The row called `name`. A class of `transformers` without a row gets one without paths, see `Architecture.found`.
+
+    Raises `OffcourseError` for a class that the engine cannot run, and for a name that is no class.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    listed = rows_of_classes()
+    if name in listed:
+        if listed[name].why_not:
+            raise OffcourseError(
+                f"{listed[name].causal_lm} of transformers cannot be run: {listed[name].why_not} (docs/classes.md)"
+            )
+        return listed[name].row
+    # Asked last, since the import takes seconds.
+    if name not in causal_lms():
+        exact = [*ARCHITECTURES, *(row.name for row in listed.values() if not row.why_not)]
         raise OffcourseError(
-            f"unknown architecture {name!r} in resources/models.tsv: {did_you_mean(name, ARCHITECTURES)} "
-            "A new class is one row in src/offcourse/data/architectures.py."
+            f"unknown architecture {name!r} in resources/models.tsv: {did_you_mean(name, exact)} It is the name of a "
+            "class of transformers without ForCausalLM (docs/classes.md)."
         )
-    return ARCHITECTURES[name]
+    return Architecture(name, "", "", "", "", "", causal_lm=causal_lms()[name], found=True)
 
 
 # The tables below hold the other differences between classes. A class that a table does not name is built like Llama.

@@ -126,21 +126,55 @@ def read_rows(path: Path, row_type: type, cells: Mapping[str, pa.Column]) -> Map
 
     Raises `OffcourseError` naming file, line, column and what was expected.
     """
+    rows, faults = read_sound_rows(path, row_type, cells)
+    if faults:
+        raise OffcourseError(next(iter(faults.values())))
+    return rows
+
+
+def read_sound_rows(
+    path: Path, row_type: type, cells: Mapping[str, pa.Column]
+) -> tuple[Mapping[str, object], Mapping[str, str]]:
+    """(the rows whose cells are all right, {name of another row: what is wrong with it}).
+
+    Raises `OffcourseError` for what is wrong with the file as a whole: its columns, a name.
+    """
     # A table is read several times in a process; its rows are made once for what the file holds.
     known = row_type, str(path), sha256(path) if Path(path).is_file() else ""
     if known not in _ROWS:
-        frame = read_checked(path, schema(row_type, cells))
+        frame = read_tsv(path)
+        refuse_control(path, frame)
+        rules, faults = schema(row_type, cells), {}
+        try:
+            rules.validate(frame, lazy=True)
+        except pa.errors.SchemaErrors as error:
+            faults = _faults(path, frame, error.failure_cases, list(rules.columns))
         kinds = get_type_hints(row_type)
-        _ROWS[known] = MappingProxyType(
-            {
-                row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
-                for row in frame.to_dict(orient="records")
-            }
-        )
+        rows = {
+            row["name"]: row_type(**{column: _convert(row[column], kind) for column, kind in kinds.items()})
+            for row in frame.to_dict(orient="records")
+            if row["name"] not in faults
+        }
+        _ROWS[known] = MappingProxyType(rows), MappingProxyType(faults)
     return _ROWS[known]
 
 
-_ROWS: dict[tuple, Mapping[str, object]] = {}
+_ROWS: dict[tuple, tuple[Mapping[str, object], Mapping[str, str]]] = {}
+
+
+def _faults(path: Path, frame: pd.DataFrame, failures: pd.DataFrame, order: Sequence[str]) -> dict[str, str]:
+    """{name of a row: the first of its wrong cells, in words}. A failure of the file or of a name is raised at once."""
+    of_rows = failures["index"].notna() & (failures["column"] != "name")
+    of_rows &= failures["check"] != "multiple_fields_uniqueness"
+    if not of_rows.all():
+        _explain(path, failures[~of_rows], order)
+    faults: dict[str, str] = {}
+    for index, cases in failures.groupby("index", sort=True):
+        try:
+            _explain(path, cases, order)
+        except OffcourseError as error:
+            faults[frame["name"][int(index)]] = str(error)
+    return faults
 
 
 def _explain(path: Path, failures: pd.DataFrame, order: Sequence[str]) -> NoReturn:

@@ -18,11 +18,29 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from offcourse.engine import locality
 from offcourse.engine.placed import on_device
+from offcourse.errors import OffcourseError
 from offcourse.models.footprint import BYTES_PER_SCORE, SCORE_BYTES
 from offcourse.models.load import LanguageModel
 
 NAME = "offcourse"
+# Arguments of `transformers` that change nothing in a pass: no token is dropped out at evaluation, nothing is cached,
+# queries and keys are rotated already, and the pass has its own masks.
+UNUSED = {
+    "dropout",
+    "is_causal",
+    "position_ids",
+    "position_embeddings",
+    "cache_position",
+    "past_key_values",
+    "layer_past",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "return_dict",
+}
 # The fused kernels that prompts may use, and plain products where neither fits. cuDNN's is left out: it builds a plan
 # for every new length, and prompts differ in length. On an H100 causal effects of 24 prompts took 18 s in half
 # precision, where cuDNN's kernel was used, and 1.3 s in float32, where it was not. That the kernel is the cause was not
@@ -42,7 +60,8 @@ class PassState:
     keep: how many of the first lead tokens leave their keys and values in `kept`. None keeps nothing.
     kept: {layer: (keys, values)}, each [kv_heads, keep, head_dim]. In a pass of rows alone the rows attend to `kept`.
     context: {layer: (keys, values)} of tokens that precede every lead token. All lead tokens attend to the context.
-    masks: who attends to whom, by kind of token, device and window. The first block that asks makes the mask.
+    masks: who attends to whom, by kind of token, device, window and chunk. The first block that asks makes the mask.
+    calls: {layer: attention calls so far in this pass}; some classes attend twice in one layer.
     """
 
     lead: int
@@ -53,7 +72,8 @@ class PassState:
     keep: int | None = None
     kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     context: dict[int, tuple[Tensor, Tensor]] | None = None
-    masks: dict[tuple[str, torch.device, int | None], Tensor | None] = field(default_factory=dict)
+    masks: dict[tuple[str, torch.device, int | None, int | None], Tensor | None] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
 
 
 _running: ContextVar[PassState | None] = ContextVar("offcourse_pass", default=None)
@@ -77,11 +97,14 @@ def attend(
     scaling: float,
     softcap: float | None = None,
     sliding_window: int | None = None,
+    chunk: int | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Attention of one pass at one layer.
 
-    query: [prompts, heads, sequence, head_dim]; key and value: [prompts, kv_heads, sequence, head_dim].
-    Returns [prompts, sequence, heads, head_dim].
+    query: [prompts, heads, sequence, head_dim]; key and value: [prompts, kv_heads, sequence, head_dim]. chunk: tokens
+    of a chunk, which attends only within itself. sinks: [heads], a score per head that takes weight and adds nothing
+    (gpt-oss). Returns [prompts, sequence, heads, head_dim].
     """
     state = _running.get()
     if state is None:
@@ -93,7 +116,9 @@ def attend(
         if state.context:
             before = [part[None].to(query.device) for part in state.context[layer]]
             lead_key, lead_value = torch.cat([before[0], lead_key], 2), torch.cat([before[1], lead_value], 2)
-        out[:, :lead] = _attend_lead(state, query[:, :, :lead], lead_key, lead_value, scaling, softcap, sliding_window)
+        out[:, :lead] = _attend_lead(
+            state, query[:, :, :lead], lead_key, lead_value, scaling, softcap, sliding_window, chunk, sinks
+        )
         if state.keep is not None:
             kept = key[0, :, : state.keep], value[0, :, : state.keep]
             state.kept[layer] = tuple(part.clone() for part in kept)
@@ -103,19 +128,19 @@ def attend(
         else:
             prefix = tuple(part[None].to(query.device) for part in state.kept[layer])
         rows = query[:, :, lead:], key[:, :, lead:], value[:, :, lead:]
-        out[:, lead:] = _attend_rows(state, *rows, *prefix, scaling, softcap, sliding_window)
+        out[:, lead:] = _attend_rows(state, *rows, *prefix, scaling, softcap, sliding_window, chunk, sinks)
     return out
 
 
-def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> Tensor:
+def _attend_lead(state, query, key, value, scaling, softcap, sliding_window, chunk, sinks) -> Tensor:
     """Attention of prompt tokens to the context and among themselves.
 
     query: [prompts, heads, lead, head_dim]; key and value: [prompts, kv_heads, context + lead, head_dim]. Returns
     [prompts, lead, heads, head_dim].
     """
     length, total = query.shape[2], key.shape[2]
-    allowed = _allowed(state, length, total, query.device, sliding_window)
-    if softcap is None and not state.explicit:
+    allowed = _allowed(state, length, total, query.device, sliding_window, chunk)
+    if softcap is None and sinks is None and not state.explicit:
         causal = allowed is None and length > 1
         if (
             query.is_cuda
@@ -137,8 +162,16 @@ def _attend_lead(state, query, key, value, scaling, softcap, sliding_window) -> 
     for part in _slices(length, len(query) * query.shape[1] * total):
         scores = _capped(query[:, :, part] @ key.transpose(2, 3) * scaling, softcap)
         scores = scores.float().masked_fill_(~allowed[part], float("-inf"))
-        out[:, part] = (torch.softmax(scores, -1).to(value.dtype) @ value).transpose(1, 2)
+        out[:, part] = (_weights(scores, sinks).to(value.dtype) @ value).transpose(1, 2)
     return out
+
+
+def _weights(scores: Tensor, sinks: Tensor | None) -> Tensor:
+    """Softmax over the keys of `scores` [prompts, heads, queries, keys] float32. A head's sink takes a part of it."""
+    if sinks is None:
+        return torch.softmax(scores, -1)
+    sink = sinks.to(scores)[:, None, None].expand(*scores.shape[:-1], 1)
+    return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1]
 
 
 def fused_takes_groups(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> bool:
@@ -161,58 +194,68 @@ def _capped(scores: Tensor, softcap: float | None) -> Tensor:
     return scores if softcap is None else scores.div_(softcap).tanh_().mul_(softcap)
 
 
-def _allowed(state, length, total, device, sliding_window) -> Tensor | None:
+def _allowed(state, length, total, device, sliding_window, chunk) -> Tensor | None:
     """[lead, context + lead] bool, who attends to whom; None for plain causal attention.
 
     A pass makes each mask once, since a copy from the host in every block would make the GPU wait.
     """
-    key = "lead", device, sliding_window
+    key = "lead", device, sliding_window, chunk
     if key not in state.masks:
-        state.masks[key] = _mask(state, length, total, device, sliding_window)
+        state.masks[key] = _mask(state, length, total, device, sliding_window, chunk)
     return state.masks[key]
 
 
-def _mask(state, length, total, device, sliding_window) -> Tensor | None:
+def _mask(state, length, total, device, sliding_window, chunk) -> Tensor | None:
     before = total - length
     windowed = sliding_window is not None and sliding_window < total
-    if not before and not windowed:
+    chunked = chunk is not None and chunk < total
+    if not before and not windowed and not chunked:
         return None if state.ancestors is None else on_device(state.ancestors, device)
     depth = torch.arange(before, total, device=device) if state.depth is None else on_device(state.depth, device)
     among = depth[:, None] >= depth[None, :] if state.ancestors is None else on_device(state.ancestors, device)
     allowed = torch.cat([among.new_ones(length, before), among], 1)
+    # Compare, do not subtract: differences of all pairs would take eight times the mask's bytes.
+    key_depth = torch.cat([torch.arange(before, device=device), depth])
     if windowed:
-        key_depth = torch.cat([torch.arange(before, device=device), depth])
-        # Compare, do not subtract: differences of all pairs would take eight times the mask's bytes.
         allowed &= key_depth[None, :] > depth[:, None] - sliding_window
+    if chunked:
+        allowed &= key_depth[None, :] // chunk == depth[:, None] // chunk
     return allowed
 
 
-def _before_rows(state, prefix: int, device, sliding_window) -> Tensor | None:
+def _before_rows(state, prefix: int, device, sliding_window, chunk) -> Tensor | None:
     """[prompts, prefix] bool, the tokens of each prompt to which its rows attend; None for all of them."""
     if state.lengths is None:
         return None
-    key = "rows", device, sliding_window
+    key = "rows", device, sliding_window, chunk
     if key not in state.masks:
         places, own = torch.arange(prefix)[None], state.lengths[:, None] - 1
         allowed = places < own
         if sliding_window is not None:
             allowed &= places > own - sliding_window
+        if chunk is not None:
+            allowed &= places // chunk == own // chunk
         state.masks[key] = on_device(allowed, device)
     return state.masks[key]
 
 
-def _attend_rows(state, query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window) -> Tensor:
+def _attend_rows(
+    state, query, key, value, prefix_key, prefix_value, scaling, softcap, sliding_window, chunk, sinks
+) -> Tensor:
     """Attention of rows to the prefix and to themselves.
 
     query, key, value: [prompts, heads or kv_heads, rows, head_dim]. Returns [prompts, rows, heads, head_dim].
     """
     prompts, heads, rows, size = query.shape
     kv_heads, prefix = prefix_key.shape[1:3]
-    allowed = _before_rows(state, prefix, query.device, sliding_window)
+    allowed = _before_rows(state, prefix, query.device, sliding_window, chunk)
     if allowed is None and sliding_window is not None and sliding_window <= prefix:
         # The row itself is one token of the window.
         near = slice(prefix + 1 - sliding_window, None)
         prefix_key, prefix_value, prefix = prefix_key[:, :, near], prefix_value[:, :, near], sliding_window - 1
+    if allowed is None and chunk is not None and chunk <= prefix:
+        near = slice(prefix - prefix % chunk, None)
+        prefix_key, prefix_value, prefix = prefix_key[:, :, near], prefix_value[:, :, near], prefix % chunk
     group = heads // kv_heads
     # Every key head of every prompt is one of the products.
     grouped = query.reshape(prompts * kv_heads, group, rows, size)
@@ -234,7 +277,8 @@ def _attend_rows(state, query, key, value, prefix_key, prefix_value, scaling, so
         scores = _capped(scores.mul_(scaling), softcap)
         if allowed is not None:
             scores[..., :prefix].masked_fill_(hidden, float("-inf"))
-        weights = torch.softmax(scores.float(), -1).to(value.dtype)
+        weights = _weights(scores.float().view(prompts, heads, count, -1), sinks).to(value.dtype)
+        weights = weights.view(prompts * kv_heads, group, count, prefix + 1)
         found = weights[..., :prefix].reshape(prompts * kv_heads, group * count, prefix) @ prefix_value
         found = found.view(prompts * kv_heads, group, count, value.shape[2])
         found = torch.addcmul(found, weights[..., prefix:], value[:, None, part])
@@ -243,24 +287,57 @@ def _attend_rows(state, query, key, value, prefix_key, prefix_value, scaling, so
 
 
 def _interface(
-    module, query, key, value, attention_mask, scaling=None, softcap=None, sliding_window=None, **_
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    scaling=None,
+    softcap=None,
+    sliding_window=None,
+    s_aux=None,
+    **others,
 ) -> tuple[Tensor, None]:
-    """`attend` behind the signature that `transformers` calls. The mask is ignored, since the pass has its own."""
-    return attend(module.layer_idx, query, key, value, scaling, softcap, sliding_window), None
+    """`attend` behind the signature that `transformers` calls. The mask is ignored, since the pass has its own.
+
+    Raises `OffcourseError` for an argument that is not known: the states would be wrong without it.
+    """
+    if unknown := sorted(name for name, given in others.items() if given is not None and name not in UNUSED):
+        raise OffcourseError(
+            f"{type(module).__name__} of transformers hands {', '.join(unknown)} to its attention, which the engine "
+            "does not know. No result is made from a model of this class."
+        )
+    if key.shape[2] != query.shape[2]:
+        raise OffcourseError(
+            f"{type(module).__name__} of transformers attends to keys of another layer (num_kv_shared_layers of Gemma "
+            "4), which rows of edits do not have. No result is made from a model of this class."
+        )
+    state = _running.get()
+    layer = module.layer_idx
+    if state is not None:
+        calls = state.calls[layer] = state.calls.get(layer, 0) + 1
+        layer = layer if calls == 1 else (layer, calls)
+    near = module.offcourse_locality
+    scaling = query.shape[3] ** -0.5 if scaling is None else scaling
+    return attend(layer, query, key, value, scaling, softcap, near.window, near.chunk, s_aux), None
 
 
 AttentionInterface.register(NAME, _interface)
 
 
-def _install_in_gptj(attention: torch.nn.Module) -> None:
-    """GPT-J has no attention interface in `transformers`; replace the product inside this one module."""
+def _install_product(attention: torch.nn.Module) -> None:
+    """GPT-J, CodeGen and GPT-Neo call no attention function; replace the product inside this one module."""
     plain = type(attention)._attn
+    layer = attention.layer_idx if hasattr(attention, "layer_idx") else attention.layer_id
+    # GPT-Neo does not scale, and has a window in its local layers.
+    scaling = 1 / attention.scale_attn if hasattr(attention, "scale_attn") else 1.0
+    window = attention.config.window_size if getattr(attention, "attention_type", None) == "local" else None
 
     def product(query, key, value, attention_mask=None):
         if _running.get() is None:
             return plain(attention, query, key, value, attention_mask)
-        # GPT-J computes scores in float32 and divides by a square root that it keeps as a number.
-        out = attend(attention.layer_idx, query.float(), key.float(), value.float(), 1 / attention.scale_attn)
+        # Scores are computed in float32 whatever the model's precision.
+        out = attend(layer, query.float(), key.float(), value.float(), scaling, sliding_window=window)
         return out.transpose(1, 2).to(value.dtype), None
 
     attention._attn = product
@@ -269,10 +346,14 @@ def _install_in_gptj(attention: torch.nn.Module) -> None:
 def install(model: LanguageModel) -> None:
     """Make `model` call the engine's attention; `uninstalled` restores the class's own for a while."""
     if model.architecture.attention_interface:
+        if model.localities is None:
+            model.localities = locality.ask(model)
+            for part, near in model.localities.items():
+                part.offcourse_locality = near
         model.module.set_attn_implementation(NAME)
     else:
         for block in model.blocks:
-            _install_in_gptj(block.get_submodule(model.architecture.attention))
+            _install_product(block.get_submodule(model.architecture.attention))
 
 
 @contextmanager

@@ -189,7 +189,8 @@ def in_head(model: LanguageModel, layer: int, head: int, value: Tensor) -> Edit:
 
     def hook(module, args):
         heads = args[0].clone()
-        heads[0, -1, head * model.head_dim : (head + 1) * model.head_dim] = value.to(heads)
+        size = heads.shape[2] // model.heads
+        heads[0, -1, head * size : (head + 1) * size] = value[:size].to(heads)
         return (heads, *args[1:])
 
     return lambda: [model.projections[layer].register_forward_pre_hook(hook)]

@@ -45,9 +45,11 @@ def plain_states(
             stack.callback(handle.remove)
         for module in _readers(model) if noise is not None else ():
             stack.callback(module.register_forward_pre_hook(_rounded_differently(noise)).remove)
-        stack.callback(model.norm.register_forward_hook(lambda module, args, out: seen.append(out)).remove)
+        stack.callback(
+            model.norm.register_forward_hook(lambda module, args, out: seen.append(model.scaled(out))).remove
+        )
         model.module.base_model(torch.tensor(batch, device=model.input_device), use_cache=False)
-    return seen[0].view(len(batch), -1, seen[0].shape[-1])
+    return seen[-1].view(len(batch), -1, seen[-1].shape[-1])
 
 
 def ways_apart(model: LanguageModel, ids: Sequence[int], edit: Edit, seed: int, batch: bool) -> list[Tensor]:

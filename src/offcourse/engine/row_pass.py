@@ -32,6 +32,8 @@ class RowPass:
         self.last: dict[int, Tensor] = {}
         self.pieces: list[Piece] = []
         self.joined = 0
+        # Whether the pass has come to the last block.
+        self.reached = False
 
     def first(self, pieces: list[Piece]) -> Tensor:
         """Run the prompts with their first rows; [prompts, 1 + rows, width] final-normed states, the prompt's first."""
@@ -60,13 +62,14 @@ class RowPass:
         return sequence[self.each.on(sequence.device), self.ends.on(sequence.device)]
 
     def _forward(self, state: PassState, pieces: list[Piece], tokens: Tensor, positions: Tensor) -> Tensor:
-        self.pieces, self.joined = pieces, 0
+        self.pieces, self.joined, self.reached = pieces, 0, False
         model = self.model
         begin = pieces[0].layer if state.lead == 0 else 0
         with ExitStack() as stack, running(state):
             for layer in range(begin, model.layers):
                 hook = self._join_block(layer, state)
                 stack.callback(model.blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
+            stack.callback(model.blocks[-1].register_forward_pre_hook(self._reach).remove)
             hook = self._join_norm(state)
             stack.callback(model.norm.register_forward_pre_hook(hook).remove)
             if isinstance(self.rows, HeadRows):
@@ -100,7 +103,11 @@ class RowPass:
             for key in ("position_ids", "position_embeddings"):
                 if kwargs.get(key) is not None:
                     kwargs[key] = self._with_rows(kwargs[key], hidden.shape[1], state.lead or 1)
-            return (hidden, *args[1:]), kwargs
+            if isinstance(scaling := kwargs.get("attention_scaling"), Tensor):
+                # A factor per token of the queries (BEAM): [1 or prompts, 1, sequence, 1].
+                stretched = self._with_rows(scaling.transpose(1, 2), hidden.shape[1], state.lead or 1)
+                kwargs["attention_scaling"] = stretched.transpose(1, 2)
+            return (hidden, *(self._stretched(arg, state.lead or 1, hidden.shape[1]) for arg in args[1:])), kwargs
 
         return hook
 
@@ -121,8 +128,24 @@ class RowPass:
             last = self._ends(value)[:, None]
         return torch.cat([value, last.expand(-1, length - lead, *value.shape[2:])], 1)
 
+    def _stretched(self, arg, tokens: int, length: int):
+        """A positional argument of a block; one that has an entry per token of the pass gets entries for the rows."""
+        per_token = isinstance(arg, Tensor) and arg.dim() > 2 and arg.shape[1] == tokens
+        if per_token and arg.shape[0] in (1, len(self.tokens)):
+            return self._with_rows(arg, length, tokens)
+        return arg
+
+    def _reach(self, module, args):
+        self.reached = True
+
     def _join_norm(self, state: PassState):
-        return lambda module, args: (self._join(self.model.layers, args[0], state), *args[1:])
+        def hook(module, args):
+            # NanoChat's final norm also runs before the first block, on the tokens of the pass.
+            if not self.reached:
+                return args
+            return (self._join(self.model.layers, args[0], state), *args[1:])
+
+        return hook
 
     def _edit_heads(self, layer: int):
         def hook(module, args):
@@ -131,7 +154,7 @@ class RowPass:
             heads = args[0].clone()
             stop = heads.shape[1]
             for piece in reversed(pieces):
-                mine = heads[:, stop - len(piece) : stop].unflatten(-1, (self.model.heads, self.model.head_dim))
+                mine = heads[:, stop - len(piece) : stop].unflatten(-1, (self.model.heads, -1))
                 self.rows.edit_heads(layer, mine, piece.part)
                 stop -= len(piece)
             return (heads, *args[1:])

@@ -88,7 +88,9 @@ class HeadRows:
         part = slice(part.start, max(part.start, min(part.stop, self.values.shape[1])))
         index = torch.arange(part.start, part.stop, device=heads.device)
         rows = torch.arange(len(index), device=heads.device)
-        heads[:, rows, index] = self._placed.on(heads.device, heads.dtype)[layer, part]
+        # Where heads differ in size from layer to layer, the values of smaller ones end in zeros.
+        values = self._placed.on(heads.device, heads.dtype)
+        heads[:, rows, index] = values[layer, part, : heads.shape[3]]
 
 
 Rows = ResidualRows | HeadRows

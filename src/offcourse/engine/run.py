@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
@@ -61,7 +62,8 @@ class Readings:
     """Streams and sub-layer outputs at the last position of each prompt, per block: [prompts, width] each.
 
     hidden: the block's input. attention: output of the attention output projection. mlp: output of the feed-forward
-    network's last projection. Both outputs are taken before any norm that follows. final: state after the final norm.
+    network's last projection. Both outputs are taken before any norm that follows, and times the factor with which
+    the class adds them to the stream (Granite). final: state after the final norm.
     """
 
     prompts: slice
@@ -107,9 +109,10 @@ class Engine:
     def capture_heads(self, prompts: Sequence[Sequence[int]], positions: Sequence[int]) -> Tensor:
         """Head outputs at one position of each prompt: [prompts, layers, heads, head_dim] float32, on the CPU.
 
-        A head's output is its slice of the input of the attention output projection (before W_O).
+        A head's output is its slice of the input of the attention output projection (before W_O). Where heads differ in
+        size from layer to layer (Gemma 4), smaller ones end in zeros.
         """
-        found = self._capture(prompts, positions, self.model.projections)
+        found = self._capture(prompts, positions, self.model.projections, self.model.heads)
         return found.view(*found.shape[:2], self.model.heads, self.model.head_dim)
 
     @torch.inference_mode()
@@ -280,31 +283,41 @@ class Engine:
                     ):
 
                         def after(module, args, out, layer=layer, nodes=nodes, into=into):
+                            out = out[0] if isinstance(out, tuple) else out
                             # Some classes flatten the batch axis on the way through the feed-forward network.
-                            into[layer] = out.reshape(-1, out.shape[-1])[nodes.on(out.device)]
+                            out = out.reshape(-1, out.shape[-1])[nodes.on(out.device)]
+                            into[layer] = out if model.residual_scale == 1 else out * model.residual_scale
 
                         stack.callback(block.get_submodule(name).register_forward_hook(after).remove)
                 final = self._forest_states(forest, nodes)
             yield Readings(part, seen.hidden, seen.attention, seen.mlp, final)
 
     @halving
-    def _capture(self, prompts, positions: Sequence[int], modules) -> Tensor:
-        """The first argument of each module at one position of each prompt: [prompts, modules, width] float32."""
+    def _capture(self, prompts, positions: Sequence[int], modules, heads: int = 0) -> Tensor:
+        """The first argument of each module at one position of each prompt: [prompts, modules, width] float32.
+
+        heads: number of heads that the argument joins; each head is filled up with zeros to the largest size.
+        """
         out: list[OnTheWay] = []
         for part, forest in self._cut(prompts):
             nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
             nodes = Placed(torch.tensor(nodes))
-            captured: list[Tensor] = []
-
-            def capture(module, args, nodes=nodes, captured=captured):
-                captured.append(args[0][0, nodes.on(args[0].device)].float())
+            captured: dict[int, Tensor] = {}
 
             with ExitStack() as stack:
-                for module in modules:
+                for index, module in enumerate(modules):
+
+                    def capture(module, args, index=index, nodes=nodes, captured=captured):
+                        found = args[0][0, nodes.on(args[0].device)].float()
+                        if heads:
+                            found = found.view(len(found), heads, -1)
+                            found = pad(found, (0, self.model.head_dim - found.shape[2])).flatten(1)
+                        captured[index] = found
+
                     stack.callback(module.register_forward_pre_hook(capture).remove)
                 self._forest_states(forest, nodes)
             device = self.model.head_device
-            out.append(OnTheWay(torch.stack([states.to(device) for states in captured], 1)))
+            out.append(OnTheWay(torch.stack([captured[index].to(device) for index in range(len(modules))], 1)))
         return torch.cat([states.arrived() for states in out])
 
     @torch.inference_mode()

@@ -59,7 +59,10 @@ class Release:
     @cached_property
     def registry(self) -> Registry:
         """The project's tables of models, tasks, question sets and downloads."""
-        return Registry.load(self.resources)
+        registry = Registry.load(self.resources)
+        for table in ("models", "tasks"):
+            registry.require_sound(table)
+        return registry
 
     @cached_property
     def runs(self) -> list[paths.ReleasedRun]:

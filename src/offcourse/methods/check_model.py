@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from offcourse.data.architectures import ARCHITECTURES
 from offcourse.data.names import PAPER
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
@@ -56,7 +57,6 @@ def check_model(context, out: Path) -> None:
     the model contradicts. `model.json` also says which other methods the model cannot run (`capabilities`).
     """
     from offcourse.engine.attention import uninstalled
-    from offcourse.engine.checks import engine_agrees
     from offcourse.models.checks import run_checks
     from offcourse.models.file_check import NAME, weights_equal_files
 
@@ -74,7 +74,7 @@ def check_model(context, out: Path) -> None:
     with uninstalled(model):
         checks = run_checks(model, context.tokenizer, plain, PROMPT)
     checks[NAME] = weights_equal_files(model, context.folder)
-    checks |= engine_agrees(context.engine, context.tokenizer.encode(PROMPT))
+    checks |= _agreement(context.engine, context.tokenizer, context.model)
     can = capabilities(checks, methods)
     against = {name for method in methods for name in can[method]["why_not"]}
     # A model that can run no method is refused, whichever methods the study has.
@@ -85,6 +85,7 @@ def check_model(context, out: Path) -> None:
     facts: dict[str, Any] = {
         "name": row.name,
         "class": row.architecture,
+        "row": _row(model.architecture),
         **loaded,
         "context": model.context,
         **{column: getattr(row, column) for column in DESCRIBED},
@@ -99,6 +100,69 @@ def check_model(context, out: Path) -> None:
     write_json(out, facts)
 
 
+def _agreement(engine, tokenizer, name: str) -> dict[str, dict]:
+    """The engine's own checks. A row that was found by structure must pass each of them.
+
+    Raises `OffcourseError` that names the class of such a row, and the failed checks with their errors.
+    """
+    from offcourse.engine.checks import engine_agrees
+
+    row, ids = engine.model.architecture, tokenizer.encode(PROMPT)
+    if not row.found:
+        return engine_agrees(engine, ids)
+    found = f"{name}: {row.causal_lm} is in no table of classes, and its row was found by structure"
+    try:
+        checks = engine_agrees(engine, ids)
+    # What goes wrong in a class that nobody has tried is not known before.
+    except Exception as error:
+        raise OffcourseError(
+            f"{found}. A pass of the engine fails ({type(error).__name__}: {error}). No result is made from the model."
+        ) from error
+    if failed := {name: check for name, check in checks.items() if not check["passed"]}:
+        said = "; ".join(
+            f"{name} (error {check['error']:.2g}, limit {check['limit']:.2g})" for name, check in failed.items()
+        )
+        raise OffcourseError(f"{found}. Self-checks failed: {said}. No result is made from the model.")
+    return checks
+
+
+def report_checks(folder: Path, row) -> tuple[str, tuple[str, ...]]:
+    """Run all self-checks on a model folder that is added as `row`; (what passed, the methods that the model can run).
+
+    Raises `OffcourseError` when the folder cannot be loaded, or the model can run no method.
+    """
+    from offcourse.engine import Engine
+    from offcourse.engine.attention import uninstalled
+    from offcourse.models.checks import run_checks
+    from offcourse.models.file_check import NAME, weights_equal_files
+    from offcourse.models.load import load
+    from offcourse.models.tokenizer import Tokenizer
+
+    model, tokenizer = load(folder, row.architecture, row.dtype), Tokenizer(folder)
+    engine = Engine(model)
+    with uninstalled(model):
+        checks = run_checks(model, tokenizer, plain_ids(folder, PROMPT), PROMPT)
+    checks[NAME] = weights_equal_files(model, folder)
+    checks |= _agreement(engine, tokenizer, row.name)
+    can = capabilities(checks, ())
+    if not any(method["runs"] for method in can.values()):
+        failed = {name for name, check in checks.items() if not check["passed"]}
+        raise OffcourseError(f"{row.name}: {_refusal(checks, failed, model.module.dtype)} Nothing was written.")
+    passed = sum(check["passed"] for check in checks.values())
+    lines = [f"{passed} of {len(checks)} self-checks passed, in {row.dtype}."]
+    lines += [
+        f"  not for {method}: {'; '.join(found['why_not'])}" for method, found in can.items() if not found["runs"]
+    ]
+    return "\n".join(lines), tuple(method for method, found in can.items() if found["runs"])
+
+
+def _row(row) -> dict[str, Any]:
+    """The row of the model's class: which table has it, or that it was found by structure, and the parts it names."""
+    table = "src/offcourse/data/architectures.py" if row.name in ARCHITECTURES else "resources/classes.tsv"
+    parts = ("blocks", "final_norm", "attention_output", "mlp_output", "logit_scale", "residual_scale")
+    return {"from": "found by structure" if row.found else table, **{part: getattr(row, part) for part in parts}}
+
+
 def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
     """The message for a refused model: why no result is made from the model, and what to do."""
     named = {name: check for name, check in checks.items() if name in against}
@@ -111,7 +175,7 @@ def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
             "float32. No result is made from the model."
         )
     return (
-        f"self-checks failed: {failed}. Its row in src/offcourse/data/architectures.py does not fit this model, or its "
+        f"self-checks failed: {failed}. The row of its class (docs/classes.md) does not fit this model, or its "
         "weights are damaged. No result is made from the model."
     )
 

@@ -128,7 +128,7 @@ def scores(
             mine = group[states.prompts]
             state = torch.tensor([place for places in states.where for place in places])
             token = torch.tensor([target for answer in mine for target in answer.targets])
-            hidden = _normed(engine, states.hidden) if settings["dola_premature_norm"] == "final" else states.hidden
+            hidden = _readable(engine, states.hidden, settings["dola_premature_norm"] == "final")
             model = engine.model
             numbers = contrast(
                 model.head, model.final_softcap, states.final, hidden, state, token, settings["dola_divergence"], alphas
@@ -138,9 +138,10 @@ def scores(
         yield _grid(group, pieces, spans, layers, buckets, settings, engine.model)
 
 
-def _normed(engine: Engine, hidden: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+def _readable(engine: Engine, hidden: Mapping[int, torch.Tensor], norm: bool) -> dict[int, torch.Tensor]:
+    ready = engine.model.normed if norm else engine.model.scaled
     with torch.inference_mode():
-        return {layer: engine.model.norm(states) for layer, states in hidden.items()}
+        return {layer: ready(states) for layer, states in hidden.items()}
 
 
 def _grid(group, pieces, spans, layers, buckets, settings, model) -> Scored:

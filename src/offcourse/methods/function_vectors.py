@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import torch
 
-from offcourse.data.architectures import architecture
 from offcourse.data.effects import rank_heads, rounding_floor, within_floor
 from offcourse.data.rows import Task
+from offcourse.models.find import row_in
 from offcourse.models.weights import output_projections
 from offcourse.schemas.function_vectors import CIE
 from offcourse.schemas.io import read_parquet
@@ -36,7 +36,7 @@ def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
             "precision protocol: {logits_dtype: float32} lowers that floor.",
             file=sys.stderr,
         )
-    row = architecture(context.registry.model(context.model).architecture)
+    row = row_in(context.folder, context.registry.model(context.model).architecture)
     layers = {layer for layer, _ in ranking[: max(wanted)]}
     projections = output_projections(context.folder, row, layers)
     with_bias = context.parameters["fv_output_bias"] == "per_head"
@@ -56,11 +56,12 @@ def function_vector(
     means: [layers, heads, head_dim]. projections: per layer W_O [width, heads * head_dim] and its bias or None.
     with_bias: add the bias once per head, as a call of the projection module does.
     """
-    size = means.shape[2]
     total = torch.zeros(next(iter(projections.values()))[0].shape[0])
     for layer, head in heads:
         weight, bias = projections[layer]
-        total += weight[:, head * size : (head + 1) * size].float() @ means[layer, head]
+        # Where heads differ in size from layer to layer, the means of smaller ones end in zeros.
+        size = weight.shape[1] // means.shape[1]
+        total += weight[:, head * size : (head + 1) * size].float() @ means[layer, head, :size]
         if with_bias and bias is not None:
             total += bias.float()
     return total

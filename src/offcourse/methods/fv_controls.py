@@ -23,13 +23,13 @@ from collections.abc import Iterator
 import pandas as pd
 import torch
 
-from offcourse.data.architectures import architecture
 from offcourse.data.draws import keyed_generator
 from offcourse.data.effects import rank_heads
 from offcourse.data.rows import Task
 from offcourse.methods import cie
 from offcourse.methods.function_vectors import function_vector
 from offcourse.methods.fv_sweep import sweep
+from offcourse.models.find import row_in
 from offcourse.models.weights import output_projections
 from offcourse.schemas.function_vectors import CIE, OTHER_HEADS, OTHER_MEANS, READ_POSITION, REBUILT
 from offcourse.schemas.io import read_parquet
@@ -159,7 +159,7 @@ def means_at(context, task: Task, draw: int, other: bool) -> torch.Tensor:
 
 
 def _of_heads(context, means: torch.Tensor, heads: list[tuple[int, int]], counts: list[int]) -> dict[int, torch.Tensor]:
-    row = architecture(context.registry.model(context.model).architecture)
+    row = row_in(context.folder, context.registry.model(context.model).architecture)
     projections = output_projections(context.folder, row, {layer for layer, _ in heads})
     with_bias = context.parameters["fv_output_bias"] == "per_head"
     return {k: function_vector(means, heads[:k], projections, with_bias) for k in counts}

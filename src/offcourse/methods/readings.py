@@ -57,7 +57,7 @@ def lens(engine: Engine, part: Readings, letters: list[tuple[int, list[int]]]) -
     layers = []
     for layer in range(model.layers + 1):
         # The last state comes from the model's own pass, which has normed it already.
-        states = part.final if layer == model.layers else model.norm(part.hidden[layer])
+        states = part.final if layer == model.layers else model.normed(part.hidden[layer])
         probability = _probabilities(model, states)
         layers.append(
             torch.stack(

@@ -74,7 +74,7 @@ def _seen(**modules):
 def _lens(model: LanguageModel, ids: list[int]) -> float:
     with _seen(norm=model.norm) as seen:
         logits = _logits(model, ids)
-    lens = model.head(seen["norm"][1].to(model.head_device)).float()[0]
+    lens = model.head(model.scaled(seen["norm"][1]).to(model.head_device)).float()[0]
     if model.final_softcap is not None:
         lens = torch.tanh(lens / model.final_softcap) * model.final_softcap
     return _relative(lens, logits)
@@ -87,8 +87,9 @@ def _heads(model: LanguageModel, ids: list[int]) -> float:
         _logits(model, ids)
         slots, out = seen["out"][0][0, -1], seen["out"][1][0, -1].float()
     alone = torch.zeros(model.heads, len(slots), device=slots.device, dtype=slots.dtype)
+    size = len(slots) // model.heads
     for head in range(model.heads):
-        part = slice(head * model.head_dim, (head + 1) * model.head_dim)
+        part = slice(head * size, (head + 1) * size)
         alone[head, part] = slots[part]
     each = projection(alone).float()
     nothing = projection(torch.zeros_like(alone[:1])).float()
@@ -104,7 +105,8 @@ def _sublayers(model: LanguageModel, ids: list[int]) -> float:
     with _seen(block=block, **{f"part{i}": module for i, module in enumerate(parts.values())}) as seen:
         _logits(model, ids)
     before, after = seen["block"]
-    total = before + sum(seen[f"part{i}"][1].to(before.device) for i in range(len(parts)))
+    added = [seen[f"part{i}"][1].to(before.device).reshape(before.shape) for i in range(len(parts))]
+    total = before + sum(added) * model.residual_scale
     return _relative(total.float(), after.float())
 
 

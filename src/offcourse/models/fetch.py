@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.architectures import architecture
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, Source
@@ -86,7 +86,7 @@ def _prepare(model: Model, registry: Registry, folder: Path, downloads: Path, as
         noted = SOURCES[model.source](model, registry, scratch, downloads) or {}
         where = f"{model.name} ({model.repo})"
         try:
-            check_folder(scratch, ARCHITECTURES[model.architecture], where, UNDAMAGED)
+            check_folder(scratch, architecture(model.architecture), where, UNDAMAGED)
             Tokenizer(scratch, where)
         except OffcourseError:
             resumed = False

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from offcourse.models.headers import headers
 from offcourse.models.load import LanguageModel
-from offcourse.models.loading_report import place_of
+from offcourse.models.places import places_of
 
 NAME = "the weights are those of the files"
 
@@ -28,14 +28,18 @@ def weights_equal_files(model: LanguageModel, folder: Path) -> dict[str, Any]:
     """
     stored, module = headers(folder), model.module
     state = module.state_dict()
-    places = {place_of(name, state, module.base_model_prefix): name for name in stored}
+    places: dict[str | None, list[str]] = {}
+    for name, place in places_of(module, stored).items():
+        places.setdefault(place, []).append(name)
     kinds = {re.sub(r"\d+", "*", place): place for place in places if place is not None}
     different = []
     for place in state:
-        name = places.get(place) or places.get(_twin(module, place))
-        if name is None:
-            different.append(place)
+        names = places.get(place) or places.get(_twin(module, place)) or []
+        if len(names) != 1:
+            if not names or not all(_merged(_weight(module, place), stored[name].file, name) for name in names):
+                different.append(place)
             continue
+        [name] = names
         with safe_open(stored[name].file, framework="pt") as opened:
             part = slice(None) if place in kinds.values() else slice(0, 1)
             expected = opened.get_slice(name)[part] if stored[name].shape else opened.get_tensor(name)
@@ -44,6 +48,16 @@ def weights_equal_files(model: LanguageModel, folder: Path) -> dict[str, Any]:
         if got.shape != expected.shape or not torch.equal(got.cpu(), expected.to(got.dtype)):
             different.append(place)
     return {"passed": not different, "error": len(different) / len(state), "different": sorted(different)}
+
+
+def _merged(whole: Tensor, file: Path, name: str) -> bool:
+    """Whether the first row of a stored matrix is a row, or a column, of its expert in the merged parameter `whole`."""
+    with safe_open(file, framework="pt") as opened:
+        row = opened.get_slice(name)[0:1][0].to(whole.dtype)
+    if found := re.search(r"experts\.(\d+)\.", name):
+        whole = whole[int(found[1])]
+    whole = whole.cpu()
+    return any(bool((each == row).all(-1).any()) for each in (whole, whole.mT) if each.shape[-1] == len(row))
 
 
 def _twin(module: torch.nn.Module, place: str) -> str | None:

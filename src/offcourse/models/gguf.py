@@ -40,7 +40,7 @@ def convert(file: Path, folder: Path) -> None:
         with _parsed_once():
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-    except (ValueError, OSError, KeyError, IndexError) as error:
+    except (ValueError, OSError, KeyError, IndexError, NotImplementedError) as error:
         raise OffcourseError(
             f"{file} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "It may be truncated: use an undamaged copy of the file."

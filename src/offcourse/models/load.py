@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from accelerate.utils import get_balanced_memory, get_max_memory, infer_auto_dev
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.pytorch_utils import Conv1D
 
-from offcourse.data.architectures import ARCHITECTURES, Architecture
+from offcourse.data.architectures import Architecture
+from offcourse.data.architectures import architecture as row_of
 from offcourse.errors import OffcourseError
+from offcourse.models.find import complete_row, find_row
 from offcourse.models.folder import AT_ITS_SOURCE, UNDAMAGED, check_folder
 from offcourse.models.loading_report import refuse_not_finite, refuse_unlike
 from offcourse.models.memory import keep_freed_memory
@@ -42,12 +45,25 @@ class LanguageModel:
         self.layers = len(self.blocks)
         self.heads = config.num_attention_heads
         self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
-        self.head_dim = self.projections[0].in_features // self.heads
-        self.width = self.projections[0].out_features
-        self.mlp_width = self.blocks[0].get_submodule(self.architecture.mlp_output).in_features
+        inputs = [features(projection)[0] for projection in self.projections]
+        self.width = features(self.projections[0])[1]
+        self.head_dim = max(inputs) // self.heads
+        self.mlp_width = _mlp_width(self.blocks[0].get_submodule(self.architecture.mlp_output), config)
         self.vocabulary = self.head.out_features
         self.final_softcap = getattr(config, "final_logit_softcapping", None)
-        self.context = config.max_position_embeddings
+        self.context = getattr(config, "max_position_embeddings", None)
+        self.logit_scale = self.architecture.scale_of_logits(config)
+        self.residual_scale = self.architecture.scale_of_residuals(config)
+        # How far back each layer attends (`engine.locality`), filled in by the engine.
+        self.localities: dict | None = None
+
+    def normed(self, states: Tensor) -> Tensor:
+        """Residual-stream states as the unembedding reads them: after the final norm, and scaled as the logits are."""
+        return self.scaled(self.norm(states))
+
+    def scaled(self, states: Tensor) -> Tensor:
+        """States times the factor of the logits, for classes that scale their logits."""
+        return states if self.logit_scale == 1 else states * self.logit_scale
 
     @property
     def parameters(self) -> int:
@@ -83,7 +99,7 @@ class LanguageModel:
         def capture(module, args, out):
             # Rows may have joined the sequence. Some classes restore the shape of their input after the final norm, so
             # they are given a tensor of the input's length.
-            states.append(out)
+            states.append(self.scaled(out))
             return out[:, : tokens.shape[1]]
 
         device = self.input_device
@@ -92,7 +108,8 @@ class LanguageModel:
             self.module.base_model(input_ids=tokens.to(device), position_ids=positions.to(device), use_cache=False)
         finally:
             handle.remove()
-        return states[0]
+        # NanoChat's norm also runs before the first block.
+        return states[-1]
 
     @contextmanager
     def skipping_blocks(self, before: int):
@@ -110,6 +127,22 @@ class LanguageModel:
                     del block.forward
                 else:
                     block.forward = original
+
+
+def features(projection: nn.Module) -> tuple[int, int]:
+    """(inputs, outputs) of a linear module or of GPT-2's Conv1D."""
+    if isinstance(projection, Conv1D):
+        return projection.nx, projection.nf
+    return projection.in_features, projection.out_features
+
+
+def _mlp_width(output: nn.Module, config) -> int:
+    """Width of the feed-forward network; of one expert in a mixture of experts."""
+    if isinstance(output, nn.Linear | Conv1D):
+        return features(output)[0]
+    names = ("moe_intermediate_size", "intermediate_size", "ffn_hidden_size")
+    widths = (getattr(part, name, None) for part in (config, getattr(config, "ffn_config", None)) for name in names)
+    return next(filter(None, widths))
 
 
 def load(
@@ -132,7 +165,7 @@ def load(
     not exactly those of its configuration (`models.folder`, `models.loading_report`), or more of them than the GPUs
     have room for. Nothing is asked of a network or a terminal, and no code that comes with a model is run.
     """
-    row = ARCHITECTURES[architecture]
+    row = row_of(architecture)
     tensors = check_folder(folder, row)
     on_cards = bool(max_memory) or torch.cuda.is_available()
     module, report, device_map = _loaded(
@@ -145,7 +178,16 @@ def load(
             parameter.data = parameter.data.clone()
         keep_freed_memory()
     refuse_not_finite(module, folder)
-    return LanguageModel(module.eval(), row)
+    module.eval()
+    if row.found:
+        row = replace(complete_row(module, find_row(module, row.name)), found=True)
+    try:
+        return LanguageModel(module, row)
+    except AttributeError as error:
+        raise OffcourseError(
+            f"{folder}: the row of {row.causal_lm} in the table of classes does not fit this model ({error}). A "
+            "setting of its config.json makes the class leave out a part that the row names."
+        ) from error
 
 
 def _loaded(

@@ -5,6 +5,7 @@ and also compares names and shapes with the headers of the files.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from offcourse.errors import OffcourseError
 from offcourse.models.headers import Tensor
+from offcourse.models.places import places_of
 
 # Types in which a weight may be stored; integers mean quantised or damaged weights.
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -23,8 +25,6 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 # another base differ by far more.
 ROUNDING = 0.02
 SHOWN = 4  # names in a message
-# Two names for one tensor, depending on the version of transformers: GPT-NeoX's unembedding.
-RENAMED = {"embed_out.weight": "lm_head.weight", "lm_head.weight": "embed_out.weight"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def refuse_unlike(module: nn.Module, tensors: Mapping[str, Tensor], report: Mapp
     tensors: {name: header} of the files. report: the loading report of `from_pretrained(output_loading_info=True)`.
     """
     state = module.state_dict()
-    places = {name: place_of(name, state, module.base_model_prefix) for name in tensors}
+    places = places_of(module, tensors)
     left_over = {name for name, place in places.items() if place is None} | set(report["unexpected_keys"])
     loaded = {place for place in places.values() if place is not None}
     # Tied parameters are one tensor with two names; the files hold at least one of the names.
@@ -82,6 +82,9 @@ def refuse_unlike(module: nn.Module, tensors: Mapping[str, Tensor], report: Mapp
     if wrong := sorted(map(tuple, report["mismatched_keys"])):
         shapes = [f"{name} (files: {list(file)}, model: {list(model)})" for name, file, model in wrong]
         problems.append(f"{_listed(shapes)} of another shape than config.json gives")
+    parts = Counter(place for place in places.values() if place is not None)
+    if few := sorted(place for place, count in parts.items() if count > 1 and count % len(state[place])):
+        problems.append(f"{_listed(few)} made of another number of tensors than there are experts")
     stored = {name: tensor.dtype for name, tensor in tensors.items() if places[name] is not None}
     if whole := sorted(f"{name} ({dtype})" for name, dtype in stored.items() if dtype not in FLOATS):
         problems.append(f"{_listed(whole)} stored as something other than floating point (quantised or damaged)")
@@ -91,11 +94,6 @@ def refuse_unlike(module: nn.Module, tensors: Mapping[str, Tensor], report: Mapp
             "of the model, or correct config.json; a copy that Offcourse prepared is made again when its folder is "
             "deleted."
         )
-
-
-def place_of(name: str, state: Mapping[str, Any], prefix: str) -> str | None:
-    """The module's name for a tensor of the files, or None. Files of a bare decoder omit `prefix`."""
-    return next((place for place in (name, f"{prefix}.{name}", RENAMED.get(name)) if place in state), None)
 
 
 def refuse_not_finite(module: nn.Module, folder: Path) -> None:

@@ -46,6 +46,11 @@ def take(model: Model, folder: Path) -> dict[str, Any]:
         from offcourse.models.gguf import convert
 
         before = sha256(file)
+        if model.revision and model.revision != before:
+            raise OffcourseError(
+                f"{model.name}: {file} has sha256 {before}, and `revision` of resources/models.tsv says "
+                f"{model.revision}: it is another file than the one that was added. Use that file, or correct the cell."
+            )
         convert(file, folder)
         if sha256(file) != before:
             raise OffcourseError(f"{model.name}: {file} was written to while it was converted. Run again.")

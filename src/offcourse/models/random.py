@@ -11,7 +11,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from offcourse.data.architectures import MODEL_TYPES, PARTICULARS, architecture
+from offcourse.data.architectures import ARCHITECTURES, MODEL_TYPES, PARTICULARS, architecture
+from offcourse.models.tiny import fill, tiny_config, tiny_module, type_of
 
 BOS = "<s>"
 # Large enough that most words of the project's lists are one token, which task vectors require of their answers.
@@ -32,6 +33,8 @@ GPTJ_SHAPE = dict(n_embd=32, n_layer=4, n_head=4, rotary_dim=4, n_positions=2048
 
 def random_config(name: str, vocabulary: int = 512, **changes):
     """The configuration of the tiny model of one class."""
+    if name not in ARCHITECTURES:
+        return tiny_config(type_of(name), vocab_size=vocabulary, **changes)
     shape = dict(GPTJ_SHAPE if name == "GPTJ" else SHAPE)
     settings = shape | PARTICULARS.get(architecture(name).name, {}) | {"vocab_size": vocabulary} | changes
     return AutoConfig.for_model(MODEL_TYPES.get(name, name.lower()), bos_token_id=0, eos_token_id=1, **settings)
@@ -39,18 +42,12 @@ def random_config(name: str, vocabulary: int = 512, **changes):
 
 def random_model(name: str, seed: int, **changes):
     """A random causal language model of one class in float32; the same weights for the same seed."""
+    if name not in ARCHITECTURES:
+        changes["vocab_size"] = changes.pop("vocabulary", 512)
+        return tiny_module(type_of(name), architecture(name).causal_lm, seed, **changes)
     config = random_config(name, **changes)
     module = getattr(transformers, architecture(name).causal_lm)._from_config(config, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for key, parameter in sorted(module.named_parameters()):
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.dim() == 1:
-                # Move norm scales and biases away from 1 and 0, at which a forgotten one would go unnoticed.
-                parameter.add_(0.2 * noise)
-            else:
-                parameter.copy_(noise * (1.0 if "embed" in key or "wte" in key else 1.5 * parameter.shape[1] ** -0.5))
-    return module.eval()
+    return fill(module, seed)
 
 
 def random_tokenizer(texts: Iterable[str], adds_bos: bool, vocabulary: int = 512) -> PreTrainedTokenizerFast:

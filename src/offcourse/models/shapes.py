@@ -4,7 +4,7 @@ The sizes follow how `transformers` builds each class. A wrong fact in a row sho
 then differs from the published one.
 """
 
-from offcourse.data.architectures import BIASED, FINAL_NORM, LLAMA_NORMS, NORMS
+from offcourse.data.architectures import ARCHITECTURES, BIASED, FINAL_NORM, LLAMA_NORMS, NORMS
 from offcourse.data.rows import Model
 
 GATED = ("SwiGLU", "GeGLU")  # activations of feed-forward networks with three matrices
@@ -16,7 +16,14 @@ def attention_weights(model: Model) -> int:
 
 
 def mlp_weights(model: Model) -> int:
-    """Entries of the feed-forward matrices of one block."""
+    """Entries of the feed-forward matrices of one block.
+
+    For a class beyond the paper's, all of a block's entries that are not attention's. A mixture of experts counts
+    whole, which bounds its work from above.
+    """
+    if model.architecture not in ARCHITECTURES and model.parameters:
+        embeddings = unembedding_weights(model) * (1 if model.tied_embeddings else 2)
+        return max(0, (model.parameters - embeddings) // model.layers - attention_weights(model))
     return (3 if model.activation in GATED else 2) * model.width * model.mlp_width
 
 
@@ -26,7 +33,12 @@ def unembedding_weights(model: Model) -> int:
 
 
 def parameters(model: Model) -> int:
-    """Number of parameters, tied embeddings counted once; the published `parameters` must agree."""
+    """Number of parameters, tied embeddings counted once; the published `parameters` must agree.
+
+    For a class beyond the paper's, the number in the table, which the loaded model must confirm.
+    """
+    if model.architecture not in ARCHITECTURES and model.parameters:
+        return model.parameters
     block = attention_weights(model) + mlp_weights(model) + _biases(model) + _norms(model)
     embeddings = unembedding_weights(model) * (1 if model.tied_embeddings else 2)
     final = FINAL_NORM.get(model.architecture, 1) * model.width

@@ -21,6 +21,7 @@ def output_projections(folder: Path, row: Architecture, layers: set[int]) -> dic
     for layer, name in names.items():
         bias = f"{name}.bias"
         weight = _read(folder, where, f"{name}.weight")
+        weight = weight.T if row.transposed else weight
         tensors[layer] = weight, _read(folder, where, bias) if bias in where else None
     return tensors
 

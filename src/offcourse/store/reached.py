@@ -19,6 +19,7 @@ WHOLE = "*"  # stands for a definition's name and means every definition of the 
 BY_VALUE = frozenset(
     {
         "offcourse.data.architectures:ARCHITECTURES",
+        "offcourse.data.architectures:rows_of_classes",
         "offcourse.data.registry:Registry",
         "offcourse.data.tasks:own_pairs",
         "offcourse.data.questions:own_questions",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from offcourse.data.architectures import architecture
 from offcourse.data.names import RESOURCES
 from offcourse.data.pins import LOCK
 from offcourse.data.questions import questions_sha256
@@ -34,6 +35,8 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, p
                 questions_sha256(row, getattr(study, key).limit, shots, resources)
     for name in study.models:
         model = registry.model(name)
+        # Refuse a class that the engine cannot run before anything is downloaded.
+        architecture(model.architecture)
         if name in study.models_of("function_vectors") and model.layers and model.heads:
             study.sized(model.parameters).check_heads(name, model.layers, model.heads)
     for name in study.tasks:

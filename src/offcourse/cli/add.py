@@ -1,0 +1,99 @@
+"""Verbs that add a row to a table of the registry: a model, a task."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offcourse.cli.app import app
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the row and write nothing.")]
+Name = Annotated[str, typer.Option("--name", help="The row's name (default: from the file or repository).")]
+Label = Annotated[str, typer.Option("--label", help="The label in tables and figures (default: from the name).")]
+
+
+@contextmanager
+def _saying_so() -> Iterator[None]:
+    """Let every message of a refusal say that nothing was written."""
+    from offcourse.errors import OffcourseError
+
+    try:
+        yield
+    except OffcourseError as error:
+        if "othing was written" in str(error):
+            raise
+        raise OffcourseError(f"{str(error).rstrip('.')}. Nothing was written.") from error
+
+
+@app.command("add-model")
+def add_model(
+    model: Annotated[str, typer.Argument(metavar="REPO|FOLDER|FILE.gguf", help="What to add.")],
+    name: Name = "",
+    label: Label = "",
+    revision: Annotated[str, typer.Option("--revision", help="Branch, tag or commit on the hub.")] = "main",
+    checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Run the self-checks on the weights.")] = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Fill a row of resources/models.tsv from a model's own files, check the model, and write the row and its pin."""
+    from dataclasses import replace
+
+    from offcourse.data.names import RESOURCES
+    from offcourse.data.pins import LOCK
+    from offcourse.data.registry import Registry, append_row, cells_of, check_row, shown
+    from offcourse.errors import OffcourseError
+    from offcourse.models.draft import draft
+    from offcourse.models.origin import opened
+    from offcourse.models.pin import pin
+
+    table = RESOURCES / "models.tsv"
+    registry = Registry.load(locked=False)
+    with _saying_so(), opened(model, revision, next(iter(registry.models.values()))) as origin:
+        row = draft(origin, name, label)
+        if row.name in registry.names:
+            raise OffcourseError(
+                f"{table} has a model {row.name!r} already; choose another --name, or delete that row. Nothing was "
+                "written."
+            )
+        said = "The self-checks run before the model's first result."
+        if checks and origin.weights is not None:
+            from offcourse.methods.check_model import report_checks
+
+            said, methods = report_checks(origin.weights, row)
+            row = replace(row, methods=methods)
+        check_row(table.name, row)
+        print(f"{table}, a new row:\n{shown(row)}\n{said}")
+    if dry_run:
+        print("Nothing was written (--dry-run).")
+        return
+    if row.source == "hub":
+        # The pin comes first: a row without one stops every study that names it.
+        pin(dict(registry.models) | {row.name: row}, [row.name], RESOURCES / LOCK)
+        print(f"{RESOURCES / LOCK}: {row.name} is pinned.")
+    append_row(table, cells_of(row))
+    print(f"{table}: {row.name} was added. Commit it.")
+
+
+@app.command("add-task")
+def add_task(
+    file: Annotated[Path, typer.Argument(metavar="FILE.tsv", help="A list of word pairs, two columns with a header.")],
+    name: Name = "",
+    label: Label = "",
+    group: Annotated[str, typer.Option("--group", help="linguistic, factual, to-english or from-english.")] = "factual",
+    match: Annotated[str, typer.Option("--match", help="exact, synonym or prefix (task vectors).")] = "exact",
+    dry_run: DryRun = False,
+) -> None:
+    """Check a list of word pairs, and write its row of resources/tasks.tsv and its copy in resources/words."""
+    from offcourse.data.add_task import draft_task, write_task
+    from offcourse.data.names import RESOURCES
+    from offcourse.data.registry import Registry
+
+    with _saying_so():
+        task, said = draft_task(file, Registry.load(locked=False), name, label, group, match)
+    print(said)
+    if dry_run:
+        print("Nothing was written (--dry-run).")
+        return
+    write_task(task, file, RESOURCES)
+    print(f"{RESOURCES / 'tasks.tsv'}: {task.name} was added, with {RESOURCES / 'words' / task.words}. Commit both.")

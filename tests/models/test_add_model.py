@@ -1,0 +1,226 @@
+"""`offcourse add-model`: a row of models.tsv from a folder, a GGUF file or a repository, and what is refused."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_gguf import write_gguf
+
+from offcourse.cli import app
+from offcourse.data import names
+from offcourse.data.names import RESOURCES
+from offcourse.data.pins import LOCK, read_lock
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256
+from offcourse.models.fetch import prepare
+from offcourse.models.random import write_random_model
+
+TEXTS = ["big small hot cold new old good bad"]
+STUDY = "study: mine\nmodels: [{name}]\ntasks: [antonym]\nmethods: [task_vectors]\n"
+
+
+class Desk:
+    """A copy of the tables, two models of the user's own, and the user's commands."""
+
+    def __init__(self, folder, made):
+        self.folder, self.resources = folder, folder / "resources"
+        shutil.copytree(RESOURCES, self.resources, ignore=shutil.ignore_patterns("downloads"))
+        shutil.copytree(made, folder / "models")
+        self.table = self.resources / "models.tsv"
+
+    def offcourse(self, *words, **variables):
+        """A command: in this process, or in one of its own where variables of the hub's client are set."""
+        if variables:
+            return self.started(*words, **variables)
+        code, out, err = 0, io.StringIO(), ""
+        with contextlib.redirect_stdout(out), contextlib.chdir(self.folder):
+            try:
+                app([str(word) for word in words], standalone_mode=False)
+            except OffcourseError as error:
+                code, err = error.exit_code, f"offcourse: {error}\n"
+        # As the command prints it: what was said before a refusal is not looked at.
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err)
+
+    def started(self, *words, **variables):
+        own = {"OFFCOURSE_RESOURCES": str(self.resources)} | variables
+        command = [sys.executable, "-m", "offcourse", *map(str, words)]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | own, timeout=300, check=False
+        )
+
+    def add(self, *words, **variables):
+        done = self.offcourse("add-model", *words, **variables)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def refused(self, *words, **variables):
+        """The message of a command that must fail and write nothing."""
+        before = {path: path.read_bytes() for path in self.resources.rglob("*") if path.is_file()}
+        done = self.offcourse("add-model", *words, **variables)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        said = done.stderr[done.stderr.index("offcourse: ") :]
+        assert "Traceback" not in done.stderr and said.count("\n") == 1 and "othing was written" in said
+        assert {path: path.read_bytes() for path in self.resources.rglob("*") if path.is_file()} == before
+        return said
+
+    def change(self, **entries):
+        """Change entries of my-llama's config.json."""
+        path = self.folder / "models" / "my-llama" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    for name, architecture in (("my-llama", "Llama"), ("My Granite", "Granite"), ("mixture", "Qwen3Moe")):
+        write_random_model(folder / name, architecture, 1, TEXTS)
+    return folder
+
+
+@pytest.fixture
+def desk(made, tmp_path, monkeypatch):
+    desk, load = Desk(tmp_path, made), Registry.load
+    monkeypatch.setattr(names, "RESOURCES", desk.resources)
+    monkeypatch.setattr(Registry, "load", lambda folder=desk.resources, locked=True: load(folder, locked))
+    return desk
+
+
+def test_the_row_is_the_registry_s_own_of_this_model(desk):
+    """The tiny Llama of the table is the same model, from another seed."""
+    said = desk.add("models/my-llama")
+    assert "14 of 14 self-checks passed" in said and "my-llama was added" in said
+    registry = Registry.load(desk.resources)
+    found, known = registry.model("my-llama"), registry.model("tiny-llama")
+    same = ("architecture", "parameters", "layers", "heads", "kv_heads", "head_dim", "width", "mlp_width", "vocabulary")
+    same += ("tied_embeddings", "context", "norm", "position_embedding", "activation", "attention", "dtype", "methods")
+    assert [getattr(found, column) for column in same] == [getattr(known, column) for column in same]
+    assert (found.source, found.repo, found.label, found.post_trained) == ("local", "models/my-llama", "My Llama", "")
+    assert desk.table.read_text().startswith((RESOURCES / "models.tsv").read_text())
+    study = desk.folder / "mine.yaml"
+    study.write_text(STUDY.format(name="my-llama"))
+    planned = desk.offcourse("plan", "--configfile", study)
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_a_dry_run_shows_the_row_and_writes_nothing(desk):
+    before = desk.table.read_bytes()
+    said = desk.add("models/My Granite", "--dry-run", "--label", "Mine")
+    assert "architecture        Granite" in said and "name                my-granite" in said and "Mine" in said
+    assert "Nothing was written" in said and desk.table.read_bytes() == before
+
+
+def test_a_mixture_of_experts_has_the_width_of_one_expert(desk):
+    said = desk.add("models/mixture", "--name", "mine", "--no-checks")
+    assert "mlp_width           32" in said and "self-checks run before the model's first result" in said
+    assert Registry.load(desk.resources).model("mine").architecture == "Qwen3Moe"
+
+
+def test_a_gguf_file_is_pinned_by_its_sha256(desk):
+    write_gguf(desk.folder / "mine.gguf", 0)
+    said = desk.add("mine.gguf")
+    registry = Registry.load(desk.resources)
+    row = registry.model("mine")
+    assert "14 of 14 self-checks passed" in said
+    assert (row.source, row.revision, row.dtype) == ("local", sha256(desk.folder / "mine.gguf"), "float32")
+    write_gguf(desk.folder / "mine.gguf", 1)
+    os.chdir(desk.folder)
+    with pytest.raises(OffcourseError, match="it is another file than the one that was added"):
+        prepare(row, registry, desk.folder / "prepared", desk.folder / "downloads")
+
+
+def test_a_repository_is_filled_and_pinned(desk):
+    with hub.serving(hub.Hub(folders={"Me/My-Llama": desk.folder / "models" / "my-llama"})) as served:
+        said = desk.add("Me/My-Llama", "--revision", "v1", **served.environment(desk.folder / "home"))
+        assert not any("model.safetensors" in path for path in served.asked)
+    assert "self-checks run before the model's first result" in said and "my-llama is pinned" in said
+    pin = read_lock(desk.resources / LOCK)["my-llama"]
+    assert (pin.revision, pin.commit) == ("v1", hub.commit("Me/My-Llama", "v1"))
+    row = Registry.load(desk.resources).model("my-llama")
+    assert row.pinned and (row.source, row.licence, row.parameters) == ("hub", "apache-2.0", 299296)
+
+
+def test_a_repository_that_cannot_be_had(desk):
+    with hub.serving(hub.Hub(unknown={"Me/Nothing"}, missing={("Me/X", "v9")})) as served:
+        own = served.environment(desk.folder / "home")
+        assert "Me/Nothing at main was not found on the hub" in desk.refused("Me/Nothing", **own)
+        assert "has no branch, tag or commit" in desk.refused("Me/X", "--revision", "v9", **own)
+        assert "has no config.json" in desk.refused("Me/Empty", **own)
+    assert "the hub cannot be asked about a/b" in desk.refused(
+        "a/b", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0"
+    )
+
+
+def test_a_name_that_is_taken(desk):
+    assert "has a model 'tiny-llama' already" in desk.refused("models/my-llama", "--name", "tiny-llama")
+    assert "column name: expected a name" in desk.refused("models/my-llama", "--name", "Bad Name")
+
+
+def test_something_that_is_no_model(desk):
+    (desk.folder / "empty").mkdir()
+    (desk.folder / "cut.gguf").write_bytes(b"GGUF, but no more than that")
+    assert "has no config.json, so it is no model folder" in desk.refused("empty")
+    assert "cut.gguf cannot be read as a GGUF model" in desk.refused("cut.gguf")
+    assert "there is no file gone.gguf" in desk.refused("gone.gguf")
+    assert "no folder, no GGUF file, and no repository" in desk.refused("nothing")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "has an encoder and a decoder"),
+        ({"architectures": ["BertModel"]}, "BertModel, which is no causal language model"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "wraps a language model"),
+        ({"architectures": ["MineForCausalLM"]}, "MineForCausalLM, which is no causal language model"),
+        ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM of transformers cannot be run: .* keeps a state"),
+        ({"architectures": None}, "names no class"),
+        ({"auto_map": {"AutoModel": "mine.Model"}}, "auto_map"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights"),
+        ({"hidden_act": "mine"}, "transformers cannot build a model from config.json"),
+    ],
+)
+def test_a_class_that_cannot_be_run(desk, entries, message):
+    desk.change(**entries)
+    assert re.search(message, desk.refused("models/my-llama"))
+
+
+def test_a_folder_without_weights_or_tokenizer(desk):
+    folder = desk.folder / "models" / "my-llama"
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert "has no safetensors (but pytorch_model.bin" in desk.refused("models/my-llama")
+    (folder / "pytorch_model.bin").rename(folder / "model.safetensors")
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer.json" in desk.refused("models/my-llama")
+
+
+def test_weights_that_fail_the_checks_are_not_added(desk):
+    file = desk.folder / "models" / "my-llama" / "model.safetensors"
+    tensors = load_file(file)
+    name = "model.layers.1.mlp.down_proj.weight"
+    save_file(tensors | {name: torch.full_like(tensors[name], float("nan"))}, file, metadata={"format": "pt"})
+    assert f"NaN or infinite in float32: {name}" in desk.refused("models/my-llama")
+
+
+def test_a_wrong_cell_stops_the_studies_that_use_its_row_and_no_other(desk):
+    desk.add("models/my-llama", "--no-checks")
+    lines = desk.table.read_text().splitlines()
+    lines[-1] = lines[-1].replace("\t299296\t", "\tmany\t")
+    desk.table.write_text("\n".join(lines) + "\n")
+    for name, code in (("tiny-llama", 0), ("my-llama", 2)):
+        study = desk.folder / f"{name}.yaml"
+        study.write_text(STUDY.format(name=name))
+        done = desk.offcourse("plan", "--configfile", study)
+        assert done.returncode == code, done.stderr
+    assert f"line {len(lines)}, column parameters: expected a positive whole number" in done.stderr
+    # Another model is added, and the faulty row keeps its name.
+    assert "my-granite was added" in desk.add("models/My Granite", "--no-checks")
+    assert "already" in desk.refused("models/my-llama")
