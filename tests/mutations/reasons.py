@@ -2,6 +2,7 @@
 
 REASONS: dict[str, str] = {
     r"claims\.tsv": "the table of claims is read whole, by its digest",
+    r"released/digests\.tsv": "the released tables that the report shows are read by their digests in this file",
     r"resources/findings/": "the figure reads the tracked numbers whole, by the digest of their file",
     r"resources/paper/": "the printed tables are read whole, by the digest of their folder",
     r"models\.tsv: (layers|heads|kv_heads|head_dim|width|mlp_width|vocabulary)": "the check holds the loaded model "
