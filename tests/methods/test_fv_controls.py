@@ -18,7 +18,7 @@ from offcourse.layout import Layout
 from offcourse.methods.fv_controls import build_prompts, means_at, shuffled_means, vectors
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.plan.costs import Work, hits, work
+from offcourse.plan.costs import FV_QUERY, Work, hits, work
 from offcourse.provenance.records import read_record
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step
@@ -314,7 +314,7 @@ def test_the_plan_counts_every_draw():
         for field in dataclasses.fields(Work):
             found = getattr(work("fv_controls", asked, model, None, 512), field.name)
             assert found == pytest.approx(getattr(expected, field.name)), field.name
-    unedited = hits(1, 50, model).unembedded
+    unedited = hits(1, 50, FV_QUERY, model, 512).unembedded
     rows = [work("fv_controls", each, model, None, 512).unembedded - unedited for each in (one, five)]
     assert rows[1] == pytest.approx(5 * rows[0])
 

@@ -168,6 +168,7 @@ def _run(of: Job, program: str, inputs: list[str], outputs: Outputs, config: dic
         wildcards={"model": model} if model else {},
         threads=1,
         params={},
+        resources={},
     )
     runpy.run_path(str(SCRIPTS / f"{program}.py"), init_globals={"snakemake": handed})
 

@@ -16,8 +16,8 @@ from offcourse.schemas.io import read_parquet
 def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """({`n_heads={k}`: function vector [width] float32}, notes); the notes list the chosen (layer, head) pairs.
 
-    A k above the model's number of heads is skipped with a message, as in the paper. A message and the notes count the
-    chosen heads whose mean effect is no larger than that of a row without an edit. Raises `OffcourseError` if no k is
+    A k above the model's number of heads is skipped with a message, as in the paper. A message counts the chosen
+    heads whose mean effect is no larger than that of a row without an edit. Raises `OffcourseError` if no k is
     left.
     """
     means = context.tensors("head_means", task)["mean"]
@@ -41,8 +41,7 @@ def compute(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     projections = output_projections(context.folder, row, layers)
     with_bias = context.parameters["fv_output_bias"] == "per_head"
     vectors = {f"n_heads={k}": function_vector(means, ranking[:k], projections, with_bias).numpy() for k in wanted}
-    notes = {"rounding_floor": rounding_floor(cie), "heads_within_floor": {f"n_heads={k}": within[k] for k in wanted}}
-    return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}} | notes
+    return vectors, {"heads": {f"n_heads={k}": ranking[:k] for k in wanted}}
 
 
 def function_vector(

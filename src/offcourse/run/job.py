@@ -143,4 +143,7 @@ def _write(step: Step, result, path: Path) -> None:
     from safetensors.numpy import save_file
 
     tensors, notes = result
+    if len(notes) > 1:
+        # safetensors writes several entries in any order, so equal results would differ in their bytes.
+        raise ValueError(f"step {step.name}: one note at most, got {', '.join(notes)}")
     save_file(tensors, path, metadata={key: json.dumps(value) for key, value in notes.items()})
