@@ -101,8 +101,7 @@ def markdown(found: Findings) -> str:
         ),
         "",
         "Seconds are per prompt. The naive loop is one forward per edit, timed on six edits and scaled. Operations are "
-        "those of products with "
-        "weights; the rate is the one below for the model's precision.",
+        "those of products with weights; the rate is the one below for the model's precision.",
         "",
         "Share of a sweep's hits that differ when the rows go through in other numbers at a time: "
         + ", ".join(f"{share:.2%} in {dtype}" for dtype, share in found.hits.items())

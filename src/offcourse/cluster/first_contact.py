@@ -1,6 +1,6 @@
 """What is missing before a study can run on a cluster, found before anything is downloaded or submitted.
 
-All findings are said at once: a user who mends one after the other would meet each of them at a run of its own.
+One message has all findings. Otherwise a user would mend one, run again, and only then hear of the next.
 """
 
 import shutil

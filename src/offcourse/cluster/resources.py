@@ -132,7 +132,7 @@ def with_cards(study: Study, cards: Sequence[Card]) -> Study:
 
 
 def too_small(sizes: Sizes, models: Collection[str], cards: int) -> str:
-    """Why this machine's cards cannot run some of `models`, in one message with all of them; "" if they can."""
+    """One message that names every model of `models` that this machine's cards cannot run; "" if they can run all."""
     wrong = [sizes.needs(CHECK, name).problem for name in sizes.study.models if name in models]
     wrong = [problem.removesuffix(NUMBERS) for problem in wrong if problem]
     if not wrong:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 
-def rank_heads(cie: pd.DataFrame) -> list[tuple[int, int]]:
-    """(layer, head) by descending mean effect over trials; equal effects keep the order of layers and heads."""
-    mean = cie.groupby(["layer", "head"])["effect"].mean()
+def rank_heads(cie: pd.DataFrame, column: str = "effect") -> list[tuple[int, int]]:
+    """(layer, head) by descending mean of a column over trials; equal ones keep the order of layers and heads."""
+    mean = cie.groupby(["layer", "head"])[column].mean()
     order = np.argsort(-mean.to_numpy(), kind="stable")
     return [(int(layer), int(head)) for layer, head in mean.index[order]]
 

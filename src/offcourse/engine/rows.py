@@ -56,8 +56,8 @@ class HeadRows:
 
     values: [layers, heads, head_dim], the replacements of the head's slice of the attention output projection's input.
     only: a layer, if only its heads are replaced; None for all layers.
-    unedited: number of further rows per layer, after those of the heads, in which nothing is replaced. Whatever such a
-    row differs by from the prompt's own last token is rounding.
+    unedited: number of further rows per layer, after those of the heads, in which nothing is replaced. Such a row
+    differs from the prompt's own last token by rounding alone.
     """
 
     values: Tensor

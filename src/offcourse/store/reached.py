@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
-from offcourse.store.statements import PACKAGE, Statement, is_module, is_package, keep, modules_of, parsed
+from offcourse.store.statements import PACKAGE, Statement, is_module, is_package, modules_of, parsed
 
 WHOLE = "*"  # stands for a definition's name and means every definition of the module
 
@@ -69,7 +69,6 @@ def reached(*targets: str) -> Reached:
         again = set(parsed(module).imports) if name == WHOLE and is_package(module) else {name}
         for each in again & parsed(module).imports.keys():
             todo += _follow(found, module, each, "")
-    keep()
     return found
 
 

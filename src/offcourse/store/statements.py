@@ -5,6 +5,7 @@ therefore kept in `__pycache__`, like Python's own bytecode, under the digest of
 """
 
 import ast
+import atexit
 import contextlib
 import gc
 import hashlib
@@ -135,6 +136,9 @@ def parsed(module: str) -> Source:
     known = _kept()
     if module not in known or known[module][0] != digest:
         known[module] = digest, _parse(module, text)
+        if not _NEW:
+            # Once, at the end of the process: a step reaches new modules again and again.
+            atexit.register(keep)
         _NEW.add(module)
     return known[module][1]
 

@@ -80,7 +80,7 @@ def write(view: ResultsView, out: Path) -> None:
     if "function_vectors" in view.methods:
         found["function vector"] = [_function_vector(view, *pair, controls) for pair in pairs_of("function_vectors")]
     for name in view.steering:
-        found[view.label(name)] = [_on_queries(view, view.label(name), *pair, name) for pair in pairs_of(name)]
+        found[view.label(name)] = [_steered(view, view.label(name), *pair, name) for pair in pairs_of(name)]
     if "task_vectors" in view.methods:
         found["task vector"] = [_task_vector(view, *pair) for pair in pairs_of("task_vectors")]
     rows = [row for method, pairs in found.items() for row in (*pairs, *_over_pairs(method, pairs))]
@@ -129,13 +129,17 @@ def _null(accuracy: float, items: int) -> float:
     return (accuracy * items + 0.5) / (items + 1)
 
 
-def _on_queries(results: Folder, label: str, model: str, task: str, name: str = "") -> dict:
+def _steered(results: Folder, label: str, model: str, task: str, name: str) -> dict:
+    """The row of a method of `offcourse.steering`. label: the method's name in the table."""
+    swept = of_sweep(read_steering(results, name, model, task))
+    return _on_queries(results, label, model, task, *paired_hits(results, model, task, swept))
+
+
+def _on_queries(results: Folder, label: str, model: str, task: str, base: np.ndarray, sweep: pd.DataFrame) -> dict:
     """The row of one method on the queries of function vectors.
 
-    label: the method's name in the table. name: a method of `offcourse.steering`; "" for function vectors.
+    label: the method's name in the table. base, sweep: hits without and with the method, see `paired_hits`.
     """
-    swept = of_sweep(read_steering(results, name, model, task)) if name else None
-    base, sweep = paired_hits(results, model, task, swept)
     hits = sweep.to_numpy(float)
     few_shot = recovery.baseline(read_shots(results, model, task))[1]
     found = _row(label, model, task, hits, float(base.mean()), few_shot)
@@ -145,8 +149,8 @@ def _on_queries(results: Folder, label: str, model: str, task: str, name: str = 
 
 
 def _function_vector(results: Folder, model: str, task: str, controls: bool) -> dict:
-    found = _on_queries(results, "function vector", model, task)
-    _, sweep = paired_hits(results, model, task)
+    base, sweep = paired_hits(results, model, task)
+    found = _on_queries(results, "function vector", model, task, base, sweep)
     best = dict(zip(sweep.index.names, sweep.index[sweep.to_numpy().sum(1).argmax()], strict=True))
     cie = read_parquet(results / cie_path(model, task), CIE)
     chosen = rank_heads(cie)[: int(best["n_heads"])]

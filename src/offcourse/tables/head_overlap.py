@@ -8,6 +8,7 @@ import pandera.pandas as pa
 
 from offcourse.analysis.results import cie_path
 from offcourse.analysis.view import ResultsView
+from offcourse.data.effects import rank_heads
 from offcourse.schemas.function_vectors import CIE
 from offcourse.schemas.io import as_table, read_parquet
 from offcourse.schemas.released import CIE_SHADES
@@ -54,8 +55,7 @@ def strongest_first(view: ResultsView, model: str, task: str) -> list[tuple[int,
     """
     effects = read_parquet(view / cie_path(model, task), CIE, CIE_SHADES)
     column = "shade" if "shade" in effects else "effect"
-    means = effects.astype({column: float}).groupby(["layer", "head"])[column].mean()
-    return list(means.sort_values(ascending=False, kind="stable").index)
+    return rank_heads(effects.astype({column: float}), column)
 
 
 def shared(order: dict[str, list[tuple[int, int]]]) -> list[tuple]:
