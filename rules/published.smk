@@ -4,11 +4,12 @@
 
 rule published_store:
     input:
-        released(*CONVERTED),
+        released_and_recorded(*CONVERTED),
 
 
 rule published:
     input:
+        released_and_recorded(*CONVERTED),
         of_release("published_comparison"),
         [of_release(name) for name in TABLES],
         of_release("published_figures"),

@@ -14,7 +14,18 @@ PUBLISHED_FILES = {group: RELEASE.outputs(group) for group in CONVERTED}
 
 
 def released(*groups):
-    """The files of some groups, as an input function, since there are thousands and most runs do not need them."""
+    """The tables of some groups, as an input function, since there are thousands and most runs do not need them.
+
+    A table's record is no input of what is made from the table. Snakemake keeps the list of inputs for every output, and
+    with the records the lists of `published_figures` alone took 88 MB.
+    """
+    return lambda wildcards: [
+        path for group in groups for path in PUBLISHED_FILES[group] if "provenance" not in path.parts
+    ]
+
+
+def released_and_recorded(*groups):
+    """The tables of some groups and their records, as an input function."""
     return lambda wildcards: [path for group in groups for path in PUBLISHED_FILES[group]]
 
 

@@ -125,7 +125,7 @@ def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )[0]
     if attn_mask is not None:
-        added = torch.where(attn_mask, 0.0, torch.tensor(0.0, dtype=query.dtype, device=query.device))
+        added = torch.where(attn_mask, 0.0, torch.zeros((), dtype=query.dtype, device=query.device))
         if added.shape[-1] % 16:
             added = torch.nn.functional.pad(added, (0, 16 - added.shape[-1] % 16))
     sums = query.new_empty(1, heads, length, dtype=torch.float32)  # noqa: F841  it is held beside the output

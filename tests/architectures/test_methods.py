@@ -66,8 +66,8 @@ def everything(engine: Engine) -> dict[str, torch.Tensor]:
     ]
     readings = list(engine.readings(PROMPTS))
     letters = [(10, [11, 12]), (40, [41]), (7, [8, 9])]
-    lenses = [lens(engine, part, letters[part.prompts]) for part in readings]
-    moved = [apathy(part) for part in readings]
+    lenses = [lens(engine, part, letters[part.prompts]).arrived().flatten(0, 1) for part in readings]
+    moved = [apathy(part).arrived().flatten(0, 1) for part in readings]
     dola = [part.frame for part in scores(engine, answers, {"0-50": [0, 2], "50-100": [2, 3]}, DOLA)]
     return {
         "icl": engine.read(PROMPTS, [TARGET, 4, 300]).probability,
@@ -79,8 +79,8 @@ def everything(engine: Engine) -> dict[str, torch.Tensor]:
         "tv_sweep": torch.cat(list(tv_sweep(engine, [LONG[:6]] * 4, torch.stack([*residuals, strange])))).float(),
         "dola": torch.tensor(dola[0]["score"].to_numpy()),
         "dola_base": torch.tensor(dola[0].query("variant == 'base'").eval("score / tokens").to_numpy()),
-        "logit_lens": torch.tensor(pd.concat(lenses)[["top", "correct", "incorrect", "predicted"]].to_numpy()),
-        "apathy": torch.tensor(pd.concat(moved)[["mha", "mlp"]].to_numpy()),
+        "logit_lens": torch.cat(lenses),
+        "apathy": torch.cat(moved),
     }
 
 

@@ -7,6 +7,7 @@ from offcourse.engine import Engine, HeadRows
 from offcourse.errors import OffcourseError
 
 IDS = [0, 5, 17, 4, 90, 33, 21]
+OTHER = [3, *IDS[1:]]
 
 
 def short_of_memory(model, times: int):
@@ -30,6 +31,8 @@ def test_a_pass_without_memory_is_halved_and_changes_no_result(tiny, times, caps
         "prompts": lambda engine: engine.read([IDS, IDS[:4]], [3, 4]).probability,
         "heads": lambda engine: engine.capture_heads([IDS, IDS[:3]], [2, 1]),
         "words": lambda engine: engine.predict([IDS, IDS[:4]]),
+        "states": lambda engine: torch.cat([part.final for part in engine.states([IDS, OTHER], [[6], [6]], [1])]),
+        "readings": lambda engine: torch.cat([part.attention[2] for part in engine.readings([IDS, OTHER])]),
     }
     for call in calls.values():
         expected = call(Engine(model, 8))

@@ -19,7 +19,9 @@ from offcourse.data.registry import Registry
 from offcourse.engine import Engine, ResidualRows
 from offcourse.engine.forest import Forest
 from offcourse.methods.cie import head_effects
+from offcourse.methods.dola import Answer, _started
 from offcourse.methods.fv_sweep import sweep as fv_sweep
+from offcourse.methods.readings import apathy, lens
 from offcourse.methods.tv_sweep import sweep as tv_sweep
 
 aten = torch.ops.aten
@@ -73,6 +75,31 @@ def captured(engine, row, count):
     engine.capture_residuals([prompt(row, 20 + i, i) for i in range(count)])
 
 
+DOLA = {
+    "dola_mask": "as_coded",
+    "dola_premature_norm": "none",
+    "dola_divergence": "mean_kl",
+    "score_dtype": "float32",
+    "length_bias (protocol)": "subtracted",
+    "length_bias": 1.0,
+    "alphas": [0.0, 0.1],
+}
+
+
+def dola(engine, row, count):
+    """Only the passes and their contrasts: with a pretended card there are no numbers to choose settings by."""
+    for i in range(count):
+        ids = prompt(row, 20 + i, i)
+        group = [Answer(i, 0, "best", (*ids, 5, 6), len(ids) - 1), Answer(i, 1, "false", (*ids, 7), len(ids) - 1)]
+        _started(engine, group, [0, 1], None, DOLA, (0.0, 0.1))
+
+
+def readings(engine, row, count):
+    for part in engine.readings([prompt(row, 40 + i, i) for i in range(count)]):
+        lens(engine, part, [(5, [6, 7])] * (part.prompts.stop - part.prompts.start))
+        apathy(part)
+
+
 def waits(mode, run) -> Counter:
     counter = Waits()
     with mode, counter, torch.inference_mode(), mock.patch.object(Forest, "ancestors", property(pretended_card._mask)):
@@ -93,7 +120,7 @@ def counted(name: str, run, count: int) -> Counter:
     return waits(mode, lambda: run(Engine(model, 60), row, count))
 
 
-@pytest.mark.parametrize("run", [effects, sweep, task_vectors, captured])
+@pytest.mark.parametrize("run", [effects, sweep, task_vectors, captured, dola, readings])
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-2-9b", "gpt-j-6b"])
 def test_the_host_waits_as_often_for_many_prompts_as_for_few(name, run):
     few, many = counted(name, run, 2), counted(name, run, 5)

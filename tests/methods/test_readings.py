@@ -13,7 +13,7 @@ from offcourse.engine.attention import uninstalled
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
-from offcourse.methods.readings import apathy, lens, letter_tokens, measure
+from offcourse.methods.readings import apathy, apathy_table, lens, lens_table, letter_tokens, measure
 from offcourse.run.context import StepContext
 from offcourse.study.config import load_study
 
@@ -35,9 +35,9 @@ def test_lens_and_apathy_equal_the_plain_model(tiny, name, max_rows):
     engine = Engine(model, max_rows)
     found_lens, found_apathy = {}, {}
     for part in engine.readings(PROMPTS):
-        for row in lens(engine, part, LETTERS[part.prompts]).itertuples():
+        for row in lens_table(part.prompts, lens(engine, part, LETTERS[part.prompts]).arrived()).itertuples():
             found_lens[row.question, row.layer] = row
-        for row in apathy(part).itertuples():
+        for row in apathy_table(part.prompts, apathy(part).arrived()).itertuples():
             found_apathy[row.question, row.layer] = row
     assert len(found_lens) == 3 * (model.layers + 1) and len(found_apathy) == 3 * model.layers
     for number, (ids, (right, wrong)) in enumerate(zip(PROMPTS, LETTERS, strict=True)):

@@ -6,12 +6,13 @@ log-ratio. Buckets, alphas and variants are arithmetic on these numbers, so anot
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from offcourse.engine.exponentials import exp_, log_sum_exp_
+from offcourse.engine.placed import OnTheWay, on_device
 from offcourse.engine.unembed import product
 from offcourse.models.footprint import LOGIT_BYTES
 
@@ -24,7 +25,7 @@ NOTHING = -1e30
 
 @dataclass
 class Contrast:
-    """Numbers of `states` states against `layers` premature layers, for `targets` (state, token) pairs; float32, CPU.
+    """Numbers of `states` states against `layers` premature layers, for `targets` (state, token) pairs; float32.
 
     log_p: [targets] log-probability of the token under the mature layer.
     log_early: [layers, targets] log-probability of the token under each premature layer.
@@ -42,6 +43,17 @@ class Contrast:
     normaliser: Tensor
 
 
+class Coming:
+    """A contrast on its way to the host."""
+
+    def __init__(self, found: Contrast):
+        self._parts = {each.name: OnTheWay(getattr(found, each.name)) for each in fields(found)}
+
+    def arrived(self) -> Contrast:
+        """The contrast on the host, once it is there."""
+        return Contrast(**{name: part.arrived() for name, part in self._parts.items()})
+
+
 @torch.inference_mode()
 def contrast(
     head: torch.nn.Module,
@@ -53,7 +65,7 @@ def contrast(
     divergence: str,
     alphas: Sequence[float] = (0.0,),
 ) -> Contrast:
-    """Compare the mature layer's distribution with the distribution of each premature layer.
+    """Compare the mature layer's distribution with the distribution of each premature layer, on the head's device.
 
     head: the unembedding module; softcap: the cap on its logits, if the model has one.
     final: [states, width], final-normed. hidden: [states, width] per premature layer, in the order of the result.
@@ -71,18 +83,18 @@ def contrast(
             _contrast(head, softcap, [final[rows], *layers], state[mine] - start, token[mine], divergence, alphas)
         )
         targets.append(mine)
-    order = torch.argsort(torch.cat(targets))
+    order = on_device(torch.argsort(torch.cat(targets)), parts[0].log_p.device)
     along = {"log_p": 0, "log_early": 1, "largest": 0, "smallest": 0, "distance": 1, "normaliser": 2}
     joined = {name: torch.cat([getattr(part, name) for part in parts], axis) for name, axis in along.items()}
     joined["log_p"], joined["log_early"] = joined["log_p"][order], joined["log_early"][:, order]
-    return Contrast(**{name: value.cpu() for name, value in joined.items()})
+    return Contrast(**joined)
 
 
 def _contrast(head, softcap, layers, state, token, divergence, alphas) -> Contrast:
     """`layers`: [states, width] each, the mature one first."""
     logs = _log_probabilities(head, softcap, layers)
     log_p, log_q = logs[0], logs[1:]
-    state, token = state.to(logs.device), token.to(logs.device)
+    state, token = on_device(state, logs.device), on_device(token, logs.device)
     largest = log_p.amax(-1)
     distance, whole = _apart(log_p, log_q, divergence)
     passing = [_passing(log_p, largest, alpha) for alpha in alphas]
@@ -146,11 +158,16 @@ def _apart(log_p, log_q, divergence) -> tuple[Tensor, Tensor]:
     return distance / 2, torch.stack(ratios).logsumexp(0)
 
 
-def _passing(log_p, largest, alpha) -> tuple[Tensor, Tensor] | None:
-    """Columns that pass alpha in any state, and [states, columns] where they do; None for the whole vocabulary."""
+def _passing(log_p, largest, alpha) -> tuple[Tensor | None, Tensor] | None:
+    """Columns that pass alpha in any state, and [states, columns] where they do; None if all pass everywhere (alpha 0).
+
+    On a GPU the columns are the whole vocabulary (None), since the host would have to wait for their number.
+    """
     if alpha == 0:
         return None
-    passes = log_p >= (largest + torch.log(torch.tensor(alpha)).to(largest))[:, None]
+    passes = log_p >= (largest + float(torch.log(torch.tensor(alpha))))[:, None]
+    if log_p.is_cuda:
+        return None, passes
     columns = passes.any(0).nonzero()[:, 0]
     return columns, passes[:, columns]
 
@@ -162,7 +179,9 @@ def _over(log_p, log_q, columns, passes) -> Tensor:
     mature layer is undecided.
     """
     words, parts = _words(log_q), []
-    for some, passing in zip(columns.split(words), passes.split(words, 1), strict=True):
+    starts = range(0, log_p.shape[1], words)
+    slices = [slice(start, start + words) for start in starts] if columns is None else columns.split(words)
+    for some, passing in zip(slices, passes.split(words, 1), strict=True):
         ratio = log_p[:, some] - log_q[:, :, some]
         # NOTHING and not minus infinity, since a state may have no passing word in a slice.
         parts.append(log_sum_exp_(ratio.masked_fill_(~passing, NOTHING)))

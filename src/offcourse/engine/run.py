@@ -7,7 +7,7 @@ each class's norms, biases and caps stay unchanged.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -210,6 +210,7 @@ class Engine:
             ]
         return [(out[:1], out[1:]) for out in outs]
 
+    @halving
     @torch.inference_mode()
     def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
         """Run the beginning `tokens` once, at most `max_tokens` tokens a pass, and keep its keys and values.
@@ -244,17 +245,25 @@ class Engine:
             shared = shared_beginning(prompts, min(min(places) for places in positions))
             context = self.keep(prompts[0][len(context.tokens) : shared], context)
             parts = self._cut_behind(prompts, context)
-        begin = len(context.tokens)
-        for part, forest in parts:
+        for part, _ in parts:
+            yield from self._states_of(part, prompts, positions, layers, context)
+
+    @halving
+    @torch.inference_mode()
+    def _states_of(self, part: slice, prompts, positions, layers: Sequence[int], context: Context) -> list[States]:
+        """`states` of some of the prompts."""
+        begin, found = len(context.tokens), []
+        for within, forest in self._cut_behind(prompts[part], context):
+            mine = slice(part.start + within.start, part.start + within.stop)
             paths = [
                 [path[position - begin] for position in places]
-                for path, places in zip(forest.where, positions[part], strict=True)
+                for path, places in zip(forest.where, positions[mine], strict=True)
             ]
             nodes = sorted({node for path in paths for node in path})
             row = {node: index for index, node in enumerate(nodes)}
             places = Placed(torch.tensor(nodes))
             hidden: dict[int, Tensor] = {}
-            with torch.inference_mode(), ExitStack() as stack:
+            with ExitStack() as stack:
                 for layer in layers:
 
                     def capture(module, args, layer=layer, hidden=hidden, places=places):
@@ -262,15 +271,24 @@ class Engine:
 
                     stack.callback(self.model.blocks[layer].register_forward_pre_hook(capture).remove)
                 final = self._forest_states(forest, places, context)
-            yield States(part, [[row[node] for node in path] for path in paths], hidden, final)
+            found.append(States(mine, [[row[node] for node in path] for path in paths], hidden, final))
+        return found
 
     def readings(self, prompts: Sequence[Sequence[int]]) -> Iterator[Readings]:
         """The residual stream and both sub-layers' outputs at the last position, from one pass per forest."""
-        model = self.model
-        for part, forest in self._cut(prompts):
+        for part, _ in self._cut(prompts):
+            yield from self._readings_of(part, prompts)
+
+    @halving
+    @torch.inference_mode()
+    def _readings_of(self, part: slice, prompts: Sequence[Sequence[int]]) -> list[Readings]:
+        """`readings` of some of the prompts."""
+        model, found = self.model, []
+        for within, forest in self._cut(prompts[part]):
             nodes = _ends(forest)
-            seen = Readings(part, {}, {}, {}, torch.empty(0))
-            with torch.inference_mode(), ExitStack() as stack:
+            mine = slice(part.start + within.start, part.start + within.stop)
+            seen = Readings(mine, {}, {}, {}, torch.empty(0))
+            with ExitStack() as stack:
                 for layer, block in enumerate(model.blocks):
 
                     def before(module, args, layer=layer, nodes=nodes, seen=seen):
@@ -290,7 +308,8 @@ class Engine:
 
                         stack.callback(block.get_submodule(name).register_forward_hook(after).remove)
                 final = self._forest_states(forest, nodes)
-            yield Readings(part, seen.hidden, seen.attention, seen.mlp, final)
+            found.append(replace(seen, final=final))
+        return found
 
     @halving
     def _capture(self, prompts, positions: Sequence[int], modules, heads: int = 0) -> Tensor:

@@ -22,7 +22,7 @@ from offcourse.data.questions import Question, evaluated, prompt_text
 from offcourse.data.rows import QuestionSet, is_large
 from offcourse.data.targets import prompt_and_answer
 from offcourse.engine import Engine
-from offcourse.engine.contrast import Contrast, contrast
+from offcourse.engine.contrast import Coming, Contrast, contrast
 from offcourse.engine.forest import shared_beginning
 from offcourse.study.dola_buckets import candidate_layers
 
@@ -106,6 +106,18 @@ class Scored:
     layers: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """The numbers of some answers of a question from one pass.
+
+    state: [tokens] index of the state that predicts each token. lengths: tokens of each answer.
+    """
+
+    numbers: Coming
+    state: torch.Tensor
+    lengths: list[int]
+
+
 def scores(
     engine: Engine, answers: Sequence[Answer], buckets: Mapping[str, Sequence[int]], settings: Mapping[str, Any]
 ) -> Iterator[Scored]:
@@ -121,21 +133,29 @@ def scores(
     by_question: dict[int, list[Answer]] = {}
     for answer in answers:
         by_question.setdefault(answer.question, []).append(answer)
+    read = partial(_grid, layers=layers, buckets=buckets, settings=settings, model=engine.model)
+    started = None
     for group in by_question.values():
-        spans, pieces = [], []
-        prompts, positions = [answer.ids for answer in group], [answer.positions for answer in group]
-        for states in engine.states(prompts, positions, layers, prefix):
-            mine = group[states.prompts]
-            state = torch.tensor([place for places in states.where for place in places])
-            token = torch.tensor([target for answer in mine for target in answer.targets])
-            hidden = _readable(engine, states.hidden, settings["dola_premature_norm"] == "final")
-            model = engine.model
-            numbers = contrast(
-                model.head, model.final_softcap, states.final, hidden, state, token, settings["dola_divergence"], alphas
-            )
-            pieces.append((numbers, state))
-            spans.append([len(answer.targets) for answer in mine])
-        yield _grid(group, pieces, spans, layers, buckets, settings, engine.model)
+        before, started = started, (group, _started(engine, group, layers, prefix, settings, alphas))
+        # The host reads a question's numbers when the device already has the next question's pass.
+        if before:
+            yield read(*before)
+    if started:
+        yield read(*started)
+
+
+def _started(engine: Engine, group: Sequence[Answer], layers, prefix, settings, alphas) -> list[Piece]:
+    """The passes of one question, whose numbers are not waited for."""
+    pieces = []
+    model, normed = engine.model, settings["dola_premature_norm"] == "final"
+    for states in engine.states([each.ids for each in group], [each.positions for each in group], layers, prefix):
+        mine = group[states.prompts]
+        state = torch.tensor([place for places in states.where for place in places])
+        token = torch.tensor([target for answer in mine for target in answer.targets])
+        hidden, divergence = _readable(engine, states.hidden, normed), settings["dola_divergence"]
+        found = contrast(model.head, model.final_softcap, states.final, hidden, state, token, divergence, alphas)
+        pieces.append(Piece(Coming(found), state, [len(answer.targets) for answer in mine]))
+    return pieces
 
 
 def _readable(engine: Engine, hidden: Mapping[int, torch.Tensor], norm: bool) -> dict[int, torch.Tensor]:
@@ -144,20 +164,20 @@ def _readable(engine: Engine, hidden: Mapping[int, torch.Tensor], norm: bool) ->
         return {layer: ready(states) for layer, states in hidden.items()}
 
 
-def _grid(group, pieces, spans, layers, buckets, settings, model) -> Scored:
+def _grid(group, pieces: Sequence[Piece], layers, buckets, settings, model) -> Scored:
     """The scores of one question in all settings, from the numbers of its tokens."""
     place = {layer: index for index, layer in enumerate(layers)}
     chosen = {bucket: np.zeros(model.layers, int) for bucket in buckets}
     columns: dict[tuple[str, float, str], list[tuple[np.ndarray, np.ndarray]]] = {}
-    for numbers, state in pieces:
-        for key, values, masked, layer in settings_of(numbers, state, place, buckets, settings):
+    for piece in pieces:
+        for key, values, masked, layer in settings_of(piece.numbers.arrived(), piece.state, place, buckets, settings):
             columns.setdefault(key, []).append((values, masked))
             if layer is not None:
                 chosen[key[0]] += np.bincount(layer, minlength=model.layers)
     values, masked = (
         np.stack([np.concatenate([part[i] for part in parts]) for parts in columns.values()]) for i in (0, 1)
     )
-    lengths = [length for span in spans for length in span]
+    lengths = [length for piece in pieces for length in piece.lengths]
     dtype = torch.float64 if settings["score_dtype"] == "float64" else model.module.dtype
     bucket, alpha, variant = (np.repeat(np.array(part), len(group)) for part in zip(*columns, strict=True))
     count = len(columns)

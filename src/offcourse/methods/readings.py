@@ -10,7 +10,12 @@ from offcourse.data.names import RESOURCES
 from offcourse.data.questions import Lettered, lettered, load_questions
 from offcourse.data.rows import QuestionSet
 from offcourse.engine import Engine
+from offcourse.engine.placed import OnTheWay, on_device
 from offcourse.engine.run import Readings
+
+# What `lens` and `apathy` measure of each question and layer.
+LENS = ("top", "correct", "incorrect", "predicted")
+APATHY = ("mha", "mlp")
 
 
 @dataclass
@@ -32,10 +37,13 @@ def _measure(context, row: QuestionSet) -> Measured:
     encode = context.tokenizer.encode
     token_ids = [encode(prompt.text, f"{row.name}, question {n}") for n, prompt in enumerate(prompts, start=1)]
     letters = [letter_tokens(context.tokenizer.encode_bare, prompt) for prompt in prompts]
-    lenses, apathies = [], []
-    for part in context.engine.readings(token_ids):
-        lenses.append(lens(context.engine, part, letters[part.prompts]))
-        apathies.append(apathy(part))
+    # All passes are started before the first numbers are waited for.
+    started = [
+        (part.prompts, lens(context.engine, part, letters[part.prompts]), apathy(part))
+        for part in context.engine.readings(token_ids)
+    ]
+    lenses = [lens_table(prompts, numbers.arrived()) for prompts, numbers, _ in started]
+    apathies = [apathy_table(prompts, numbers.arrived()) for prompts, _, numbers in started]
     return Measured(*(pd.concat(frames, ignore_index=True) for frames in (lenses, apathies)))
 
 
@@ -45,35 +53,35 @@ def letter_tokens(encode_bare, prompt: Lettered) -> tuple[int, list[int]]:
 
 
 @torch.inference_mode()
-def lens(engine: Engine, part: Readings, letters: list[tuple[int, list[int]]]) -> pd.DataFrame:
-    """Probabilities that the unembedding gives at every layer, per question; layer n is the model's own output.
+def lens(engine: Engine, part: Readings, letters: list[tuple[int, list[int]]]) -> OnTheWay:
+    """Probabilities that the unembedding gives at every layer: [questions, layers + 1, 4], in the order of `LENS`.
 
-    States of layers below n pass the final norm first. Columns: `top`, the largest probability of any token; `correct`,
-    of the right letter; `incorrect`, the largest of the other letters; `predicted`, of the token that the model
-    predicts at layer n.
+    Layer n is the model's own output; states of layers below n pass the final norm first. letters: see `letter_tokens`.
     """
     model = engine.model
-    predicted = _probabilities(model, part.final).argmax(-1)
+    predicted = _probabilities(model, part.final).argmax(-1, keepdim=True)
+    most = max(len(others) for _, others in letters)
+    correct = on_device(torch.tensor([[letter] for letter, _ in letters]), predicted.device)
+    # A question with fewer letters repeats its first, which moves no maximum.
+    padded = [others + others[:1] * (most - len(others)) for _, others in letters]
+    incorrect = on_device(torch.tensor(padded), predicted.device)
     layers = []
     for layer in range(model.layers + 1):
         # The last state comes from the model's own pass, which has normed it already.
         states = part.final if layer == model.layers else model.normed(part.hidden[layer])
         probability = _probabilities(model, states)
-        layers.append(
-            torch.stack(
-                [
-                    torch.stack([row.max(), row[correct], row[others].max(), row[final]])
-                    for row, (correct, others), final in zip(probability, letters, predicted, strict=True)
-                ]
-            ).cpu()
-        )
-    numbers = torch.stack(layers, 1)
-    index = pd.MultiIndex.from_product(
-        [range(part.prompts.start, part.prompts.start + len(letters)), range(model.layers + 1)],
-        names=["question", "layer"],
-    )
-    columns = ["top", "correct", "incorrect", "predicted"]
-    return pd.DataFrame(numbers.flatten(0, 1).numpy(), index, columns).reset_index()
+        of_letters = (probability.gather(1, tokens).amax(-1) for tokens in (correct, incorrect, predicted))
+        layers.append(torch.stack([probability.amax(-1), *of_letters], -1))
+    return OnTheWay(torch.stack(layers, 1))
+
+
+def lens_table(prompts: slice, numbers: Tensor) -> pd.DataFrame:
+    """The numbers of `lens` per question and layer. prompts: the questions.
+
+    Columns: `top`, the largest probability of any token; `correct`, of the right letter; `incorrect`, the largest of
+    the other letters; `predicted`, of the token that the model predicts at layer n.
+    """
+    return _per_layer(prompts, numbers, LENS)
 
 
 def _probabilities(model, states: Tensor) -> Tensor:
@@ -84,22 +92,32 @@ def _probabilities(model, states: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def apathy(part: Readings) -> pd.DataFrame:
-    """How little a sub-layer moves the residual stream (Eq. 6), per question and block.
+def apathy(part: Readings) -> OnTheWay:
+    """How little a sub-layer moves the residual stream (Eq. 6): [questions, blocks, 2], of attention and feed-forward.
 
     mha: (1 + cos(x, a)) (|x| - |a|) for the block input x and the attention output a. mlp: this expression for x + a
     and the feed-forward output. As in the authors' code, outputs are taken at the projections, before any norm, and x +
     a is used even where attention and feed-forward run side by side.
     """
-    rows = []
+    layers = []
     for layer in sorted(part.hidden):
-        before = part.hidden[layer].float().cpu()
-        attention, mlp = part.attention[layer].float().cpu(), part.mlp[layer].float().cpu()
-        between = before + attention
-        for index, (mha, feed) in enumerate(zip(_moved(before, attention), _moved(between, mlp), strict=True)):
-            rows.append((part.prompts.start + index, layer, float(mha), float(feed)))
-    frame = pd.DataFrame(rows, columns=["question", "layer", "mha", "mlp"]).astype({"mha": "float32", "mlp": "float32"})
-    return frame.sort_values(["question", "layer"], ignore_index=True)
+        before, attention, mlp = (states[layer].float() for states in (part.hidden, part.attention, part.mlp))
+        moved = torch.stack([_moved(before, attention), _moved(before + attention, mlp)], -1)
+        layers.append(moved.to(part.final.device, non_blocking=True))
+    return OnTheWay(torch.stack(layers, 1))
+
+
+def apathy_table(prompts: slice, numbers: Tensor) -> pd.DataFrame:
+    """The numbers of `apathy` per question and block. prompts: the questions."""
+    return _per_layer(prompts, numbers, APATHY)
+
+
+def _per_layer(prompts: slice, numbers: Tensor, columns: tuple[str, ...]) -> pd.DataFrame:
+    """`numbers` [questions, layers, columns] as a table with a row per question and layer."""
+    index = pd.MultiIndex.from_product(
+        [range(prompts.start, prompts.stop), range(numbers.shape[1])], names=["question", "layer"]
+    )
+    return pd.DataFrame(numbers.flatten(0, 1).numpy(), index, list(columns)).reset_index()
 
 
 def _moved(stream: Tensor, update: Tensor) -> Tensor:

@@ -69,6 +69,8 @@ STREAM, HEADS, GATE, SCORES = 24, 10, 5, 8
 MAXIMUM, SOFTMAX, CONTRAST, CONTRAST_EXPONENTIALS = 1, 8, 41, 4
 # The logits of a contrast do not fit the caches: they are written, read, normalised in place, and read again.
 CONTRAST_MEMORY = 5
+# Numbers of a normaliser over the whole vocabulary, which a GPU computes for each alpha (protocol dola_mask: removed).
+NORMALISER = 10
 # Forwards of a model's check (self-checks, and the engine against the plain model), and tokens and rows of one forward.
 CHECKS, CHECKED = 11, 29
 # Reading one word of a tokenizer's vocabulary takes as long as this many calls of torch.
@@ -308,7 +310,9 @@ def hits(states: float, items: int, prompt: int, model: Model, budget: int, by: 
 def _dola(study: Study, model: Model, unit: QuestionSet, budget: int, by: Slices) -> Work:
     number, question, answers, answer = sizes(unit, study.dola.limit)
     lengths = beginning(unit), question / PROSE, answers, answer / PROSE
-    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), compared(study, model), model, budget, by)
+    removed = study.protocol.dola_mask == "removed" and by.hit_states is None
+    alphas = sum(alpha > 0 for alpha in study.dola.alphas) if removed else 0
+    return contrasts(number, *lengths, DISTINCT.get(unit.form, 1), compared(study, model), model, budget, by, alphas)
 
 
 def beginning(unit: QuestionSet) -> float:
@@ -333,12 +337,13 @@ def contrasts(
     model: Model,
     budget: int,
     by: Slices = CPU_SLICES,
+    alphas: int = 0,
 ) -> Work:
     """The work of DoLa on `number` questions after a shared beginning; each question and its answers are one forest.
 
     beginning, question, answer: numbers of tokens. answers: answers per question. distinct: share of the answers'
     tokens that answers do not share. layers: candidate layers and the mature layer; every state's distributions are
-    computed at all of them.
+    computed at all of them. alphas: alphas whose normaliser visits the whole vocabulary.
     """
     tokens = question + answers * answer * distinct
     # One state predicts the first tokens of all answers of a question.
@@ -357,9 +362,9 @@ def contrasts(
         unembedded=read,
         block_passes=(number * math.ceil(tokens / budget) + math.ceil(beginning / budget)) * model.layers,
         head_passes=passes,
-        slices=3 * passes * slices,
-        numbers=CONTRAST * logits,
-        exponentials=CONTRAST_EXPONENTIALS * logits,
+        slices=(3 + alphas) * passes * slices,
+        numbers=(CONTRAST + alphas * NORMALISER) * logits,
+        exponentials=(CONTRAST_EXPONENTIALS + alphas) * logits,
         reread=passes * slices * stacked * model.width + CONTRAST_MEMORY * logits,
     )
 

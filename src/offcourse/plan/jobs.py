@@ -118,15 +118,11 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         # Every job of a model gets the cards that the model's largest job needs.
         widest = max(taken(rule, size) for rule in passes if passes[rule])
         cards, memory = _room(study, model, size, taken(name, size), widest, rates)
-        # Blocks are spread over the cards, one after the other. Steps whose host waits for each pass use one at a time.
-        work_seconds = asked.seconds(model, dtype, rates, 1 if name in WAITING else max(1, cards))
+        # Blocks are spread over the cards, one after the other. The host waits for each pass of the check.
+        work_seconds = asked.seconds(model, dtype, rates, 1 if name == CHECK else max(1, cards))
         seconds = rates.start + load + reading + work_seconds
         counted = asked.flops(model), asked.weight_bytes(model, size), memory, cards
         yield PlannedJob(name, model.name, *counted, seconds, rates.start, load, rates.launch, work_seconds)
-
-
-# Rules whose code reads values of a pass before it starts the next one (`tests/engine/test_waits.py` has the others).
-WAITING = {CHECK, "dola", "readings"}
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:

@@ -48,6 +48,16 @@ class DolaRun:
         return {key: frame.reset_index(drop=True) for key, frame in grouped}
 
     @cached_property
+    def _leading(self) -> dict[Setting, np.ndarray]:
+        """{setting: column `lead` of its questions}."""
+        return {setting: frame[self.lead].to_numpy(float) for setting, frame in self._frames.items()}
+
+    @cached_property
+    def _best(self) -> dict[bytes, Setting]:
+        """{mask of questions: what `best` chose on them}. Every column of a table chooses on the same masks."""
+        return {}
+
+    @cached_property
     def repeated(self) -> list[list[selection.Direction]]:
         """Masks of the questions to choose on and to report on, see `selection.repetitions`."""
         return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
@@ -107,7 +117,7 @@ class DolaRun:
         return min(self.alphas, key=lambda alpha: (abs(alpha - BUCKET_ALPHA), alpha))
 
     def _mean(self, setting: Setting, questions: np.ndarray) -> float:
-        return self.at(*setting)[self.lead].to_numpy(float)[questions].mean()
+        return self._leading[setting][questions].mean()
 
     def best_bucket(self, questions: np.ndarray) -> str:
         """The bucket with the largest MC1 (FACTOR: accuracy). questions: mask of the questions that count.
@@ -125,10 +135,13 @@ class DolaRun:
         Of equally good alphas the first is taken. The release has every alpha at one bucket only. Under another rule
         than the paper's another bucket may be the best; only the alphas that were run at this bucket are then compared.
         """
-        bucket = self.best_bucket(questions)
-        tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
-        run = [setting for setting in tried if setting in self._frames]
-        return max(run, key=lambda setting: self._mean(setting, questions))
+        mask = questions.tobytes()
+        if mask not in self._best:
+            bucket = self.best_bucket(questions)
+            tried = [(bucket, alpha, "softmax") for alpha in self.alphas]
+            run = [setting for setting in tried if setting in self._frames]
+            self._best[mask] = max(run, key=lambda setting: self._mean(setting, questions))
+        return self._best[mask]
 
     def without_softmax(self, questions: np.ndarray) -> Setting:
         """The setting without the softmax at the best bucket, without a mask (alpha 0) if the study has this setting.
