@@ -73,9 +73,16 @@ def test_a_study_survives_its_own_dump():
     assert load_study(study.model_dump(mode="json")) == study
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "studies/smoke.yaml", "studies/laptop.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "studies/smoke.yaml", "studies/laptop.yaml", "studies/three.yaml"])
 def test_the_shipped_studies_are_valid(name):
     check_study(read_study(ROOT / name), Registry.load())
+
+
+def test_the_study_on_three_models_is_the_default_study_with_one_more():
+    default, three = (read_study(ROOT / name).model_dump() for name in ("config.yaml", "studies/three.yaml"))
+    assert three.pop("models") == [*default.pop("models"), "qwen2.5-coder-0.5b-instruct"]
+    assert default.pop("study") == "default" and three.pop("study") == "three"
+    assert default == three
 
 
 def test_every_key_of_the_default_study_is_explained():
