@@ -4,6 +4,7 @@ import itertools
 
 import pandas as pd
 import pytest
+from registry_rows import of_the_paper
 
 from offcourse.analysis import truthfulness
 from offcourse.analysis.sources import ALPHA, DEPTH
@@ -18,7 +19,7 @@ from offcourse.tables import dola, dola_runs
 from offcourse.tables.table3 import QUANTILES
 
 REGISTRY = Registry.load(locked=False)
-DOLA_MODELS = [model for model in REGISTRY.models.values() if "dola" in model.methods and model.source == "hub"]
+DOLA_MODELS = [model for model in of_the_paper(REGISTRY) if "dola" in model.methods]
 SMALL = {model.name for model in DOLA_MODELS if not is_large(model.parameters)}
 LARGE = {model.name for model in DOLA_MODELS} - SMALL
 QUOTED = "llama-7b*"

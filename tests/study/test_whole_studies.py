@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from registry_rows import of_the_paper
 
 from offcourse.data.names import METHODS, RESOURCES
 from offcourse.data.registry import Registry
@@ -29,7 +30,7 @@ def test_the_whole_study_is_the_paper_s(pinned, name):
     study = read_study(ROOT / "studies" / f"{name}.yaml")
     check_study(study, pinned)
     for method in METHODS:
-        listed = [m.name for m in pinned.models.values() if method in m.methods and m.source == "hub"]
+        listed = [m.name for m in of_the_paper(pinned) if method in m.methods]
         assert study.models_of(method) == listed, method
     assert study.models == study.models_of(*METHODS)
     assert set(study.tasks) == set(pinned.tasks)

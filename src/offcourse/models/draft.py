@@ -147,9 +147,11 @@ def _positions(config: Any) -> str:
     if "rope_theta" in settings:
         return f"RoPE ({_thousands(settings['rope_theta'])})"
     whole, local = (settings.get(kind) or {} for kind in ("full_attention", "sliding_attention"))
-    if "rope_theta" in whole and "rope_theta" in local:
-        return f"RoPE ({_thousands(whole['rope_theta'])}; {_thousands(local['rope_theta'])} in sliding-window layers)"
-    return "RoPE"
+    if "rope_theta" not in whole or "rope_theta" not in local:
+        return "RoPE"
+    if whole["rope_theta"] == local["rope_theta"]:
+        return f"RoPE ({_thousands(whole['rope_theta'])})"
+    return f"RoPE ({_thousands(whole['rope_theta'])}; {_thousands(local['rope_theta'])} in sliding-window layers)"
 
 
 def _thousands(theta: float) -> str:
