@@ -6,12 +6,15 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 
+import gguf
 import hub
 import pytest
 import torch
+from bin_files import in_bins
 from safetensors.torch import load_file, save_file
 from tiny_gguf import write_gguf
 
@@ -152,8 +155,11 @@ def test_a_repository_is_filled_and_pinned(desk):
 def test_a_repository_that_cannot_be_had(desk):
     with hub.serving(hub.Hub(unknown={"Me/Nothing"}, missing={("Me/X", "v9")})) as served:
         own = served.environment(desk.folder / "home")
-        assert "Me/Nothing at main was not found on the hub" in desk.refused("Me/Nothing", **own)
-        assert "has no branch, tag or commit" in desk.refused("Me/X", "--revision", "v9", **own)
+        said = desk.refused("Me/Nothing", **own)
+        assert "Me/Nothing at main was not found on the hub" in said and "models.tsv" not in said
+        said = desk.refused("Me/X", "--revision", "v9", **own)
+        assert "has no branch, tag or commit 'v9': https://huggingface.co/Me/X/tree/main lists them" in said
+        assert "Name one of them (--revision)" in said
         assert "has no config.json" in desk.refused("Me/Empty", **own)
     assert "the hub cannot be asked about a/b" in desk.refused(
         "a/b", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0"
@@ -171,6 +177,7 @@ def test_something_that_is_no_model(desk):
     assert "has no config.json, so it is no model folder" in desk.refused("empty")
     assert "cut.gguf cannot be read as a GGUF model" in desk.refused("cut.gguf")
     assert "there is no file gone.gguf" in desk.refused("gone.gguf")
+    assert "models/my-llama/config.json is no GGUF file" in desk.refused("models/my-llama/config.json")
     assert "no folder, no GGUF file, and no repository" in desk.refused("nothing")
 
 
@@ -179,10 +186,16 @@ def test_something_that_is_no_model(desk):
     [
         ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "has an encoder and a decoder"),
         ({"architectures": ["BertModel"]}, "BertModel, which is no causal language model"),
+        ({"architectures": ["T5ForConditionalGeneration"]}, "has an encoder and a decoder"),
+        ({"architectures": ["BartForCausalLM"], "model_type": "bart"}, "BartForCausalLM: a list of 4 blocks was not"),
         ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "wraps a language model"),
+        # transformers lists these two as causal language models.
+        ({"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {}}, "wraps a language model"),
+        ({"architectures": ["Gemma4ForConditionalGeneration"], "text_config": {}}, "wraps a language model"),
         ({"architectures": ["MineForCausalLM"]}, "MineForCausalLM, which is no causal language model"),
         ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM of transformers cannot be run: .* keeps a state"),
         ({"architectures": None}, "names no class"),
+        ({"model_type": "qwen2"}, "model_type in config.json is 'qwen2', which is not the one of LlamaForCausalLM"),
         ({"auto_map": {"AutoModel": "mine.Model"}}, "auto_map"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights"),
         ({"hidden_act": "mine"}, "transformers cannot build a model from config.json"),
@@ -193,13 +206,69 @@ def test_a_class_that_cannot_be_run(desk, entries, message):
     assert re.search(message, desk.refused("models/my-llama"))
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_folder_with_weights_in_bin_files_is_the_same_model(desk, parts):
+    added = desk.add("models/my-llama", "--name", "first")
+    folder = desk.folder / "models" / "my-llama"
+    in_bins(folder, parts)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = desk.add("models/my-llama", "--name", "second")
+    assert "14 of 14 self-checks passed" in said
+    assert said.replace("second", "first").replace("Second", "First") == added
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    registry = Registry.load(desk.resources)
+    os.chdir(desk.folder)
+    prepare(registry.model("second"), registry, desk.folder / "prepared", desk.folder / "downloads")
+
+
+def test_bin_files_that_are_refused(desk):
+    folder = desk.folder / "models" / "my-llama"
+    in_bins(folder, 2)
+    index = folder / "pytorch_model.bin.index.json"
+    index.rename(folder / "kept")
+    assert f"and no {index.name}, which names all of its files" in desk.refused("models/my-llama")
+    for part in folder.glob("*.bin"):
+        part.unlink()
+    torch.save({"model.norm.weight": [1.0, 2.0]}, folder / "pytorch_model.bin")
+    assert "pytorch_model.bin holds something other than tensors by name" in desk.refused("models/my-llama")
+    (folder / "pytorch_model.bin").rename(folder / "consolidated.00.pth")
+    assert "neither safetensors nor pytorch_model.bin (consolidated.00.pth)" in desk.refused("models/my-llama")
+
+
 def test_a_folder_without_weights_or_tokenizer(desk):
     folder = desk.folder / "models" / "my-llama"
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert "has no safetensors (but pytorch_model.bin" in desk.refused("models/my-llama")
-    (folder / "pytorch_model.bin").rename(folder / "model.safetensors")
+    kept = (folder / "model.safetensors").rename(desk.folder / "kept")
+    assert "has no weights that can be read" in desk.refused("models/my-llama")
+    write_gguf(folder / "q8.gguf", 0)
+    assert "Give the GGUF file itself: offcourse add-model q8.gguf" in desk.refused("models/my-llama")
+    kept.rename(folder / "model.safetensors")
     (folder / "tokenizer.json").unlink()
     assert "has no tokenizer.json" in desk.refused("models/my-llama")
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    assert "it is an adapter (LoRA)" in desk.refused("models/my-llama")
+
+
+def retyped(file, number):
+    """Let a GGUF file say that the numbers of one tensor are of another type."""
+    data, name = bytearray(file.read_bytes()), b"blk.0.attn_q.weight"
+    at = data.index(name) + len(name)
+    (dimensions,) = struct.unpack_from("<I", data, at)
+    struct.pack_into("<I", data, at + 4 + 8 * dimensions, number)
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("number", [gguf.GGMLQuantizationType.Q8_1, gguf.GGMLQuantizationType.F64, 999])
+def test_a_type_of_gguf_numbers_that_cannot_be_read(desk, number):
+    write_gguf(desk.folder / "mine.gguf", 0)
+    retyped(desk.folder / "mine.gguf", int(number))
+    assert "Its numbers are of a type that cannot be read: use a file of another type" in desk.refused("mine.gguf")
+
+
+def test_a_gguf_file_of_a_class_that_is_not_known(desk):
+    write_gguf(desk.folder / "mine.gguf", 0)
+    data = (desk.folder / "mine.gguf").read_bytes()
+    (desk.folder / "mine.gguf").write_bytes(data.replace(b"llama", b"mamma"))
+    assert "architecture mamma is not supported yet.). Use a model of another class" in desk.refused("mine.gguf")
 
 
 def test_weights_that_fail_the_checks_are_not_added(desk):

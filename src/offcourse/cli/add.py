@@ -43,24 +43,24 @@ def add_model(
     from offcourse.data.pins import LOCK
     from offcourse.data.registry import Registry, append_row, cells_of, check_row, shown
     from offcourse.errors import OffcourseError
-    from offcourse.models.draft import draft
-    from offcourse.models.origin import opened
+    from offcourse.models.draft import draft, name_from
+    from offcourse.models.origin import loadable, opened
     from offcourse.models.pin import pin
 
     table = RESOURCES / "models.tsv"
     registry = Registry.load(locked=False)
+    if (taken := name or name_from(model)) in registry.names:
+        raise OffcourseError(
+            f"{table} has a model {taken!r} already; choose another --name, or delete that row. Nothing was written."
+        )
     with _saying_so(), opened(model, revision, next(iter(registry.models.values()))) as origin:
         row = draft(origin, name, label)
-        if row.name in registry.names:
-            raise OffcourseError(
-                f"{table} has a model {row.name!r} already; choose another --name, or delete that row. Nothing was "
-                "written."
-            )
         said = "The self-checks run before the model's first result."
         if checks and origin.weights is not None:
             from offcourse.methods.check_model import report_checks
 
-            said, methods = report_checks(origin.weights, row)
+            with loadable(origin) as folder:
+                said, methods = report_checks(folder, row)
             row = replace(row, methods=methods)
         check_row(table.name, row)
         print(f"{table}, a new row:\n{shown(row)}\n{said}")

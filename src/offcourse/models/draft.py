@@ -19,12 +19,15 @@ from offcourse.data.architectures import architecture, causal_lms, name_of
 from offcourse.data.names import PAPER
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
+from offcourse.models.bins import pickled
 from offcourse.models.find import find_row
-from offcourse.models.folder import check_configuration, read_json
+from offcourse.models.folder import check_configuration, read_json, refuse_adapter
 from offcourse.models.load import LanguageModel
 from offcourse.models.tokenizer import Tokenizer
 
 HELP = "Nothing was written."
+# Endings of files of weights that cannot be read from a folder or repository.
+OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".msgpack", ".h5", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Origin:
     """Where a model's files are, and what is known of them beside the files.
 
     files: folder with config.json and the tokenizer's files. names: all files of the model. row: the cells source,
-    repo, revision, licence, gated. weights: a folder or GGUF file with the weights, None on the hub.
+    repo, revision, licence, gated. weights: the folder with the weights, None on the hub.
     """
 
     where: str
@@ -44,21 +47,27 @@ class Origin:
 
 def draft(origin: Origin, name: str = "", label: str = "") -> Model:
     """The row of a model. Raises `OffcourseError` for files that no model can be made of, and names what is wrong."""
+    refuse_adapter(origin.files, origin.where)
+    _require_weights(origin)
     config_file = read_json(origin.files / "config.json", origin.where, HELP)
     known = architecture(class_in(config_file, origin.where))
     check_configuration(origin.files, known, origin.where, HELP)
     Tokenizer(origin.files, origin.where)
-    if not any(file.endswith((".safetensors", ".gguf")) for file in origin.names):
-        held = ", ".join(sorted(file for file in origin.names if file.endswith((".bin", ".pt", ".pth", ".h5")))[:3])
-        raise OffcourseError(
-            f"{origin.where} has no safetensors"
-            + (f" (but {held}, from which add-model makes no row)" if held else "")
-            + f". Choose a revision that has them, or convert the model into a folder. {HELP}"
-        )
     config, module = _built(origin.files, origin.where)
-    row = find_row(module, known.name) if known.found else known
+    if type(config) is not type(module).config_class or type(module).__name__ != known.causal_lm:
+        raise OffcourseError(
+            f"{origin.where}: model_type in config.json is {config.model_type!r}, which is not the one of "
+            f"{known.causal_lm}. Correct config.json. {HELP}"
+        )
+    try:
+        row = find_row(module, known.name) if known.found else known
+    except OffcourseError as error:
+        raise OffcourseError(
+            f"{origin.where} holds a class without a row in docs/classes.md, and its structure shows no decoder that "
+            f"the engine can run: {error}. {HELP}"
+        ) from error
     model = LanguageModel(module, row)
-    stem = name or _name(str(origin.row["repo"]))
+    stem = name or name_from(str(origin.row["repo"]))
     label = label or stem.replace("-", " ").title()
     cells: dict[str, Any] = {
         "name": stem,
@@ -100,14 +109,22 @@ def class_in(config: Mapping[str, Any], where: str) -> str:
             f"{where}: config.json names no class (`architectures`). Save the model with save_pretrained of "
             f"transformers, which writes it. {HELP}"
         )
+    wraps = any(part in config for part in ("vision_config", "audio_config", "text_config"))
     for name in named:
-        if causal_lms().get(name_of(name)) == name and not config.get("is_encoder_decoder"):
+        # transformers lists some wrappers as causal language models too.
+        if causal_lms().get(name_of(name)) == name and not config.get("is_encoder_decoder") and not wraps:
             return name_of(name)
-    kind = "is no causal language model (a decoder with an unembedding) of the installed transformers"
-    if config.get("is_encoder_decoder"):
-        kind = "has an encoder and a decoder"
-    elif any(part in config for part in ("vision_config", "audio_config", "text_config")):
-        kind = "wraps a language model and parts for images or sound; save its text part as a model of its own"
+    kind = (
+        "is no causal language model (a decoder with an unembedding) of the installed transformers; docs/classes.md "
+        "lists the classes that run"
+    )
+    if wraps:
+        kind = (
+            "wraps a language model and parts for images or sound; save its text part as a model of its own, with "
+            "save_pretrained of transformers"
+        )
+    elif config.get("is_encoder_decoder") or any("ConditionalGeneration" in name for name in named):
+        kind = "has an encoder and a decoder; only decoders run"
     raise OffcourseError(f"{where} holds {', '.join(named)}, which {kind}. {HELP}")
 
 
@@ -127,9 +144,23 @@ def _built(folder: Path, where: str) -> tuple[Any, nn.Module]:
         ) from error
 
 
-def _name(repo: str) -> str:
-    """A name of a row: the last part of a repo, path or file name, in lower case."""
-    last = Path(repo).name.removesuffix(".gguf")
+def _require_weights(origin: Origin) -> None:
+    """Raise `OffcourseError` unless the files of a model include weights that can be read."""
+    if any("/" not in name and name.endswith(".safetensors") for name in origin.names) or pickled(origin.names):
+        return
+    others = sorted(name for name in origin.names if name.endswith(OTHER_WEIGHTS))
+    advice = "Choose a revision that has them (--revision), or save the model with save_pretrained of transformers."
+    if ggufs := [name for name in others if name.endswith(".gguf")]:
+        advice = f"Give the GGUF file itself: offcourse add-model {Path(ggufs[0]).name}, where the file is."
+    raise OffcourseError(
+        f"{origin.where} has no weights that can be read: neither safetensors nor pytorch_model.bin "
+        f"({', '.join(others[:3]) or 'no file of weights'}). {advice} {HELP}"
+    )
+
+
+def name_from(where: str) -> str:
+    """The name of a row of FOLDER, FILE.gguf or REPO: its last part in lower case."""
+    last = Path(where).name.removesuffix(".gguf")
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")
 
 

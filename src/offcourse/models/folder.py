@@ -76,11 +76,7 @@ def check_configuration(folder: Path, row: Architecture, where: str, repair: str
     Raises `OffcourseError` for anything else: another class, quantised weights, an adapter, code of its own, a size
     that is no positive whole number.
     """
-    if (folder / "adapter_config.json").exists():
-        raise OffcourseError(
-            f"{where} has adapter_config.json: it is an adapter (LoRA), which changes another model's weights. Merge "
-            "it into that model (merge_and_unload in peft), save the result into another folder, and use that folder."
-        )
+    refuse_adapter(folder, where)
     config = read_json(folder / "config.json", where, repair)
     others = {name: read_json(folder / name, where, repair) for name in READ_AS_WELL if (folder / name).exists()}
     for name, found in {"config.json": config, **others}.items():
@@ -103,6 +99,15 @@ def check_configuration(folder: Path, row: Architecture, where: str, repair: str
             "column; docs/classes.md lists the classes."
         )
     return sizes_in(config, where)
+
+
+def refuse_adapter(folder: Path, where: str) -> None:
+    """Raise `OffcourseError` for a folder with an adapter, which holds no model of its own."""
+    if (folder / "adapter_config.json").exists():
+        raise OffcourseError(
+            f"{where} has adapter_config.json: it is an adapter (LoRA), which changes another model's weights. Merge "
+            "it into that model (merge_and_unload in peft), save the result into another folder, and use that folder."
+        )
 
 
 def _check_plain(folder: Path, config: Mapping[str, Any], where: str) -> None:

@@ -31,7 +31,8 @@ def _parsed_once() -> Iterator[None]:
 def convert(file: Path, folder: Path) -> None:
     """Write `file` (one GGUF) as configuration, float32 safetensors and tokenizer into `folder`.
 
-    Raises `OffcourseError` for a file that `transformers` cannot read as GGUF, a truncated one included.
+    Raises `OffcourseError` for a file that `transformers` cannot read as GGUF: one of a class or with a type of numbers
+    that it does not know, or a truncated one.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -41,9 +42,9 @@ def convert(file: Path, folder: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     except (ValueError, OSError, KeyError, IndexError, NotImplementedError) as error:
+        reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
-            f"{file} cannot be read as a GGUF model ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            "It may be truncated: use an undamaged copy of the file."
+            f"{file} cannot be read as a GGUF model ({type(error).__name__}: {reason}). {_advice(error, reason)}"
         ) from error
     # The loaded weights are plain float32. transformers refuses to save them only because of these two marks.
     model.hf_quantizer, model.is_quantized = None, False
@@ -51,3 +52,12 @@ def convert(file: Path, folder: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _advice(error: Exception, reason: str) -> str:
+    """What to do about a GGUF file that cannot be read."""
+    if isinstance(error, NotImplementedError) or "GGMLQuantizationType" in reason:
+        return "Its numbers are of a type that cannot be read: use a file of another type, such as F16, Q8_0 or Q4_K_M."
+    if "architecture" in reason:
+        return "Use a model of another class, or this model's own files (a folder with config.json and safetensors)."
+    return "It may be truncated: use an undamaged copy of the file."

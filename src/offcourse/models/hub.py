@@ -17,11 +17,12 @@ class RefusedError(OffcourseError):
 def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
     """Turn the hub client's errors inside the block into one `OffcourseError`.
 
-    where: how messages name the model. unreachable: the message when the hub gives no usable answer; its `{reason}` is
-    replaced by the client's message. Raises `RefusedError` for a model that is gated or that the hub does not have, and
-    `OffcourseError` with `unreachable` otherwise, and for an HF_ENDPOINT that is no address. Errors of this machine's
-    disk pass unchanged. No message holds what HF_ENDPOINT says before its @. The client is imported inside the block,
-    since its import fails for such an HF_ENDPOINT.
+    model: its row; a model that is not in the table has no name. where: how messages name the model. unreachable: the
+    message when the hub gives no usable answer; its `{reason}` is replaced by the client's message. Raises
+    `RefusedError` for a model that is gated or that the hub does not have, and `OffcourseError` with `unreachable`
+    otherwise, and for an HF_ENDPOINT that is no address. Errors of this machine's disk pass unchanged. No message holds
+    what HF_ENDPOINT says before its @. The client is imported inside the block, since its import fails for such an
+    HF_ENDPOINT.
     """
     require_endpoint()
     from huggingface_hub import get_token
@@ -29,24 +30,29 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
 
     clean_log()
     page, token = f"https://huggingface.co/{model.repo}", "HF_TOKEN, or store it with `hf auth login`"
+    licence = f"licence ({model.licence})" if model.licence else "licence"
     try:
         yield
     except GatedRepoError as error:
         has = "this machine's token was not accepted" if get_token() else "no token is set here"
         raise RefusedError(
-            f"{where} is gated and {has}: accept its licence ({model.licence}) at {page}, then put a token of that "
+            f"{where} is gated and {has}: accept its {licence} at {page}, then put a token of that "
             f"account into {token}."
         ) from error
     except RevisionNotFoundError as error:
         raise RefusedError(
-            f"{where} has no branch, tag or commit {model.revision!r}: {page}/tree/main lists them. Correct `revision` "
-            "in resources/models.tsv, or, where its commit is from resources/models.lock.tsv, delete the row there and "
-            "run `offcourse pin --configfile FILE`, where FILE is the study's."
+            f"{where} has no branch, tag or commit {model.revision!r}: {page}/tree/main lists them. "
+            + (
+                "Correct `revision` in resources/models.tsv, or, where its commit is from resources/models.lock.tsv, "
+                "delete the row there and run `offcourse pin --configfile FILE`, where FILE is the study's."
+                if model.name
+                else "Name one of them (--revision)."
+            )
         ) from error
     except RepositoryNotFoundError as error:
         raise RefusedError(
-            f"{where} was not found on the hub, or needs a token: check `repo` in resources/models.tsv, or put a token "
-            f"into {token}."
+            f"{where} was not found on the hub, or needs a token: check "
+            f"{'`repo` in resources/models.tsv' if model.name else 'its spelling'}, or put a token into {token}."
         ) from error
     # Errors of the client's HTTP library, and of its storage library, which raises RuntimeError.
     except (HTTPError, OSError, RuntimeError) as error:

@@ -1,15 +1,19 @@
 """Finding the files of a model that is added: a folder, a GGUF file, or a repository of the model hub."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
+from offcourse.files import sha256, writing
+from offcourse.models.bins import INDEX, pickled
 from offcourse.models.draft import HELP, Origin
 from offcourse.models.hub import asking
+from offcourse.models.local import LINKED
 
 # The files of a repository that a row is filled from.
 WANTED = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja")
@@ -35,10 +39,36 @@ def opened(where: str, revision: str, empty: Model) -> Iterator[Origin]:
             )
 
 
+@contextmanager
+def loadable(origin: Origin) -> Iterator[Path]:
+    """A folder with the weights of `origin` in safetensors: its own, or one in which its `.bin` files are rewritten.
+
+    Messages of the block name the origin and not a temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="offcourse-") as scratch:
+        folder = Path(scratch) if pickled(origin.names) else origin.weights
+        if folder != origin.weights:
+            _rewrite(origin, folder)
+        try:
+            yield folder
+        except OffcourseError as error:
+            raise OffcourseError(str(error).replace(str(folder), origin.where)) from error
+
+
+def _rewrite(origin: Origin, folder: Path) -> None:
+    from offcourse.models.pickled import rewrite
+
+    for each in origin.weights.iterdir():
+        if each.suffix in LINKED and each.name != INDEX:
+            os.symlink(each.resolve(), folder / each.name)
+    with writing(f"below {folder}"):
+        rewrite(origin.weights, folder, origin.where, HELP)
+
+
 def _of_folder(path: Path, where: str) -> Origin:
-    if not (path / "config.json").is_file():
-        raise OffcourseError(f"{where} has no config.json, so it is no model folder. {HELP}")
     names = tuple(sorted(each.name for each in path.iterdir()))
+    if not any(name in ("config.json", "adapter_config.json") or name.endswith(".gguf") for name in names):
+        raise OffcourseError(f"{where} has no config.json, so it is no model folder. {HELP}")
     row = {"source": "local", "repo": where.rstrip("/"), "revision": "", "licence": "", "gated": False}
     return Origin(where, path, names, row, path)
 
@@ -48,11 +78,19 @@ def _of_gguf(path: Path, where: str, scratch: Path) -> Origin:
 
     if not path.is_file():
         raise OffcourseError(f"there is no file {where}. {HELP}")
+    with open(path, "rb") as file:
+        if file.read(4) != b"GGUF":
+            raise OffcourseError(
+                f"{where} is no GGUF file, since it does not begin with GGUF. Give a GGUF file, a model's folder, or a "
+                f"repository of the model hub (OWNER/NAME). {HELP}"
+            )
     # The row's revision pins the file.
     digest = sha256(path)
-    convert(path.resolve(), scratch)
+    with writing(f"below {scratch}"):
+        convert(path.resolve(), scratch)
+    names = tuple(sorted(each.name for each in scratch.iterdir()))
     row = {"source": "local", "repo": where, "revision": digest, "licence": "", "gated": False}
-    return Origin(where, scratch, (path.name,), row, scratch)
+    return Origin(where, scratch, names, row, scratch)
 
 
 def _of_hub(repo: str, revision: str, empty: Model, scratch: Path) -> Origin:
@@ -61,7 +99,7 @@ def _of_hub(repo: str, revision: str, empty: Model, scratch: Path) -> Origin:
         f"the hub cannot be asked about {where} ({{reason}}). Run the same command where it can be reached "
         f"(HF_ENDPOINT names another address of it). {HELP}"
     )
-    with asking(empty, where, unreachable):
+    with asking(replace(empty, name="", repo=repo, revision=revision, licence=""), where, unreachable):
         from huggingface_hub import HfApi, hf_hub_download
 
         info = HfApi().model_info(repo, revision=revision)
