@@ -2,9 +2,9 @@
 
 from offcourse.graph.keys import checked_by
 from offcourse.methods.check_model import check_model
-from offcourse.run.context import StepContext
+from offcourse.run.plain_context import context_of
 from offcourse.run.script import script
 
 with script(snakemake) as run:
-    loaded = StepContext(checked_by(run.study, run.model), run.study, run.registry, run.layout, run.model, run.threads)
+    loaded = context_of(checked_by(run.study, run.model), run.study, run.registry, run.layout, run.model, run.threads)
     check_model(loaded, run.output[0])

@@ -134,12 +134,17 @@ ARCHITECTURES = {
 }
 
 
+# How edits are computed: as rows beside a prompt, or as whole forwards.
+PATHS = ("rows", "plain")
+
+
 @dataclass(frozen=True)
 class ClassRow:
-    """One row of resources/classes.tsv: an `Architecture`, or the reason why the engine cannot run the class.
+    """One row of resources/classes.tsv: an `Architecture`, or the reason why no path can run the class.
 
-    model_type: the class in configurations. error: the largest relative error of the engine's logits on a tiny random
-    model. why_not: empty for a class that is exact.
+    model_type: the class in configurations. path: "rows" (edits are rows beside a prompt), "plain" (every edit is a
+    whole forward), or "" for a class that cannot be run. error: the largest relative error of the path's logits on a
+    tiny random model. why_plain: why rows cannot be run, empty for path rows. why_not: empty for a class that is exact.
     """
 
     name: str
@@ -158,7 +163,9 @@ class ClassRow:
     logit_scale: str
     residual_scale: str
     transposed: bool
+    path: str
     error: str
+    why_plain: str
     why_not: str
 
     @property
@@ -181,8 +188,29 @@ def rows_of_classes(path: Path = RESOURCES / "classes.tsv") -> Mapping[str, Clas
     flag = one_of("yes", "no")
     flags = dict.fromkeys(("parallel", "attention_interface", "tuple_output", "transposed"), flag)
     return read_rows(
-        path, ClassRow, {"name": FILLED, "model_type": FILLED, "causal_lm": FILLED, **flags, "error": text_column()}
+        path,
+        ClassRow,
+        {
+            "name": FILLED,
+            "model_type": FILLED,
+            "causal_lm": FILLED,
+            **flags,
+            "path": one_of(*PATHS, ""),
+            "error": text_column(),
+        },
     )
+
+
+def path_of(name: str) -> str:
+    """The path of a class: "rows", "plain", or "" for a class of no table, whose path is found when it is loaded."""
+    if name in ARCHITECTURES:
+        return "rows"
+    return rows_of_classes()[name].path if name in rows_of_classes() else ""
+
+
+def has_heads(name: str) -> bool:
+    """Whether every block of a class has attention heads; true for a class of no table, of which nothing is known."""
+    return path_of(name) != "plain" or bool(rows_of_classes()[name].attention_output)
 
 
 def causal_lms() -> dict[str, str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from offcourse.engine.attention import uninstalled
 from offcourse.models.load import LanguageModel
+from offcourse.models.plain import PlainModel
 
 # An edit is a function that registers hooks on the model and returns their handles.
 Edit = Callable[[], list]
@@ -44,7 +45,8 @@ def plain_states(
         for handle in edit():
             stack.callback(handle.remove)
         for module in _readers(model) if noise is not None else ():
-            stack.callback(module.register_forward_pre_hook(_rounded_differently(noise)).remove)
+            hook = _rounded_differently(noise)
+            stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         stack.callback(
             model.norm.register_forward_hook(lambda module, args, out: seen.append(model.scaled(out))).remove
         )
@@ -72,14 +74,17 @@ def relative(state: Tensor, expected: Tensor) -> float:
 
 
 def _readers(model: LanguageModel) -> list[torch.nn.Module]:
+    if isinstance(model, PlainModel):
+        return [*model.blocks, *model.mixers, *(part for block in model.networks for part in block), model.norm]
     outputs = [block.get_submodule(model.architecture.mlp_output) for block in model.blocks]
     return [*model.blocks, *model.projections, *outputs, model.norm]
 
 
 def _rounded_differently(noise: torch.Generator):
-    def hook(module, args):
-        hidden = args[0]
+    def hook(module, args, kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
         moved = torch.rand(hidden.shape, generator=noise).sub_(0.5).to(hidden.device) * torch.finfo(hidden.dtype).eps
-        return ((hidden.float() * (1 + moved)).to(hidden.dtype), *args[1:])
+        hidden = (hidden.float() * (1 + moved)).to(hidden.dtype)
+        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 
     return hook

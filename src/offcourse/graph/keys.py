@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from offcourse.data.architectures import architecture
+from offcourse.data.architectures import architecture, path_of
 from offcourse.data.fetched import fetched_path
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import questions_sha256
@@ -27,6 +27,10 @@ from offcourse.models.manifest import loaded_digest, tokenizer_digest
 from offcourse.schemas.io import read_unchecked
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
+
+
+# Where the code begins that a job hands to the steps of a model on the plain path.
+PLAIN = "offcourse.run.plain_context:PlainContext.engine"
 
 
 def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
@@ -96,8 +100,15 @@ def prepared_from(registry: Registry, model: str) -> str:
 
 
 def class_facts(registry: Registry, model: str) -> dict[str, Any]:
-    """The row of a model's class in the table of classes, as plain JSON."""
-    return json.loads(json.dumps(asdict(architecture(registry.model(model).architecture))))
+    """The row of a model's class in the table of classes, as plain JSON.
+
+    Of a class that does not run with rows, also its path and the code of the plain path, which no step's code names.
+    """
+    name = registry.model(model).architecture
+    facts = json.loads(json.dumps(asdict(architecture(name))))
+    if path_of(name) == "rows":
+        return facts
+    return facts | {"path": path_of(name), "code": modules_behind(PLAIN), "packages": versions_behind(PLAIN)}
 
 
 def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:

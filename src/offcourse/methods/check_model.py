@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from offcourse.data.architectures import ARCHITECTURES
+from offcourse.data.architectures import ARCHITECTURES, path_of
 from offcourse.data.names import PAPER
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
@@ -47,6 +47,10 @@ SPEAKS_FOR = {
     "rows with an edited state equal one forward per edit": ("function_vectors", "task_vectors", OTHER),
     "rows with a replaced head equal one forward per head": ("function_vectors",),
     "continuations of a kept context equal one forward each": ("dola",),
+    "edits of the state in a batch equal one forward per edit": ("function_vectors", "task_vectors", OTHER),
+    "an edit equals the blocks behind it, called one by one": ("function_vectors", "task_vectors", OTHER),
+    "replaced heads in a batch equal one forward per head": ("function_vectors",),
+    "states within a prompt equal one forward per beginning": ("dola",),
 }
 
 
@@ -86,6 +90,7 @@ def check_model(context, out: Path) -> None:
         "name": row.name,
         "class": row.architecture,
         "row": _row(model.architecture),
+        **_path(context.engine),
         **loaded,
         "context": model.context,
         **{column: getattr(row, column) for column in DESCRIBED},
@@ -106,13 +111,16 @@ def _agreement(engine, tokenizer, name: str) -> dict[str, dict]:
     Raises `OffcourseError` that names the class of such a row, and the failed checks with their errors.
     """
     from offcourse.engine.checks import engine_agrees
+    from offcourse.engine.plain import PlainEngine
+    from offcourse.engine.plain_checks import plain_agrees
 
     row, ids = engine.model.architecture, tokenizer.encode(PROMPT)
-    if not row.found:
-        return engine_agrees(engine, ids)
+    agrees = plain_agrees if isinstance(engine, PlainEngine) else engine_agrees
+    if path_of(row.name):
+        return agrees(engine, ids)
     found = f"{name}: {row.causal_lm} is in no table of classes, and its row was found by structure"
     try:
-        checks = engine_agrees(engine, ids)
+        checks = agrees(engine, ids)
     # What goes wrong in a class that nobody has tried is not known before.
     except Exception as error:
         raise OffcourseError(
@@ -122,7 +130,11 @@ def _agreement(engine, tokenizer, name: str) -> dict[str, dict]:
         said = "; ".join(
             f"{name} (error {check['error']:.2g}, limit {check['limit']:.2g})" for name, check in failed.items()
         )
-        raise OffcourseError(f"{found}. Self-checks failed: {said}. No result is made from the model.")
+        raise OffcourseError(
+            f"{found}. Self-checks failed: {said}. No result is made from the model. Add the class to "
+            "resources/classes.tsv (docs/extending.md) and run `make classes`, which finds out whether it runs on the "
+            "plain path."
+        )
     return checks
 
 
@@ -131,15 +143,14 @@ def report_checks(folder: Path, row) -> tuple[str, tuple[str, ...]]:
 
     Raises `OffcourseError` when the folder cannot be loaded, or the model can run no method.
     """
-    from offcourse.engine import Engine
     from offcourse.engine.attention import uninstalled
+    from offcourse.engine.paths import engine_of
     from offcourse.models.checks import run_checks
     from offcourse.models.file_check import NAME, weights_equal_files
-    from offcourse.models.load import load
     from offcourse.models.tokenizer import Tokenizer
 
-    model, tokenizer = load(folder, row.architecture, row.dtype), Tokenizer(folder)
-    engine = Engine(model)
+    engine, tokenizer = engine_of(folder, row.architecture, row.dtype), Tokenizer(folder)
+    model = engine.model
     with uninstalled(model):
         checks = run_checks(model, tokenizer, plain_ids(folder, PROMPT), PROMPT)
     checks[NAME] = weights_equal_files(model, folder)
@@ -150,17 +161,24 @@ def report_checks(folder: Path, row) -> tuple[str, tuple[str, ...]]:
         raise OffcourseError(f"{row.name}: {_refusal(checks, failed, model.module.dtype)} Nothing was written.")
     passed = sum(check["passed"] for check in checks.values())
     lines = [f"{passed} of {len(checks)} self-checks passed, in {row.dtype}."]
+    lines += [f"On the plain path (whole forwards): {path['why']}." for path in _path(engine).values()]
     lines += [
         f"  not for {method}: {'; '.join(found['why_not'])}" for method, found in can.items() if not found["runs"]
     ]
     return "\n".join(lines), tuple(method for method, found in can.items() if found["runs"])
 
 
+def _path(engine) -> dict[str, dict[str, str]]:
+    """{"path": its name, and why rows cannot be run} of a model on the plain path; nothing of any other model."""
+    why = getattr(engine, "why", None)
+    return {} if why is None else {"path": {"name": "plain", "why": why}}
+
+
 def _row(row) -> dict[str, Any]:
     """The row of the model's class: which table has it, or that it was found by structure, and the parts it names."""
     table = "src/offcourse/data/architectures.py" if row.name in ARCHITECTURES else "resources/classes.tsv"
     parts = ("blocks", "final_norm", "attention_output", "mlp_output", "logit_scale", "residual_scale")
-    return {"from": "found by structure" if row.found else table, **{part: getattr(row, part) for part in parts}}
+    return {"from": table if path_of(row.name) else "found by structure", **{part: getattr(row, part) for part in parts}}
 
 
 def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:

@@ -3,15 +3,18 @@
 The checks use plain hooks and the model's own forward and nothing of the engine.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from offcourse.models.load import LanguageModel
+from offcourse.models.plain import PlainModel
 from offcourse.models.tokenizer import Tokenizer
 
+HEADS = "head slices sum to the attention output"
 # Largest accepted error, relative to the largest number compared. Half precision rounds at every sum.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
@@ -23,16 +26,7 @@ def run_checks(model: LanguageModel, tokenizer: Tokenizer, plain_ids: list[int],
     `transformers`' tokenizer.
     """
     ids = tokenizer.encode(prompt)
-    with torch.inference_mode():
-        results = {
-            "lens at the last layer equals the logits": _lens(model, ids),
-            "head slices sum to the attention output": _heads(model, ids),
-            "sub-layers sum to the block output": _sublayers(model, ids),
-            "an edit by zero changes nothing": _zero_edit(model, ids),
-            "an edit changes the logits": _set_edit(model, ids),
-        }
-    tolerance = TOLERANCE[model.module.dtype]
-    report = {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
+    report = model_checks(model, ids)
     last = tokenizer.decode(ids[-1:])
     read_at_end = bool(last) and prompt.endswith(last)
     report["the read position decodes to the end of the prompt"] = {"passed": read_at_end, "error": 0.0}
@@ -40,6 +34,20 @@ def run_checks(model: LanguageModel, tokenizer: Tokenizer, plain_ids: list[int],
     known = tokenizer.adds_bos == (ids[0] == model.module.config.bos_token_id)
     report["a token in front of the text is BOS"] = {"passed": known, "error": 0.0}
     return report
+
+
+@torch.inference_mode()
+def model_checks(model: LanguageModel, ids: list[int]) -> dict[str, dict]:
+    """The checks of `run_checks` that need no tokenizer, on the prompt of the token ids `ids`."""
+    results = {
+        "lens at the last layer equals the logits": _lens(model, ids),
+        HEADS: _heads(model, ids) if model.projections else math.inf,
+        "sub-layers sum to the block output": _sublayers(model, ids),
+        "an edit by zero changes nothing": _zero_edit(model, ids),
+        "an edit changes the logits": _set_edit(model, ids),
+    }
+    tolerance = TOLERANCE[model.module.dtype]
+    return {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
 
 
 def _relative(got: Tensor, expected: Tensor) -> float:
@@ -59,7 +67,8 @@ def _seen(**modules):
     def recorder(name: str) -> Callable:
         def hook(module, args, kwargs, out):
             first = args[0] if args else kwargs["hidden_states"]
-            seen[name] = first, out[0] if isinstance(out, tuple) else out
+            # Copies, since some classes add into what a part has returned (Falcon).
+            seen[name] = first.clone(), (out[0] if isinstance(out, tuple) else out).clone()
 
         return hook
 
@@ -98,16 +107,23 @@ def _heads(model: LanguageModel, ids: list[int]) -> float:
 
 def _sublayers(model: LanguageModel, ids: list[int]) -> float:
     """Error of: block output = block input + attention + feed-forward, each after its norm where the class has one."""
-    block = model.blocks[model.layers // 2]
-    row = model.architecture
-    names = (row.attention_output, row.mlp_output) if not row.post_norms else row.post_norms
-    parts = {name: block.get_submodule(name) for name in names}
-    with _seen(block=block, **{f"part{i}": module for i, module in enumerate(parts.values())}) as seen:
+    block, parts = model.blocks[model.layers // 2], _added(model, model.layers // 2)
+    with _seen(block=block, **{f"part{i}": module for i, module in enumerate(parts)}) as seen:
         _logits(model, ids)
     before, after = seen["block"]
     added = [seen[f"part{i}"][1].to(before.device).reshape(before.shape) for i in range(len(parts))]
     total = before + sum(added) * model.residual_scale
     return _relative(total.float(), after.float())
+
+
+def _added(model: LanguageModel, layer: int) -> list[nn.Module]:
+    """The modules of a block whose outputs are added to its input."""
+    row, block = model.architecture, model.blocks[layer]
+    if row.post_norms:
+        return [block.get_submodule(name) for name in row.post_norms]
+    if isinstance(model, PlainModel):
+        return [model.mixers[layer], *model.networks[layer]]
+    return [block.get_submodule(name) for name in (row.attention_output, row.mlp_output)]
 
 
 def _edited(model: LanguageModel, ids: list[int], edit: Tensor) -> Tensor:

@@ -15,14 +15,16 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from offcourse.data.architectures import architecture, causal_lms, name_of
+from offcourse.data.architectures import Architecture, architecture, causal_lms, name_of, path_of
 from offcourse.data.names import PAPER
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.models.bins import pickled
 from offcourse.models.find import find_row
+from offcourse.models.find_plain import find_plain_row
 from offcourse.models.folder import check_configuration, read_json, refuse_adapter
 from offcourse.models.load import LanguageModel
+from offcourse.models.plain import PlainModel
 from offcourse.models.tokenizer import Tokenizer
 
 HELP = "Nothing was written."
@@ -60,13 +62,12 @@ def draft(origin: Origin, name: str = "", label: str = "") -> Model:
             f"{known.causal_lm}. Correct config.json. {HELP}"
         )
     try:
-        row = find_row(module, known.name) if known.found else known
+        model = _model(module, known)
     except OffcourseError as error:
         raise OffcourseError(
             f"{origin.where} holds a class without a row in docs/classes.md, and its structure shows no decoder that "
-            f"the engine can run: {error}. {HELP}"
+            f"Offcourse can run: {error}. {HELP}"
         ) from error
-    model = LanguageModel(module, row)
     stem = name or name_from(str(origin.row["repo"]))
     label = label or stem.replace("-", " ").title()
     cells: dict[str, Any] = {
@@ -88,7 +89,7 @@ def draft(origin: Origin, name: str = "", label: str = "") -> Model:
         "norm": _norm(model.norm, config),
         "position_embedding": _positions(config),
         "activation": _activation(model.blocks[0], config),
-        "attention": "MQA" if model.kv_heads == 1 else "MHA" if model.kv_heads == model.heads else "GQA",
+        "attention": "none" if not model.heads else "MQA" if model.kv_heads == 1 else "MHA" if model.kv_heads == model.heads else "GQA",
         "post_trained": "yes" if _has_template(origin.files) else "",
         "dtype": _dtype(config_file),
         "methods": tuple(PAPER),
@@ -126,6 +127,18 @@ def class_in(config: Mapping[str, Any], where: str) -> str:
     elif config.get("is_encoder_decoder") or any("ConditionalGeneration" in name for name in named):
         kind = "has an encoder and a decoder; only decoders run"
     raise OffcourseError(f"{where} holds {', '.join(named)}, which {kind}. {HELP}")
+
+
+def _model(module: nn.Module, known: Architecture) -> LanguageModel:
+    """The model on the path of its class. A class of no table that has no row takes the plain path."""
+    if path_of(known.name) == "plain":
+        return PlainModel(module, known)
+    try:
+        return LanguageModel(module, find_row(module, known.name) if known.found else known)
+    except OffcourseError:
+        if not known.found:
+            raise
+    return PlainModel(module, find_plain_row(module, known.name))
 
 
 def _built(folder: Path, where: str) -> tuple[Any, nn.Module]:

@@ -19,6 +19,7 @@ from offcourse.provenance.sharing import host_as, made_as, repository
 from offcourse.run.cards import require_usable
 from offcourse.run.context import StepContext
 from offcourse.run.heartbeat import heartbeat
+from offcourse.run.plain_context import context_of
 from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.store.sealed_json import digest
 from offcourse.store.shards import ShardStore, copy_whole
@@ -50,7 +51,7 @@ def run_steps(
     cards: number of cards that the job was given. Raises `OffcourseError` when the model's files are not those of its
     manifest, or change while the job is at work.
     """
-    context = StepContext(STEPS[names[0]], study, registry, layout, model, threads)
+    context = context_of(STEPS[names[0]], study, registry, layout, model, threads)
     opened = OpenedModel.of(context.folder)
     return {name: _run(STEPS[name], context, opened, cards) for name in names}
 
@@ -67,7 +68,7 @@ def _run(step: Step, context: StepContext, opened: OpenedModel, cards: int) -> l
         fresh = shard is None
         if fresh:
             require_usable(cards)
-            freeze_imports(parts["code"])
+            freeze_imports([*parts["code"], *parts.get("class", {}).get("code", ())])
             with heartbeat(f"{name} {model} {unit}", seconds, left=len(units) - number):
                 result = _compute(step, context, step.unit(context.registry, unit))
             opened.require_unchanged()

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from offcourse.data.architectures import architecture
+from offcourse.data.architectures import architecture, has_heads
 from offcourse.data.names import RESOURCES
 from offcourse.data.pins import LOCK
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
+from offcourse.data.rows import Model
 from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
@@ -35,8 +36,9 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, p
                 questions_sha256(row, getattr(study, key).limit, shots, resources)
     for name in study.models:
         model = registry.model(name)
-        # Refuse a class that the engine cannot run before anything is downloaded.
+        # Refuse a class that no path can run before anything is downloaded.
         architecture(model.architecture)
+        _check_has_heads(study, model)
         if name in study.models_of("function_vectors") and model.layers and model.heads:
             study.sized(model.parameters).check_heads(name, model.layers, model.heads)
     for name in study.tasks:
@@ -56,6 +58,25 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, p
             word_list_sha256(registry.task(name), study.data, resources, method=method)
     if pinned and (found := unpinned(study, registry, resources)):
         raise OffcourseError(found[0])
+
+
+def _check_has_heads(study: Study, model: Model) -> None:
+    """Raise `OffcourseError` if function vectors are asked of a model whose class has blocks without heads."""
+    ours = study.models_of("function_vectors")
+    if model.name not in ours or has_heads(model.architecture):
+        return
+    others = [name for name in ours if name != model.name]
+    advice = (
+        f"Set function_vectors: {{models: [{', '.join(others)}]}}"
+        if others
+        else "Take function_vectors out of methods, or add a model whose class has heads and name it in "
+        "function_vectors.models"
+    )
+    raise OffcourseError(
+        f"function_vectors.models: {model.name} is a {architecture(model.architecture).causal_lm}, which has blocks "
+        "without attention heads, so there are no heads to take a vector from (docs/classes.md). Other methods run on "
+        f"it. {advice}."
+    )
 
 
 def unpinned(study: Study, registry: Registry, resources: Path = RESOURCES) -> list[str]:
