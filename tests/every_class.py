@@ -117,11 +117,13 @@ def _largest(model: LanguageModel, pairs: list) -> float:
 def error_of_plain(model: PlainModel) -> float:
     """The largest relative error of the plain path's logits: kinds of edits, layers, heads, sizes of batches, positions.
 
-    Each is compared with one forward of the class's own code, of the edited prompt alone.
+    Each is compared with one forward of the class's own code, of the edited prompt alone. Edits are as large as the
+    stream, which is large in tiny models with a state, and larger; one that moves nothing would be no comparison.
     """
     generator = torch.Generator().manual_seed(3)
     heads = torch.randn(model.layers, model.heads, model.head_dim, generator=generator)
-    vectors = torch.randn(2, model.width, generator=generator) * torch.tensor([[1.0], [20.0]])
+    stream = PlainEngine(model, why="").capture_residuals([LONG])[0, -1].square().mean().sqrt()
+    vectors = torch.randn(2, model.width, generator=generator) * torch.tensor([[1.0], [20.0]]) * stream
     cells = [(layer, vector) for layer in range(model.layers) for vector in vectors]
     plain = {
         replace: [oracles.residual_edited(model, LONG, layer, vector, replace) for layer, vector in cells]
@@ -130,6 +132,9 @@ def error_of_plain(model: PlainModel) -> float:
     places = [(layer, head) for layer in range(model.layers) for head in range(model.heads)]
     patched = [oracles.head_logits(model, LONG, layer, head, heads[layer, head]) for layer, head in places]
     whole, cut = oracles.logits(model, LONG), len(LONG) // 2
+    moved = min(float((logits - whole[-1]).norm() / whole[-1].norm()) for each in plain.values() for logits in each)
+    if moved < 100 * LIMIT:
+        raise ValueError(f"an edit as large as the stream moves the logits by {moved:.1g} of their size")
     prompts = [LONG, LONG[: cut + 1], LONG[:cut] + LONG[: len(LONG) - cut]]
     pairs = []
     for tokens in BATCHES:

@@ -52,13 +52,14 @@ def early_certainty(numbers: Numbers, model: str, depth: str) -> Found:
 def share_that_turn_together(numbers: Numbers, begun: str, within: str) -> Found:
     """Percentage of models whose apathy begins to increase where the predicted token is promoted.
 
-    Apathy is the mean of both sub-layers. A line begins to increase where it first comes to `begun` of the way from its
+    Apathy is the mean of the sub-layers that the model's blocks have. A line begins to increase where it first comes to `begun` of the way from its
     smallest to its largest value from below. Together: at most `within` of the depth, or one block, apart. The state
     after a block is counted to the block. A model with a line that never comes from below has no such place.
     """
     together = {}
     for model, mine in _models(numbers.figure("figure8")):
-        apathy = (_line(mine, "mha", "scaled") + _line(mine, "mlp", "scaled")) / 2
+        lines = [_line(mine, name, "scaled") for name in ("mha", "mlp") if name in set(mine["line"])]
+        apathy = np.mean(lines, axis=0)
         turned, promoted = begins(apathy, float(begun)), begins(_line(mine, "top", "scaled"), float(begun))
         near = max(1.0, float(within) * len(apathy))
         together[model] = turned is not None and promoted is not None and abs(turned - (promoted - 1)) <= near

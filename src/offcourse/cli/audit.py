@@ -32,13 +32,17 @@ def status(
     if published:
         _status_of_release(directory, as_json)
     from offcourse.audit.status import status as states
+    from offcourse.data.architectures import path_of
 
     study, registry, layout = study_of(configfile, directory)
     found = states(study, registry, layout)
+    plain = [name for name in study.models if path_of(registry.model(name).architecture) == "plain"]
     if as_json:
-        print_json({"study": study.study, "states": [state.as_dict() for state in found]})
+        print_json({"study": study.study, "plain": plain, "states": [state.as_dict() for state in found]})
     else:
         _print_states(found)
+        if plain:
+            print(f"On the plain path, with a whole forward per edit: {', '.join(plain)}.")
     raise typer.Exit(0 if all(state.fresh for state in found) else 1)
 
 

@@ -39,7 +39,8 @@ NUMBERS = pa.DataFrameSchema(
 def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFrame:
     """Means by model, layer and line, see `NUMBERS`.
 
-    Attention and feed-forward share one minimum and maximum per model. The top probability is scaled before averaging,
+    Attention and feed-forward share one minimum and maximum per model. A model whose blocks have no feed-forward network
+    has no such line. The top probability is scaled before averaging,
     by its smallest and largest value over all questions and layers, the model's output (layer n) included. The release
     has the scaled means only.
     """
@@ -59,6 +60,8 @@ def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFr
         ends = {"mha": _ends_of_means(means, count, path["mha"](model, questions))}
         ends |= {"mlp": ends["mha"], "top": _ends_of_rows(lens, path["top"](model, questions))}
         for line, series in (("mha", means["mha"]), ("mlp", means["mlp"]), ("top", top)):
+            if series.isna().all():
+                continue
             (start, least), (end, most) = ends[line]
             scaled = ((series - start) / (end - start)).clip(0, 1) if end > start else series * 0
             half = NORMAL * errors[line].fillna(0.0) / (end - start) if end > start else series * 0
@@ -100,7 +103,7 @@ def _released(results: Folder, model: str, questions: str) -> pd.DataFrame:
 
 def _ends_of_means(means: pd.DataFrame, count: int, path: str) -> list[tuple[float, dict]]:
     """The smallest and the largest mean, each with its entry of `sources`."""
-    stacked = means.stack()
+    stacked = means.stack().dropna()
     found = []
     for role, (layer, line) in (("low", stacked.idxmin()), ("high", stacked.idxmax())):
         found.append((float(stacked.loc[layer, line]), source(role, path, {"layer": int(layer)}, count, line)))

@@ -219,6 +219,7 @@ _PRODUCTS = (
         *STEERING,
         inputs=("icl", "fv_sweep", *SWEPT),
         switches=("selection",),
+        settings=("function_vectors.models",),
         tables=("table_methods",),
         labels=LABELS,
     ),

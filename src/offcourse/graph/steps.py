@@ -21,7 +21,7 @@ _PAPER = {
             ".parquet",
             PROMPTS,
             inputs={},
-            methods=("function_vectors", "task_vectors"),
+            methods=("function_vectors", "task_vectors", *STEERING),
             columns=("task_vector_match",),
             settings=(
                 "function_vectors.shots",
@@ -43,6 +43,8 @@ _PAPER = {
             ".parquet",
             ICL,
             inputs={"prompts": ("icl",)},
+            # A steering method is measured against these baselines, on a model without heads too.
+            methods=("function_vectors", *STEERING),
             reads_logits=True,
         ),
         Step(

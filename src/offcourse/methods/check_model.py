@@ -41,6 +41,7 @@ OTHER = "steering"
 # {self-check: methods that need it}. Every method needs a self-check that is not listed.
 SPEAKS_FOR = {
     "head slices sum to the attention output": ("function_vectors",),
+    "every block has attention heads": ("function_vectors",),
     "sub-layers sum to the block output": ("logit_lens",),
     "an edit by zero changes nothing": ("function_vectors", "task_vectors", OTHER),
     "an edit changes the logits": ("function_vectors", "task_vectors", OTHER),
@@ -184,6 +185,11 @@ def _row(row) -> dict[str, Any]:
 def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:
     """The message for a refused model: why no result is made from the model, and what to do."""
     named = {name: check for name, check in checks.items() if name in against}
+    if "every block has attention heads" in named:
+        return (
+            "its class has blocks without attention heads, so there are no heads to take a function vector from. Name "
+            "the other models in function_vectors.models, or take function_vectors out of methods."
+        )
     failed = "; ".join(f"{name} (error {check['error']:.2g})" for name, check in named.items())
     if all(check["error"] == float("inf") for check in named.values()):
         precision = str(dtype).removeprefix("torch.")

@@ -3,7 +3,6 @@
 The checks use plain hooks and the model's own forward and nothing of the engine.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -15,6 +14,8 @@ from offcourse.models.plain import PlainModel
 from offcourse.models.tokenizer import Tokenizer
 
 HEADS = "head slices sum to the attention output"
+# In the report of a model with a block that has none.
+HAS_HEADS = "every block has attention heads"
 # Largest accepted error, relative to the largest number compared. Half precision rounds at every sum.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
@@ -41,13 +42,14 @@ def model_checks(model: LanguageModel, ids: list[int]) -> dict[str, dict]:
     """The checks of `run_checks` that need no tokenizer, on the prompt of the token ids `ids`."""
     results = {
         "lens at the last layer equals the logits": _lens(model, ids),
-        HEADS: _heads(model, ids) if model.projections else math.inf,
+        **({HEADS: _heads(model, ids)} if model.projections else {}),
         "sub-layers sum to the block output": _sublayers(model, ids),
         "an edit by zero changes nothing": _zero_edit(model, ids),
         "an edit changes the logits": _set_edit(model, ids),
     }
     tolerance = TOLERANCE[model.module.dtype]
-    return {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
+    found = {name: {"passed": error <= tolerance, "error": error} for name, error in results.items()}
+    return found if model.projections else found | {HAS_HEADS: {"passed": False, "error": 0.0}}
 
 
 def _relative(got: Tensor, expected: Tensor) -> float:
@@ -144,7 +146,10 @@ def _zero_edit(model: LanguageModel, ids: list[int]) -> float:
 
 
 def _set_edit(model: LanguageModel, ids: list[int]) -> float:
-    """0 if an edit of the residual stream changed the logits, infinite if not."""
-    edit = 10 * torch.randn(model.width, generator=torch.Generator().manual_seed(0))
+    """0 if an edit of the residual stream, as large as the stream or larger, changed the logits, infinite if not."""
+    with _seen(block=model.blocks[model.layers // 2]) as seen:
+        _logits(model, ids)
+    size = max(10.0, float(seen["block"][1].float().square().mean().sqrt()))
+    edit = size * torch.randn(model.width, generator=torch.Generator().manual_seed(0))
     change = _relative(_edited(model, ids, edit), _logits(model, ids)[-1])
     return 0.0 if change > 1e-2 else float("inf")

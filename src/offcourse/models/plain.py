@@ -44,7 +44,7 @@ class PlainModel(LanguageModel):
         self.mixers = self.projections or [parts_of(block, row.attention)[0] for block in self.blocks]
         self.networks = [parts_of(block, row.mlp_output) for block in self.blocks]
         self.heads = config.num_attention_heads if self.projections else 0
-        self.kv_heads = (getattr(config, "num_key_value_heads", None) or self.heads) if self.projections else 0
+        self.kv_heads = _key_heads(self.blocks[0], row, config) if self.projections else 0
         inputs = [features(projection)[0] for projection in self.projections]
         self.head_dim = max(inputs) // self.heads if self.projections else 0
         self.mlp_width = _network_width(self.networks[0], config)
@@ -87,6 +87,12 @@ def _has(block: nn.Module, name: str) -> bool:
     # A part that a block is built without is None there.
     except AttributeError:
         return False
+
+
+def _key_heads(block: nn.Module, row: Architecture, config) -> int:
+    """Heads of keys and values. Falcon's number is in its attention, where it follows from two switches."""
+    stated = getattr(config, "num_key_value_heads", None)
+    return stated or getattr(block.get_submodule(row.attention), "num_kv_heads", None) or config.num_attention_heads
 
 
 def _network_width(networks: list[nn.Module], config) -> int:

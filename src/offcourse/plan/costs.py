@@ -84,6 +84,7 @@ class Work:
     token_blocks: sum over tokens of the blocks that a token goes through. scores: attention scores per head (sum over
     tokens and blocks of the tokens attended to). unembedded: states that are multiplied with the whole unembedding.
     block_passes: how often a block's weights are read. head_passes: how often the unembedding is read, in `slices`.
+    starts: calls of torch beside those of blocks and slices.
     numbers: numbers read or written over the vocabulary. exponentials: exponentials over the vocabulary. reread: values
     other than weights that are read from main memory: hidden states (once per vocabulary slice) and logits too large
     for the cache.
@@ -98,6 +99,7 @@ class Work:
     numbers: float = 0
     exponentials: float = 0
     reread: float = 0
+    starts: float = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -126,7 +128,7 @@ class Work:
 
     def calls(self) -> float:
         """Number of torch operations that are started."""
-        return BLOCK_CALLS * self.block_passes + SLICE_CALLS * self.slices
+        return BLOCK_CALLS * self.block_passes + SLICE_CALLS * self.slices + self.starts
 
     def seconds(self, model: Model, dtype: str, rates: Rates, cards: int = 1) -> float:
         """Seconds of the work: the sum of all parts. On a GPU some parts overlap, so the sum is too large there.

@@ -15,6 +15,7 @@ from offcourse.plan.costs import assumed
 from offcourse.plan.jobs import CHECK, PlannedJob, disk, downloads, plan
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates
+from offcourse.plan.whole import is_plain
 from offcourse.plan.schedule import Submission, submissions, wall_time
 from offcourse.study.config import Study
 
@@ -110,10 +111,15 @@ def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None =
 
 
 def _notes(study: Study, registry: Registry, rates: Rates) -> list[str]:
-    """Sentences on assumptions of the plan: sizes of question sets, and rates measured for other jobs."""
+    """Sentences on the plan: models on the plain path, assumed sizes of question sets, rates measured for other jobs."""
     names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
     taken = {name: assumed(registry.question_set(name)) for name in sorted(names)}
     notes = [
+        f"{name} runs on the plain path, where every edit is a whole forward and no beginning is shared"
+        for name in study.models
+        if is_plain(registry.model(name))
+    ]
+    notes += [
         f"{name} was never counted: it is taken to be as large as {other}" for name, other in taken.items() if other
     ]
     threads = job_threads(study, rates.threads * rates.places)

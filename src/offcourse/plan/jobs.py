@@ -19,6 +19,7 @@ from offcourse.plan.compute_site import site_of
 from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, checking, sizes, work
 from offcourse.plan.memory import workspace
 from offcourse.plan.rates import A100, Rates
+from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
 from offcourse.study.config import Study
 
 USABLE = 0.9  # share of a card's memory
@@ -87,18 +88,23 @@ def _of_model(study: Study, registry: Registry, model: Model, rates: Rates) -> l
 
 
 def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Iterator[PlannedJob]:
-    sized = study.sized(model.parameters)
+    sized, model = study.sized(model.parameters), counted(model)
     parts: dict[str, tuple[Step, list[Work]]] = {CHECK: (checked_by(study, model.name), [])}
     budgets = rows_budget(study, rates.rows), rows_budget(study, rates.tokens)
+    plain = is_plain(model)
+    count, checks = (whole_work, whole_checking) if plain else (work, checking)
     passes: dict[str, list] = {CHECK: [(CHECK, None)]}
     for name, step in steps_of(study, model.name).items():
         units = [step.unit(registry, unit) for unit in step.units(study)] if step.runs_model else []
-        counted = [work(name, sized, model, unit, *budgets, SLICES[rates.device]) for unit in units]
-        parts.setdefault(step.rule, (step, []))[1].extend(counted)
+        of_units = [count(name, sized, model, unit, *budgets, SLICES[rates.device]) for unit in units]
+        parts.setdefault(step.rule, (step, []))[1].extend(of_units)
         passes.setdefault(step.rule, []).extend((name, unit) for unit in units)
 
     def taken(rule: str, size: int) -> float:
-        return max(workspace(name, sized, model, unit, size, *budgets, rates.device) for name, unit in passes[rule])
+        asked = [(name, sized, model, unit, size) for name, unit in passes[rule]]
+        if plain:
+            return max(whole_workspace(*each, budgets[1], rates.device) for each in asked)
+        return max(workspace(*each, *budgets, rates.device) for each in asked)
 
     for name, (step, works) in parts.items():
         dtype = dtype_of(study, registry, model.name, step)
@@ -110,7 +116,7 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
             yield PlannedJob(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
             continue
         _complete(model)
-        asked = reduce(add, works, checking(model) if name == CHECK else Work())
+        asked = reduce(add, works, checks(model) if name == CHECK else Work())
         load = size * shapes.parameters(model) / rates.load
         if name == CHECK:
             # The check also hashes the files, and reads the tokenizer with `transformers` as well.
@@ -121,8 +127,8 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         # Blocks are spread over the cards, one after the other. The host waits for each pass of the check.
         work_seconds = asked.seconds(model, dtype, rates, 1 if name == CHECK else max(1, cards))
         seconds = rates.start + load + reading + work_seconds
-        counted = asked.flops(model), asked.weight_bytes(model, size), memory, cards
-        yield PlannedJob(name, model.name, *counted, seconds, rates.start, load, rates.launch, work_seconds)
+        numbers = asked.flops(model), asked.weight_bytes(model, size), memory, cards
+        yield PlannedJob(name, model.name, *numbers, seconds, rates.start, load, rates.launch, work_seconds)
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:

@@ -25,9 +25,10 @@ LOGIT_LENS = columns(
     predicted=pa.Column("float32", pa.Check.in_range(0.0, 1.0001)),
 )
 
+# mlp is NaN in a block that has no feed-forward network (Mamba).
 APATHY = columns(
     question=pa.Column(int, pa.Check.ge(0)),
     layer=pa.Column(int, pa.Check.ge(0)),
     mha=pa.Column("float32"),
-    mlp=pa.Column("float32"),
+    mlp=pa.Column("float32", nullable=True),
 )

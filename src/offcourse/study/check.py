@@ -46,7 +46,7 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, p
     for method in study.methods:
         _check_scope(study, method)
     for method in study.steering_methods:
-        _check_measured(study, method)
+        _check_measured(study, registry, method)
     if "other_task" in study.function_vectors.controls and len(study.tasks_of("function_vectors")) == 1:
         raise OffcourseError(
             "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
@@ -116,18 +116,22 @@ def _check_scope(study: Study, method: str) -> None:
                 )
 
 
-def _check_measured(study: Study, method: str) -> None:
+def _check_measured(study: Study, registry: Registry, method: str) -> None:
     """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
 
-    A steering method is measured on the queries of function vectors and against their baselines.
+    A steering method is measured on the queries of function vectors and against their baselines. A model whose class
+    has no heads has these prompts and baselines without function vectors.
     """
+    headless = [name for name in study.models_of(method) if not has_heads(registry.model(name).architecture)]
     if "function_vectors" not in study.methods:
+        alone = headless and len(headless) == len(study.models)
         raise OffcourseError(
             f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
-            "to methods."
+            "to methods"
+            + (", and a model whose class has attention heads to models and to function_vectors.models." if alone else ".")
         )
     for key, own, theirs in (
-        ("models", study.models_of(method), study.models_of("function_vectors")),
+        ("models", study.models_of(method), [*study.models_of("function_vectors"), *headless]),
         ("tasks", study.tasks_of(method), study.tasks_of("function_vectors")),
     ):
         if missing := [name for name in own if name not in theirs]:

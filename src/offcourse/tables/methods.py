@@ -43,18 +43,21 @@ def write(view: ResultsView, out: Path) -> None:
     selection = view.switch("selection")
     found = {view.label(name): read_pairs(view, name, *view.scope(name), selection) for name in view.steering}
     pairs = list(dict.fromkeys(pair for mine in found.values() for pair in mine["pair"]))
-    found = {FUNCTION_VECTORS: _read(view, None, pairs, selection), **found}
+    # A model whose class has no heads has no function vectors.
+    with_heads = view.setting("function_vectors.models")
+    own = [pair for pair in pairs if with_heads is None or pair[0] in with_heads]
+    found = {FUNCTION_VECTORS: _read(view, None, own, selection), **found} if own else found
     table = as_cells([row for label, mine in found.items() for row in cells(label, mine)])
     lines = [
         f"{label}: {len(mine)} pairs, the best of {mine['settings'].max()} settings and layers each."
         for label, mine in found.items()
     ]
-    own = found[FUNCTION_VECTORS]
-    zero = [" ".join(pair) for pair in own.loc[own["few_shot"] == 0, "pair"]]
+    every = pd.concat(found.values())
+    zero = list(dict.fromkeys(" ".join(pair) for pair in every.loc[every["few_shot"] == 0, "pair"]))
     if zero:
         lines.append(f"Pairs with few-shot accuracy 0 count as recovered at every fraction: {', '.join(zero)}.")
     lines.append(note(selection, "Settings and layers"))
-    shots = sorted(set(pd.concat(found.values())["shots"]))
+    shots = sorted(set(every["shots"]))
     lines.append(
         f"Few-shot means {' or '.join(f'{count}-shot' for count in shots)}; all are on the same 0-shot queries."
     )
