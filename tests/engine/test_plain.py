@@ -143,12 +143,18 @@ def failing(model, monkeypatch, change) -> set[str]:
     ("change", "noticed"),
     [
         # The hooks of the edits go to the neighbouring elements of the batch.
-        (("_edit", lambda plain: lambda self, rows, piece, start: plain(self, rows, piece, max(0, start - 1))), BY_HAND),
+        (
+            ("_edit", lambda plain: lambda self, rows, piece, start: plain(self, rows, piece, max(0, start - 1))),
+            BY_HAND,
+        ),
         # The edits do nothing.
         (("_edited", lambda plain: lambda self, ids, rows: [self._run([ids] * 12)[:, -1]]), BATCHES_OF_STATES),
         # A state is read one token early.
         (
-            ("states", lambda plain: lambda self, ids, at, *more: plain(self, ids, [[p - 1 for p in r] for r in at], *more)),
+            (
+                "states",
+                lambda plain: lambda self, ids, at, *more: plain(self, ids, [[p - 1 for p in r] for r in at], *more),
+            ),
             POSITIONS,
         ),
     ],

@@ -234,6 +234,9 @@ def stale(configfile: Path, folder: Path) -> dict[Unit, tuple[str, ...]]:
     return {(state.step, state.model, state.unit): state.why for state in states if state.job}
 
 
+LOOKED_AT = re.compile("/site-packages/(torch|transformers)/")
+
+
 class Trace:
     """Notes which functions run while a result is computed: those of the package by file and line, packages by name."""
 
@@ -243,10 +246,15 @@ class Trace:
 
     def wrap(self, name: str, function: Callable) -> Callable:
         """The function, noting what runs in it under the name of a step or rule, of the one before where that is ""."""
+        within = [0]
 
         def note(frame, event, argument):
-            if event == "call":
-                code = frame.f_code
+            code = frame.f_code
+            # `datasets` looks at the classes of whatever package the process has loaded, here those of all steps. In a
+            # job of its own the step has loaded neither torch nor transformers.
+            if "/site-packages/datasets/" in code.co_filename:
+                within[0] += (event == "call") - (event == "return")
+            if event == "call" and not (within[0] and LOOKED_AT.search(code.co_filename)):
                 self.ran[self._now].add(f"{code.co_filename}:{code.co_firstlineno}")
 
         def traced(*words, **more):

@@ -250,7 +250,6 @@ class _Taken(ExitStack):
         super().__init__()
         self._taken: dict[int, Tensor] = {}
         for index, module in enumerate(modules):
-
             # Copies, since some classes add into what a part has returned (Falcon).
             def before(part, args, kwargs, index=index):
                 self._taken[index] = take(args[0] if args else kwargs["hidden_states"]).clone()

@@ -18,6 +18,7 @@ from offcourse.archive.read_early import read_early
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model, QuestionSet
+from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
@@ -58,11 +59,25 @@ class Release:
 
     @cached_property
     def registry(self) -> Registry:
-        """The project's tables of models, tasks, question sets and downloads."""
+        """The project's tables of models, tasks, question sets and downloads.
+
+        Raises `OffcourseError` for a wrong cell in the row of a model or task that the release has. Another row's wrong
+        cell stops nothing, since every run asks the release for the names of its files.
+        """
         registry = Registry.load(self.resources)
-        for table in ("models", "tasks"):
-            registry.require_sound(table)
+        for table, faults in registry.faults.items():
+            for name in self._with_release(table) & faults.keys():
+                registry.require_sound(table, name)
         return registry
+
+    def _with_release(self, table: str) -> set[str]:
+        """The names of the rows of models or tasks that the release has, whether their cells are right or not."""
+        rows = read_tsv(self.resources / f"{table}.tsv")
+        if table == "models":
+            has = (rows["release_name"] != "") | rows["repo"].isin([run.model for run in self.runs])
+        else:
+            has = (rows["release"] != "") | (rows["task_vector_release"] != "")
+        return set(rows.loc[has, "name"])
 
     @cached_property
     def runs(self) -> list[paths.ReleasedRun]:

@@ -179,7 +179,10 @@ def _row(row) -> dict[str, Any]:
     """The row of the model's class: which table has it, or that it was found by structure, and the parts it names."""
     table = "src/offcourse/data/architectures.py" if row.name in ARCHITECTURES else "resources/classes.tsv"
     parts = ("blocks", "final_norm", "attention_output", "mlp_output", "logit_scale", "residual_scale")
-    return {"from": table if path_of(row.name) else "found by structure", **{part: getattr(row, part) for part in parts}}
+    return {
+        "from": table if path_of(row.name) else "found by structure",
+        **{part: getattr(row, part) for part in parts},
+    }
 
 
 def _refusal(checks: dict[str, dict], against: set[str], dtype) -> str:

@@ -90,7 +90,13 @@ def draft(origin: Origin, name: str = "", label: str = "") -> Model:
         "norm": _norm(model.norm, config),
         "position_embedding": _positions(config),
         "activation": _activation(model.blocks[0], config),
-        "attention": "none" if not model.heads else "MQA" if model.kv_heads == 1 else "MHA" if model.kv_heads == model.heads else "GQA",
+        "attention": "none"
+        if not model.heads
+        else "MQA"
+        if model.kv_heads == 1
+        else "MHA"
+        if model.kv_heads == model.heads
+        else "GQA",
         "post_trained": "yes" if _has_template(origin.files) else "",
         "dtype": _dtype(config_file),
         "methods": tuple(PAPER),

@@ -128,7 +128,11 @@ def _check_measured(study: Study, registry: Registry, method: str) -> None:
         raise OffcourseError(
             f"methods: {method} is measured on the prompts and baselines of function_vectors; add function_vectors "
             "to methods"
-            + (", and a model whose class has attention heads to models and to function_vectors.models." if alone else ".")
+            + (
+                ", and a model whose class has attention heads to models and to function_vectors.models."
+                if alone
+                else "."
+            )
         )
     for key, own, theirs in (
         ("models", study.models_of(method), [*study.models_of("function_vectors"), *headless]),
