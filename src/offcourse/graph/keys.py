@@ -28,7 +28,6 @@ from offcourse.schemas.io import read_unchecked
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.study.config import Study
 
-
 # Where the code begins that a job hands to the steps of a model on the plain path.
 PLAIN = "offcourse.run.plain_context:PlainContext.engine"
 
