@@ -115,7 +115,7 @@ def _largest(model: LanguageModel, pairs: list) -> float:
 
 @torch.inference_mode()
 def error_of_plain(model: PlainModel) -> float:
-    """The largest relative error of the plain path's logits: kinds of edits, layers, heads, sizes of batches, positions.
+    """The largest relative error of the plain path's logits: edits, layers, heads, sizes of batches, positions.
 
     Each is compared with one forward of the class's own code, of the edited prompt alone. Edits are as large as the
     stream, which is large in tiny models with a state, and larger; one that moves nothing would be no comparison.
@@ -235,8 +235,8 @@ def page(verdicts: dict[tuple[str, str], Verdict]) -> str:
         "was found, and which path it takes and why.",
         "",
         f"Methods are {', '.join(PAPER)}, and steering methods such as {', '.join(STEERING)}, which edit the residual",
-        "stream. Function vectors need attention heads in every block, and the logit lens (with apathy) blocks that add",
-        "their sub-layers' outputs to the stream as they are.",
+        "stream. Function vectors need attention heads in every block. The logit lens (with apathy) needs blocks that",
+        "add their sub-layers' outputs to the stream as they are.",
         "",
         "## With rows",
         "",

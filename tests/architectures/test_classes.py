@@ -7,12 +7,13 @@ import dataclasses
 
 import pytest
 import torch
-from every_class import DOCS, LIMIT, error_of, judged, made, page, table
+from every_class import DOCS, LIMIT, error_of, error_of_plain, judged, made, page, plainly, table
 from safetensors.torch import load_file, save_file
 
-from offcourse.data.architectures import ARCHITECTURES, architecture, name_of, rows_of_classes
+from offcourse.data.architectures import ARCHITECTURES, architecture, has_heads, name_of, rows_of_classes
 from offcourse.engine import Engine, attention, locality
 from offcourse.engine.checks import engine_agrees
+from offcourse.engine.plain import PlainEngine
 from offcourse.errors import OffcourseError
 from offcourse.models.checks import run_checks
 from offcourse.models.file_check import weights_equal_files
@@ -56,19 +57,40 @@ def test_the_finder_finds_the_rows_that_were_written_by_hand(name):
     assert complete_row(module, find_row(module, name)) == row == listed.row
 
 
-@pytest.mark.parametrize("name", ["Mamba", "Jamba", "Doge", "Bloom", "Gemma3n"])
-def test_a_class_that_cannot_be_run_is_refused_with_its_name_and_the_reason(name):
+def test_a_class_that_cannot_be_run_is_refused_with_its_name_and_the_reason():
+    listed = LISTED["Gemma3n"]
+    found = judged(listed.model_type, listed.causal_lm)
+    assert found.row is None and found.path == "" and found.why_not == listed.why_not
+    with pytest.raises(OffcourseError) as refused:
+        architecture("Gemma3n")
+    assert listed.causal_lm in str(refused.value) and listed.why_not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [("Mamba", ("function_vectors",)), ("Jamba", ("function_vectors",)), ("Doge", ("logit_lens",)), ("Bloom", ())],
+)
+def test_a_class_without_rows_is_exact_on_the_plain_path(name, lacks):
     listed = LISTED[name]
     found = judged(listed.model_type, listed.causal_lm)
-    assert found.row is None and found.why_not == listed.why_not
-    with pytest.raises(OffcourseError) as refused:
-        architecture(name)
-    assert listed.causal_lm in str(refused.value) and listed.why_not in str(refused.value)
+    assert (found.path, found.why_plain, found.lacks) == ("plain", listed.why_plain, lacks)
+    assert found.error <= LIMIT and found.row == listed.row == architecture(name)
+    assert has_heads(name) is ("function_vectors" not in lacks)
+
+
+def test_an_edit_that_is_forgotten_on_the_plain_path_is_measured(monkeypatch):
+    plain = PlainEngine._edit
+    monkeypatch.setattr(PlainEngine, "_edit", lambda self, rows, piece, start: plain(self, rows, piece, 0))
+    assert error_of_plain(plainly("lfm2", "Lfm2ForCausalLM")) > 100 * LIMIT
 
 
 def test_most_classes_of_the_table_are_exact():
     exact = [row for row in LISTED.values() if not row.why_not]
-    assert len(LISTED) == 84 and len(exact) >= 63
+    paths = [row.path for row in LISTED.values()]
+    assert len(LISTED) == 84 and paths.count("rows") >= 63 and len(exact) >= 80
+    assert all(
+        (row.path == "plain") == bool(row.why_plain) and bool(row.path) != bool(row.why_not) for row in LISTED.values()
+    )
     assert all(0 < float(row.error) <= LIMIT for row in exact)
     assert all(bool(row.blocks) == (not row.why_not) for row in LISTED.values())
     assert all(name_of(row.causal_lm) == name for name, row in LISTED.items())
@@ -76,8 +98,10 @@ def test_most_classes_of_the_table_are_exact():
 
 def test_the_page_counts_what_the_table_has():
     exact = sum(1 for row in LISTED.values() if not row.why_not)
+    plain = sum(1 for row in LISTED.values() if row.path == "plain")
     text = DOCS.read_text(encoding="utf-8")
     assert f"Offcourse runs {exact} of {len(LISTED)} decoder-only classes" in text
+    assert f"{exact - plain} with rows of edits beside a prompt, {plain} on the plain path" in text
     assert all(f"| {row.causal_lm} |" in text for row in LISTED.values())
 
 
@@ -86,7 +110,8 @@ def test_table_and_page_are_written_from_the_verdicts():
     [header, row] = table(found).splitlines()
     cells = dict(zip(header.split("\t"), row.split("\t"), strict=True))
     assert cells["logit_scale"] == "1/logits_scaling" and cells["error"].endswith(("e-07", "e-06"))
-    assert "GraniteForCausalLM" in page(found) and "runs 1 of 1" in page(found)
+    assert cells["path"] == "rows" and cells["why_plain"] == cells["why_not"] == ""
+    assert "| GraniteForCausalLM | Granite | " in page(found) and "runs 1 of 1" in page(found)
 
 
 def changed(name: str, **facts) -> LanguageModel:

@@ -159,7 +159,7 @@ class PlainEngine(Engine):
 
     def _run(self, tokens: Prompts, positions: Tensor | None = None) -> Tensor:
         """The model's final-normed states [prompts, sequence, width]. tokens: prompts of one length."""
-        return self.model.forward(on_device(torch.as_tensor(tokens), self.model.input_device))
+        return self.model.forward(on_device(torch.tensor([[*prompt] for prompt in tokens]), self.model.input_device))
 
     def _alike(self, prompts: Prompts) -> Iterator[list[int]]:
         """Batches of prompts of one length, as indices: at most `max_tokens` tokens, or one prompt."""

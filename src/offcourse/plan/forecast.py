@@ -15,8 +15,8 @@ from offcourse.plan.costs import assumed
 from offcourse.plan.jobs import CHECK, PlannedJob, disk, downloads, plan
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates
-from offcourse.plan.whole import is_plain
 from offcourse.plan.schedule import Submission, submissions, wall_time
+from offcourse.plan.whole import is_plain
 from offcourse.study.config import Study
 
 # The paper's GPU-hours for function vectors; and this project's goal for the whole study, loading models included.
@@ -111,7 +111,7 @@ def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None =
 
 
 def _notes(study: Study, registry: Registry, rates: Rates) -> list[str]:
-    """Sentences on the plan: models on the plain path, assumed sizes of question sets, rates measured for other jobs."""
+    """Sentences on the plan: models on the plain path, assumed sizes of question sets, and rates of other jobs."""
     names = {name for step in steps_of(study).values() if step.on_questions for name in step.units(study)}
     taken = {name: assumed(registry.question_set(name)) for name in sorted(names)}
     notes = [
