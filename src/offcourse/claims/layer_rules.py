@@ -52,9 +52,10 @@ def early_certainty(numbers: Numbers, model: str, depth: str) -> Found:
 def share_that_turn_together(numbers: Numbers, begun: str, within: str) -> Found:
     """Percentage of models whose apathy begins to increase where the predicted token is promoted.
 
-    Apathy is the mean of the sub-layers that the model's blocks have. A line begins to increase where it first comes to `begun` of the way from its
-    smallest to its largest value from below. Together: at most `within` of the depth, or one block, apart. The state
-    after a block is counted to the block. A model with a line that never comes from below has no such place.
+    Apathy is the mean of the sub-layers that the model's blocks have. A line begins to increase where it first comes to
+    `begun` of the way from its smallest to its largest value from below. Together: at most `within` of the depth, or
+    one block, apart. The state after a block is counted to the block. A model with a line that never comes from below
+    has no such place.
     """
     together = {}
     for model, mine in _models(numbers.figure("figure8")):

@@ -39,10 +39,9 @@ NUMBERS = pa.DataFrameSchema(
 def numbers(results: Folder, models: Sequence[str], questions: str) -> pd.DataFrame:
     """Means by model, layer and line, see `NUMBERS`.
 
-    Attention and feed-forward share one minimum and maximum per model. A model whose blocks have no feed-forward network
-    has no such line. The top probability is scaled before averaging,
-    by its smallest and largest value over all questions and layers, the model's output (layer n) included. The release
-    has the scaled means only.
+    Attention and feed-forward share one minimum and maximum per model. A model without feed-forward networks has no
+    line of them. The top probability is scaled before averaging, by its smallest and largest value over all questions
+    and layers, the model's output (layer n) included. The release has the scaled means only.
     """
     parts = []
     for model in models:

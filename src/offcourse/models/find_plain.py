@@ -85,8 +85,9 @@ def _require_one_state(module: nn.Module, out: object) -> None:
     state = out[0] if isinstance(out, tuple) else out
     if state.shape[:-1] != (1, TOKENS):
         raise OffcourseError(
-            f"{type(module).__name__}: its blocks carry states of the shape {list(state.shape)} for {TOKENS} tokens, so "
-            "a token has several streams, which are mixed behind the last block, and no one stream that an edit changes"
+            f"{type(module).__name__}: its blocks carry states of the shape {list(state.shape)} for {TOKENS} tokens, "
+            "so a token has several streams, which are mixed behind the last block, and no one stream that an edit "
+            "changes"
         )
 
 
