@@ -14,7 +14,7 @@ PROGRAMS = ("snakemake", "offcourse", "make", "python")
 ELSEWHERE = {
     "make": "a target is parsed by make (--dry-run), since most install or run for minutes",
     "offcourse pin": "asks the model hub (tests/models/test_pin.py has one on this machine)",
-    "offcourse add-model": "needs a model of the user's own (tests/models/test_add_model.py makes some)",
+    "offcourse add-model": "needs a model of the user's own (tests/adding/test_add_model.py makes some)",
     "offcourse add-task": "needs a list of the user's own (tests/data/test_add_task.py makes one)",
     "offcourse check-gpu": "needs minutes, and a card to say anything (tests/check_gpu)",
     "offcourse audit --all --published": "reads the release that `make published` makes (tests/published)",

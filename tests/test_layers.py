@@ -20,7 +20,7 @@ LAYERS = [
     ["steering"],
     ["study"],
     ["models"],
-    ["engine"],
+    ["engine", "adding"],
     ["methods", "analysis"],
     ["claims", "archive"],
     ["tables", "figures"],

@@ -15,6 +15,7 @@ ELSEWHERE = {
 }
 # Test files that import nothing of their package, and how they reach it.
 FROM_OUTSIDE = {
+    "adding/test_add_model.py": "runs `offcourse add-model`",
     "audit/test_status.py": "runs `offcourse status`",
     "methods/test_function_vector_steps.py": "runs the steps by name",
     "tables/test_certainty.py": "is handed the table's code by its declaration",

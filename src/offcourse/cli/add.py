@@ -39,12 +39,12 @@ def add_model(
     """Fill a row of resources/models.tsv from a model's own files, check the model, and write the row and its pin."""
     from dataclasses import replace
 
+    from offcourse.adding.draft import draft, name_from
+    from offcourse.adding.origin import loadable, opened
     from offcourse.data.names import RESOURCES
     from offcourse.data.pins import LOCK
     from offcourse.data.registry import Registry, append_row, cells_of, check_row, shown
     from offcourse.errors import OffcourseError
-    from offcourse.models.draft import draft, name_from
-    from offcourse.models.origin import loadable, opened
     from offcourse.models.pin import pin
 
     table = RESOURCES / "models.tsv"

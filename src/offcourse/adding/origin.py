@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from offcourse.adding.draft import HELP, Origin
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256, writing
 from offcourse.models.bins import INDEX, pickled
-from offcourse.models.draft import HELP, Origin
 from offcourse.models.hub import asking
 from offcourse.models.local import LINKED
 
