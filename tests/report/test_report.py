@@ -368,7 +368,7 @@ def test_the_finding_stands_first_and_is_made_of_the_tracked_numbers(page):
 def test_every_number_of_a_model_that_is_read_one_token_early_says_so(page):
     """Of the two models one adds a BOS, and the protocol is the published one."""
     html = page[1]
-    assert f"Here heads are {off_by_one.NOTE} for 1 of 2 models: Middle 27b." in html
+    assert f"In this study heads are {off_by_one.NOTE} for 1 of 2 models: Middle 27b." in html
     for touched in ("table3", "figure17"):
         section = html.split(f'<section id="{touched}">')[1].split("</section>")[0]
         assert f"For 1 of 2 models heads are {off_by_one.NOTE}: Middle 27b." in section
@@ -400,12 +400,12 @@ def test_the_first_screen_answers_five_questions_and_leads_to_every_part(page):
     assert html.index('<section id="short">') < html.index('<section id="off-by-one">')
     asked = re.findall(r"<dt>([^<]+)</dt>", first)
     assert asked == [
-        *("What the paper claims", "What the data here say", "What the shift does", "How sure that is"),
+        *("What the paper claims", "What the data here say", "What reading one token early does", "How sure that is"),
         "How to check",
     ]
     assert re.search(r"function vector \d of 6", first)
     assert "too few to say" in first and "<code>offcourse audit" in first and "`" not in first
-    assert "random weights" not in first and "Run them where the study ran" in first
+    assert "random weights" not in first and "Run them in the checkout where the study ran" in first
     led = re.findall(r'<a href="#([^"]+)">', first)
     parts = [part for part in re.findall(r'<section id="([^"]+)">', html) if part != "short"]
     assert sorted(led) == sorted(parts) and len(set(led)) == len(led)

@@ -42,8 +42,8 @@ TOUCHED = ("table3", "table11", "figure3", "figure5", "figure9", "figure13", "fi
 SIDES = {
     "printed": "Printed",
     "release": "Released, all models",
-    "unaffected": "read at the last token",
-    "affected": "read one token early",
+    "unaffected": "Released, read at the last token",
+    "affected": "Released, read one token early",
     "ours": "Ours",
 }
 OF_RELEASE = ("release", "unaffected", "affected")
@@ -137,20 +137,27 @@ def _said(claim: verdicts.Claim, part: Mapping[str, Any], labels: Labels) -> dic
         return {
             "text": "–",
             "interval": "",
-            "note": _labelled(part["why"], labels),
+            "note": labelled(part["why"], labels),
             "verdict": part["verdict"],
             "known": False,
         }
     count = f"n\u00a0=\u00a0{found.n}" if found.n else ""
     ends = "" if pd.isna(found.low) else f"[{_number(claim, found.low, '')}, {_number(claim, found.high, '')}]"
-    note = ", ".join(filter(None, (count, _labelled(found.note, labels))))
+    note = ", ".join(filter(None, (count, labelled(found.note, labels))))
     text = _number(claim, found.value)
     return {"text": text, "interval": ends, "note": note, "verdict": part["verdict"], "known": True}
 
 
-def _labelled(text: str, labels: Labels) -> str:
-    """A text with the labels of the models that it names."""
-    return re.sub(r"[\w.-]*\w", lambda word: labels.model(word[0]), text)
+def labelled(text: str, labels: Labels) -> str:
+    """A text with the labels of the models that it names, and of the task or question set in brackets after a model."""
+
+    def label(word: re.Match) -> str:
+        model, unit = word.groups()
+        if unit is None:
+            return labels.model(model)
+        return labels.row(word[0]) if model in labels.models else f"{model} ({labels.model(unit)})"
+
+    return re.sub(r"([\w.-]*\w)(?: \(([\w-]+)\))?", label, text)
 
 
 def _limit(claim: verdicts.Claim, end: str, low: float, high: float) -> str:
@@ -187,8 +194,8 @@ def summary(rows: Sequence[Mapping[str, Any]], study: bool = False) -> list[str]
     ]
     sides = {
         "release": "Carried over to other models, by the release (all models)",
-        "unaffected": "By its models read at the last token",
-        "affected": "By its models read one token early",
+        "unaffected": "By the released models read at the last token",
+        "affected": "By the released models read one token early",
     } | ({"ours": "For this study"} if study else {})
     for name, said in sides.items():
         found = Counter(row["verdicts"][name] for row in rows)

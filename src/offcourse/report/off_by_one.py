@@ -16,7 +16,8 @@ from offcourse.study.labels import task_label
 TITLE = "What the released code did differently, and what it moves"
 NOTE = "read one token early"
 # Tables and figures with numbers of function vectors, which are built from what is read.
-TOUCHED = ("table3", "figure3", "figure5", "figure9", "figure13", "figure14", "figure15", "figure17")
+TOUCHED = ("certainty", "table3", "table_methods", "figure1", "figure3", "figure5", "figure9")
+TOUCHED += ("figure13", "figure14", "figure15", "figure17")
 RUN_COLUMNS = ("Model", "Task", "Seed", "Items", "Few-shot", "Last token", "One early", "Difference", "p (Holm)")
 RUN_COLUMNS += ("Heads early", "Means early", "One token early")
 
@@ -28,7 +29,7 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
         (
             "What was done",
             "A function vector is built from mean outputs of attention heads over prompts. Where the tokenizer adds a "
-            "BOS token by itself, the released code reads these outputs at the second-to-last token of a prompt, and "
+            "BOS (beginning-of-sequence) token by itself, the released code reads these outputs at the second-to-last token of a prompt, and "
             "does everything else at the last: it labels tokens without the BOS and holds the labels against tokens "
             f"with it. That is so for {counts[True]} of the {sum(counts.values())} released models (which tokenizers "
             "add a BOS was typed by hand for these models, not checked).",
@@ -37,7 +38,7 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
             "Comparison between models",
             f"In the released results, the {counts[True]} models that are read one token early recover "
             f"{_share(findings.mean(True))} of few-shot accuracy at their best setting, averaged over tasks and "
-            f"models, the other {counts[False]} {_share(findings.mean(False))}. {_claims(findings)} The two groups are "
+            f"models; the other {counts[False]} recover {_share(findings.mean(False))}. {_claims(findings)} The two groups are "
             "different models (Llama, Mistral, Amber and Gemma 2 against GPT-J, Pythia, Qwen, OLMo and Falcon 3), so "
             "the comparison alone does not say why they differ.",
         ),
@@ -46,9 +47,9 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
             "What only a rerun settles",
             "The test is on models of 0.1 to 0.6 billion parameters from 4-bit to 8-bit files, with a smaller grid, "
             "and released models that are read one token early still recover about half. So the size of the effect "
-            "does not carry over. How much of the difference between the released models is due to the shift, only a "
-            f"rerun of the {counts[True]} models at both tokens settles: `studies/paper.yaml` has it, as the control "
-            "`read_position`.",
+            "does not carry over. How much of the difference between the released models is due to the token that is "
+            f"read, only a rerun of the {counts[True]} models at both tokens settles: `studies/paper.yaml` has it, as "
+            "the control `read_position`.",
         ),
     ]
 
@@ -62,10 +63,10 @@ def _claims(findings: Findings) -> str:
             name, _, sides = judged.partition(": ")
             one, other = (side.rsplit(" (", 1)[0] for side in sides.split(", "))
             if one != other:
-                differ.append(f"“{words[name].rstrip('.')}” {one} on the first and {other} on the second")
+                differ.append(f"“{words[name].rstrip('.')}” {one} on the models read one token early and {other} on the others")
     if not differ:
         return "Every claim about function vectors in Table 3 has one verdict on both groups."
-    return f"Of the claims about function vectors in Table 3, these differ: {'; '.join(differ)}."
+    return f"Of the claims about function vectors in Table 3, these get different verdicts: {'; '.join(differ)}."
 
 
 def _test(findings: Findings) -> str:
@@ -88,11 +89,12 @@ def _test(findings: Findings) -> str:
     ends = {vector: [run[vector].accuracy for run in telling] for vector in (LAST, EARLY)}
     spans = {vector: f"{min(values):.2f} to {max(values):.2f}" for vector, values in ends.items()}
     return what + (
-        f"In {len(telling)} of them the vector works at the last token, and reading one token early breaks it in "
-        f"{broken[EARLY]} of these (paired permutation tests, Holm's correction): accuracy is {spans[LAST]} at the "
-        f"last token and {spans[EARLY]} one token early. Reading only the means early breaks it in "
-        f"{broken[EARLY_MEANS]}, choosing only the heads early in {broken[EARLY_HEADS]}. Where the vector does not "
-        f"work at the last token either ({len(runs) - len(telling)} runs), the test says nothing."
+        f"In {len(telling)} runs, on {findings.telling['model'].nunique()} of the models, the vector works at the last "
+        f"token, and reading one token early breaks it in {broken[EARLY]} of them (paired permutation tests, Holm's "
+        f"correction): accuracy is {spans[LAST]} at the last token and {spans[EARLY]} one token early. Reading only "
+        f"the means early breaks it in {broken[EARLY_MEANS]}, choosing only the heads early in {broken[EARLY_HEADS]}. "
+        f"Where the vector does not work at the last token either ({len(runs) - len(telling)} runs), the test says "
+        "nothing. Two seeds of one model and task share their items, so they are no independent evidence."
     )
 
 
@@ -122,7 +124,8 @@ def run_rows(frame: pd.DataFrame) -> list[list[str]]:
                 f"{early.difference:.2f} [{early.difference_low:.2f}, {early.difference_high:.2f}]",
                 _p(early.p_holm),
                 *halves,
-                early.verdict,
+                # The part after the colon is the same in every such row, so a note says it once.
+                early.verdict.split(":")[0],
             ]
         )
     return rows
@@ -154,9 +157,9 @@ def section(findings: Findings, own: pd.DataFrame | None, early: Sequence[str], 
     """
     runs = findings.runs if own is None else own
     here = (
-        f"Here heads are {NOTE} for {len(early)} of {models} models: {', '.join(early)}."
+        f"In this study heads are {NOTE} for {len(early)} of {models} models: {', '.join(early)}."
         if early
-        else "Here the heads of every model are read at the last token."
+        else "In this study the heads of every model are read at the last token."
     )
     return {
         "title": TITLE,

@@ -15,7 +15,7 @@ from offcourse.analysis.results import read_model
 from offcourse.analysis.sources import PERCENT
 from offcourse.analysis.view import ResultsView
 from offcourse.claims.findings import FOLDER, read_findings
-from offcourse.claims.sensitivity import SENSITIVITY
+from offcourse.claims.sensitivity import BOS, SENSITIVITY
 from offcourse.data.names import STEERING
 from offcourse.data.prompts import reads_early
 from offcourse.data.targets import COMMON, is_common
@@ -99,6 +99,7 @@ def write(
         "row_label": labels.row,
         "alt_text": lambda picture: _alt(picture, labels),
         "marked": _marked,
+        "claims_linked": _claims_linked,
     }
     steered, early = _steered(view), _early(view, study, models)
     columns, compared = report_claims.comparison_rows(comparison, study is not None)
@@ -144,7 +145,7 @@ def write(
         certainty=_certainty(view),
         switches=_switches(view),
         summaries=_summaries(steered),
-        tables=[_table(view, table, out) for table in tables],
+        tables=[_table(view, table, out, labels) for table in tables],
         figures=pictures.figures(view, figures, out, budget),
         task_label=task_label,
         audits=audits,
@@ -169,6 +170,16 @@ def _marked(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if number % 2 else Markup("{}").format(part)
         for number, part in enumerate(parts)
     )
+
+
+def _claims_linked(text: str) -> Markup:
+    """Verdicts as tables/sensitivity has them (`name: verdict`), each name a link to its claim on the page."""
+    parts = [part.partition(":") for part in text.split("; ") if part]
+    linked = [
+        Markup('<a href="#claim-{}">{}</a>{}').format(name, name, colon + verdict) if colon else Markup.escape(name)
+        for name, colon, verdict in parts
+    ]
+    return Markup("; ").join(linked)
 
 
 def _parts(
@@ -271,6 +282,8 @@ def _switches(view: ResultsView) -> list[dict[str, Any]]:
                 "switch": switch,
                 "change": change,
                 "note": "; ".join(filter(None, notes)),
+                # This group holds some models against the others, so that nothing was before or after.
+                "sides": ("with BOS", "without") if any(BOS in note for note in notes) else (),
                 "claims": [text for text in dict.fromkeys(said) if text in shared],
                 "rows": [row | {"claims": "" if row["claims"] in shared else row["claims"]} for row in known],
             }
@@ -331,7 +344,8 @@ def _model(view: ResultsView, model: str) -> dict[str, Any]:
     }
 
 
-def _table(view: ResultsView, table: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _table(view: ResultsView, table: Mapping[str, Any], out: Path, labels: Labels) -> dict[str, Any]:
+    """What the page shows of a table of the catalogue: its cells with their intervals, and its notes with labels."""
     path = view / table["parquet"]
     cells = read_parquet(path, CELLS, FACT_CELLS)
     own = table["id"] == "table3"
@@ -347,7 +361,7 @@ def _table(view: ResultsView, table: Mapping[str, Any], out: Path) -> dict[str, 
         **table,
         "columns": [f"≥ {column}" if own else column for column in form.columns],
         "rows": rows,
-        "notes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
+        "notes": [report_claims.labelled(line.removeprefix("- "), labels) for line in lines if line.startswith("- ")],
         "links": {suffix: pictures.link(path.with_suffix(f".{suffix}"), out) for suffix in writing.SUFFIXES},
     }
 

@@ -1,4 +1,4 @@
-"""The first screen of a report: what is claimed and found, what the shift does, how sure that is, how to check it.
+"""The first screen of a report: what is claimed and found, what reading one token early does, how sure that is, how to check it.
 
 Below it stand the contents by question: which parts of the page answer which.
 """
@@ -76,46 +76,59 @@ def answers(
         ("What the data here say", _own(claims, steered, models, study) + _of_random(random, models)),
     ]
     if findings is not None:
-        found.append(("What the shift does", _shift(findings, early, models)))
+        found.append(("What reading one token early does", _shift(findings, early, models)))
     found.append(("How sure that is", _sure(claims, findings, models, study)))
     flag = "" if study else " --published"
-    run = (
-        f" Run them where the study ran{f', with `--configfile {configfile}`' if configfile else ''}." if study else ""
-    )
+    own = f", and add `--configfile {configfile}`" if configfile else ""
+    run = f" Run them in the checkout where the study ran, after `source .venv/bin/activate`{own}." if study else ""
     shown = "table3" if "table3" in audits else next(iter(audits), "report")
-    cell = ' and one number by `--row "FV search" --column 0.90`' if shown == "table3" else ""
+    cell = ' With `--row "FV search" --column 0.90` it also computes one number again.' if shown == "table3" else ""
     found.append(
         (
             "How to check",
-            f"`offcourse audit {shown}{flag}` hashes every file behind a table again{cell}; "
+            f"`offcourse audit {shown}{flag}` hashes every file behind {_named(shown)} again.{cell} "
             f"`offcourse audit --all{flag}` checks the whole page. Each table and figure names its own command.{run}",
         )
     )
     return found
 
 
+def _named(part: str) -> str:
+    """A table or figure as a sentence names it."""
+    number = part.removeprefix("table")
+    return f"Table {number}" if number.isdigit() else f"`{part}`"
+
+
 def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
     literal = Counter(row["literal"] for row in claims)
     return (
         "Steering methods are unreliable: what steers one model or task fails on another. "
-        f"{len(claims)} single claims are taken from the paper; of its own models {literal[verdicts.TRUE]} are true by "
-        f"the released numbers, {literal[verdicts.FALSE]} are not, and for {literal[verdicts.NO_DATA]} there is no "
-        "number."
+        f"This project takes {len(claims)} single claims from the paper. Of the paper’s own models, by the numbers that "
+        f"its authors released, {literal[verdicts.TRUE]} claims are true and {literal[verdicts.FALSE]} are not; for "
+        f"{literal[verdicts.NO_DATA]} there is no number."
     )
 
 
 def _own(claims: Sequence[Mapping[str, Any]], steered: Sequence[Mapping[str, Any]], models: int, study: bool) -> str:
     side = "ours" if study else "release"
     judged = Counter(row["verdicts"][side] for row in claims)
-    said = ", ".join(f"{word} {judged[word]}" for word in verdicts.VERDICTS if judged[word])
+    said = ", ".join(f"“{word}” for {judged[word]}" for word in verdicts.VERDICTS if judged[word])
     parts = []
     for method in dict.fromkeys(row["method"] for row in steered):
         mine = [row for row in steered if row["method"] == method]
         works = sum(row["verdict"] == "works" for row in mine)
         parts.append(f"{method} {works} of {len(mine)}")
-    pairs = f"Pairs of a model and a task that a method steers: {', '.join(parts)}. " if parts else ""
-    where = f"on {models} model{'' if models == 1 else 's'}" if study else "in the authors’ released results"
-    return f"{pairs}The claims, carried over to other models, {where}: {said}."
+    pairs = (
+        f"A method steers a pair of a model and a task if accuracy rises beyond chance: {', '.join(parts)} pairs. "
+        if parts
+        else ""
+    )
+    where = f"By the {_many(models)} here" if study else "By the authors’ released results"
+    return f"{pairs}Does a claim carry over to models that the paper did not run? {where}: {said} claims."
+
+
+def _many(models: int) -> str:
+    return "one model" if models == 1 else f"{models} models"
 
 
 def _of_random(random: int, models: int) -> str:
@@ -128,11 +141,12 @@ def _of_random(random: int, models: int) -> str:
 
 def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
     counts = {bos: findings.count(bos) for bos in (True, False)}
-    here = f" Here heads of {len(early)} of {models} models are read so." if early else ""
+    here = f" In this study heads are read early for {len(early)} of {models} models: {', '.join(early)}." if early else ""
     return (
-        f"In {counts[True]} of the {sum(counts.values())} released models attention heads are read one token early. At "
-        f"their best these recover {findings.mean(True):.2f} of few-shot accuracy by a function vector, the other "
-        f"{counts[False]} recover {findings.mean(False):.2f}.{_tested(findings)}{here}"
+        "To build a function vector, the authors’ code reads attention heads one token early where the tokenizer adds a "
+        f"BOS (beginning-of-sequence) token: for {counts[True]} of the {sum(counts.values())} models in their results. "
+        f"The best function vectors of these models give back {findings.mean(True):.2f} of few-shot accuracy on "
+        f"average, those of the other {counts[False]} {findings.mean(False):.2f}.{_tested(findings)}{here}"
     )
 
 
@@ -143,27 +157,40 @@ def _tested(findings: Findings) -> str:
         return ""
     broken = int((telling["verdict"] == BREAKS).sum())
     return (
-        f" On small models that the shift never touched, reading one token early breaks {broken} of the "
-        f"{len(telling)} function vectors that work at the last token."
+        f" In a test on {findings.runs['model'].nunique()} small models that the authors did not run, reading early "
+        f"breaks {broken} of the {len(telling)} function vectors that work at the last token."
     )
 
 
 def _sure(claims: Sequence[Mapping[str, Any]], findings: Findings | None, models: int, study: bool) -> str:
     parts = []
     if findings is not None:
-        tested = (
-            "the test on the same models is not run yet"
-            if findings.runs.empty
-            else (f"the test on the same models is on {findings.runs['model'].nunique()} small ones")
-        )
         parts.append(
-            f"The two groups are different models, so that they alone prove no cause; {tested}, and the size of the "
-            "effect only a rerun at both tokens settles."
+            "The two groups in the release are different models, so their difference alone proves no cause. "
+            f"{_causal(findings)} How much of the difference the early token explains, only a rerun of the "
+            f"{findings.count(True)} models at both tokens settles."
         )
     few = sum(row["verdicts"]["ours"] == verdicts.TOO_FEW for row in claims) if study else 0
     if few:
         parts.append(
-            f"{few} claims are too few to say: {models} model{'s say' if models > 1 else ' says'} nothing about others."
+            f"{_many(models).capitalize()} here {'is' if models == 1 else 'are'} too few to judge {few} of the "
+            f"{len(claims)} claims for models in general."
         )
-    parts.append("Numbers stand with their 95 % interval where they have one, and a verdict needs the whole interval.")
+    parts.append("A verdict needs the whole 95 % interval of its number, and a number without one decides nothing.")
     return " ".join(parts)
+
+
+def _causal(findings: Findings) -> str:
+    """On how many models the test rests: those with a function vector that works at the last token."""
+    if findings.runs.empty:
+        return "The test that reads the same models at both tokens is not run yet."
+    models, telling = (frame["model"].nunique() for frame in (findings.runs, findings.telling))
+    silent = (
+        f", and only {telling} of them {'has' if telling == 1 else 'have'} a function vector that works at the last token"
+        if telling < models
+        else ""
+    )
+    return (
+        "The test reads the same models at both tokens with everything else equal, so it shows a cause; but its "
+        f"{models} models are small{silent}."
+    )
