@@ -125,7 +125,7 @@ def write(
             claims,
             steered,
             findings,
-            early,
+            [labels.model(name) for name in early],
             section["of"] if section else len(models),
             study is not None,
             audits,

@@ -146,7 +146,7 @@ def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
         "To build a function vector, the authors’ code reads attention heads one token early where the tokenizer adds a "
         f"BOS (beginning-of-sequence) token: for {counts[True]} of the {sum(counts.values())} models in their results. "
         f"The best function vectors of these models give back {findings.mean(True):.2f} of few-shot accuracy on "
-        f"average, those of the other {counts[False]} {findings.mean(False):.2f}.{_tested(findings)}{here}"
+        f"average, those of the other {counts[False]} models {findings.mean(False):.2f}.{_tested(findings)}{here}"
     )
 
 
@@ -176,7 +176,7 @@ def _sure(claims: Sequence[Mapping[str, Any]], findings: Findings | None, models
             f"{_many(models).capitalize()} here {'is' if models == 1 else 'are'} too few to judge {few} of the "
             f"{len(claims)} claims for models in general."
         )
-    parts.append("A verdict needs the whole 95 % interval of its number, and a number without one decides nothing.")
+    parts.append("A verdict needs the whole 95 % interval of its number.")
     return " ".join(parts)
 
 
