@@ -1,48 +1,51 @@
-# Steering methods beyond the paper's (src/offcourse/steering): two rules per method, named like its steps.
+# Steering methods beyond the paper's (src/offcourse/steering): a rule per step, named like it.
 
 
 for method in STEERING:
 
-    rule:
-        name:
-            method
-        input:
-            words=release_lists(),
-            prompts=each(method, "{model}/prompts/{task}.parquet") if STEPS[method].inputs else [],
-            model=RESULTS / "{model}/model.json",
-        output:
-            artefacts=each(method, f"{{model}}/{method}/{{task}}.safetensors"),
-            records=each(method, f"provenance/{{model}}/{method}/{{task}}.json"),
-        log:
-            RESULTS / f"logs/{method}/{{model}}.log",
-        benchmark:
-            RESULTS / f"benchmarks/{method}/{{model}}.tsv"
-        group:
-            GROUP
-        conda:
-            "../envs/offcourse.yaml"
-        threads: threads(method)
-        resources:
-            **asks(method),
-        params:
-            code=reads(method, "code"),
-            parameters=reads(method, "parameters"),
-            words=reads(method, "words"),
-            model=reads(method, "model"),
-            numerics=reads(method, "numerics"),
-        script:
-            "../workflow/scripts/step.py"
+    # A method that changes the prompt has no vectors.
+    if method in STEPS:
+
+        rule:
+            name:
+                method
+            input:
+                words=release_lists(),
+                prompts=each(method, "{model}/prompts/{task}.parquet") if STEPS[method].inputs else [],
+                model=RESULTS / "{model}/model.json",
+            output:
+                artefacts=each(method, f"{{model}}/{method}/{{task}}.safetensors"),
+                records=each(method, f"provenance/{{model}}/{method}/{{task}}.json"),
+            log:
+                RESULTS / f"logs/{method}/{{model}}.log",
+            benchmark:
+                RESULTS / f"benchmarks/{method}/{{model}}.tsv"
+            group:
+                GROUP
+            conda:
+                "../envs/offcourse.yaml"
+            threads: threads(method)
+            resources:
+                **asks(method),
+            params:
+                code=reads(method, "code"),
+                parameters=reads(method, "parameters"),
+                words=reads(method, "words"),
+                model=reads(method, "model"),
+                numerics=reads(method, "numerics"),
+            script:
+                "../workflow/scripts/step.py"
 
     rule:
         name:
             f"{method}_sweep"
         input:
-            prompts=each(method, "{model}/prompts/{task}.parquet"),
-            vectors=each(method, f"{{model}}/{method}/{{task}}.safetensors"),
+            prompts=each(f"{method}_sweep", "{model}/prompts/{task}.parquet"),
+            vectors=each(method, f"{{model}}/{method}/{{task}}.safetensors") if method in STEPS else [],
             model=RESULTS / "{model}/model.json",
         output:
-            artefacts=each(method, f"{{model}}/{method}_sweep/{{task}}.parquet"),
-            records=each(method, f"provenance/{{model}}/{method}_sweep/{{task}}.json"),
+            artefacts=each(f"{method}_sweep", f"{{model}}/{method}_sweep/{{task}}.parquet"),
+            records=each(f"{method}_sweep", f"provenance/{{model}}/{method}_sweep/{{task}}.json"),
         log:
             RESULTS / f"logs/{method}_sweep/{{model}}.log",
         benchmark:

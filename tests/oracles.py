@@ -91,3 +91,65 @@ def plain_hidden_states(model, ids) -> tuple[list[torch.Tensor], torch.Tensor]:
         tokens = torch.tensor([list(ids)], device=model.input_device)
         out = model.module(tokens, use_cache=False, output_hidden_states=True)
     return [states[0] for states in out.hidden_states[: model.layers]], out.logits[0].float()
+
+
+def changed(state, operation, value):
+    """One token's state (or one head's output) under an operation, spelled out in float64."""
+    state, value = state.double(), value.double()
+    if operation == "add":
+        return state + value
+    if operation == "replace":
+        return value
+    if operation == "scale":
+        return state * value
+    if operation == "project_out":
+        return state - torch.dot(state, value) * value
+    assert operation == "add_keeping_norm"
+    unit = state / state.square().sum().sqrt() + value
+    return unit / unit.square().sum().sqrt() * state.square().sum().sqrt()
+
+
+@torch.inference_mode()
+def edited(model, ids, tokens, site, operation, values) -> torch.Tensor:
+    """[sequence, vocabulary] logits of one whole forward with an edit at the positions `tokens`.
+
+    values: {layer: value}; of the residual stream [width], or a list of them, one for each of `tokens`; of heads
+    [heads, head_dim]; of logits [vocabulary].
+    """
+
+    def after_block(layer):
+        def hook(module, args, out):
+            hidden = (out[0] if isinstance(out, tuple) else out).clone()
+            for place, token in enumerate(tokens):
+                value = values[layer] if values[layer].dim() == 1 else values[layer][place]
+                hidden[0, token] = changed(hidden[0, token], operation, value).to(hidden)
+            return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+        return hook
+
+    def before_projection(layer):
+        def hook(module, args):
+            heads = args[0].clone()
+            size = heads.shape[2] // model.heads
+            for token in tokens:
+                for head in range(model.heads):
+                    part = slice(head * size, (head + 1) * size)
+                    value = values[layer][head][:size]
+                    heads[0, token, part] = changed(heads[0, token, part], operation, value).to(heads)
+            return (heads, *args[1:])
+
+        return hook
+
+    handles = []
+    if site == "residual":
+        handles = [model.blocks[layer].register_forward_hook(after_block(layer)) for layer in values]
+    if site == "heads":
+        handles = [model.projections[layer].register_forward_pre_hook(before_projection(layer)) for layer in values]
+    found = logits(model, ids)
+    for handle in handles:
+        handle.remove()
+    if site == "logits":
+        [value] = values.values()
+        for token in tokens:
+            found[token] = changed(found[token], operation, value).float()
+    return found

@@ -101,7 +101,7 @@ BAD = [
     ({"modles": ["x"]}, "config: unknown key modles; did you mean 'models'"),
     ({"function_vectors": {"shot": 1}}, "unknown key function_vectors.shot; did you mean 'function_vectors.shots'"),
     ({"n_heads": [2]}, "unknown key n_heads; did you mean 'function_vectors.n_heads'"),
-    ({"zzzz": 1}, "unknown key zzzz; known: caa, data, dola"),
+    ({"zzzz": 1}, "unknown key zzzz; known: activation_addition, caa, data"),
     ({"models": "tiny-llama"}, "models: expected a list, got 'tiny-llama'"),
     ({"models": []}, "models: expected at least one entry"),
     ({"models": ["a", "b", "a"]}, r"models: expected distinct entries \('a' occurs twice\)"),

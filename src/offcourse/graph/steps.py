@@ -181,14 +181,23 @@ _PAPER = {
 
 
 def _steering_steps(name: str) -> Iterator[Step]:
-    """The two steps of a method of `offcourse.steering`: its vectors (under the method's name), and their sweep."""
+    """The steps of a method of `offcourse.steering`: its vectors (under the method's name), and their sweep.
+
+    A method that changes the prompt has no vectors.
+    """
     method = steering(name)
     # Settings that every method has (strengths, models, tasks) do not change the vectors.
     settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
-    shared = {"methods": (name,), "more_code": (f"offcourse.steering.{name}",)}
+    shared = {"methods": (name,), "columns": method.columns, "more_code": (f"offcourse.steering.{name}",)}
+    swept = {"settings": ("strengths", *settings), "reads": "model and tokenizer", "reads_logits": True, **shared}
+    target = "offcourse.methods.steering:"
+    if method.site == "prompt":
+        inputs = {"prompts": ("query", *method.kinds)}
+        yield Step(f"{name}_sweep", f"{target}asked", ".parquet", STEERING_SWEEP, inputs, **swept)
+        return
     yield Step(
         name,
-        "offcourse.methods.steering:vectors",
+        f"{target}vectors",
         ".safetensors",
         None,
         inputs={"prompts": method.kinds} if method.kinds else {},
@@ -197,17 +206,8 @@ def _steering_steps(name: str) -> Iterator[Step]:
         reads="model and tokenizer",
         **shared,
     )
-    yield Step(
-        f"{name}_sweep",
-        "offcourse.methods.steering:sweep",
-        ".parquet",
-        STEERING_SWEEP,
-        inputs={"prompts": ("query",), name: ()},
-        settings=("strengths", *settings),
-        reads="model and tokenizer",
-        reads_logits=True,
-        **shared,
-    )
+    inputs = {"prompts": ("query",), name: ()}
+    yield Step(f"{name}_sweep", f"{target}sweep", ".parquet", STEERING_SWEEP, inputs, **swept)
 
 
 def _all_steps() -> dict[str, Step]:

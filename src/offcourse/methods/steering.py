@@ -1,47 +1,131 @@
-"""The two steps of a steering method (`offcourse.steering`): its vectors, and their sweep over layers and strengths."""
+"""The steps of a steering method (`offcourse.steering`): its vectors, and their sweep over layers and strengths."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from offcourse.data.rows import Task
 from offcourse.engine import ResidualRows
+from offcourse.engine.edited import read_edited
+from offcourse.engine.edits import Edit, OperationRows
 from offcourse.errors import OffcourseError
 from offcourse.steering import steering
+from offcourse.steering.contract import SteeringMethod
 
 
 def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
-    """({`vectors`: [layers, width] float32}, notes) from the method's `build`.
+    """({`vectors`: float32, see `SteeringMethod.build`}, notes) from the method's `build`.
 
     Raises `OffcourseError` for another shape, or for numbers that are not finite.
     """
     [name] = context.step.methods
-    built = steering(name).build(context, task)
-    model = context.engine.model
-    if tuple(built.shape) != (model.layers, model.width) or not torch.isfinite(built).all():
+    method = steering(name)
+    built = torch.as_tensor(method.build(context, task))
+    asked, wanted = _shape(method, context.engine.model)
+    fits = built.dim() == len(wanted) and all(
+        size in (None, have) for size, have in zip(wanted, built.shape, strict=True)
+    )
+    if not fits or 0 in built.shape or not torch.isfinite(built).all():
         raise OffcourseError(
-            f"{name} on {task.name}: build must return finite vectors [layers, width] = {[model.layers, model.width]}, "
-            f"got {list(built.shape)}. Correct src/offcourse/steering/{name}.py."
+            f"{name} on {task.name}: build must return finite vectors {asked}, got {list(built.shape)}. Correct "
+            f"src/offcourse/steering/{name}.py."
         )
     return {"vectors": built.float().contiguous().cpu().numpy()}, {"method": name}
 
 
 def sweep(context, task: Task) -> pd.DataFrame:
-    """One row per strength, layer and item, on the 0-shot queries of function vectors (`STEERING_SWEEP`)."""
+    """One row per strength, edit and item, on the 0-shot queries of function vectors (`STEERING_SWEEP`).
+
+    `layer` is the lowest layer that an edit changes.
+    """
     [name] = context.step.methods
-    method, strengths, layers = steering(name), context.parameters["strengths"], context.engine.model.layers
+    method, strengths = steering(name), context.parameters["strengths"]
+    sets = method.layer_sets(context.engine.model.layers)
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
     built = context.tensors(name, task)["vectors"].to(context.engine.model.module.dtype)
-    edits = torch.stack([method.apply(built, strength) for strength in strengths], 1)
-    rows = ResidualRows(edits, layers, replace=method.replace)
+    values = torch.stack([method.apply(built, strength) for strength in strengths], 1)
     prompts = context.prompts(task, "query")
     found = tqdm(
-        method.scores(context, prompts, rows), desc=f"{name} {task.name}", total=len(prompts), leave=False, disable=None
+        _hits(context, method, prompts, edits(method, values, sets)),
+        desc=f"{name} {task.name}",
+        total=len(prompts),
+        leave=False,
+        disable=None,
     )
     hits = torch.stack(list(found)).cpu()
+    grid = hits.view(len(prompts), len(sets), len(strengths)).permute(2, 1, 0)
+    return _table(grid, strengths, [min(layers) for layers in sets], prompts)
+
+
+def asked(context, task: Task) -> pd.DataFrame:
+    """One row per strength and item of a method that changes the prompt (`STEERING_SWEEP`); `layer` is always 0."""
+    [name] = context.step.methods
+    method, strengths, prompts = steering(name), context.parameters["strengths"], context.prompts(task, "query")
+    targets = prompts["target_id"].tolist()
+    found = [context.engine.read(method.ask(context, task, strength), targets).hit for strength in strengths]
+    return _table(torch.stack(found)[:, None], strengths, [0], prompts)
+
+
+def operation(method: SteeringMethod) -> str:
+    """The method's operation, a key of `engine.edits.OPERATIONS`."""
+    return "replace" if method.replace else method.operation
+
+
+def edits(method: SteeringMethod, values: Tensor, sets: list[tuple[int, ...]]) -> ResidualRows | list[Edit]:
+    """The edits of a sweep, ordered by layer set, then by strength.
+
+    values: [layers, strengths, ...], see `SteeringMethod.apply`. Edits of the last token's residual stream at one layer
+    each are rows. The last token of a prompt is the only token at which the answer's first token is predicted, so
+    edits of the answer are rows here too.
+    """
+    layers, strengths = values.shape[:2]
+    at_end = method.site == "residual" and method.positions in ("last", "answer")
+    if at_end and sets == [(layer,) for layer in range(layers)]:
+        if operation(method) in ("add", "replace"):
+            return ResidualRows(values, layers, replace=operation(method) == "replace")
+        return OperationRows(values, layers, operation=operation(method))
+    found = []
+    for some in sets:
+        for strength in range(strengths):
+            mine = {layer: values[layer, strength] for layer in some}
+            if operation(method) == "add":
+                # A layer to which zero is added need not be run anew for this edit.
+                mine = {layer: value for layer, value in mine.items() if value.any()} or {max(mine): mine[max(mine)]}
+            found.append(Edit(method.site, operation(method), method.positions, mine))
+    return found
+
+
+def _hits(context, method: SteeringMethod, prompts: pd.DataFrame, edits: ResidualRows | list[Edit]) -> Iterator[Tensor]:
+    if isinstance(edits, ResidualRows):
+        yield from method.scores(context, prompts, edits)
+        return
+    own = type(method).score is not SteeringMethod.score
+    for prompt in prompts.itertuples():
+        if own:
+            yield method.score(context, prompt, edits)
+        else:
+            yield read_edited(context.engine, prompt.token_ids, prompt.target_id, edits).hit
+
+
+def _shape(method: SteeringMethod, model) -> tuple[str, tuple[int | None, ...]]:
+    """(the shape of `build`'s result in words, its sizes; None for any size)."""
+    if method.site == "heads":
+        sizes = (model.layers, model.heads, model.head_dim)
+        return f"[layers, heads, head_dim] = {list(sizes)}", sizes
+    if method.site == "logits":
+        return f"[1, vocabulary] = {[1, model.vocabulary]}", (1, model.vocabulary)
+    if method.positions == "first":
+        return f"[layers, tokens, width] = [{model.layers}, any, {model.width}]", (model.layers, None, model.width)
+    return f"[layers, width] = {[model.layers, model.width]}", (model.layers, model.width)
+
+
+def _table(grid: Tensor, strengths: list[float], layers: list[int], prompts: pd.DataFrame) -> pd.DataFrame:
+    """grid: hits [strengths, edits, items]. layers: the lowest layer of each edit."""
     axes = pd.MultiIndex.from_product(
-        [strengths, range(layers), prompts["index"].tolist()], names=["strength", "layer", "item"]
+        [list(map(float, strengths)), layers, prompts["index"].tolist()], names=["strength", "layer", "item"]
     )
-    grid = hits.view(len(prompts), layers, len(strengths)).permute(2, 1, 0)
     return axes.to_frame(index=False).assign(hit=grid.reshape(-1).numpy())

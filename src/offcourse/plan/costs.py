@@ -16,6 +16,7 @@ from offcourse.models import footprint, shapes
 from offcourse.plan.rates import Rates
 from offcourse.schemas.function_vectors import OTHER_HEADS, OTHER_MEANS, READ_POSITION, READ_POSITIONS, REBUILT
 from offcourse.steering import steering
+from offcourse.steering.contract import SteeringMethod
 from offcourse.study.config import FunctionVectors, Study
 from offcourse.study.dola_buckets import candidate_layers
 
@@ -205,9 +206,7 @@ def work(
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
         return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
     if (method := step.removesuffix("_sweep")) in STEERING:
-        edits = layers * len(getattr(study, method).strengths)
-        run = rows(vectors.test_items, FV_QUERY, edits, (layers - 1) / 2, model, budget)
-        return run + hits(edits + 1, vectors.test_items, FV_QUERY, model, budget, slices)
+        return _swept(method, study, model, budget, of_tokens, slices)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
@@ -234,6 +233,26 @@ def work(
         )
         return run + whole
     return Work()  # no work of its own: apathy is measured in the passes of the logit lens
+
+
+def swept_edits(method: SteeringMethod, strengths: Sequence[float], layers: int) -> tuple[int, int]:
+    """(edits of an item's sweep, tokens of the item that each of them computes anew)."""
+    whole = method.positions not in ("last", "answer")
+    return len(method.layer_sets(layers)) * len(strengths), FV_QUERY if whole else 1
+
+
+def _swept(name: str, study: Study, model: Model, budget: int, of_tokens: int, slices: Slices) -> Work:
+    """The work of the sweep of a steering method for one task."""
+    method, settings, items = steering(name), getattr(study, name), study.function_vectors.test_items
+    edits, tokens = swept_edits(method, settings.strengths, model.layers)
+    if method.site == "prompt":
+        count, shots = method.passes(settings, study.function_vectors.shots, items)
+        run = forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
+        return run + unembedding(count, 1, model, SOFTMAX, slices)
+    # An edit of one layer goes through the blocks above, one of all layers through all.
+    blocks = model.layers if method.together else (model.layers - 1) / 2
+    run = rows(items, FV_QUERY, edits * tokens, blocks, model, budget)
+    return run + hits(edits + 1, items, FV_QUERY, model, budget, slices)
 
 
 def built_again(vectors: FunctionVectors) -> dict[str, int]:

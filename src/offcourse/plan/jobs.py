@@ -16,10 +16,11 @@ from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, checking, sizes, work
+from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, checking, sizes, swept_edits, work
 from offcourse.plan.memory import workspace
 from offcourse.plan.rates import A100, Rates
 from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
+from offcourse.steering import steering
 from offcourse.study.config import Study
 
 USABLE = 0.9  # share of a card's memory
@@ -246,7 +247,7 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             * len(vectors.strengths)
         )
     elif (method := step.removesuffix("_sweep")) in STEERING:
-        rows = vectors.test_items * layers * len(getattr(study, method).strengths)
+        rows = vectors.test_items * swept_edits(steering(method), getattr(study, method).strengths, layers)[0]
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)

@@ -16,8 +16,10 @@ from offcourse.plan.costs import (
     beginning,
     compared,
     sizes,
+    swept_edits,
     together,
 )
+from offcourse.steering import steering
 from offcourse.study.config import Study
 
 # The answers of the longest question are this many times as long together as those of an average question.
@@ -55,7 +57,8 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
         return passes(TV_QUERY, layers, study.task_vectors.test_items, probability=True)
     method = step.removesuffix("_sweep")
     if method != step and method in STEERING:
-        return passes(FV_QUERY, layers * len(getattr(study, method).strengths), vectors.test_items)
+        edits, tokens = swept_edits(steering(method), getattr(study, method).strengths, layers)
+        return passes(FV_QUERY, edits * tokens, vectors.test_items)
     if step == "dola":
         return _dola(study, model, unit, size, tokens, device)
     forest = footprint.of_pass(model, size, tokens, 0)

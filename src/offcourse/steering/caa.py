@@ -51,16 +51,17 @@ class Caa(SteeringMethod):
         return (states[0::2] - states[1::2]).mean(0)
 
 
-def contrasts(task: str, train: list[Pair], pairs: int, shots: int) -> list[Contrast]:
+def contrasts(task: str, train: list[Pair], pairs: int, shots: int, method: str = "caa") -> list[Contrast]:
     """`pairs` pairs of texts (right, wrong): a prompt with a right and a wrong answer, drawn from the pair's own key.
 
     The wrong answer is the answer to another word, and no answer that the list has for this query.
+    method: the section of the configuration, for messages.
     Raises `OffcourseError` when the list cannot give one pair.
     """
     if len(train) <= shots + 1:
         raise OffcourseError(
-            f"caa: task {task} has {len(train)} words that are never evaluated, but {shots} shots need at least "
-            f"{shots + 2}: demonstrations, a query and a wrong answer. Use fewer caa.shots or a longer list."
+            f"{method}: task {task} has {len(train)} words that are never evaluated, but {shots} shots need at least "
+            f"{shots + 2}: demonstrations, a query and a wrong answer. Use fewer {method}.shots or a longer list."
         )
     made = []
     for index in range(pairs):
@@ -70,7 +71,7 @@ def contrasts(task: str, train: list[Pair], pairs: int, shots: int) -> list[Cont
         known = {answer for word, answer in train if word == query}
         wrong = next((answer for _, answer in [*drawn[shots + 1 :], *drawn[:shots]] if answer not in known), None)
         if wrong is None:
-            raise OffcourseError(f"caa: all words of task {task} have one answer, so there is no wrong one.")
+            raise OffcourseError(f"{method}: all words of task {task} have one answer, so there is no wrong one.")
         text = prompt_text(drawn[:shots], query)
         made.append((f"{text} {right}", f"{text} {wrong}"))
     return made

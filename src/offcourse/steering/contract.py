@@ -1,14 +1,20 @@
-"""The contract of a steering method: how a vector is built, applied and scored, and what `offcourse plan` counts."""
+"""The contract of a steering method: what it edits, how a vector is built, applied and scored, what a plan counts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from offcourse.data.rows import Task
 from offcourse.settings import Ascending, OnTasks, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# What is edited: the residual stream after blocks, outputs of attention heads (before W_O), logits, the prompt's text.
+Site = Literal["residual", "heads", "logits", "prompt"]
+# `offcourse.engine.edits` says what each operation computes, and which tokens each word names.
+Operation = Literal["add", "replace", "project_out", "scale", "add_keeping_norm"]
+Positions = Literal["last", "prompt", "answer", "all", "first"]
 
 
 class Settings(OnTasks):
@@ -21,14 +27,18 @@ class Settings(OnTasks):
 
 
 class SteeringMethod(ABC):
-    """A steering method: one vector per layer, applied to the last token of a 0-shot prompt, at one layer at a time.
+    """A steering method. As it stands: a vector per layer, added after its block to the last token of a 0-shot prompt.
 
     label: the method's name in tables and figures. question: the method's question in the report. source: the
         publication.
     settings: defaults of the method's section of the configuration.
     kinds: the kinds of ready-made prompts (`FUNCTION_VECTOR_PROMPTS`) that `build` reads. A method without kinds reads
         the task's word list, and the step's key holds the digest of that list.
-    replace: whether the applied vector takes the place of the residual stream instead of being added to it.
+    columns: columns of the task's row of tasks.tsv that the method reads.
+    site, operation, positions: what the method edits, how, and at which tokens. Edits of heads change every head of a
+        layer; a zero vector that is added changes none.
+    replace: the operation `replace`, under an older name.
+    together: whether all layers are edited at once, instead of one layer after another.
     """
 
     label: ClassVar[str]
@@ -36,11 +46,19 @@ class SteeringMethod(ABC):
     source: ClassVar[str]
     settings: ClassVar[Settings] = Settings()
     kinds: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
+    site: ClassVar[Site] = "residual"
+    operation: ClassVar[Operation] = "add"
+    positions: ClassVar[Positions] = "last"
     replace: ClassVar[bool] = False
+    together: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, context, task: Task) -> "Tensor":
-        """The task's vectors, [layers, width] float32: row i is for the residual stream after block i.
+        """The task's vectors, float32: row i is for block i.
+
+        [layers, width] for the residual stream after the block, [layers, tokens, width] if each of the first tokens has
+        its own (positions `first`), [layers, heads, head_dim] for heads, [1, vocabulary] for logits.
 
         context: the step's `run.context.StepContext`: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`,
         the method's settings and the protocol's `splits` by name.
@@ -53,18 +71,37 @@ class SteeringMethod(ABC):
         shots, trials: the settings of function vectors, whose ready-made prompts `build` may read.
         """
 
-    def apply(self, vectors: "Tensor", strength: float) -> "Tensor":
-        """The vectors that are added to (or replace, see `replace`) the residual stream after each block.
+    def demonstrations(self, settings: Settings) -> int:
+        """The most demonstrations of a ready-made prompt that the method reads; function vectors need as many shots."""
+        return 0
 
-        vectors: the result of `build` in the model's dtype, [layers, width]. Returns the same shape.
+    def layer_sets(self, layers: int) -> list[tuple[int, ...]]:
+        """The layers that one edit changes, for each edit of a sweep: each layer alone, or all `together`.
+
+        The sweep names an edit by the lowest of its layers, so no two sets may begin at the same layer. Logits have one
+        set, the row 0 of their vectors.
         """
+        if self.site in ("logits", "prompt"):
+            return [(0,)]
+        return [tuple(range(layers))] if self.together else [(layer,) for layer in range(layers)]
+
+    def apply(self, vectors: "Tensor", strength: float) -> "Tensor":
+        """The values with which each layer is edited, of the shape of `vectors`: the vectors times the strength.
+
+        Of a direction that is projected out, the strength is the share of the component that is taken away.
+        vectors: the result of `build` in the model's dtype.
+        """
+        if self.operation == "project_out":
+            return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12) * strength**0.5
         return strength * vectors
 
     def score(self, context, prompt, rows) -> "Tensor":
-        """Whether each edit makes the model answer one 0-shot prompt correctly: [rows] bool.
+        """Whether each edit makes the model answer one 0-shot prompt correctly: [edits] bool.
 
-        prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, ordered by layer, then by strength. By default the
-        first token of the answer must be the most likely token, as for function vectors.
+        prompt: a row of `PROMPTS`. rows: `engine.ResidualRows`, ordered by layer, then by strength; of a method that
+        edits more than the residual stream of the last token at one layer, a list of `engine.edits.Edit`, ordered by
+        layer set, then by strength. By default the first token of the answer must be the most likely token, as for
+        function vectors.
         """
         return context.engine.read_rows(prompt.token_ids, prompt.target_id, rows, probability=False)[1].hit
 
@@ -78,3 +115,17 @@ class SteeringMethod(ABC):
             return (self.score(context, prompt, rows) for prompt in prompts.itertuples())
         asked = list(prompts["token_ids"]), list(prompts["target_id"])
         return (found.hit for _, found in context.engine.read_rows_each(*asked, rows, probability=False))
+
+
+class PromptMethod(SteeringMethod):
+    """A baseline that changes a prompt's text instead of a state. It has no vector, only a sweep over strengths."""
+
+    site: ClassVar[Site] = "prompt"
+
+    def build(self, context, task: Task) -> "Tensor":
+        """Raises `NotImplementedError`, since a text is no vector."""
+        raise NotImplementedError(f"{self.label} has no vector")
+
+    @abstractmethod
+    def ask(self, context, task: Task, strength: float) -> Sequence[Sequence[int]]:
+        """Token ids of the prompt of each evaluated item (the prompts of kind `query`, in order) at one strength."""

@@ -11,6 +11,7 @@ from offcourse.data.rows import Model
 from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
+from offcourse.steering import steering
 from offcourse.study.config import Study
 
 
@@ -133,6 +134,12 @@ def _check_measured(study: Study, registry: Registry, method: str) -> None:
                 if alone
                 else "."
             )
+        )
+    most = steering(method).demonstrations(getattr(study, method))
+    if most > (shots := study.function_vectors.shots):
+        raise OffcourseError(
+            f"{method}.strengths: {most} demonstrations are more than function_vectors.shots ({shots}), whose prompts "
+            f"{method} takes. Use fewer here, or more there."
         )
     for key, own, theirs in (
         ("models", study.models_of(method), [*study.models_of("function_vectors"), *headless]),

@@ -1,0 +1,39 @@
+"""Pairs of prompts that differ in whether their demonstrations show a task."""
+
+from offcourse.data.draws import keyed_generator
+from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text
+from offcourse.errors import OffcourseError
+
+
+def demonstrated(method: str, task: str, train: list[Pair], pairs: int, shots: int) -> list[tuple[str, str]]:
+    """`pairs` pairs of prompts (true, shuffled), each drawn from its own key.
+
+    Both have the same `shots` words and the same query. In the second, each word has the answer of another
+    demonstration (of another word of the list, if all demonstrations have one answer).
+    method: the section of the configuration, for messages. train: words that are never evaluated.
+
+    Raises `OffcourseError` for a list that is too short or has one answer.
+    """
+    if len(train) <= shots:
+        raise OffcourseError(
+            f"{method}: task {task} has {len(train)} words that are never evaluated, but {shots} shots need at least "
+            f"{shots + 1}: demonstrations and a query. Use fewer {method}.shots or a longer list."
+        )
+    if len({answer for _, answer in train}) == 1:
+        raise OffcourseError(f"{method}: all words of task {task} have one answer, so there is no wrong one.")
+    made = []
+    for index in range(pairs):
+        rng = keyed_generator(EVALUATION_SEED, task, "true and shuffled demonstrations", index)
+        drawn = [train[row] for row in rng.permutation(len(train))]
+        demos, query = drawn[:shots], drawn[shots][0]
+        made.append((prompt_text(demos, query), prompt_text(_shifted(demos, drawn[shots:]), query)))
+    return made
+
+
+def _shifted(demos: list[Pair], rest: list[Pair]) -> list[Pair]:
+    """The demonstrations, each with the first different answer among those after it, those before it, and the rest."""
+    wrong = []
+    for place, (word, answer) in enumerate(demos):
+        others = [*demos[place + 1 :], *demos[:place], *rest]
+        wrong.append((word, next(other for _, other in others if other != answer)))
+    return wrong

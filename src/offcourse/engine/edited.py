@@ -1,0 +1,118 @@
+"""What a model says under edits: hits of one target after a prompt, and log-probabilities of whole answers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from offcourse.engine import unembed
+from offcourse.engine.edit_pass import EditPass
+from offcourse.engine.edits import BEHIND_PROMPT, OPERATIONS, Edit
+from offcourse.engine.forest import Forest
+from offcourse.engine.halving import halving
+from offcourse.engine.placed import on_device
+from offcourse.engine.run import Context, Engine
+
+# Logits [states, vocabulary] float32 that are held at once when a log-probability is read.
+LOGIT_BYTES = 64 << 20
+
+
+@halving
+@torch.inference_mode()
+def read_edited(
+    engine: Engine, prompt: Sequence[int], target: int, edits: Sequence[Edit], probability: bool = False
+) -> unembed.Readout:
+    """Probability and hit of one token after the prompt, under each edit ([edits], in their order).
+
+    edits: of one site and at the same positions. probability: False leaves probabilities out (they are NaN).
+    """
+    forest, states, _ = _states(engine, prompt, [[]], edits, None)
+    [last] = [path[-1] for path in forest.where]
+    model, mine = engine.model, states[1:, last]
+    if edits[0].site != "logits":
+        targets = torch.full((len(edits),), int(target))
+        return unembed.read(model.head, mine, targets, model.final_softcap, probability, engine.wide).cpu()
+    logits = torch.cat([_logits(engine, mine[:1], edit) for edit in edits])
+    hit = logits[:, target] >= logits.amax(-1)
+    return unembed.Readout(logits.softmax(-1)[:, target].cpu(), hit.cpu())
+
+
+@halving
+@torch.inference_mode()
+def score_answers(
+    engine: Engine,
+    prompt: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    context: Context | None = None,
+) -> Tensor:
+    """Log-probabilities of whole answers, without an edit (row 0) and under each edit: [1 + edits, answers] float32.
+
+    An answer's log-probability is the sum over its tokens. edits: of one site and at the same positions.
+    context: a beginning of the prompt that was run before (`Engine.keep`); only for edits of answers and last tokens.
+
+    Raises `ValueError` for a context that edits would have to change.
+    """
+    forest, states, begin = _states(engine, prompt, [answer[:-1] for answer in answers], edits, context)
+    # The tokens at which each token of each answer is predicted.
+    paths = [path[len(prompt) - 1 - begin :] for path in forest.where]
+    wanted = on_device(torch.tensor([token for answer in answers for token in answer]), states.device)
+    nodes = on_device(torch.tensor([node for path in paths for node in path]), states.device)
+    scores = []
+    for element in range(1 + len(edits)):
+        of_logits = element > 0 and edits[element - 1].site == "logits"
+        mine = states[element, nodes]
+        logs = _log_probabilities(engine, mine, wanted, edits[element - 1] if of_logits else None)
+        scores.append(torch.stack([part.sum() for part in logs.split([len(answer) for answer in answers])]))
+    return torch.stack(scores).cpu()
+
+
+def _states(
+    engine: Engine,
+    prompt: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    context: Context | None,
+) -> tuple[Forest, Tensor, int]:
+    """(forest, final-normed states [1 + edits, tokens, width], tokens before the forest) of prompt and continuations.
+
+    Edits behind the prompt share the prompt's keys and values, other edits what lies below their layer.
+    """
+    behind = all(edit.positions in BEHIND_PROMPT for edit in edits)
+    if context and not behind:
+        raise ValueError("edits of a prompt change its beginning, so the beginning cannot be kept for them")
+    context = context or Context((), {})
+    if behind and len(prompt) - 1 > len(context.tokens):
+        context = engine.keep(prompt[len(context.tokens) : -1], context)
+    begin = len(context.tokens)
+    forest = Forest([[*prompt[begin:], *rest] for rest in continuations])
+    if edits and edits[0].site == "logits":
+        alone = EditPass(engine, forest, len(prompt), [], context).states()
+        return forest, alone.expand(1 + len(edits), -1, -1), begin
+    return forest, EditPass(engine, forest, len(prompt), edits, context).states(), begin
+
+
+def _logits(engine: Engine, states: Tensor, edit: Edit | None) -> Tensor:
+    """[states, vocabulary] float32, under an edit of logits if there is one."""
+    model = engine.model
+    if model.head.weight.is_meta:
+        logits = model.head(states).float()
+    else:
+        states = states.to(model.head.weight.device, model.head.weight.dtype)
+        logits = unembed.product(model.head, states, slice(0, model.vocabulary), wide=engine.wide).float()
+    if model.final_softcap is not None:
+        logits = torch.tanh(logits / model.final_softcap) * model.final_softcap
+    if edit is not None:
+        [value] = edit.values.values()
+        logits = OPERATIONS[edit.operation](logits, value.to(logits))
+    return logits
+
+
+def _log_probabilities(engine: Engine, states: Tensor, targets: Tensor, edit: Edit | None) -> Tensor:
+    """[states] log-probability of each state's target."""
+    at_once = max(1, LOGIT_BYTES // (4 * engine.model.vocabulary))
+    parts = []
+    for mine, wanted in zip(states.split(at_once), targets.split(at_once), strict=True):
+        logits = _logits(engine, mine, edit)
+        parts.append(logits.log_softmax(-1).gather(1, wanted.to(logits.device)[:, None])[:, 0])
+    return torch.cat(parts)

@@ -1,0 +1,46 @@
+"""First principal component of differences (Zou et al. 2023, "Representation Engineering").
+
+The direction of a layer is the first principal component of the differences between paired states, here the pairs of
+`mean_difference`. They put each pair in a random order, so that the mean of all differences is near zero; here every
+difference enters in both orders, which makes the mean zero and draws nothing. The direction points to the side of the
+true demonstrations in most pairs, as their signs do.
+
+A component has length 1, and they multiply it by a coefficient chosen by hand for each model. Here it is made as long
+as the mean of the differences, so that a strength means the same for both methods. It is added to every token.
+"""
+
+import numpy as np
+
+from offcourse.data.rows import Task
+from offcourse.steering.contract import SteeringMethod
+from offcourse.steering.mean_difference import ContrastSettings, differences
+
+
+class FirstComponent(SteeringMethod):
+    """The vector of a layer is a principal component and is added to every token."""
+
+    label = "First component"
+    question = "How much does the first principal component of these changes?"
+    source = "Zou et al. 2023"
+    settings = ContrastSettings()
+    positions = "all"
+
+    def passes(self, settings: ContrastSettings, shots: int, trials: int) -> tuple[int, int]:
+        """Two prompts a pair."""
+        return 2 * settings.pairs, settings.shots
+
+    def build(self, context, task: Task):
+        """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
+        found = differences("first_component", context, task)
+        vectors = [component(found[:, layer].double().numpy()) for layer in range(found.shape[1])]
+        return np.stack(vectors).astype(np.float32)
+
+
+def component(differences: np.ndarray) -> np.ndarray:
+    """The first principal component of [pairs, width] differences in both orders, as long as their mean: [width]."""
+    direction = np.linalg.svd(differences, full_matrices=False)[2][0]
+    sides = np.sign(differences @ direction).sum()
+    return direction * (-1 if sides < 0 else 1) * np.linalg.norm(differences.mean(0))
+
+
+METHOD = FirstComponent()
