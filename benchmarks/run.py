@@ -15,11 +15,12 @@ import torch
 
 from benchmarks import memory
 from benchmarks.dola import compare_dola, cost_of_settings
+from benchmarks.edits import compare_edits
 from benchmarks.timing import REPEATS
 from benchmarks.vectors import compare_cie, compare_sweep, compare_task_vectors
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import build_prompts
-from offcourse.data.questions import load_questions, prompt_text
+from offcourse.data.questions import load_questions, primer, prompt_text
 from offcourse.data.registry import Registry
 from offcourse.data.task_vector_prompts import build_task_vector_prompts
 from offcourse.data.tasks import load_pairs
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["cie", "sweep", "task_vectors", "dola", "dola_settings", "memory"],
+        choices=["cie", "sweep", "task_vectors", "edits", "dola", "dola_settings", "memory"],
         help="some of the figures",
     )
     options = parser.parse_args()
@@ -75,10 +76,13 @@ def main() -> None:
         for number, question in enumerate(questions)
         for answer in tokenized(tokenizer.encode, prompt_text(row.form, question), question, number)
     ]
+    # With the few-shot primer, and without it.
+    shared = len(tokenizer.encode(primer()))
     comparisons = {
         "cie": lambda: compare_cie(Engine(model), prompt["cie"].token_ids, int(prompt["cie"].target_id)),
         "sweep": lambda: compare_sweep(Engine(model), prompt["query"].token_ids),
         "task_vectors": lambda: compare_task_vectors(Engine(model), *vector_prompts),
+        "edits": lambda: [compare_edits(Engine(model), *of_one(answers, begin)) for begin in (0, shared)],
         "dola": lambda: compare_dola(Engine(model), answers),
         "dola_settings": lambda: cost_of_settings(Engine(model), answers),
         "memory": lambda: memory.report(downloads),
@@ -86,6 +90,13 @@ def main() -> None:
     figures = {name: compare() for name, compare in comparisons.items() if name in (options.only or comparisons)}
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
+
+
+def of_one(answers: list, begin: int) -> tuple[list[int], list[list[int]]]:
+    """(prompt, answers) of the first question, as token ids. begin: tokens of the prompt that are left out."""
+    mine = [answer for answer in answers if answer.question == answers[0].question]
+    first = mine[0].positions[0] + 1
+    return list(mine[0].ids[begin:first]), [list(answer.ids[answer.positions[0] + 1 :]) for answer in mine]
 
 
 def task_vector_prompts(registry, data: str, downloads: Path, tokenizer) -> tuple[list, list]:

@@ -8,8 +8,11 @@ import torch
 
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine
+from offcourse.engine.edit_checks import agreement, require_agreement
+from offcourse.engine.edit_pass import EditPass
 from offcourse.engine.edited import read_edited, score_answers
 from offcourse.engine.edits import OPERATIONS, POSITIONS, Edit, OperationRows
+from offcourse.errors import OffcourseError
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
 # Longer than the tiny models' sliding window of 16.
@@ -153,6 +156,30 @@ def test_rows_of_any_operation_are_edits_of_the_last_token(model, operation):
         for layer, value in product(range(model.layers), values)
     ]
     torch.testing.assert_close(found.probability, torch.stack(expected), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(("site", "positions"), [("residual", "all"), ("heads", "answer")])
+def test_every_class_passes_the_check_of_edits(model, site, positions):
+    edits = edits_of(model, site, ["add"], positions)
+    found = agreement(Engine(model), [PROMPT, PROMPT[:9]], edits)
+    assert found.error <= found.limit and 0 < found.limit <= 1e-4
+    require_agreement(Engine(model), [PROMPT, PROMPT[:9]], edits, "here")
+
+
+@pytest.mark.parametrize(("site", "positions"), [("residual", "all"), ("residual", "first"), ("heads", "all")])
+def test_a_pass_that_edits_another_token_is_refused(tiny, monkeypatch, site, positions):
+    engine = Engine(tiny("Llama"))
+    edits = edits_of(engine.model, site, ["add"], positions)
+    tokens = Edit.tokens
+
+    def one_less(self, places, prompt):
+        chosen = tokens(self, places, prompt).clone()
+        chosen[0] = False
+        return chosen
+
+    monkeypatch.setattr(EditPass, "chosen_tokens", lambda self, edit, prompt: one_less(edit, self.places, prompt))
+    with pytest.raises(OffcourseError, match=f"m, x on t: the states .* edits {positions} tokens of the {site} site"):
+        require_agreement(engine, [PROMPT], edits, "m, x on t")
 
 
 def test_a_prompt_of_one_token_and_a_kept_context_change_nothing(tiny):

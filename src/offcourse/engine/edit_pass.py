@@ -37,7 +37,7 @@ class EditPass:
         self.engine, self.model, self.forest, self.edits = engine, engine.model, forest, edits
         self.context = context
         self.places = forest.depth + len(context.tokens)
-        self.chosen = [Placed(edit.tokens(self.places, prompt).nonzero()[:, 0]) for edit in edits]
+        self.chosen = [Placed(self.chosen_tokens(edit, prompt).nonzero()[:, 0]) for edit in edits]
         # Element 0's states at the input of blocks where edits of later passes join.
         self.inputs: dict[int, Tensor] = {}
         self.joining: list[int] = []
@@ -45,6 +45,10 @@ class EditPass:
         self.whole = True
         # Elements in the running pass, and whether it has come to the last block.
         self.count, self.reached = 1, False
+
+    def chosen_tokens(self, edit: Edit, prompt: int) -> Tensor:
+        """[tokens] bool, which tokens of the forest an edit changes."""
+        return edit.tokens(self.places, prompt)
 
     def states(self) -> Tensor:
         """[1 + edits, tokens, width] final-normed states, without an edit and under each edit."""

@@ -39,6 +39,14 @@ def read_edited(
 
 @halving
 @torch.inference_mode()
+def last_states(engine: Engine, prompt: Sequence[int], edits: Sequence[Edit]) -> Tensor:
+    """[edits, width] final-normed states of the prompt's last token under each edit. edits: at the same positions."""
+    forest, states, _ = _states(engine, prompt, [[]], edits, None)
+    return states[1:, forest.where[0][-1]]
+
+
+@halving
+@torch.inference_mode()
 def score_answers(
     engine: Engine,
     prompt: Sequence[int],
@@ -56,15 +64,23 @@ def score_answers(
     forest, states, begin = _states(engine, prompt, [answer[:-1] for answer in answers], edits, context)
     # The tokens at which each token of each answer is predicted.
     paths = [path[len(prompt) - 1 - begin :] for path in forest.where]
-    wanted = on_device(torch.tensor([token for answer in answers for token in answer]), states.device)
-    nodes = on_device(torch.tensor([node for path in paths for node in path]), states.device)
-    scores = []
-    for element in range(1 + len(edits)):
-        of_logits = element > 0 and edits[element - 1].site == "logits"
-        mine = states[element, nodes]
-        logs = _log_probabilities(engine, mine, wanted, edits[element - 1] if of_logits else None)
-        scores.append(torch.stack([part.sum() for part in logs.split([len(answer) for answer in answers])]))
-    return torch.stack(scores).cpu()
+    nodes = [node for path in paths for node in path]
+    wanted = [token for answer in answers for token in answer]
+    # Answers that share a beginning are predicted at one state, which is unembedded once.
+    distinct = sorted(set(nodes))
+    states = states[:, distinct]
+    rows = torch.tensor([distinct.index(node) for node in nodes])
+    if edits and edits[0].site == "logits":
+        parts = [
+            _log_probabilities(engine, mine, rows, wanted, edit)
+            for mine, edit in zip(states, [None, *edits], strict=True)
+        ]
+        logs = torch.cat(parts)
+    else:
+        offsets = torch.arange(len(states))[:, None] * len(distinct)
+        logs = _log_probabilities(engine, states.flatten(0, 1), (offsets + rows).flatten(), wanted * len(states), None)
+    each = logs.view(len(states), -1).split([len(answer) for answer in answers], 1)
+    return torch.stack([part.sum(1) for part in each], 1).cpu()
 
 
 def _states(
@@ -108,11 +124,18 @@ def _logits(engine: Engine, states: Tensor, edit: Edit | None) -> Tensor:
     return logits
 
 
-def _log_probabilities(engine: Engine, states: Tensor, targets: Tensor, edit: Edit | None) -> Tensor:
-    """[states] log-probability of each state's target."""
+def _log_probabilities(
+    engine: Engine, states: Tensor, rows: Tensor, targets: Sequence[int], edit: Edit | None
+) -> Tensor:
+    """[targets] log-probability of each target at its state. rows: [targets] indices of states."""
     at_once = max(1, LOGIT_BYTES // (4 * engine.model.vocabulary))
-    parts = []
-    for mine, wanted in zip(states.split(at_once), targets.split(at_once), strict=True):
-        logits = _logits(engine, mine, edit)
-        parts.append(logits.log_softmax(-1).gather(1, wanted.to(logits.device)[:, None])[:, 0])
-    return torch.cat(parts)
+    targets, found = torch.tensor(list(targets)), torch.empty(len(rows))
+    found = found.to(engine.model.head_device)
+    for start in range(0, len(states), at_once):
+        mine = ((rows >= start) & (rows < start + at_once)).nonzero()[:, 0]
+        logits = _logits(engine, states[start : start + at_once], edit)
+        norm = logits.logsumexp(-1)
+        here = on_device(rows[mine] - start, logits.device)
+        at = logits[here, on_device(targets[mine], logits.device)] - norm[here]
+        found[on_device(mine, found.device)] = at.to(found.device)
+    return found

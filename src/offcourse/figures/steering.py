@@ -42,9 +42,12 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     shades = sns.color_palette("Blues", len(strengths) + 2).as_hex()[2:]
     looks = {strength: {"color": shade} for strength, shade in zip(strengths, shades, strict=True)}
 
+    # All layers at once, or none, are one point, which a line does not show.
+    points = {"marker": "o"} if drawn["layer"].nunique() == 1 else {}
+
     def put(axes: Axes, mine: pd.DataFrame) -> None:
         for strength, setting in mine.groupby("strength"):
-            style.line(axes, setting, "layer", "accuracy", **looks[strength])
+            style.line(axes, setting, "layer", "accuracy", **looks[strength], **points)
 
     lines = {f"strength {strength:g}": look for strength, look in looks.items()}
     title = f"{view.cell('models', 'label', model)}: {label}"

@@ -169,8 +169,9 @@ def _steering(method: str, label: str, model: str) -> Figure:
         f"figure_{method}/{model}",
         f"figure_{method}",
         f"{label}: accuracy by layer",
-        f"Zero-shot accuracy when the vector of {label} is applied at one layer, a line per strength, between the "
-        "accuracies without a vector; a panel per task.",
+        f"Zero-shot accuracy with {label} against the layer that it edits, a line per strength, between the accuracies "
+        "without a vector; a panel per task. A method that edits all layers at once, or the prompt, has one point a "
+        "strength, at layer 0.",
         "Line panels of accuracy against layer for {model}, one panel per task.",
         model,
     )

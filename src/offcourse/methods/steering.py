@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from offcourse.data.rows import Task
 from offcourse.engine import ResidualRows
+from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited
 from offcourse.engine.edits import Edit, OperationRows
 from offcourse.errors import OffcourseError
@@ -48,9 +49,12 @@ def sweep(context, task: Task) -> pd.DataFrame:
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
     built = context.tensors(name, task)["vectors"].to(context.engine.model.module.dtype)
     values = torch.stack([method.apply(built, strength) for strength in strengths], 1)
-    prompts = context.prompts(task, "query")
+    prompts, edited = context.prompts(task, "query"), edits(method, values, sets)
+    if isinstance(edited, list):
+        # What the self-checks at load compare are rows.
+        require_agreement(context.engine, list(prompts["token_ids"]), edited, f"{context.model}, {name} on {task.name}")
     found = tqdm(
-        _hits(context, method, prompts, edits(method, values, sets)),
+        _hits(context, method, prompts, edited),
         desc=f"{name} {task.name}",
         total=len(prompts),
         leave=False,
