@@ -5,6 +5,7 @@ from itertools import product
 import oracles
 import pytest
 import torch
+from plain_models import plain_model
 
 from offcourse.data.architectures import ARCHITECTURES
 from offcourse.engine import Engine
@@ -12,6 +13,7 @@ from offcourse.engine.edit_checks import agreement, require_agreement
 from offcourse.engine.edit_pass import EditPass
 from offcourse.engine.edited import read_edited, score_answers
 from offcourse.engine.edits import OPERATIONS, POSITIONS, Edit, OperationRows
+from offcourse.engine.plain import PlainEngine
 from offcourse.errors import OffcourseError
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
@@ -91,12 +93,12 @@ def plain_scores(model, edit: Edit | None) -> list[float]:
     return scores
 
 
-def agree(model, edits: list[Edit], budgets: tuple[int, ...]) -> None:
+def agree(model, edits: list[Edit], budgets: tuple[int, ...], path=Engine) -> None:
     """Raise unless the engine's scores, with passes of these many tokens, are the plain ones and differ by edit."""
     expected = torch.tensor([plain_scores(model, edit) for edit in [None, *edits]])
     assert expected.std(0).min() > 1e-3
     for max_rows in budgets:
-        torch.testing.assert_close(score_answers(Engine(model, max_rows), PROMPT, ANSWERS, edits), expected, **CLOSE)
+        torch.testing.assert_close(score_answers(path(model, max_rows), PROMPT, ANSWERS, edits), expected, **CLOSE)
 
 
 SITES = [(site, positions) for site, known in EDITED.items() for positions in known]
@@ -116,6 +118,22 @@ def test_answers_under_edits_are_those_of_one_forward_each(model, site, position
 def test_every_operation_at_every_site_and_position(tiny, site, positions, operation):
     model = tiny("Llama")
     agree(model, edits_of(model, site, [operation], positions), (64,))
+
+
+@pytest.mark.parametrize(("site", "positions"), SITES)
+@pytest.mark.parametrize("name", ["Falcon", "Mamba", "Jamba"])
+def test_a_class_without_rows_is_edited_by_whole_forwards(name, site, positions):
+    model = plain_model(name)
+    if site == "heads" and not model.heads:
+        with pytest.raises(OffcourseError, match="without attention heads"):
+            PlainEngine(model).capture_heads([PROMPT], [3])
+        return
+    edits = edits_of(model, site, ["add"] if positions == "first" else list(OPERATIONS), positions)
+    agree(model, edits, (64,), PlainEngine)
+    logits = Edit("logits", "add", "answer", {0: value_of(model, "logits", "add", 1)})
+    found = read_edited(PlainEngine(model), PROMPT, 42, [logits], probability=True)
+    expected = oracles.edited(model, PROMPT, [len(PROMPT) - 1], "logits", "add", logits.values)[-1].softmax(-1)[42]
+    torch.testing.assert_close(found.probability[0], expected, **CLOSE)
 
 
 @pytest.mark.parametrize("operation", ["add", "scale"])

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from offcourse.engine.checks import Case, Comparison, compare
+from offcourse.engine.edit_hooks import hooks_of
 from offcourse.engine.edited import last_states
-from offcourse.engine.edits import OPERATIONS, Edit
-from offcourse.engine.rounding import Edit as Hooks
+from offcourse.engine.edits import Edit
 from offcourse.engine.run import Engine
 from offcourse.errors import OffcourseError
-from offcourse.models.load import LanguageModel
 
 # Prompts that are compared, each under the first, a middle and the last edit: a few forwards of the prompt each.
 PROMPTS = 3
@@ -40,40 +36,7 @@ def agreement(engine: Engine, prompts: Sequence[Sequence[int]], edits: Sequence[
         ids = list(map(int, prompt))
         states = last_states(engine, ids, edits)
         cases += [
-            Case(ids, plain(engine.model, len(ids), edit), [mine]) for edit, mine in zip(edits, states, strict=True)
+            Case(ids, hooks_of(engine.model, edit, len(ids), len(ids)), [mine])
+            for edit, mine in zip(edits, states, strict=True)
         ]
     return compare(engine.model, {"edits": cases})["edits"]
-
-
-def plain(model: LanguageModel, length: int, edit: Edit) -> Hooks:
-    """The edit of a whole prompt of `length` tokens, as hooks on the plain model, which change the first prompt."""
-    tokens = edit.tokens(torch.arange(length), length).nonzero()[:, 0]
-
-    def changed(hidden: Tensor, value: Tensor) -> Tensor:
-        hidden = hidden.clone()
-        value = value.to(hidden)[: len(tokens)] if edit.positions == "first" else value.to(hidden)
-        at = tokens.to(hidden.device)
-        hidden[0, at] = OPERATIONS[edit.operation](hidden[0, at], value)
-        return hidden
-
-    def after(value: Tensor):
-        def hook(module, args, out):
-            if isinstance(out, tuple):
-                return (changed(out[0], value), *out[1:])
-            return changed(out, value)
-
-        return hook
-
-    def before(value: Tensor):
-        def hook(module, args):
-            heads = args[0].unflatten(-1, (model.heads, -1))
-            return (changed(heads, value[:, : heads.shape[-1]]).flatten(-2), *args[1:])
-
-        return hook
-
-    def hooks() -> list:
-        if edit.site == "heads":
-            return [model.projections[layer].register_forward_pre_hook(before(v)) for layer, v in edit.values.items()]
-        return [model.blocks[layer].register_forward_hook(after(v)) for layer, v in edit.values.items()]
-
-    return hooks

@@ -1,11 +1,13 @@
 """What a model says under edits: hits of one target after a prompt, and log-probabilities of whole answers."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
 from offcourse.engine import unembed
+from offcourse.engine.edit_hooks import hooks_of
 from offcourse.engine.edit_pass import EditPass
 from offcourse.engine.edits import BEHIND_PROMPT, OPERATIONS, Edit
 from offcourse.engine.forest import Forest
@@ -26,8 +28,8 @@ def read_edited(
 
     edits: of one site and at the same positions. probability: False leaves probabilities out (they are NaN).
     """
-    forest, states, _ = _states(engine, prompt, [[]], edits, None)
-    [last] = [path[-1] for path in forest.where]
+    where, states, _ = _states(engine, prompt, [[]], edits, None)
+    [last] = [path[-1] for path in where]
     model, mine = engine.model, states[1:, last]
     if edits[0].site != "logits":
         targets = torch.full((len(edits),), int(target))
@@ -41,8 +43,8 @@ def read_edited(
 @torch.inference_mode()
 def last_states(engine: Engine, prompt: Sequence[int], edits: Sequence[Edit]) -> Tensor:
     """[edits, width] final-normed states of the prompt's last token under each edit. edits: at the same positions."""
-    forest, states, _ = _states(engine, prompt, [[]], edits, None)
-    return states[1:, forest.where[0][-1]]
+    where, states, _ = _states(engine, prompt, [[]], edits, None)
+    return states[1:, where[0][-1]]
 
 
 @halving
@@ -61,9 +63,9 @@ def score_answers(
 
     Raises `ValueError` for a context that edits would have to change.
     """
-    forest, states, begin = _states(engine, prompt, [answer[:-1] for answer in answers], edits, context)
+    where, states, begin = _states(engine, prompt, [answer[:-1] for answer in answers], edits, context)
     # The tokens at which each token of each answer is predicted.
-    paths = [path[len(prompt) - 1 - begin :] for path in forest.where]
+    paths = [path[len(prompt) - 1 - begin :] for path in where]
     nodes = [node for path in paths for node in path]
     wanted = [token for answer in answers for token in answer]
     # Answers that share a beginning are predicted at one state, which is unembedded once.
@@ -89,14 +91,18 @@ def _states(
     continuations: Sequence[Sequence[int]],
     edits: Sequence[Edit],
     context: Context | None,
-) -> tuple[Forest, Tensor, int]:
-    """(forest, final-normed states [1 + edits, tokens, width], tokens before the forest) of prompt and continuations.
+) -> tuple[list[list[int]], Tensor, int]:
+    """(where, final-normed states [1 + edits, states, width], tokens that have no states) of prompt and continuations.
 
-    Edits behind the prompt share the prompt's keys and values, other edits what lies below their layer.
+    where: for each continuation, the index of the state of each token, from the first token that has one.
+    Edits behind the prompt share the prompt's keys and values, other edits what lies below their layer. On the plain
+    path nothing is shared.
     """
     behind = all(edit.positions in BEHIND_PROMPT for edit in edits)
     if context and not behind:
         raise ValueError("edits of a prompt change its beginning, so the beginning cannot be kept for them")
+    if engine.whole:
+        return _whole(engine, prompt, continuations, edits)
     context = context or Context((), {})
     if behind and len(prompt) - 1 > len(context.tokens):
         context = engine.keep(prompt[len(context.tokens) : -1], context)
@@ -104,8 +110,20 @@ def _states(
     forest = Forest([[*prompt[begin:], *rest] for rest in continuations])
     if edits and edits[0].site == "logits":
         alone = EditPass(engine, forest, len(prompt), [], context).states()
-        return forest, alone.expand(1 + len(edits), -1, -1), begin
-    return forest, EditPass(engine, forest, len(prompt), edits, context).states(), begin
+        return forest.where, alone.expand(1 + len(edits), -1, -1), begin
+    return forest.where, EditPass(engine, forest, len(prompt), edits, context).states(), begin
+
+
+def _whole(engine, prompt, continuations, edits) -> tuple[list[list[int]], Tensor, int]:
+    """`_states` on the plain path: a whole forward for each edit and continuation. engine: a `PlainEngine`."""
+    sequences = [[*prompt, *rest] for rest in continuations]
+    ends = list(accumulate(map(len, sequences), initial=0))
+
+    def under(edit: Edit | None) -> Tensor:
+        hung = [hooks_of(engine.model, edit, len(prompt), len(ids)) if edit else list for ids in sequences]
+        return torch.cat([engine.under(ids, hooks) for ids, hooks in zip(sequences, hung, strict=True)])
+
+    return [list(range(*span)) for span in pairwise(ends)], torch.stack([under(edit) for edit in (None, *edits)]), 0
 
 
 def _logits(engine: Engine, states: Tensor, edit: Edit | None) -> Tensor:

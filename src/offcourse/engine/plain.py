@@ -32,6 +32,8 @@ class PlainEngine(Engine):
     be run; None for the reason in the table of classes.
     """
 
+    whole = True
+
     def __init__(
         self, model: PlainModel, max_rows: int | str = "auto", logits_dtype: str = "model", why: str | None = None
     ):
@@ -63,7 +65,7 @@ class PlainEngine(Engine):
         if not self.model.projections:
             raise OffcourseError(
                 f"{self.model.architecture.causal_lm} has blocks without attention heads, so no head's output can be "
-                "read. Leave the model out of function_vectors.models."
+                "read. Leave the model out of the method's models, as in function_vectors.models."
             )
         found = self._captured(prompts, positions, self.model.projections, inputs=True)
         return found.view(*found.shape[:2], self.model.heads, self.model.head_dim)
@@ -76,6 +78,16 @@ class PlainEngine(Engine):
     def keep(self, tokens: Sequence[int], context: Context | None = None) -> Context:
         """The beginning `tokens` of later prompts. Nothing is computed: every later forward begins with them."""
         return Context((*(context.tokens if context else ()), *tokens), {})
+
+    @torch.inference_mode()
+    def under(self, tokens: Sequence[int], hooks: Callable[[], list]) -> Tensor:
+        """Final-normed states [tokens, width] of one sequence. hooks: see `edit_hooks.hooks_of`."""
+        hung = hooks()
+        try:
+            return self._run([tokens])[0]
+        finally:
+            for hook in hung:
+                hook.remove()
 
     def states(
         self,

@@ -8,6 +8,7 @@ each class's norms, biases and caps stay unchanged.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -81,6 +82,9 @@ class Engine:
     attention: how prompt tokens attend to each other, "eager" (explicit products) or "sdpa" (fused); "auto" is "sdpa".
     logits_dtype: "model" (logits are rounded to the model's precision) or "float32" (they are not).
     """
+
+    # Whether every edit is a whole forward (the plain path).
+    whole: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -135,6 +135,11 @@ def _check_measured(study: Study, registry: Registry, method: str) -> None:
                 else "."
             )
         )
+    if headless and steering(method).site == "heads":
+        raise OffcourseError(
+            f"{method}.models: {', '.join(headless)} is of a class with blocks without attention heads, whose outputs "
+            f"{method} edits. Leave it out of {method}.models."
+        )
     most = steering(method).demonstrations(getattr(study, method))
     if most > (shots := study.function_vectors.shots):
         raise OffcourseError(
