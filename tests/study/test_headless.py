@@ -45,3 +45,14 @@ def test_a_steering_method_needs_no_heads_but_another_model_s_function_vectors()
     three = both | {"models": ["tiny-mamba", "tiny-falcon", "tiny-llama"]}
     section = {"function_vectors": {"models": ["tiny-falcon"], "n_heads": [2]}}
     assert "tiny-llama is not among function_vectors.models" in refused(three | section)
+
+
+def test_a_method_that_edits_heads_is_refused_and_the_advice_works():
+    both = STUDY | {
+        "models": ["tiny-mamba", "tiny-falcon"],
+        "methods": ["function_vectors", "inference_time_intervention"],
+        "function_vectors": {"models": ["tiny-falcon"], "n_heads": [2]},
+    }
+    said = refused(both)
+    assert "inference_time_intervention.models: tiny-mamba is of a class with blocks without attention heads" in said
+    check_study(load_study(both | {"inference_time_intervention": {"models": ["tiny-falcon"]}}), REGISTRY)

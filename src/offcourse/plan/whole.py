@@ -25,6 +25,7 @@ from offcourse.plan.costs import (
     beginning,
     built_again,
     sizes,
+    swept_edits,
     work,
 )
 from offcourse.plan.memory import workspace
@@ -109,7 +110,12 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
         yield count, shots * FV_DEMONSTRATION + FV_QUERY
     elif method in STEERING:
-        yield vectors.test_items * (1 + layers * len(getattr(study, method).strengths)), FV_QUERY
+        settings = getattr(study, method)
+        if steering(method).site == "prompt":
+            count, shots = steering(method).passes(settings, vectors.shots, vectors.test_items)
+            yield count, shots * FV_DEMONSTRATION + FV_QUERY
+        else:
+            yield vectors.test_items * (1 + swept_edits(steering(method), settings.strengths, layers)[0]), FV_QUERY
     elif step == "tv_icl":
         yield tasks.baseline_items, TV_QUERY
         yield tasks.test_items, behind + TV_QUERY

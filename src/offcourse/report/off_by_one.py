@@ -63,7 +63,9 @@ def _claims(findings: Findings) -> str:
             name, _, sides = judged.partition(": ")
             one, other = (side.rsplit(" (", 1)[0] for side in sides.split(", "))
             if one != other:
-                differ.append(f"“{words[name].rstrip('.')}” {one} on the models read one token early and {other} on the others")
+                differ.append(
+                    f"“{words[name].rstrip('.')}” {one} on the models read one token early and {other} on the others"
+                )
     if not differ:
         return "Every claim about function vectors in Table 3 has one verdict on both groups."
     return f"Of the claims about function vectors in Table 3, these get different verdicts: {'; '.join(differ)}."

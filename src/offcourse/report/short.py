@@ -141,7 +141,9 @@ def _of_random(random: int, models: int) -> str:
 
 def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
     counts = {bos: findings.count(bos) for bos in (True, False)}
-    here = f" In this study heads are read early for {len(early)} of {models} models: {', '.join(early)}." if early else ""
+    here = (
+        f" In this study heads are read early for {len(early)} of {models} models: {', '.join(early)}." if early else ""
+    )
     return (
         "To build a function vector, the authors’ code reads attention heads one token early where the tokenizer adds a "
         f"BOS (beginning-of-sequence) token: for {counts[True]} of the {sum(counts.values())} models in their results. "
