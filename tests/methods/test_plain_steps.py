@@ -1,5 +1,6 @@
 """A study with models on the plain path: every step that makes sense for them, against one plain forward per edit."""
 
+import dataclasses
 import json
 
 import oracles
@@ -9,6 +10,7 @@ import torch
 from plain_models import registry_with
 from safetensors.torch import load_file
 
+from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, checked_by, key_parts, steps_of
 from offcourse.graph.products import products_of
 from offcourse.graph.study_files import results_of
@@ -159,6 +161,24 @@ def test_keys_hold_the_path_s_code_and_those_of_other_classes_do_not(made):
         parts = key_parts(STEPS["icl"], made.study, made.registry, made.layout, name, "antonym", digests)
         assert ("offcourse.engine.plain" in parts["class"].get("code", {})) is plain
         assert not any("plain" in module for module in parts["code"])
+
+
+def test_a_class_of_no_table_takes_the_plain_path_when_rows_are_refused(tmp_path):
+    row = dataclasses.replace(
+        Registry.load().model("tiny-llama"), name="found", repo="FalconMamba", architecture="FalconMamba"
+    )
+    empty = dict.fromkeys(("parameters", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "context"))
+    row = dataclasses.replace(row, **empty)
+    registry, layout = dataclasses.replace(Registry.load(), models={"found": row}), Layout("found", tmp_path)
+    study = load_study({"study": "found", "models": ["found"], "tasks": ["antonym"], "methods": ["task_vectors"]})
+    check_study(study, registry)
+    prepare(row, registry, layout.model_folder("found"), layout.downloads)
+    context = context_of(STEPS["tv_icl"], study, registry, layout, "found", 1)
+    check_model(context, tmp_path / "model.json")
+    facts = json.loads((tmp_path / "model.json").read_text())
+    assert facts["row"]["from"] == "found by structure" and facts["path"]["name"] == "plain"
+    assert "4 of 4 blocks have no attention (but FalconMambaMixer)" in facts["path"]["why"]
+    assert facts["capabilities"]["task_vectors"]["runs"] and not facts["capabilities"]["function_vectors"]["runs"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
