@@ -107,7 +107,7 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         bar.outline.set_linewidth(0.4)
         canvas.suptitle(f"{label}: causal indirect effect of each attention head")
         canvas.supylabel("attention head")
-        floor = "" if shaded else f"; rows without an edit read up to {_signed(drawn['floor'].max())}"
+        floor = "" if shaded else f"; rounding alone gives up to {_signed(drawn['floor'].max())}"
         style.note(
             canvas, f"means over {style.span(drawn['trials'])} prompts a task; in brackets least and largest{floor}"
         )

@@ -93,7 +93,11 @@ def composed(findings: Findings, runs: pd.DataFrame, own: bool) -> style.Page:
         handles = [left.plot([], [], MARKERS[read], color=COLOURS[read], markersize=5)[0] for read in (LAST, EARLY)]
         names = ["heads read at the last token", "heads read one token early"]
         canvas.legend(handles, names, loc="outside upper center", ncols=2, handletextpad=0.3)
-        style.note(canvas, "left: mean and 95% interval over tasks; right: best accuracy and 95% interval over items")
+        style.note(
+            canvas,
+            "left: mean and 95% interval over tasks; right: best accuracy and 95% interval over items;\n"
+            "a difference in grey: the vector does not work at the last token, so the run says nothing",
+        )
 
     return style.Page(size, drawn, NUMBERS, compose)
 

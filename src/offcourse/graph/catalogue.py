@@ -48,22 +48,32 @@ TABLE_METHODS = Table(
     parquet="tables/table_methods.parquet",
 )
 DOLA_TABLES = {
-    1: ("Truthfulness of DoLa", "MC1, MC2 and MC3 of the unsteered model and of DoLa in its best setting by MC1."),
+    1: (
+        "Truthfulness of DoLa",
+        "Shares from 0 to 1: MC1 (the best answer is above every false one), MC2 (weight of true answers) and MC3 "
+        "(true answers above every false one), of the unsteered model and of DoLa in its best setting by MC1.",
+    ),
     2: ("FACTOR accuracy of DoLa", "How often, in %, the faithful continuation scores highest, without and with DoLa."),
     4: ("Truthfulness by bucket, smaller models", "DoLa with each bucket of premature layers, at one alpha."),
-    5: ("Truthfulness by bucket, larger models", "The same for models above 27 billion parameters."),
+    5: ("Truthfulness by bucket, larger models", "As Table 4, for models above 27 billion parameters."),
     6: ("Truthfulness by alpha", "DoLa at each model's best bucket."),
     7: ("Softmax and length bias", "What DoLa without its softmax and a mere length bias reach."),
     8: (
         "FACTOR accuracy by bucket, smaller models",
         "DoLa with each bucket of premature layers, at one alpha (shares).",
     ),
-    9: ("FACTOR accuracy by bucket, larger models", "The same for models above 27 billion parameters."),
+    9: ("FACTOR accuracy by bucket, larger models", "As Table 8, for models above 27 billion parameters."),
     10: ("FACTOR accuracy by alpha", "DoLa at each model's best bucket (shares)."),
 }
 FACT_TABLES = {
-    11: ("Architecture of the models", "Layers, heads and sizes, and what the models are built of."),
-    12: ("Training of the models", "Tokens and learning rate of pretraining, and whether post-training followed it."),
+    11: (
+        "Architecture of the models",
+        "Layers, heads and sizes, and what the models are built of, under the paper's headings.",
+    ),
+    12: (
+        "Training of the models",
+        "Tokens and learning rate of pretraining, and whether post-training followed it, under the paper's headings.",
+    ),
 }
 
 
@@ -234,11 +244,13 @@ OVERVIEW = _single(
 OFF_BY_ONE = _single(
     "figure_off_by_one",
     "One token early: what the released code read, and what it moves",
-    "Left, a comparison between models: peak recovery of each model that the authors released (Eq. 7, mean over its "
-    "tasks with Student's 95% interval), by whether its tokenizer adds a BOS, so that heads were read one token early. "
-    "Right, a test on the same models: best accuracy of the vector with heads read at the last token and one token "
-    "early, everything else equal, with Wilson's 95% intervals and, in numbers, the difference over the same items "
-    "with its interval. Runs of this study where it has the control read_position, else those of the study off-by-one.",
+    "Left, a comparison between models: peak recovery of each model in the authors' released results (Eq. 7, mean over "
+    "its tasks with Student's 95% interval). Orange: the tokenizer adds a BOS (beginning-of-sequence) token, so heads "
+    "were read one token early. Dashed: the mean of each group. Right, a test on the same models: best accuracy of the "
+    "vector with heads read at the last token and one token early, everything else equal, with Wilson's 95% intervals; "
+    "a grey line joins the two, and beside it stands their difference over the same items, with its interval. A grey "
+    "difference says nothing: the vector does not work at the last token either. The runs are this study's where it "
+    "has the control read_position, else those of the study off-by-one.",
     "Left, dots with intervals: peak recovery of every released model, sorted, in two colours by whether its tokenizer "
     "adds a BOS. Right, pairs of dots with intervals: accuracy with heads read at the last token and one token early.",
 )
@@ -248,8 +260,10 @@ RECOVERY = _single(
     "How much of few-shot accuracy a vector gives back: on average over layers (Eq. 8) and at the best layer (Eq. 7), "
     "for function vectors (FV) in the default setting and in the best of the grid, and for task vectors (TV). "
     "Translations are means by direction. Colours change hue at 1, above which a vector gives more than the examples "
-    "do; a dash was not run. With the protocol as published, the average of task vectors is mean times maximum over "
-    "few-shot accuracy, as the released code has it. Where a study has controls, theirs is the mean over vectors that "
+    "do; a dash was not run. What a model answers without a vector is not taken off, so a share can be high where "
+    "nothing is steered: what steers each model is tested above. With the protocol as published, the average of "
+    "task vectors is mean times maximum over few-shot accuracy, as the released code has it. Where a study has "
+    "controls, theirs is the mean over vectors that "
     "should do nothing, each at the best of the same grid. The paper's two figures differ in their models only.",
     "Heat maps of models by groups of tasks with the recovered share of few-shot accuracy written in each cell, one "
     "map per method and measure.",

@@ -29,8 +29,9 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
         (
             "What was done",
             "A function vector is built from mean outputs of attention heads over prompts. Where the tokenizer adds a "
-            "BOS (beginning-of-sequence) token by itself, the released code reads these outputs at the second-to-last token of a prompt, and "
-            "does everything else at the last: it labels tokens without the BOS and holds the labels against tokens "
+            "BOS (beginning-of-sequence) token by itself, the released code reads these outputs at the second-to-last "
+            "token of a prompt, and does everything else at the last: it labels tokens without the BOS and holds the "
+            "labels against tokens "
             f"with it. That is so for {counts[True]} of the {sum(counts.values())} released models (which tokenizers "
             "add a BOS was typed by hand for these models, not checked).",
         ),
@@ -38,8 +39,10 @@ def paragraphs(findings: Findings) -> list[tuple[str, str]]:
             "Comparison between models",
             f"In the released results, the {counts[True]} models that are read one token early recover "
             f"{_share(findings.mean(True))} of few-shot accuracy at their best setting, averaged over tasks and "
-            f"models; the other {counts[False]} recover {_share(findings.mean(False))}. {_claims(findings)} The two groups are "
-            "different models (Llama, Mistral, Amber and Gemma 2 against GPT-J, Pythia, Qwen, OLMo and Falcon 3), so "
+            f"models; the other {counts[False]} recover {_share(findings.mean(False))}. {_claims(findings)} The two "
+            "groups "
+            "are different models (Llama, Mistral, Amber and Gemma 2 against GPT-J, Pythia, Qwen, OLMo and Falcon 3), "
+            "so "
             "the comparison alone does not say why they differ.",
         ),
         ("Test on the same models, which is causal", _test(findings)),

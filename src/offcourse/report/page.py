@@ -260,6 +260,9 @@ def _certainty(view: ResultsView) -> dict[str, Any] | None:
     form = writing.read_csv(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    # Beyond a thousandth the digits of a p-value say more than its model of chance can.
+    for name in (name for name in form if name.startswith("p (")):
+        form[name] = ["< 0.001" if text and float(text) < 0.001 else text for text in form[name]]
     return {"columns": list(form.columns), "rows": form.to_numpy().tolist(), "notes": notes}
 
 

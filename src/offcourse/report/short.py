@@ -1,4 +1,4 @@
-"""The first screen of a report: what is claimed and found, what reading one token early does, how sure that is, how to check it.
+"""The first screen of a report: claims, numbers, what reading one token early does, how sure that is, how to check it.
 
 Below it stand the contents by question: which parts of the page answer which.
 """
@@ -103,8 +103,9 @@ def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
     literal = Counter(row["literal"] for row in claims)
     return (
         "Steering methods are unreliable: what steers one model or task fails on another. "
-        f"This project takes {len(claims)} single claims from the paper. Of the paper’s own models, by the numbers that "
-        f"its authors released, {literal[verdicts.TRUE]} claims are true and {literal[verdicts.FALSE]} are not; for "
+        f"This project takes {len(claims)} claims from the paper. Of the paper’s own models, by the numbers "
+        f"that its authors released, {literal[verdicts.TRUE]} claims are true and {literal[verdicts.FALSE]} are not; "
+        "for "
         f"{literal[verdicts.NO_DATA]} there is no number."
     )
 
@@ -145,8 +146,9 @@ def _shift(findings: Findings, early: Sequence[str], models: int) -> str:
         f" In this study heads are read early for {len(early)} of {models} models: {', '.join(early)}." if early else ""
     )
     return (
-        "To build a function vector, the authors’ code reads attention heads one token early where the tokenizer adds a "
-        f"BOS (beginning-of-sequence) token: for {counts[True]} of the {sum(counts.values())} models in their results. "
+        "To build a function vector, the authors’ code reads attention heads one token early where the tokenizer "
+        f"adds a BOS (beginning-of-sequence) token: for {counts[True]} of the {sum(counts.values())} models in their "
+        "results. "
         f"The best function vectors of these models give back {findings.mean(True):.2f} of few-shot accuracy on "
         f"average, those of the other {counts[False]} models {findings.mean(False):.2f}.{_tested(findings)}{here}"
     )
@@ -188,7 +190,8 @@ def _causal(findings: Findings) -> str:
         return "The test that reads the same models at both tokens is not run yet."
     models, telling = (frame["model"].nunique() for frame in (findings.runs, findings.telling))
     silent = (
-        f", and only {telling} of them {'has' if telling == 1 else 'have'} a function vector that works at the last token"
+        f", and only {telling} of them {'has' if telling == 1 else 'have'} a function vector that works at the last "
+        "token"
         if telling < models
         else ""
     )
