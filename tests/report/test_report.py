@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import grimp
@@ -26,6 +27,7 @@ from offcourse.report import methods, off_by_one, pictures, short
 from offcourse.report import page as report
 from offcourse.schemas.io import write_parquet
 from offcourse.schemas.results import CELLS, as_cells
+from offcourse.study.labels import Labels
 from offcourse.tables.recovery import RECOVERY
 
 LABELS = {"tiny-0.1b": "Tiny 0.1b", "middle-27b": "Middle 27b"}
@@ -444,3 +446,26 @@ def test_a_claim_on_function_vectors_says_that_heads_were_read_early_and_no_othe
     assert {"fv-default", "fv-search", "fv-settings", "from-english", "layers", "post-training-fv"} <= noted
     assert not noted & {"tv", "tv-large", "tv-layer", "post-training-tv", "ten-shot", "apathy", "dola-factor"}
     assert "19 of the 36 released models, here for Middle 27b." in early["fv-search"]
+
+
+def test_names_in_notes_have_labels_and_other_words_stay():
+    labels = Labels({"tiny-1b": "Tiny 1B"}, ["antonym"], {"riddles": "Riddles"})
+    told = report_claims.labelled(
+        "tiny-1b (riddles): 24 items; tiny-1b (n): best of (tiny-1b) at 0.5 (riddles)", labels
+    )
+    assert told == "Tiny 1B (Riddles): 24 items; Tiny 1B (n): best of (Tiny 1B) at 0.5 (riddles)"
+
+
+def test_verdicts_of_a_switch_lead_to_their_claims():
+    linked = report._claims_linked("fv-search: holds (with BOS), not clear (without); a < b")
+    assert linked == ('<a href="#claim-fv-search">fv-search</a>: holds (with BOS), not clear (without); a &lt; b')
+    assert report._claims_linked("") == ""
+
+
+def test_how_sure_the_test_is_says_on_how_many_models_it_rests():
+    findings = read_findings(RESOURCES / FOLDER)
+    told = dict(short.answers([], [], findings, ["Tiny 1B"], 2, True, []))
+    assert "its 3 models are small, and only 2 of them have a function vector that works" in told["How sure that is"]
+    assert "for 1 of 2 models: Tiny 1B." in told["What reading one token early does"]
+    every = replace(findings, runs=findings.telling)
+    assert "its 2 models are small." in dict(short.answers([], [], every, [], 2, True, []))["How sure that is"]
