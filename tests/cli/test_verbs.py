@@ -69,7 +69,8 @@ def test_results_are_found_by_what_made_them(finished, monkeypatch, capsys):
     here = ["--directory", finished.folder]
     code, out, _ = run(monkeypatch, capsys, "find", "--where", "task=antonym", "--where", "step=cie", *here)
     assert (code, out.split()[0]) == (0, "results/smoke/tiny-llama/cie/antonym.parquet")
-    assert run(monkeypatch, capsys, "find", "--where", "task=antonyms", *here)[0] == 1
+    code, out, err = run(monkeypatch, capsys, "find", "--where", "task=antonyms", *here)
+    assert (code, out) == (1, "") and err == f"no result below {finished.folder}/results has task=antonyms\n"
     code, _, err = run(monkeypatch, capsys, "find", "--where", "tsk=antonym", *here)
     assert code == 2 and "no record below" in err and "did you mean 'task'?" in err
     code, _, err = run(monkeypatch, capsys, "find", "--where", "antonym", *here)

@@ -1,6 +1,7 @@
 """Audit of the smoke study: every number is computed again from its sources, every changed byte is found."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,7 @@ def test_the_chain_of_a_cell_goes_down_to_model_data_and_items(finished):
     text = finished.offcourse("audit", "table3", "--row", "FV search", "--column", "0.90").stdout
     assert "computed again from its sources: the same" in text
     assert "resources/words/antonyms.tsv" in text
+    assert re.search(r"^Behind it (\d+) files: \1 intact$", text, re.M)
 
 
 def test_the_chain_of_a_point(finished):

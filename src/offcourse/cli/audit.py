@@ -135,12 +135,14 @@ def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_js
     from offcourse.audit.lineage import lineage_of
 
     chain = lineage_of(checker, name, row, column)
-    wrong = [finding for finding in checker.behind(chain["table"]) if finding.state != INTACT]
+    found = list(checker.behind(chain["table"]))
+    wrong = [finding for finding in found if finding.state != INTACT]
     if as_json:
         print_json({**chain, "intact": not wrong, "wrong": [finding.as_dict() for finding in wrong]})
     else:
         _print_chain(chain)
         _print_findings(wrong)
+        print(f"Behind it {_summary(found)}")
     raise typer.Exit(0 if chain["agrees"] and not wrong else 1)
 
 

@@ -1,6 +1,7 @@
 """Verbs that compare studies with each other, with the authors' release and with the paper, and find results."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +80,8 @@ def find(
     else:
         for result in found:
             print(f"{result['path']}  {result['sha256'][:12]}")
+        if not found:
+            print(f"no result below {directory / 'results'} has {' and '.join(where)}", file=sys.stderr)
     raise typer.Exit(0 if found else 1)
 
 
