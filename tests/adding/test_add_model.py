@@ -171,11 +171,27 @@ def test_a_name_that_is_taken(desk):
     assert "column name: expected a name" in desk.refused("models/my-llama", "--name", "Bad Name")
 
 
+def test_a_label_that_is_taken(desk):
+    said = desk.refused("models/my-llama", "--label", "SmolLM2 135M Instruct")
+    assert "the label 'SmolLM2 135M Instruct' is the one of model 'smollm2-135m-instruct'" in said
+
+
+def test_weights_that_are_cut_are_not_to_be_deleted(desk):
+    """The folder may be the user's only copy, and nothing prepares it anew."""
+    weights = desk.folder / "models" / "my-llama" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    said = desk.refused("models/my-llama")
+    assert "cannot be read as safetensors" in said and "Use an undamaged copy of the model's files." in said
+    assert "elete" not in said
+
+
 def test_something_that_is_no_model(desk):
     (desk.folder / "empty").mkdir()
     (desk.folder / "cut.gguf").write_bytes(b"GGUF, but no more than that")
     assert "has no config.json, so it is no model folder" in desk.refused("empty")
     assert "cut.gguf cannot be read as a GGUF model" in desk.refused("cut.gguf")
+    (desk.folder / "magic.gguf").write_bytes(b"GGUF")
+    assert "magic.gguf cannot be read as a GGUF model" in desk.refused("magic.gguf")
     assert "there is no file gone.gguf" in desk.refused("gone.gguf")
     assert "models/my-llama/config.json is no GGUF file" in desk.refused("models/my-llama/config.json")
     assert "no folder, no GGUF file, and no repository" in desk.refused("nothing")

@@ -55,11 +55,16 @@ def test_a_dry_run_writes_nothing(resources, tmp_path):
     [
         ({}, ["--name", "antonym"], "has a task 'antonym' already"),
         ({}, ["--name", "verbs"], "there is a file .*verbs.tsv already"),
-        ({}, ["--group", "animals"], "the new row of tasks.tsv, line 2, column group: expected one of linguistic"),
+        ({}, ["--group", "animals"], "the new row of tasks.tsv, column group: expected one of linguistic"),
         ({}, ["--match", "near"], "column task_vector_match"),
         ({"pairs": PAIRS[:8]}, [], "has 8 pairs; .* at least 20"),
         ({"pairs": [*PAIRS, PAIRS[3]]}, [], "'animal3' in column 'animal' was already on line 5"),
-        ({"header": ("a",), "pairs": [("b",)]}, [], "has the columns a; expected two"),
+        ({"pairs": PAIRS[:19]}, [], r"first line \(animal, young\) is read as the names of the columns"),
+        ({"header": ("a",), "pairs": [("b",)]}, [], r"has 1 column \(a\); expected two"),
+        ({"header": ("a,b",), "pairs": [("c,d",)]}, [], "separated by tabs, not by commas"),
+        ({"header": ("a", "a")}, [], "both columns are named 'a'"),
+        ({"pairs": [(word, "same") for word, _ in PAIRS]}, [], "every answer is 'same'"),
+        ({}, ["--label", "Antonym"], "the label 'Antonym' is the one of task 'antonym'"),
     ],
 )
 def test_what_is_refused(resources, tmp_path, change, words, message):
@@ -67,3 +72,25 @@ def test_what_is_refused(resources, tmp_path, change, words, message):
     with pytest.raises(OffcourseError, match=message):
         add(written(tmp_path / "young.tsv", **change), *words)
     assert sorted((path.name, path.stat().st_size) for path in resources.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.tsv", None, "there is no such file; expected a list of word pairs"),
+        ("empty.tsv", "\n", "is empty; expected a list of word pairs"),
+        ("ünï.tsv", "", "gives no name for the task.* with --name"),
+        (".tsv", "", "gives no name for the task.* with --name"),
+        ("_.tsv", "", "gives no name for the task.* with --name"),
+    ],
+)
+def test_a_file_that_gives_no_task_is_refused(resources, tmp_path, name, content, message):
+    path = tmp_path / name
+    if content:
+        path.write_text(content)
+    elif content == "":
+        written(path)
+    with pytest.raises(OffcourseError, match=message):
+        add(path)
+    with pytest.raises(OffcourseError, match="is a folder"):
+        add(tmp_path)

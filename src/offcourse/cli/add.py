@@ -1,5 +1,6 @@
 """Verbs that add a row to a table of the registry: a model, a task."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from offcourse.cli.app import app
 
+OWN_FILES = "Use an undamaged copy of the model's files"
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the row and write nothing.")]
 Name = Annotated[str, typer.Option("--name", help="The row's name (default: from the file or repository).")]
 Label = Annotated[str, typer.Option("--label", help="The label in tables and figures (default: from the name).")]
@@ -22,9 +24,11 @@ def _saying_so() -> Iterator[None]:
     try:
         yield
     except OffcourseError as error:
-        if "othing was written" in str(error):
-            raise
-        raise OffcourseError(f"{str(error).rstrip('.')}. Nothing was written.") from error
+        # Nobody prepares the user's own folder anew.
+        said = re.sub(r"Delete \S+ and run again: (it|the model) is prepared anew", OWN_FILES, str(error))
+        if "othing was written" not in said:
+            said = f"{said.rstrip('.')}. Nothing was written."
+        raise OffcourseError(said) from error
 
 
 @app.command("add-model")
@@ -55,6 +59,11 @@ def add_model(
         )
     with _saying_so(), opened(model, revision, next(iter(registry.models.values()))) as origin:
         row = draft(origin, name, label)
+        if other := next((each.name for each in registry.models.values() if each.label == row.label), ""):
+            raise OffcourseError(
+                f"the label {row.label!r} is the one of model {other!r}, so that tables could not tell them apart; "
+                "choose another --label."
+            )
         said = "The self-checks run before the model's first result."
         if checks and origin.weights is not None:
             from offcourse.methods.check_model import report_checks
@@ -72,7 +81,8 @@ def add_model(
         pin(dict(registry.models) | {row.name: row}, [row.name], RESOURCES / LOCK)
         print(f"{RESOURCES / LOCK}: {row.name} is pinned.")
     append_row(table, cells_of(row))
-    print(f"{table}: {row.name} was added. Commit it.")
+    here = " Its files are on this machine, so the row works nowhere else." if row.source == "local" else ""
+    print(f"{table}: {row.name} was added. Commit the table.{here}")
 
 
 @app.command("add-task")

@@ -210,9 +210,9 @@ def check_row(table: str, row: Model | Task) -> None:
         try:
             read_rows(path, type(row), _CELLS[type(row)])
         except OffcourseError as error:
-            raise OffcourseError(
-                f"the new row of {str(error).removeprefix(folder + '/')}. Nothing was written."
-            ) from error
+            # The row has no line in the table yet.
+            said = str(error).removeprefix(folder + "/").replace(f"{table}, line 2,", f"{table},")
+            raise OffcourseError(f"the new row of {said}. Nothing was written.") from error
 
 
 def cells_of(row: Model | Task) -> dict[str, str]:

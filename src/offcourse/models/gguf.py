@@ -41,7 +41,10 @@ def convert(file: Path, folder: Path) -> None:
         with _parsed_once():
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-    except (ValueError, OSError, KeyError, IndexError, NotImplementedError) as error:
+    except MemoryError:
+        raise
+    # A file that is cut or damaged can raise any error, where its reader meets the damage.
+    except Exception as error:
         reason = (str(error) or "no reason given").splitlines()[0]
         raise OffcourseError(
             f"{file} cannot be read as a GGUF model ({type(error).__name__}: {reason}). {_advice(error, reason)}"
