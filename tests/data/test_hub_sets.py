@@ -171,4 +171,4 @@ def test_a_set_that_names_no_commit_is_refused(tmp_path, cell):
         text = (RESOURCES / f"{table}.tsv").read_text(encoding="utf-8")
         (tmp_path / f"{table}.tsv").write_text(text.replace("misconceptions.tsv", cell), encoding="utf-8")
     with pytest.raises(OffcourseError, match="needs hub:owner/name@commit/configuration/split"):
-        Registry.load(Path(tmp_path))
+        Registry.load(Path(tmp_path)).question_set("misconceptions")

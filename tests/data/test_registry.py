@@ -166,7 +166,7 @@ BAD = [
 def test_a_wrong_cell_is_named(folder, table, name, cells, message):
     edit(folder, table, name, **cells)
     with pytest.raises(OffcourseError, match=message):
-        for part in ("models", "tasks"):
+        for part in ("models", "tasks", "questions"):
             Registry.load(folder).require_sound(part)
 
 
@@ -174,11 +174,15 @@ def test_a_wrong_cell_takes_out_its_row_and_no_other(folder):
     """The models of a study that does not name the row can be had, and the row says what is wrong with it."""
     edit(folder, "models", "tiny-llama", layers="four")
     edit(folder, "tasks", "antonym", group="words")
+    edit(folder, "questions", "passages", form="riddle")
     # The base of a model may be such a row.
     edit(folder, "models", "smollm2-135m-instruct", base="tiny-llama")
     registry = Registry.load(folder)
     assert registry.model("smollm2-135m-instruct").layers == 30 and registry.task("present-past").name == "present-past"
     assert "tiny-llama" not in registry.models and "tiny-llama" in registry.names
+    assert registry.question_set("misconceptions").form == "primer"
+    with pytest.raises(OffcourseError, match="column form: expected one of"):
+        registry.question_set("passages")
     assert "antonym" not in registry.tasks and "antonym" in registry.names_of_tasks
     with pytest.raises(OffcourseError, match="line 4, column layers: expected a positive whole number"):
         registry.model("tiny-llama")

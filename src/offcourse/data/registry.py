@@ -79,8 +79,8 @@ _CELLS = {
 class Registry:
     """The four tables, each a read-only mapping from name to row.
 
-    faults: {table: {name: what is wrong}} of models and tasks that a wrong cell takes out of the tables. Whoever asks
-    for such a row gets the message; a study that does not name the row is not stopped.
+    faults: {table: {name: what is wrong}} of models, tasks and question sets that a wrong cell takes out of the tables.
+    Whoever asks for such a row gets the message; a study that does not name the row is not stopped.
     """
 
     models: Mapping[str, Model]
@@ -110,24 +110,18 @@ class Registry:
         )
         released = (files.tasks, files.sources, specs)
         wrong_tasks = wrong_tasks | _messages(tasks.values(), lambda row: _check_released(row, row.releases, *released))
+        questions, wrong_questions = read_sound_rows(files.questions, QuestionSet, _CELLS[QuestionSet])
+        wrong_questions = wrong_questions | _messages(
+            questions.values(), lambda row: _check_questions(files.questions, row, files.sources, specs)
+        )
         models = _without(models, wrong_models)
-        registry = cls(
+        return cls(
             _at_commits(models, read_lock(folder / LOCK)) if locked else models,
             _without(tasks, wrong_tasks),
-            read_rows(files.questions, QuestionSet, _CELLS[QuestionSet]),
+            _without(questions, wrong_questions),
             sources,
-            {"models": wrong_models, "tasks": wrong_tasks},
+            {"models": wrong_models, "tasks": wrong_tasks, "questions": wrong_questions},
         )
-        for row in registry.questions.values():
-            _check_released(row, {"": row.release}, files.questions, files.sources, specs)
-            if row.file.startswith(HUB) and not HUB_SET.fullmatch(row.hub):
-                raise OffcourseError(
-                    f"{files.questions}: {row.name} needs hub:owner/name@commit/configuration/split, the commit as 40 "
-                    f"hexadecimal digits (a branch would move), got {row.file!r}"
-                )
-            if bool(row.file) == bool(row.release):
-                raise OffcourseError(f"{files.questions}: {row.name} needs a file or a release path, one of the two")
-        return registry
 
     def model(self, name: str) -> Model:
         """The model called `name`. Raises `OffcourseError` with a did-you-mean, or naming a wrong cell of its row."""
@@ -135,7 +129,7 @@ class Registry:
         return _get(self.models, name, "model", "models.tsv")
 
     def require_sound(self, table: str, name: str = "") -> None:
-        """Raise `OffcourseError` if the row called `name` of models or tasks has a wrong cell; without a name, any row.
+        """Raise `OffcourseError` if the row called `name` of a table has a wrong cell; without a name, any row.
 
         For what reads a whole table, as all models of the paper.
         """
@@ -163,7 +157,8 @@ class Registry:
         return _get(self.tasks, name, "task", "tasks.tsv")
 
     def question_set(self, name: str) -> QuestionSet:
-        """The question set called `name`. Raises `OffcourseError` with a did-you-mean."""
+        """The question set called `name`. Raises `OffcourseError` with a did-you-mean, or naming a wrong cell."""
+        self.require_sound("questions", name)
         return _get(self.questions, name, "question set", "questions.tsv")
 
 
@@ -189,6 +184,17 @@ def _check_model(path: Path, model: Model, specs: Mapping[str, Source], names: s
             f"{path}: the base {model.base!r} of {model.name} is no model of this table; "
             f"{did_you_mean(model.base, names)}"
         )
+
+
+def _check_questions(path: Path, row: QuestionSet, sources: Path, specs: Mapping[str, Source]) -> None:
+    _check_released(row, {"": row.release}, path, sources, specs)
+    if row.file.startswith(HUB) and not HUB_SET.fullmatch(row.hub):
+        raise OffcourseError(
+            f"{path}: {row.name} needs hub:owner/name@commit/configuration/split, the commit as 40 hexadecimal digits "
+            f"(a branch would move), got {row.file!r}"
+        )
+    if bool(row.file) == bool(row.release):
+        raise OffcourseError(f"{path}: {row.name} needs a file or a release path, one of the two")
 
 
 def _check_released(

@@ -71,12 +71,13 @@ class Release:
         return registry
 
     def _with_release(self, table: str) -> set[str]:
-        """The names of the rows of models or tasks that the release has, whether their cells are right or not."""
+        """The names of the rows of a table that the release has, whether their cells are right or not."""
         rows = read_tsv(self.resources / f"{table}.tsv")
         if table == "models":
             has = (rows["release_name"] != "") | rows["repo"].isin([run.model for run in self.runs])
         else:
-            has = (rows["release"] != "") | (rows["task_vector_release"] != "")
+            columns = ["release", *({"task_vector_release"} & set(rows))]
+            has = (rows[columns] != "").any(axis=1)
         return set(rows.loc[has, "name"])
 
     @cached_property
