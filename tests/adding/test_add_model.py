@@ -111,7 +111,7 @@ def test_the_row_is_the_registry_s_own_of_this_model(desk):
     assert desk.table.read_text().startswith((RESOURCES / "models.tsv").read_text())
     study = desk.folder / "mine.yaml"
     study.write_text(STUDY.format(name="my-llama"))
-    planned = desk.offcourse("plan", "--configfile", study)
+    planned = desk.offcourse("plan", "--rates", "a100", "--configfile", study)
     assert planned.returncode == 0, planned.stderr
 
 
@@ -306,7 +306,7 @@ def test_a_wrong_cell_stops_the_studies_that_use_its_row_and_no_other(desk):
     for name, code in (("tiny-llama", 0), ("my-llama", 2)):
         study = desk.folder / f"{name}.yaml"
         study.write_text(STUDY.format(name=name))
-        done = desk.offcourse("plan", "--configfile", study)
+        done = desk.offcourse("plan", "--rates", "a100", "--configfile", study)
         assert done.returncode == code, done.stderr
     assert f"line {len(lines)}, column parameters: expected a positive whole number" in done.stderr
     # Another model is added, and the faulty row keeps its name.

@@ -14,6 +14,7 @@ import yaml
 from lab import CHECKOUT, Lab, copy_checkout
 
 from offcourse.analysis.cells import recompute, recompute_point
+from offcourse.plan.rates import A100, rates_path, write_rates
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 
@@ -50,6 +51,8 @@ def followed(tmp_path_factory):
     checkout = copy_checkout(tmp_path_factory.mktemp("extending") / "checkout")
     lab = Lab(checkout, checkout / STUDY, checkout)
     said = {}
+    # This machine's rates take half a minute of both cores; tests/cli/test_answers.py measures them.
+    write_rates(rates_path(checkout), A100, {})
     # As in an environment that is active.
     environment = lab.environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for block in blocks():
