@@ -4,6 +4,10 @@
 """
 
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from every_class import DOCS, LIMIT, error_of, error_of_plain, judged, made, pag
 from safetensors.torch import load_file, save_file
 
 from offcourse.data.architectures import ARCHITECTURES, architecture, has_heads, name_of, rows_of_classes
+from offcourse.data.names import RESOURCES
 from offcourse.engine import Engine, attention, locality
 from offcourse.engine.checks import engine_agrees
 from offcourse.engine.plain import PlainEngine
@@ -55,6 +60,36 @@ def test_the_finder_finds_the_rows_that_were_written_by_hand(name):
     listed, row = LISTED[name], ARCHITECTURES[name]
     module = tiny_module(listed.model_type, listed.causal_lm, seed=1)
     assert complete_row(module, find_row(module, name)) == row == listed.row
+
+
+FAULTY = """
+from offcourse.data.architectures import architecture, has_heads, is_class
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+assert Registry.load().model("tiny-llama").architecture == "Llama" and architecture("Phi3").blocks == "model.layers"
+assert is_class("Granite") and not is_class("Granit")
+for ask in (architecture, has_heads):
+    try:
+        ask("Granite")
+    except OffcourseError as error:
+        print(error)
+"""
+
+
+def test_a_wrong_cell_of_a_class_stops_its_models_and_no_other(tmp_path):
+    shutil.copytree(RESOURCES, tmp_path / "tables", ignore=shutil.ignore_patterns("downloads"))
+    path = tmp_path / "tables" / "classes.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("Granite\t"))
+    cells = lines[at].split("\t")
+    cells[lines[0].split("\t").index("parallel")] = "perhaps"
+    lines[at] = "\t".join(cells)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    environment = os.environ | {"OFFCOURSE_RESOURCES": str(path.parent)}
+    done = subprocess.run([sys.executable, "-c", FAULTY], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    said = f"{path}, line {at + 1}, column parallel: expected one of yes, no, got 'perhaps'"
+    assert done.stdout.splitlines() == [said, said]
 
 
 def test_a_class_that_cannot_be_run_is_refused_with_its_name_and_the_reason():

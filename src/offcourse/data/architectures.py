@@ -180,14 +180,25 @@ def name_of(class_name: str) -> str:
     return re.sub(r"(ForCausalLM|LMHeadModel)$", "", class_name)
 
 
-@cache
 def rows_of_classes(path: Path = RESOURCES / "classes.tsv") -> Mapping[str, ClassRow]:
-    """The rows of resources/classes.tsv by name."""
-    from offcourse.data.tsv import FILLED, one_of, read_rows, text_column
+    """The rows of resources/classes.tsv by name, without those that have a wrong cell."""
+    return _classes(path)[0]
+
+
+def require_sound_class(name: str, path: Path = RESOURCES / "classes.tsv") -> None:
+    """Raise `OffcourseError` if the row of a class has a wrong cell, which stops no model of another class."""
+    if message := _classes(path)[1].get(name):
+        raise OffcourseError(message)
+
+
+@cache
+def _classes(path: Path) -> tuple[Mapping[str, ClassRow], Mapping[str, str]]:
+    """(rows whose cells are right, {name of another row: what is wrong with it})."""
+    from offcourse.data.tsv import FILLED, one_of, read_sound_rows, text_column
 
     flag = one_of("yes", "no")
     flags = dict.fromkeys(("parallel", "attention_interface", "tuple_output", "transposed"), flag)
-    return read_rows(
+    return read_sound_rows(
         path,
         ClassRow,
         {
@@ -205,6 +216,7 @@ def path_of(name: str) -> str:
     """The path of a class: "rows", "plain", or "" for a class of no table, whose path is found when it is loaded."""
     if name in ARCHITECTURES:
         return "rows"
+    require_sound_class(name)
     return rows_of_classes()[name].path if name in rows_of_classes() else ""
 
 
@@ -223,7 +235,8 @@ def causal_lms() -> dict[str, str]:
 
 def is_class(name: str) -> bool:
     """Whether `name` is a class of our tables or of the installed `transformers`, whose import takes seconds."""
-    return name in ARCHITECTURES or name in rows_of_classes() or name in causal_lms()
+    listed, faulty = _classes(RESOURCES / "classes.tsv")
+    return name in ARCHITECTURES or name in listed or name in faulty or name in causal_lms()
 
 
 def architecture(name: str) -> Architecture:
@@ -233,6 +246,7 @@ def architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    require_sound_class(name)
     listed = rows_of_classes()
     if name in listed:
         if listed[name].why_not:

@@ -20,6 +20,7 @@ BY_VALUE = frozenset(
     {
         "offcourse.data.architectures:ARCHITECTURES",
         "offcourse.data.architectures:rows_of_classes",
+        "offcourse.data.architectures:require_sound_class",
         "offcourse.data.registry:Registry",
         "offcourse.data.tasks:own_pairs",
         "offcourse.data.questions:own_questions",
