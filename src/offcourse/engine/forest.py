@@ -64,9 +64,14 @@ def shared_beginning(prompts: Sequence[Sequence[int]], most: int) -> int:
 
 
 def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[slice, Forest]]:
-    """Cut the list of prompts into forests of at most about `budget` tokens; a longer prompt is alone in its forest.
+    """(slice of prompts, their forest), in the order of the prompts; see `cuts`."""
+    return ((part, Forest(prompts[part])) for part in cuts(prompts, budget))
 
-    Yields (slice of prompts, their forest) in the order of the prompts.
+
+def cuts(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[slice]:
+    """Cut the list of prompts where forests have at most about `budget` tokens; a longer prompt is alone in its forest.
+
+    Yields the slices in the order of the prompts.
     """
     start, size = 0, 0
     previous: Sequence[int] = ()
@@ -76,9 +81,9 @@ def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[sli
             min(len(prompt), len(previous)),
         )
         if index > start and size + len(prompt) - shared > budget:
-            yield slice(start, index), Forest(prompts[start:index])
+            yield slice(start, index)
             start, size, shared = index, 0, 0
         size += len(prompt) - shared
         previous = prompt
     if start < len(prompts):
-        yield slice(start, len(prompts)), Forest(prompts[start:])
+        yield slice(start, len(prompts))

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from offcourse.engine import unembed
 from offcourse.engine.attention import PassState, install, running
-from offcourse.engine.forest import Forest, forests, shared_beginning
+from offcourse.engine.forest import Forest, cuts, forests, shared_beginning
 from offcourse.engine.halving import halving
 from offcourse.engine.placed import OnTheWay, Placed, on_device
 from offcourse.engine.row_pass import RowPass
@@ -243,13 +243,13 @@ class Engine:
         the context. If the prompts do not fit into one forest, a longer beginning that all share is run once and kept.
         """
         context = context or Context((), {})
-        parts = self._cut_behind(prompts, context)
+        parts = self._parts(prompts, context)
         if len(parts) > 1:
             # Without a kept beginning, every forest would compute the shared tokens again.
             shared = shared_beginning(prompts, min(min(places) for places in positions))
             context = self.keep(prompts[0][len(context.tokens) : shared], context)
-            parts = self._cut_behind(prompts, context)
-        for part, _ in parts:
+            parts = self._parts(prompts, context)
+        for part in parts:
             yield from self._states_of(part, prompts, positions, layers, context)
 
     @halving
@@ -257,7 +257,7 @@ class Engine:
     def _states_of(self, part: slice, prompts, positions, layers: Sequence[int], context: Context) -> list[States]:
         """`states` of some of the prompts."""
         begin, found = len(context.tokens), []
-        for within, forest in self._cut_behind(prompts[part], context):
+        for within, forest in self._cut([prompt[begin:] for prompt in prompts[part]]):
             mine = slice(part.start + within.start, part.start + within.stop)
             paths = [
                 [path[position - begin] for position in places]
@@ -280,7 +280,7 @@ class Engine:
 
     def readings(self, prompts: Sequence[Sequence[int]]) -> Iterator[Readings]:
         """The residual stream and both sub-layers' outputs at the last position, from one pass per forest."""
-        for part, _ in self._cut(prompts):
+        for part in cuts(prompts, self.max_tokens):
             yield from self._readings_of(part, prompts)
 
     @halving
@@ -364,8 +364,8 @@ class Engine:
     def _cut(self, prompts):
         return forests(prompts, self.max_tokens)
 
-    def _cut_behind(self, prompts, context: Context) -> list[tuple[slice, Forest]]:
-        return list(self._cut([prompt[len(context.tokens) :] for prompt in prompts]))
+    def _parts(self, prompts, context: Context) -> list[slice]:
+        return list(cuts([prompt[len(context.tokens) :] for prompt in prompts], self.max_tokens))
 
     def _unembed(self, states: Tensor, targets: Tensor, probability: bool) -> unembed.Readout:
         return unembed.read(self.model.head, states, targets, self.model.final_softcap, probability, self.wide)

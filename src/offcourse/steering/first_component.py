@@ -12,22 +12,14 @@ as the mean of the differences, so that a strength means the same for both metho
 import numpy as np
 
 from offcourse.data.rows import Task
-from offcourse.steering.contract import SteeringMethod
-from offcourse.steering.mean_difference import ContrastSettings, differences
+from offcourse.steering.mean_difference import MeanDifference, differences
 
 
-class FirstComponent(SteeringMethod):
+class FirstComponent(MeanDifference):
     """The vector of a layer is a principal component and is added to every token."""
 
     label = "First component"
     question = "How much does the first principal component of these changes?"
-    source = "Zou et al. 2023"
-    settings = ContrastSettings()
-    positions = "all"
-
-    def passes(self, settings: ContrastSettings, shots: int, trials: int) -> tuple[int, int]:
-        """Two prompts a pair."""
-        return 2 * settings.pairs, settings.shots
 
     def build(self, context, task: Task):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
