@@ -221,7 +221,10 @@ def path_of(name: str) -> str:
 
 
 def has_heads(name: str) -> bool:
-    """Whether every block of a class has attention heads; true for a class of no table, of which nothing is known."""
+    """Whether every block of a class has attention heads.
+
+    True for a class of no table, since the structure of such a class is not known before its model is loaded.
+    """
     return path_of(name) != "plain" or bool(rows_of_classes()[name].attention_output)
 
 

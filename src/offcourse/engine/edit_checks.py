@@ -14,7 +14,9 @@ PROMPTS = 3
 
 
 def require_agreement(engine: Engine, prompts: Sequence[Sequence[int]], edits: Sequence[Edit], what: str) -> None:
-    """Raise `OffcourseError` unless the first prompts' last states under some edits are those of plain forwards.
+    """Raise `OffcourseError` unless the engine's states under edits agree with plain forwards.
+
+    Compared are the last states of the first prompts, under the first, a middle and the last edit.
 
     The limit is that of the self-checks at load (`engine.checks`). Edits of logits change no state and always agree.
     what: how messages name the edits.
