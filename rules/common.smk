@@ -29,7 +29,7 @@ from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
-from offcourse.store.fingerprint import fingerprint, script_digest
+from offcourse.store.fingerprint import fingerprint, require_packages, script_digest
 from offcourse.study.check import check_study, unpinned
 from offcourse.study.config import load_study
 from offcourse.study.yaml_file import read_yaml
@@ -38,6 +38,7 @@ from offcourse.study.yaml_file import read_yaml
 ORIGINAL = str(config.pop("original", "")).lower() in ("1", "true", "yes")
 
 try:
+    require_packages()
     # Snakemake takes the last of two equal keys without a word.
     for path in workflow.configfiles:
         read_yaml(path)

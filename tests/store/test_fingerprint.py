@@ -2,8 +2,16 @@
 
 import pytest
 
+from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
-from offcourse.store.fingerprint import fingerprint, modules_behind, source_digest, versions_behind
+from offcourse.store.fingerprint import (
+    COUNTED,
+    fingerprint,
+    modules_behind,
+    require_packages,
+    source_digest,
+    versions_behind,
+)
 
 CODE = '''
 """Module."""
@@ -59,3 +67,10 @@ def test_versions_are_those_that_the_code_imports():
 def test_an_unknown_module_is_an_error():
     with pytest.raises(ValueError, match=r"offcourse\.nowhere"):
         fingerprint("offcourse.nowhere:nothing")
+
+
+def test_an_environment_that_is_older_than_the_lock_is_told_what_it_lacks(monkeypatch):
+    require_packages()
+    monkeypatch.setitem(COUNTED, "not-yet-installed", "absent")
+    with pytest.raises(OffcourseError, match=r"package not-yet-installed is not installed.*make install"):
+        require_packages()

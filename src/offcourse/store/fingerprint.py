@@ -5,7 +5,8 @@ import hashlib
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -43,13 +44,27 @@ ASIDE = {"jinja2"}
 
 
 # Cached: `importlib.metadata` reads the package's files at each call, and every job asks for every version.
-_version = cache(importlib.metadata.version)
+@cache
+def _version(package: str) -> str:
+    return _told(importlib.metadata.version, package)
+
+
+def _told(ask: Callable, package: str):
+    """`ask(package)`, a question about an installed package. Raises `OffcourseError` if the package is missing."""
+    try:
+        return ask(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise OffcourseError(
+            f"the package {package} is not installed for {sys.executable}, so this environment is older than "
+            "requirements.lock, or of another project. Run `make install` in the checkout, or "
+            "`python -m pip install -r requirements.lock` in this environment."
+        ) from error
 
 
 @cache
 def _needed(package: str) -> frozenset[str]:
     """`package` and all counted packages that it requires, directly or through others."""
-    required = importlib.metadata.requires(package) or []
+    required = _told(importlib.metadata.requires, package) or []
     names = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in required if "extra ==" not in line}
     names = (names & COUNTED.keys()) - ASIDE | USES.get(package, set())
     return frozenset({package}).union(*(_needed(name) for name in names - {package}))
@@ -107,6 +122,12 @@ def freeze_imports(modules: Iterable[str]) -> None:
 def _changed(path: Path) -> float:
     status = path.stat()
     return max(status.st_mtime, status.st_ctime)
+
+
+def require_packages() -> None:
+    """Raise `OffcourseError` naming a counted package that is not installed in this environment."""
+    for package in COUNTED:
+        _version(package)
 
 
 @cache
