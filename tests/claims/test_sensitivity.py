@@ -36,8 +36,8 @@ def test_every_switch_is_listed_and_only_what_moves_has_numbers():
             "table3",
             "TV",
             "0.90",
-            30.0,
-            70.0,
+            *(30.0, 25.0, 35.0),
+            *(70.0, 65.0, 75.0),
             "tv: holds → does not hold",
         ]
     ]

@@ -15,7 +15,7 @@ from views import view_of
 
 from offcourse.claims import verdicts as claims
 from offcourse.claims.findings import FOLDER, read_findings
-from offcourse.claims.sensitivity import SENSITIVITY
+from offcourse.claims.sensitivity import NUMBERS, SENSITIVITY
 from offcourse.data.names import RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
@@ -432,7 +432,8 @@ def test_what_all_rows_of_a_switch_share_is_said_once(tmp_path):
         ("selection", "same_items → halves", "table3", "TV", "0.90", 30.0, 20.0, "tv: holds (with BOS)", "a note"),
         ("sampling", "global → keyed", "", "", "", float("nan"), float("nan"), "", "needs a rerun"),
     ]
-    frame = pd.DataFrame(rows, columns=list(SENSITIVITY.columns))
+    frame = pd.DataFrame(rows, columns=[name for name in SENSITIVITY.columns if not name.endswith(("_low", "_high"))])
+    frame = frame.reindex(columns=list(SENSITIVITY.columns)).astype(dict.fromkeys(NUMBERS, float))
     write_parquet(tmp_path / "tables/sensitivity.parquet", frame, SENSITIVITY)
     one, other = report._switches(view_of("report", tmp_path))
     assert (one["note"], one["claims"]) == ("a note", [same])

@@ -48,8 +48,10 @@ NOT_DEFINED = "few-shot accuracy is 0, so that there is no recovery"
 OF_BIAS = ("cie_output_bias", "fv_output_bias")
 # Units of the paper's own cells. Cells of other units (other tie rules, shares of ties, p-values) are not compared.
 UNITS = (PERCENT, SHARE, PERCENT_OF)
-COLUMNS = ["switch", "change", "table", "row", "column", "before", "after", "claims", "note"]
-# before, after: in the table's unit, missing where the switch was not turned. claims: claims whose verdict changes.
+# before, after: in the table's unit, missing where the switch was not turned; with the ends of their intervals, missing
+# where the table has none. claims: claims whose verdict changes.
+NUMBERS = ("before", "before_low", "before_high", "after", "after_low", "after_high")
+COLUMNS = ["switch", "change", "table", "row", "column", *NUMBERS, "claims", "note"]
 SENSITIVITY = pa.DataFrameSchema(
     {
         "switch": pa.Column(str, pa.Check.isin(list(Protocol.model_fields))),
@@ -57,8 +59,7 @@ SENSITIVITY = pa.DataFrameSchema(
         "table": pa.Column(str),
         "row": pa.Column(str),
         "column": pa.Column(str),
-        "before": pa.Column(float, nullable=True),
-        "after": pa.Column(float, nullable=True),
+        **{name: pa.Column(float, nullable=True) for name in NUMBERS},
         "claims": pa.Column(str),
         "note": pa.Column(str),
     },
@@ -154,7 +155,7 @@ def by_bos(
             f"{one['claim'].name}: " + ", ".join(f"{one[group]['verdict']} ({group})" for group in GROUPS)
             for one in claims.decide(mine, sources)
         ]
-        values = [side[row, column] for side in sides]
+        values = [number for side in sides for number in side.loc[(row, column), :]]
         rows.append(("head_read_position", change, "table3", row, column, *values, "; ".join(said), note))
     return _frame(rows)
 
@@ -172,26 +173,29 @@ def by_read_position(pairs: pd.DataFrame, other: pd.DataFrame, alike: Collection
         sides = [(side["search"].to_numpy() / mine["few_shot"])[known].mean() for side in (mine, theirs)]
         column = f"peak recovery, mean of {known.sum()} task{'' if known.sum() == 1 else 's'}"
         note = "; ".join(filter(None, ("" if known.any() else NOT_DEFINED, ALIKE if model in alike else "")))
-        rows.append(("head_read_position", change, "", model, column, *sides, "", note))
+        numbers = [number for side in sides for number in (side, None, None)]
+        rows.append(("head_read_position", change, "", model, column, *numbers, "", note))
     return _frame(rows)
 
 
 def _said(switch: str, change: str, why: str, table: str = "") -> tuple:
     """A row without numbers."""
-    return switch, change, table, "", "", None, None, "", why
+    return switch, change, table, "", "", *[None] * len(NUMBERS), "", why
 
 
 def _moved(number: int, before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple]:
-    """The paper's cells of a table that differ: (table, row, column, value before, value after)."""
+    """The paper's cells of a table that differ: (table, row, column, then `NUMBERS`)."""
     sides = [_cells(frame) for frame in (before, after)]
     both = pd.concat(sides, axis=1, keys=("before", "after"))
     for (row, column), cell in both.iterrows():
-        if not np.isclose(cell["before"], cell["after"], rtol=0, atol=SAME, equal_nan=True):
-            yield f"table{number}", row, column, cell["before"], cell["after"]
+        one, other = cell["before", "value"], cell["after", "value"]
+        if not np.isclose(one, other, rtol=0, atol=SAME, equal_nan=True):
+            yield f"table{number}", row, column, *cell["before"], *cell["after"]
 
 
-def _cells(frame: pd.DataFrame) -> pd.Series:
-    return frame[frame["unit"].isin(UNITS)].set_index(["row", "column"])["value"]
+def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """[cells, (value, low, high)] by row and column."""
+    return frame[frame["unit"].isin(UNITS)].set_index(["row", "column"])[["value", "ci_low", "ci_high"]]
 
 
 def _verdicts(rules: Sequence[claims.Claim], number: int, before: Tables, after: Tables) -> list[str]:
@@ -210,5 +214,5 @@ def _numbers(number: int, tables: Tables) -> Numbers:
 
 
 def _frame(rows: list[tuple]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"before": float, "after": float})
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     return SENSITIVITY.validate(frame)

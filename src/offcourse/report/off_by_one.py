@@ -141,7 +141,13 @@ def as_markdown(findings: Findings) -> str:
     said = [f"**{heading}.** {text}\n" for heading, text in paragraphs(findings)]
     runs = _table(RUN_COLUMNS, run_rows(findings.runs))
     split = [
-        [row.row, row.column, f"{row.before:.1f} %", f"{row.after:.1f} %", row.claims or "–"]
+        [
+            row.row,
+            row.column,
+            f"{row.before:.1f} % [{row.before_low:.0f}, {row.before_high:.0f}]",
+            f"{row.after:.1f} % [{row.after_low:.0f}, {row.after_high:.0f}]",
+            row.claims or "–",
+        ]
         for row in findings.by_bos.itertuples()
     ]
     [change] = findings.by_bos["change"].unique()

@@ -10,7 +10,7 @@ import pandas as pd
 from offcourse.analysis import task_vectors, truthfulness
 from offcourse.analysis.results import read_dola, read_model, read_other_position, read_sweep
 from offcourse.analysis.view import ResultsView
-from offcourse.claims.sensitivity import PAIRS, SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
+from offcourse.claims.sensitivity import NUMBERS, PAIRS, SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
 from offcourse.claims.verdicts import read_claims
 from offcourse.data.architectures import BIASED
 from offcourse.data.prompts import reads_early
@@ -152,7 +152,5 @@ def _function_vectors(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:
     """The printed table, all text."""
-    numbers = {
-        name: ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]] for name in ("before", "after")
-    }
+    numbers = {name: ["" if pd.isna(value) else f"{value:.4g}" for value in frame[name]] for name in NUMBERS}
     return frame.assign(**numbers).set_index("switch")
