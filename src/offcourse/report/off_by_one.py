@@ -20,6 +20,11 @@ TOUCHED = ("certainty", "table3", "table_methods", "figure1", "figure3", "figure
 TOUCHED += ("figure13", "figure14", "figure15", "figure17")
 RUN_COLUMNS = ("Model", "Task", "Seed", "Items", "Few-shot", "Last token", "One early", "Difference", "p (Holm)")
 RUN_COLUMNS += ("Heads early", "Means early", "One token early")
+RUNS_NOTE = (
+    "Accuracies are of the best setting of the grid, with Wilson's 95% interval. The interval of a difference is a "
+    "bootstrap over items in pairs that chooses both settings anew in every resample, so it can lie to one side of the "
+    "difference, or begin at it; the verdicts rest on p."
+)
 
 
 def paragraphs(findings: Findings) -> list[tuple[str, str]]:
@@ -152,7 +157,7 @@ def as_markdown(findings: Findings) -> str:
     ]
     [change] = findings.by_bos["change"].unique()
     columns = ("Table 3", "at least", "with BOS", "without", "claims of resources/claims.tsv that rest on it")
-    parts = ["## The test, run by run\n", runs, f"## The release, {change}\n", _table(columns, split)]
+    parts = ["## The test, run by run\n", runs, f"{RUNS_NOTE}\n", f"## The release, {change}\n", _table(columns, split)]
     return "\n".join([*said, *parts])
 
 
@@ -181,6 +186,7 @@ def section(findings: Findings, own: pd.DataFrame | None, early: Sequence[str], 
         "whose": "the study off-by-one" if own is None else "this study",
         "columns": RUN_COLUMNS,
         "rows": run_rows(runs),
+        "note": RUNS_NOTE,
     }
 
 
