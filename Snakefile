@@ -42,3 +42,11 @@ onstart:
     lock()
     check_cards()
     check_cluster()
+
+
+onsuccess:
+    end_timers()
+
+
+onerror:
+    end_timers()

@@ -1,5 +1,6 @@
 # Functions for jobs: the resources they ask for, the lock of a run, and checks before Slurm is given a job. No rule.
 import sys
+import threading
 from pathlib import Path
 
 from snakemake_interface_executor_plugins.settings import ExecMode
@@ -161,3 +162,12 @@ def check_cards():
     asking = [job for job in workflow.dag.needrun_jobs() if job.resources.get("cards")]
     if message := too_small(SIZES, {job.wildcards_dict.get("model") for job in asking}, len(CARDS)):
         sys.exit(f"offcourse: {message}")
+
+
+def end_timers():
+    """Stop the timers by which Snakemake looks at waiting jobs again. It would wait for them at the end of a run, up to
+    the time span of `max-jobs-per-timespan`.
+    """
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()

@@ -201,7 +201,8 @@ def save(figure: Figure, numbers: pd.DataFrame, schema: pa.DataFrameSchema, stem
         # twice the resolution, so a long label would leave a page that was arranged at another resolution.
         figure.dpi = DPI
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        # No engine at all: with its placeholder "none", matplotlib draws each file twice and throws the first away.
+        figure.set_layout_engine(None)
     # Leave date and version out of the files, so that they are the same at every run.
     svg = {"format": "svg", "metadata": {"Date": None, "Creator": None}}
     png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
