@@ -1,5 +1,6 @@
 """Fixtures that several folders share."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(items):
         return LONG.index(folder) if folder in LONG else len(LONG)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: statsmodels has all objects of the process looked at in each of its corrections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def audit(finished):
 
 
 def names(audit) -> list[str]:
-    return [name for name in audit.names() if not name.startswith("ro-crate/")]
+    return [name for name in audit.names if not name.startswith("ro-crate/")]
 
 
 def followed(audit, name: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_what_is_advised_leads_to_a_number_of_every_table_and_figure(audit):
     pages = {name: re.search(r"has pages, .*: (.*)\.$", said) for name, said in ended.items()}
     for name, offered in pages.items():
         if offered:
-            assert set(offered[1].split(", ")) <= set(audit.names()) - {name}
+            assert set(offered[1].split(", ")) <= set(audit.names) - {name}
         else:
             assert re.search(f"{NO_NUMBER}|{OTHERWISE}", ended[name]), ended[name]
     assert len(names(audit)) > len(ended) + 25

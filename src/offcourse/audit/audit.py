@@ -62,6 +62,7 @@ class Audit:
         self.records: dict[Path, dict[str, Any]] = {}
         self.broken: dict[Path, Finding] = {}
         self.producers: dict[str, Path] = {}
+        self._paths: dict[Path, str] = {}
         self._released = Layout(RELEASE, layout.base)
         self._read: set[Layout] = set()
         self._read_records(layout)
@@ -120,6 +121,7 @@ class Audit:
             for model in product.instances(self.study):
                 yield from job_outputs(product, self.study, self.registry, model)
 
+    @cached_property
     def names(self) -> dict[str, list[str]]:
         """{name: files} of everything that can be audited by name: tables, figures, pages of figures, the report."""
         found: dict[str, list[str]] = {}
@@ -133,7 +135,7 @@ class Audit:
 
     def files(self, name: str) -> list[str]:
         """The files of a table or figure. Raises `OffcourseError` with a did-you-mean for an unknown name."""
-        known = self.names()
+        known = self.names
         if name not in known:
             raise OffcourseError(f"{self.layout.study} has no {name!r}: {did_you_mean(name, known)}")
         return known[name]
@@ -383,4 +385,6 @@ class Audit:
 
     def path(self, path: Path) -> str:
         """A file's path as records and findings write it: relative to the working directory."""
-        return relative(path, self.layout.base)
+        if path not in self._paths:
+            self._paths[path] = relative(path, self.layout.base)
+        return self._paths[path]

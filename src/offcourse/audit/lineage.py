@@ -70,7 +70,7 @@ def _numbers(audit: Audit, name: str) -> str:
     """The parquet file of a table or of one page of a figure."""
     found = [path for path in audit.files(name) if _is_numbers(path)]
     if len(found) != 1:
-        numbers = [known for known, files in audit.names().items() if sum(map(_is_numbers, files)) == 1]
+        numbers = [known for known, files in audit.names.items() if sum(map(_is_numbers, files)) == 1]
         pages = [known for known in numbers if known.startswith(f"{name}/")]
         raise OffcourseError(
             f"{name} has pages, each with numbers of its own: {', '.join(pages)}."
