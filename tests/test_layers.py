@@ -27,7 +27,7 @@ LAYERS = [
     ["report"],
     ["graph"],
     ["run", "audit"],
-    ["plan", "published"],
+    ["plan", "published", "share"],
     ["cluster", "check_gpu"],
     ["cli"],
     ["__main__"],

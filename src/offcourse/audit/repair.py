@@ -24,7 +24,7 @@ from offcourse.layout import Layout
 from offcourse.models.fetch import RESUMED
 from offcourse.models.manifest import MANIFEST
 from offcourse.provenance.records import read_record
-from offcourse.store.shards import copy_whole
+from offcourse.store.shards import OTHERS, copy_whole
 from offcourse.study.config import Study
 
 
@@ -104,7 +104,7 @@ def _files(state: State, study: Study, registry: Registry, layout: Layout) -> li
 
 def _sweep(study: Study, registry: Registry, layout: Layout) -> None:
     """Remove what killed runs left: unfinished files, and preparations that no run of this study resumes."""
-    for folder in (layout.store, layout.results, layout.downloads):
+    for folder in (layout.store, layout.store.with_name(OTHERS), layout.results, layout.downloads):
         for path in sweep(folder):
             _say(f"removed {path}, which a killed run left.")
     models = layout.model_folder("model").parent

@@ -2,7 +2,7 @@
 
 import sys
 
-from offcourse.cli import add, audit, compare, gpu, models, plan  # noqa: F401 - importing a module adds its verbs
+from offcourse.cli import add, audit, compare, gpu, models, plan, share  # noqa: F401 - importing a module adds its verbs
 from offcourse.cli.app import app
 from offcourse.errors import OffcourseError
 

@@ -27,8 +27,8 @@ def hold(path: Path) -> None:
     except Timeout as error:
         holder = path.read_text(encoding="utf-8").strip() or "just started"
         raise OffcourseError(
-            f"another run is at work in {Path.cwd()} ({holder}). Wait until it ends, or run another study with "
-            "--directory elsewhere."
+            f"another run is at work in {path.absolute().parents[1]} ({holder}). Wait until it ends, or run "
+            "another study with --directory elsewhere."
         ) from error
     _HELD[path] = lock
 

@@ -2,13 +2,17 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256, sha256, write_whole
 from offcourse.store.sealed_json import digest, read_sealed, write_sealed
+
+# The folder beside the store in which archives of other labs lie, see `offcourse.share`.
+OTHERS = "others"
 
 
 class ShardStore:
@@ -17,14 +21,31 @@ class ShardStore:
     The JSON file holds the artefact's sha256, the parts of the key (their digest is the key) and how the artefact was
     made. It is written last, so a shard exists entirely or not at all, even when two jobs write one key or a job is
     killed. `find` hashes a shard before use; a damaged shard is reported and counts as missing.
+
+    Shards of merged archives are read too: `others/{merge}/{archive}/store` beside the folder. The folder's own shard
+    comes first, then the archive that was merged first. Only the folder itself is written to.
     """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
+    @cached_property
+    def _folders(self) -> list[Path]:
+        """This store's folder, and those of merged archives in the order in which they are asked."""
+        return [self.folder, *sorted(self.folder.with_name(OTHERS).glob("[0-9]*/[0-9]*/store"))]
+
+    def places(self, key: str, suffix: str) -> Iterator[tuple[Path, Path]]:
+        """(artefact, note) of the shard `key` in each folder that has its note."""
+        pairs = (_in(folder, key, suffix) for folder in self._folders)
+        return (pair for pair in pairs if pair[1].exists())
+
     def _paths(self, key: str, suffix: str) -> tuple[Path, Path]:
-        stem = self.folder / key[:2] / key
-        return stem.with_suffix(suffix), stem.with_suffix(".json")
+        return next(self.places(key, suffix), _in(self.folder, key, suffix))
+
+    def archive_of(self, key: str, suffix: str) -> Path | None:
+        """The folder of the merged archive from which the shard `key` is read; None where it was computed here."""
+        folder = self.path(key, suffix).parents[1]
+        return None if folder == self.folder else folder.parent
 
     def path(self, key: str, suffix: str) -> Path:
         """Where the artefact of the shard `key` is."""
@@ -63,8 +84,11 @@ class ShardStore:
         return self.note(key, suffix)["made"]
 
     def drop(self, key: str, suffix: str) -> None:
-        """Remove the shard `key`, so that it is computed again."""
-        for path in reversed(self._paths(key, suffix)):
+        """Remove the shard `key` wherever this store reads it, so that it is computed again."""
+        for artefact, note in list(self.places(key, suffix)):
+            note.unlink(missing_ok=True)
+            artefact.unlink(missing_ok=True)
+        for path in reversed(_in(self.folder, key, suffix)):
             path.unlink(missing_ok=True)
 
     def put(self, parts: dict[str, Any], suffix: str, write: Callable[[Path], Any], made: Any = None) -> Path:
@@ -75,10 +99,15 @@ class ShardStore:
         Raises `OffcourseError` when the disk refuses; the store is then unchanged.
         """
         key = digest(parts)
-        artefact, note = self._paths(key, suffix)
+        artefact, note = _in(self.folder, key, suffix)
         write_whole(artefact, write)
         write_sealed(note, {"sha256": sha256(artefact), "parts": parts, "made": made() if callable(made) else made})
         return artefact
+
+
+def _in(folder: Path, key: str, suffix: str) -> tuple[Path, Path]:
+    stem = folder / key[:2] / key
+    return stem.with_suffix(suffix), stem.with_suffix(".json")
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -1,0 +1,75 @@
+"""Verbs for results of several labs: `share` (archives of studies) and `verify` (shards computed anew)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offcourse.cli.app import AsJson, Config, Directory, app, print_json, study_of
+
+share = typer.Typer(no_args_is_help=True, help="Exchange results with other labs: pack, merge, show.")
+app.add_typer(share, name="share")
+
+
+@share.command()
+def pack(
+    out: Annotated[Path, typer.Argument(metavar="OUT.tar.zst", help="The archive; .tar.zst, .tar.gz or .tar.")],
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    allow: Annotated[list[str] | None, typer.Option(help="A word of the data that looks like a private name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a finished study's shards, records and crate into one archive, without names of machines, accounts, folders
+    or addresses. The same study gives the same bytes.
+    """
+    from dataclasses import asdict
+
+    from offcourse.run.lock import hold
+    from offcourse.share.pack import pack as pack_study
+
+    hold(directory / ".snakemake" / "offcourse.lock")
+    study, registry, layout = study_of(configfile, directory)
+    packed = pack_study(study, registry, layout, out, allow or ())
+    if as_json:
+        print_json({"archive": str(out), "study": study.study, **asdict(packed)})
+        return
+    crate = "" if packed.crate else ", without a crate, which the study has not made yet"
+    print(
+        f"{out}: {packed.results} results of study {study.study} in {packed.files} files{crate}; {packed.size:,} bytes"
+    )
+
+
+@share.command()
+def merge(
+    archives: Annotated[list[Path], typer.Argument(metavar="ARCHIVE...", help="Archives of `offcourse share pack`.")],
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Check every hash and key of other labs' archives, and let the store read their shards. What is wrong with one
+    archive keeps all of them out. A shard that is there already is kept; another content of it is shown beside it, and
+    the exit code is then 1.
+    """
+    from dataclasses import asdict
+
+    from offcourse.layout import Layout
+    from offcourse.run.lock import hold
+    from offcourse.share.merge import merge as merge_archives
+
+    hold(directory / ".snakemake" / "offcourse.lock")
+    found = merge_archives(archives, Layout("", directory))
+    if as_json:
+        print_json({"merged": [asdict(each) for each in found]})
+    else:
+        for each in found:
+            print(
+                f"{each.archive}: study {each.study}, {each.new} shards new, {each.same} there already with the same "
+                f"content, {each.different} with another content"
+            )
+            if each.usable < each.new:
+                print(
+                    f"  {each.new - each.usable} of the new ones were made by other code or versions than this "
+                    "checkout's; no study uses them here until both agree."
+                )
+        if len(found) < len(archives):
+            print(f"{len(archives) - len(found)} of the archives had been merged before.")
+    raise typer.Exit(1 if any(each.different for each in found) else 0)

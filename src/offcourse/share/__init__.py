@@ -1,0 +1,1 @@
+"""Results of several labs: studies packed into archives, archives of others merged, shards computed anew."""
