@@ -270,12 +270,12 @@ class Trace:
 
     def install(self) -> None:
         """Wrap what computes a result: the functions of steps, and those that tables and figures begin with."""
-        inner = job._compute
+        inner = job.compute
 
         def compute(step, its, unit):
             return self.wrap(step.name, inner)(step, its, unit)
 
-        job._compute = compute
+        job.compute = compute
         for rule, product in PRODUCTS.items():
             module, function = product.target.split(":")
             module = importlib.import_module(module)

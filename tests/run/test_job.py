@@ -76,7 +76,7 @@ def test_a_model_that_changes_while_a_step_computes_gives_no_result(base, tmp_pa
     layout = Layout("one", tmp_path)
     shutil.copytree(Layout("one", base).model_folder(MODEL), layout.model_folder(MODEL))
     run_step("prompts", study(), Registry.load(), layout, MODEL)
-    weights, compute = layout.model_folder(MODEL) / "model.safetensors", job._compute
+    weights, compute = layout.model_folder(MODEL) / "model.safetensors", job.compute
     before = weights.read_bytes()
 
     def disturbed(*given):
@@ -84,7 +84,7 @@ def test_a_model_that_changes_while_a_step_computes_gives_no_result(base, tmp_pa
         weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
         return found
 
-    monkeypatch.setattr(job, "_compute", disturbed)
+    monkeypatch.setattr(job, "compute", disturbed)
     with pytest.raises(OffcourseError, match=r"model\.safetensors was written to, moved or replaced while this job"):
         run_step("icl", study(), Registry.load(), layout, MODEL, threads=1)
     assert not layout.artefact("icl", ".parquet", MODEL, TASK).exists()

@@ -1,11 +1,15 @@
 """Verbs for results of several labs: `share` (archives of studies) and `verify` (shards computed anew)."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offcourse.cli.app import AsJson, Config, Directory, app, print_json, study_of
+
+if TYPE_CHECKING:
+    from offcourse.share.verify import Verdict
 
 share = typer.Typer(no_args_is_help=True, help="Exchange results with other labs: pack, merge, show.")
 app.add_typer(share, name="share")
@@ -73,3 +77,57 @@ def merge(
         if len(found) < len(archives):
             print(f"{len(archives) - len(found)} of the archives had been merged before.")
     raise typer.Exit(1 if any(each.different for each in found) else 0)
+
+
+@app.command()
+def verify(
+    sample: Annotated[int, typer.Option(min=1, help="How many shards to draw and compute anew.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw (default: a new one, which is printed).")] = None,
+    configfile: Config = Path("config.yaml"),
+    directory: Directory = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Compute random shards of a study anew on the real model, and print how many agree: bit for bit, or within what
+    rounding alone moves. Exit code 0 if all do, else 1.
+    """
+    import secrets
+    import sys
+    from collections import Counter
+
+    from offcourse.share.verify import BEYOND
+    from offcourse.share.verify import verify as compute_anew
+
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    study, registry, layout = study_of(configfile, directory)
+    verdicts, known = compute_anew(
+        study, registry, layout, sample, seed, lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    counts = Counter(verdict.agrees for verdict in verdicts)
+    if as_json:
+        found = [verdict.as_dict() for verdict in verdicts]
+        print_json({"study": study.study, "seed": seed, "shards": known, "counts": counts, "verdicts": found})
+    else:
+        _print_verdicts(verdicts)
+        said = ", ".join(f"{count} {agrees}" for agrees, count in counts.items())
+        print(f"{len(verdicts)} of {known} shards of study {study.study} (--seed {seed}) computed anew agree: {said}")
+    raise typer.Exit(1 if counts[BEYOND] else 0)
+
+
+def _print_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from offcourse.errors import readable
+    from offcourse.printing import print_table
+
+    table = Table("step", "model", "unit", "key", "computed by", "on", "agrees", box=None)
+    for verdict in verdicts:
+        shard, made = verdict.shard, verdict.made
+        apart = "; ".join(
+            f"{name} differs by {distance:.2g}, rounding alone by {verdict.floor.get(name, 0):.2g}"
+            for name, distance in verdict.distance.items()
+        )
+        agrees = f"{verdict.agrees}: {apart}" if apart else verdict.agrees
+        cells = (shard.step, shard.model, shard.unit, shard.key[:12], made["host"], made["device"], agrees)
+        table.add_row(*(escape(readable(str(cell))) for cell in cells))
+    print_table(table)

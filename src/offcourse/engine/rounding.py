@@ -10,8 +10,8 @@ The plain model can compute one state in several ways that differ in rounding on
 The largest relative distance among the states so computed is the rounding floor (`engine.checks`).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -64,6 +64,20 @@ def ways_apart(model: LanguageModel, ids: Sequence[int], edit: Edit, seed: int, 
     if batch:
         ways.append(plain_states(model, [ids, ids[::-1], ids[1:] + ids[:1]], edit))
     return [states[0, -1] for states in ways]
+
+
+@contextmanager
+def rounding_noise(model: LanguageModel, seed: int) -> Iterator[None]:
+    """Inside the block every pass reads numbers with random noise of at most half a step of the precision.
+
+    What a step computes inside the block shows how far rounding alone moves that step's numbers. seed: of the noise.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    with ExitStack() as stack:
+        for module in _readers(model):
+            hook = _rounded_differently(noise)
+            stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield
 
 
 def relative(state: Tensor, expected: Tensor) -> float:

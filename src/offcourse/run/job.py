@@ -70,12 +70,12 @@ def _run(step: Step, context: StepContext, opened: OpenedModel, cards: int) -> l
             require_usable(cards)
             freeze_imports([*parts["code"], *parts.get("class", {}).get("code", ())])
             with heartbeat(f"{name} {model} {unit}", seconds, left=len(units) - number):
-                result = _compute(step, context, step.unit(context.registry, unit))
+                result = compute(step, context, step.unit(context.registry, unit))
             opened.require_unchanged()
             shard = store.put(
                 parts,
                 step.suffix,
-                lambda path, result=result: _write(step, result, path),
+                lambda path, result=result: write_result(step, result, path),
                 lambda watch=watch: {**watch.made(), "numerics": context.numerics()},
             )
             computed.append(unit)
@@ -131,12 +131,14 @@ def _record(
     }
 
 
-def _compute(step: Step, context: StepContext, unit: Task | QuestionSet):
+def compute(step: Step, context: StepContext, unit: Task | QuestionSet) -> Any:
+    """What the code of a step returns for one unit, as `write_result` takes it."""
     module, function = step.target.split(":")
     return getattr(importlib.import_module(module), function)(context, unit)
 
 
-def _write(step: Step, result, path: Path) -> None:
+def write_result(step: Step, result: Any, path: Path) -> None:
+    """Write the result of one unit as the store keeps it; the same result gives the same bytes."""
     if step.schema is not None:
         checked = step.schema.validate(result.reset_index(drop=True))
         checked.to_parquet(path, index=False, compression="zstd")

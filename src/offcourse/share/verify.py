@@ -1,0 +1,215 @@
+"""Computing shards of a store anew, and saying how many agree: a check of results that need not be trusted.
+
+The step's own code runs on the prepared model in a scratch folder, where nothing of the checked result is. What the
+step reads of other results comes from the store, since their digests are in the key.
+"""
+
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.files import sha256
+from offcourse.graph.keys import STEPS, key_parts, steps_of
+from offcourse.layout import Layout
+from offcourse.models.manifest import MANIFEST, OpenedModel
+from offcourse.run.context import StepContext
+from offcourse.run.job import compute, write_result
+from offcourse.run.plain_context import context_of
+from offcourse.share.distance import distances, names_of
+from offcourse.store.fingerprint import freeze_imports
+from offcourse.store.sealed_json import digest
+from offcourse.store.shards import ShardStore
+from offcourse.study.config import Study
+
+SAME, WITHIN, BEYOND = "bit for bit", "within the rounding floor", "NOT"
+# Seed of the rounding noise; the drawn shards have a seed of their own.
+NOISE = 0
+# The distance of 1 from the next number of float32.
+STEP = 2.0**-23
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard of a store. place: its artefact; there are several of one key where labs computed it differently."""
+
+    model: str
+    step: str
+    unit: str
+    key: str
+    place: Path
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of computing a shard anew.
+
+    agrees: bit for bit, within the rounding floor, or NOT. distance: of the shard from the new result, by column or
+    tensor (`share.distance`); floor: of a run with rounding noise from the new result, for the same columns.
+    made: how the shard was made.
+    """
+
+    shard: Shard
+    agrees: str
+    made: Mapping[str, Any]
+    distance: Mapping[str, float] = field(default_factory=dict)
+    floor: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as plain JSON; an infinite distance is the text "apart"."""
+        numbers = {
+            name: {column: "apart" if value == float("inf") else value for column, value in columns.items()}
+            for name, columns in (("distance", self.distance), ("floor", self.floor))
+        }
+        shard = {name: getattr(self.shard, name) for name in ("model", "step", "unit", "key")}
+        host = {name: self.made[name] for name in ("host", "device")}
+        return {**shard, "path": str(self.shard.place), "agrees": self.agrees, **host, **numbers}
+
+
+def verify(
+    study: Study,
+    registry: Registry,
+    layout: Layout,
+    sample: int,
+    seed: int,
+    told: Callable[[str], None] = lambda text: None,
+) -> tuple[list[Verdict], int]:
+    """Compute `sample` random shards of a study anew; (verdicts, number of shards that could have been drawn).
+
+    seed: of the draw. told: is given a line before each shard. Raises `OffcourseError` when a model is not prepared, or
+    the store has no shard that this checkout's code makes for the study.
+    """
+    for model in study.models:
+        if not (layout.model_folder(model) / MANIFEST).exists():
+            receipt = layout.receipt(model).relative_to(layout.base)
+            raise OffcourseError(
+                f"model {model} is not prepared in {layout.base}, and shards are computed anew on the real model. Run "
+                f"snakemake --cores all --directory {layout.base} {receipt} with the study's --configfile, then verify."
+            )
+    with tempfile.TemporaryDirectory(prefix="offcourse-verify-") as folder:
+        scratch = Layout(study.study, Path(folder))
+        scratch.downloads.parent.mkdir(parents=True)
+        scratch.downloads.symlink_to(layout.downloads.resolve(), target_is_directory=True)
+        found = list(_shards(study, registry, ShardStore(layout.store), scratch))
+        if not found:
+            raise OffcourseError(
+                f"{layout.store} has no shard that this checkout would make for study {study.study}: none was computed "
+                "yet, or all of them by other code or versions of packages (`offcourse status` says which)."
+            )
+        drawn = sorted(random.Random(seed).sample(found, min(sample, len(found))), key=found.index)
+        anew = _Anew(study, registry, scratch)
+        verdicts = []
+        for number, shard in enumerate(drawn, start=1):
+            told(f"{number} of {len(drawn)}: {shard.step} {shard.model} {shard.unit}")
+            verdicts.append(anew.verdict(shard))
+        return verdicts, len(found)
+
+
+def _shards(study: Study, registry: Registry, store: ShardStore, scratch: Layout) -> Iterator[Shard]:
+    """The shards of a study that a store has, by the keys that this checkout would give them.
+
+    The results become links in the scratch folder, where the keys of what follows are made from them.
+    """
+    for model in study.models:
+        for step in steps_of(study, model).values():
+            for unit in step.units(study):
+                upstream = [scratch.artefact(up, STEPS[up].suffix, model, its) for up, its in _read(step, study, unit)]
+                if not all(path.exists() for path in upstream):
+                    continue
+                key = digest(key_parts(step, study, registry, scratch, model, unit))
+                places = [artefact for artefact, _ in store.places(key, step.suffix)]
+                for place in places:
+                    yield Shard(model, step.name, unit, key, place)
+                if places and store.find(key, step.suffix):
+                    target = scratch.artefact(step.name, step.suffix, model, unit)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.symlink_to(places[0].resolve())
+
+
+def _read(step: Any, study: Study, unit: str) -> list[tuple[str, str]]:
+    return list(step.upstream(study, unit).values())
+
+
+class _Anew:
+    """Computes results in the scratch folder. A model is loaded once for all steps of one precision."""
+
+    def __init__(self, study: Study, registry: Registry, scratch: Layout):
+        self.study, self.registry, self.scratch = study, registry, scratch
+        self._loaded: dict[tuple[str, Any], Any] = {}
+
+    def verdict(self, shard: Shard) -> Verdict:
+        """Compute one shard anew and compare."""
+        note = _note(shard)
+        made = note["made"]
+        path = self._compute(shard, note)
+        if sha256(path) == note["sha256"] == sha256(shard.place):
+            return Verdict(shard, SAME, made)
+        if sha256(shard.place) != note["sha256"]:
+            return Verdict(shard, BEYOND, made, {"the file, which is not what its note says": float("inf")})
+        apart = distances(shard.step, shard.place, path)
+        if not apart:
+            return Verdict(shard, SAME, made)
+        from offcourse.engine.checks import TIMES_FLOOR
+
+        floor = self._floor(shard, note, path)
+        floor = {name: floor.get(name, 0.0) for name in apart}
+        within = all(distance <= TIMES_FLOOR * floor[name] for name, distance in apart.items())
+        return Verdict(shard, WITHIN if within else BEYOND, made, apart, floor)
+
+    def _floor(self, shard: Shard, note: Mapping[str, Any], path: Path) -> Mapping[str, float]:
+        """How far rounding alone moves the numbers of a result, which was computed anew at `path`."""
+        step = STEPS[shard.step]
+        if step.runs_model:
+            return distances(shard.step, self._compute(shard, note, noise=True), path)
+        # Sums of float32 numbers without a forward pass: one step of the precision. Tokens and texts have no rounding.
+        return dict.fromkeys(names_of(path), STEP) if step.reads_weights else {}
+
+    def _compute(self, shard: Shard, note: Mapping[str, Any], noise: bool = False) -> Path:
+        """The file of one result, computed now. noise: with rounding noise on all that the model reads."""
+        step, parts = STEPS[shard.step], note["parts"]
+        freeze_imports([*parts["code"], *parts.get("class", {}).get("code", ())])
+        context = self._context(shard, note)
+        opened = OpenedModel.of(context.folder)
+        unit = step.unit(self.registry, shard.unit)
+        if noise and step.runs_model:
+            from offcourse.engine.rounding import rounding_noise
+
+            with rounding_noise(context.engine.model, NOISE):
+                result = compute(step, context, unit)
+        else:
+            result = compute(step, context, unit)
+        opened.require_unchanged()
+        path = self.scratch.base / ("noise" if noise else "anew") / f"{shard.key}{step.suffix}"
+        path.parent.mkdir(exist_ok=True)
+        write_result(step, result, path)
+        return path
+
+    def _context(self, shard: Shard, note: Mapping[str, Any]) -> StepContext:
+        step = STEPS[shard.step]
+        threads = ((note["made"] or {}).get("numerics") or {}).get("threads")
+        known = isinstance(threads, int) and 1 <= threads <= len(os.sched_getaffinity(0))
+        context = context_of(step, self.study, self.registry, self.scratch, shard.model, threads if known else None)
+        if not step.runs_model:
+            return context
+        asked = (shard.model, note["parts"]["dtype"], note["parts"].get("logits_dtype"))
+        if asked not in self._loaded:
+            # One model at a time: two of them may not fit into memory.
+            self._loaded.clear()
+            self._loaded[asked] = context.engine
+        elif known:
+            import torch
+
+            torch.set_num_threads(threads)
+        context.engine = self._loaded[asked]
+        return context
+
+
+def _note(shard: Shard) -> Mapping[str, Any]:
+    from offcourse.store.sealed_json import read_sealed
+
+    return read_sealed(shard.place.with_suffix(".json"))

@@ -1,0 +1,51 @@
+"""`offcourse.share.verify`: the real steps on the real (tiny) model, against shards that are as they were and that are not."""
+
+import labs
+import numpy as np
+import pytest
+
+from offcourse.data.registry import Registry
+from offcourse.graph.keys import STEPS
+from offcourse.layout import Layout
+from offcourse.schemas.io import read_parquet
+from offcourse.share.verify import BEYOND, SAME, WITHIN, verify
+from offcourse.store.shards import ShardStore
+
+KINDS = ["prompts", "icl", "head_means", "cie", "function_vectors", "fv_sweep", "dola"]
+
+
+def verified(base, sample=99, seed=1):
+    verdicts, known = verify(labs.study(), Registry.load(), Layout("one", base), sample, seed)
+    return {verdict.shard.step: verdict for verdict in verdicts}, known
+
+
+def test_shards_that_are_as_they_were_agree_bit_for_bit(ran):
+    found, known = verified(ran)
+    assert {step: verdict.agrees for step, verdict in found.items()} == dict.fromkeys(KINDS, SAME) and known == 7
+
+
+def changed(base, step, change):
+    """Let the shard of a step hold other numbers, with a note that fits them: a forgery that hashes do not find."""
+    store = ShardStore(Layout("one", base).store)
+    from offcourse.store.sealed_json import read_sealed
+
+    [note] = [path for path in store.folder.rglob("*.json") if read_sealed(path)["parts"]["step"] == step]
+    suffix, content = STEPS[step].suffix, read_sealed(note)
+    frame = change(read_parquet(note.with_suffix(suffix), STEPS[step].schema))
+    store.put(content["parts"], suffix, lambda path: frame.to_parquet(path, index=False), content["made"])
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "agrees"),
+    [
+        ("cie", lambda frame: frame.assign(effect=frame["effect"] * np.float32(1.02)), BEYOND),
+        ("cie", lambda frame: frame.assign(effect=frame["effect"] * np.float32(1 + 2e-7)), WITHIN),
+        ("fv_sweep", lambda frame: frame.assign(hit=~frame["hit"]), BEYOND),
+        ("dola", lambda frame: frame.iloc[:-1], BEYOND),
+    ],
+)
+def test_other_numbers_are_beyond_the_floor_or_within_it(ran, tmp_path, step, change, agrees):
+    base = labs.copy(ran, tmp_path / "forged")
+    changed(base, step, change)
+    found, _ = verified(base)
+    assert found[step].agrees == agrees
