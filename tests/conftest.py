@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is imported by now stays: statsmodels has all objects of the process looked at in each of its corrections."""
+    """What is imported by now stays. Each correction of statsmodels looks at all objects of the process."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""`offcourse.share.verify`: the real steps on the real (tiny) model, against shards that are as they were and that are not."""
+"""`offcourse.share.verify`: the real steps on the tiny model, against shards that are as they were and that are not."""
 
 import labs
 import numpy as np
