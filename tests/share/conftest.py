@@ -1,4 +1,4 @@
-"""A lab that ran a small study, and one that prepared the model alone."""
+"""Labs: one that prepared the model alone, one that ran a small study, one that ran it with other rounding."""
 
 import labs
 import pytest
@@ -19,3 +19,12 @@ def ran(empty, tmp_path_factory):
 @pytest.fixture(scope="session")
 def archive(ran, tmp_path_factory):
     return labs.packed(ran, tmp_path_factory.mktemp("labs") / "one.tar.gz")
+
+
+@pytest.fixture(scope="session")
+def elsewhere(empty, tmp_path_factory):
+    """The archive of a lab whose machine rounds otherwise, and which has stated its rounding floor."""
+    base = labs.copy(empty, tmp_path_factory.mktemp("labs") / "elsewhere")
+    labs.run_on_another_card(base, labs.study())
+    labs.checked(base, labs.study())
+    return labs.packed(base, tmp_path_factory.mktemp("labs") / "elsewhere.tar.zst")

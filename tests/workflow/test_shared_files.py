@@ -5,6 +5,7 @@ import json
 import platform
 import re
 import stat
+import tarfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,6 +80,19 @@ def test_a_capsule_says_nothing_of_the_user(finished, tmp_path):
     done = finished.offcourse("capsule", "table3", tmp_path / "capsule", "--row", "FV search", "--column", "0.90")
     assert done.returncode == 0, done.stderr
     assert leaks(tmp_path / "capsule", private(finished)) == []
+
+
+def test_the_archive_of_a_study_says_nothing_of_the_user(finished, tmp_path):
+    done = finished.offcourse("share", "pack", tmp_path / "smoke.tar.gz")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "smoke.tar.gz") as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert (tmp_path / "unpacked" / "ro-crate" / "ro-crate-metadata.json").exists()
+    names = private(finished)
+    for path in (tmp_path / "unpacked").rglob("*.safetensors"):
+        content = path.read_bytes()
+        path.write_text(content[8 : 8 + int.from_bytes(content[:8], "little")].decode())
+    assert leaks(tmp_path / "unpacked", names) == []
 
 
 def test_the_search_finds_what_it_looks_for(finished, tmp_path):

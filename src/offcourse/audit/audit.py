@@ -1,5 +1,6 @@
 """Audit: hash every file behind a table or figure again, from its own files down to the weights (the chain)."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -177,6 +178,14 @@ class Audit:
                     Finding(self.path(path), MISSING, "none of the files that this record is about is there: " + what)
                 )
         return found
+
+    def labs(self) -> dict[tuple[str, str], int]:
+        """{(machine, device): number of results} of the study that come from merged archives of other labs."""
+        store, found = ShardStore(self.layout.store), Counter()
+        for record in self.records.values():
+            if "key" in record and store.archive_of(record["key"], STEPS[record["step"]].suffix):
+                found[record["made"]["host"], record["made"]["device"]] += 1
+        return dict(found)
 
     def _wanted(self) -> list[str]:
         """Every file that the study should have, those that no job records included."""

@@ -197,7 +197,9 @@ def _artefact(audit: Audit, path: str) -> dict[str, Any]:
             {"what": "released", "files": path, "digest": digest} for path, digest in record["inputs"].items()
         ]
     elif "step" in record:
+        archive = audit.evidence.store.archive_of(record["key"], STEPS[record["step"]].suffix)
         known |= {
+            "archive": audit.path(archive) if archive else None,
             "task": record["task"],
             "model": {"name": record["model"], **record["source"]},
             "data": _data(audit, record),

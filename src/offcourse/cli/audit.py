@@ -75,10 +75,14 @@ def audit(
     found = checker.everything() if everything else checker.chain(name)
     wrong = [finding for finding in found if finding.state != INTACT]
     if as_json:
-        print_json({"study": checker.layout.study, "intact": not wrong, "files": [file.as_dict() for file in found]})
+        labs = [{"host": host, "device": device, "results": n} for (host, device), n in checker.labs().items()]
+        files = [file.as_dict() for file in found]
+        print_json({"study": checker.layout.study, "intact": not wrong, "files": files, "labs": labs})
     else:
         _print_findings(wrong)
         print(_summary(found))
+        for (host, device), count in checker.labs().items():
+            print(f"{count} results of the study come from another lab's archive, computed by {host} on {device}")
         if published:
             print(checker.origin())
     raise typer.Exit(1 if wrong else 0)
@@ -201,6 +205,9 @@ def _print_chain(chain: dict[str, Any]) -> None:
         commit = f"commit {git['commit'][:12]}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git"
         print(f"  {path} sha256 {known['sha256'][:12]}{'' if not known['wrong'] else ' NOT INTACT'}")
         print(f"    made {known['made']['ended'][:19]} by {known['rule']}, code {known['code']}, {commit}")
+        if known.get("archive"):
+            made = known["made"]
+            print(f"    by another lab: {made['host']} on {made['device']}, archive {known['archive']}")
         if "model" in known:
             model = known["model"]
             print(f"    model {model['name']}: {model['repo']} {model['revision']}, weights {model['weights'][:12]}")

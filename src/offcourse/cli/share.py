@@ -9,6 +9,7 @@ import typer
 from offcourse.cli.app import AsJson, Config, Directory, app, print_json, study_of
 
 if TYPE_CHECKING:
+    from offcourse.share.differences import Difference
     from offcourse.share.verify import Verdict
 
 share = typer.Typer(no_args_is_help=True, help="Exchange results with other labs: pack, merge, show.")
@@ -57,6 +58,7 @@ def merge(
 
     from offcourse.layout import Layout
     from offcourse.run.lock import hold
+    from offcourse.share.differences import differences
     from offcourse.share.merge import merge as merge_archives
 
     hold(directory / ".snakemake" / "offcourse.lock")
@@ -74,6 +76,9 @@ def merge(
                     f"  {each.new - each.usable} of the new ones were made by other code or versions than this "
                     "checkout's; no study uses them here until both agree."
                 )
+        if any(each.different for each in found):
+            _print_differences(differences(Layout("", directory)))
+            print("The first content of each is used as before; `offcourse share show` prints this table.")
         if len(found) < len(archives):
             print(f"{len(archives) - len(found)} of the archives had been merged before.")
     raise typer.Exit(1 if any(each.different for each in found) else 0)
@@ -127,7 +132,56 @@ def _print_verdicts(verdicts: "Sequence[Verdict]") -> None:
             f"{name} differs by {distance:.2g}, rounding alone by {verdict.floor.get(name, 0):.2g}"
             for name, distance in verdict.distance.items()
         )
-        agrees = f"{verdict.agrees}: {apart}" if apart else verdict.agrees
+        why = verdict.why or apart
+        agrees = f"{verdict.agrees}: {why}" if why else verdict.agrees
         cells = (shard.step, shard.model, shard.unit, shard.key[:12], made["host"], made["device"], agrees)
         table.add_row(*(escape(readable(str(cell))) for cell in cells))
     print_table(table)
+
+
+@share.command()
+def show(directory: Directory = Path(), as_json: AsJson = False) -> None:
+    """Print the merged archives, and side by side the shards that labs computed differently. Exit code 0 if there are
+    none, else 1.
+    """
+    from offcourse.layout import Layout
+    from offcourse.share.differences import differences
+    from offcourse.share.merge import manifests
+
+    layout = Layout("", directory)
+    found, archives = differences(layout), manifests(layout)
+    if as_json:
+        listed = [
+            {"path": str(path), "study": each.study, "results": len(each.results)} for path, each in archives.items()
+        ]
+        print_json({"archives": listed, "differences": [each.as_dict() for each in found]})
+    else:
+        for path, each in archives.items():
+            print(
+                f"{path}: study {each.study}, {len(each.results)} results, packed by Offcourse {each.offcourse.version}"
+            )
+        _print_differences(found)
+        print(f"{len(archives)} archives; {len(found)} shards that labs computed differently")
+    raise typer.Exit(1 if found else 0)
+
+
+def _print_differences(found: "Sequence[Difference]") -> None:
+    """A row per content; the first of a shard is what studies use."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from offcourse.errors import readable
+    from offcourse.printing import print_table
+
+    table = Table("shard", "lab", "sha256", "computed by", "on", "versions", "against the first", box=None)
+    for each in found:
+        shard = f"{each.result.step} {each.result.model} {each.result.unit} {each.result.key[:12]}"
+        for number, content in enumerate(each.contents):
+            made = content.made
+            apart = ", ".join(f"{name} differs by {distance:.2g}" for name, distance in content.distance.items())
+            versions = f"torch {made['packages'].get('torch', '?')}, Python {made['python']}, {made['platform']}"
+            said = f"{apart}: {each.verdict}" if number else "used"
+            cells = (shard, content.lab, content.sha256[:12], made["host"], made["device"], versions, said)
+            table.add_row(*(escape(readable(str(cell))) for cell in cells))
+    if found:
+        print_table(table)

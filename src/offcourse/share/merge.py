@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -26,7 +26,7 @@ from offcourse.share.archive import unpack
 from offcourse.share.manifest import AGAIN, NAME, RECORDS, STORE, Manifest, Result, read_manifest
 from offcourse.store.fingerprint import modules_behind, versions_behind
 from offcourse.store.sealed_json import digest, read_sealed
-from offcourse.store.shards import OTHERS, ShardStore
+from offcourse.store.shards import OTHERS
 
 # Of each archive: what the merge did with it.
 MERGED = "merged.json"
@@ -121,53 +121,52 @@ def _identity(folder: Path) -> str:
 
 def _check(archive: Path, folder: Path, manifest: Manifest) -> None:
     """Hold shards and records against their keys, digests and schemas, and each other."""
-    results = {result.key: result for result in manifest.results}
-    keys = {PurePosixPath(name).stem for name in manifest.members if name.startswith(f"{STORE}/")}
-    if odd := results.keys() ^ keys:
-        raise OffcourseError(
-            f"{archive}: shard {min(odd)} is in its manifest or in its files, and not in both. {AGAIN}"
-        )
-    expected = set()
-    for result in manifest.results:
-        if result.step not in STEPS:
-            raise OffcourseError(
-                f"{archive} has results of a step {result.step!r}, which this checkout does not have. Nothing was "
-                "imported. Check out the version that packed it "
-                f"({manifest.offcourse.version}, commit {manifest.offcourse.commit}), or add the method."
-            )
-        suffix = STEPS[result.step].suffix
-        place = f"{STORE}/{result.key[:2]}/{result.key}"
-        record = f"{RECORDS}/{result.model}/{result.step}/{result.unit}.json"
-        expected |= {place + suffix, f"{place}.json", record}
+    places = {result: _places(archive, manifest, result) for result in manifest.results}
+    inside = {name for name in manifest.members if name.startswith((f"{STORE}/", f"{RECORDS}/"))}
+    if odd := inside ^ {name for names in places.values() for name in names}:
+        raise OffcourseError(f"{archive}: {min(odd)} belongs to no result, or a result lacks this file. {AGAIN}")
+    for result, (artefact, note, record) in places.items():
         try:
-            note = _note(folder, place, suffix, result)
-            _numbers(folder / (place + suffix), result)
-            _record(folder / record, note, result)
+            known = _note(folder, note, artefact, manifest.members[artefact].sha256, result)
+            _numbers(folder / artefact, result)
+            _record(folder / record, known, result)
         except OffcourseError as error:
             said = str(error).replace(f"{folder}/", "")
             raise OffcourseError(f"{archive}: {said.rstrip('.')}. {AGAIN}") from error
-    inside = {name for name in manifest.members if name.startswith((f"{STORE}/", f"{RECORDS}/"))}
-    if odd := inside ^ expected:
-        raise OffcourseError(f"{archive}: {min(odd)} belongs to no result, or a result lacks this file. {AGAIN}")
 
 
-def _note(folder: Path, place: str, suffix: str, result: Result) -> Mapping[str, Any]:
-    """The note of a shard that is what its key and its record say."""
-    shards = ShardStore(folder / STORE)
-    if why := shards.damage(result.key, suffix):
-        raise OffcourseError(why)
-    note = shards.note(result.key, suffix)
-    parts, made = note["parts"], note["made"]
+def _places(archive: Path, manifest: Manifest, result: Result) -> tuple[str, str, str]:
+    """The paths of a result's artefact, of its shard's note and of its record."""
+    if result.step not in STEPS:
+        raise OffcourseError(
+            f"{archive} has results of a step {result.step!r}, which this checkout does not have. Nothing was "
+            f"imported. Check out the version that packed it ({manifest.offcourse.version}, commit "
+            f"{manifest.offcourse.commit}), or add the method."
+        )
+    place = f"{STORE}/{result.key[:2]}/{result.key}"
+    record = f"{RECORDS}/{result.model}/{result.step}/{result.unit}.json"
+    return place + STEPS[result.step].suffix, f"{place}.json", record
+
+
+def _note(folder: Path, name: str, artefact: str, sha256: str, result: Result) -> Mapping[str, Any]:
+    """The note of a shard, whose key is recomputed from what the note says that the shard depends on.
+
+    sha256: of the artefact.
+    """
+    note = read_sealed(folder / name)
+    parts, made = note.get("parts"), note.get("made")
     if not isinstance(parts, dict) or digest(parts) != result.key:
-        raise OffcourseError(f"{place}{suffix}: its key is not the digest of what its note says it depends on")
+        raise OffcourseError(f"{artefact}: its key is not the digest of what {name} says that it depends on")
+    if note.get("sha256") != sha256:
+        raise OffcourseError(f"{artefact} is not the content whose sha256 {name} has")
     if (parts.get("step"), parts.get("task")) != (result.step, result.unit):
-        raise OffcourseError(f"{place}.json is of {parts.get('step')} {parts.get('task')}, its manifest says otherwise")
+        raise OffcourseError(f"{name} is of {parts.get('step')} {parts.get('task')}, its manifest says otherwise")
     if not isinstance(parts.get("code"), dict) or not isinstance(parts.get("packages"), dict):
-        raise OffcourseError(f"{place}.json does not say which code and packages made it")
-    if not made or any(not isinstance(made.get(name), kind) for name, kind in _MADE.items()):
-        raise OffcourseError(f"{place}.json does not say how it was made")
+        raise OffcourseError(f"{name} does not say which code and packages made it")
+    if not isinstance(made, dict) or any(not isinstance(made.get(key), kind) for key, kind in _MADE.items()):
+        raise OffcourseError(f"{name} does not say how it was made")
     if not made["host"].startswith(MARK):
-        raise OffcourseError(f"{place}.json names a machine by its name; `offcourse share pack` writes a digest")
+        raise OffcourseError(f"{name} names a machine by its name; `offcourse share pack` writes a digest")
     return note
 
 

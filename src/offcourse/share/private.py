@@ -19,7 +19,7 @@ from offcourse.provenance.sharing import SALT
 
 # Names that machines and accounts everywhere have, so that they name nobody.
 EVERYWHERE = frozenset({"root", "user", "admin", "runner", "localhost", "ubuntu", "debian", "docker", "jovyan"})
-SHORTEST = 3
+SHORTEST = 2
 _SECRET = re.compile(r"TOKEN|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)
 # From its @ on. What goes before it is looked for backwards: a search forwards would try every letter of a picture.
 _ADDRESS = re.compile(rb"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}\.[A-Za-z]{2,24}\b")
@@ -105,7 +105,7 @@ def _texts(name: str, path: Path) -> Iterator[bytes]:
         # A header of JSON, then numbers, in which any few letters occur by chance.
         yield content[8 : 8 + int.from_bytes(content[:8], "little")]
     else:
-        yield content
+        yield _EMBEDDED.sub(b"", content)
         for embedded in _EMBEDDED.finditer(content):
             inner = base64.b64decode(embedded[1] + b"=" * (-len(embedded[1]) % 4))
             yield _of_picture(inner) if inner.startswith(b"\x89PNG") else inner

@@ -14,7 +14,7 @@ from typing import Any
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
+from offcourse.files import known_sha256, sha256
 from offcourse.graph.keys import STEPS, key_parts, steps_of
 from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST, OpenedModel
@@ -23,11 +23,13 @@ from offcourse.run.job import compute, write_result
 from offcourse.run.plain_context import context_of
 from offcourse.share.distance import distances, names_of
 from offcourse.store.fingerprint import freeze_imports
-from offcourse.store.sealed_json import digest
+from offcourse.store.sealed_json import digest, read_sealed
 from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
 SAME, WITHIN, BEYOND = "bit for bit", "within the rounding floor", "NOT"
+# How a shard was made whose note does not say.
+UNKNOWN = {"host": "unknown", "device": "unknown"}
 # Seed of the rounding noise; the drawn shards have a seed of their own.
 NOISE = 0
 # The distance of 1 from the next number of float32.
@@ -51,7 +53,7 @@ class Verdict:
 
     agrees: bit for bit, within the rounding floor, or NOT. distance: of the shard from the new result, by column or
     tensor (`share.distance`); floor: of a run with rounding noise from the new result, for the same columns.
-    made: how the shard was made.
+    made: how the shard was made. why: what is wrong with a damaged shard, of which nothing was computed.
     """
 
     shard: Shard
@@ -59,6 +61,7 @@ class Verdict:
     made: Mapping[str, Any]
     distance: Mapping[str, float] = field(default_factory=dict)
     floor: Mapping[str, float] = field(default_factory=dict)
+    why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain JSON; an infinite distance is the text "apart"."""
@@ -68,7 +71,7 @@ class Verdict:
         }
         shard = {name: getattr(self.shard, name) for name in ("model", "step", "unit", "key")}
         host = {name: self.made[name] for name in ("host", "device")}
-        return {**shard, "path": str(self.shard.place), "agrees": self.agrees, **host, **numbers}
+        return {**shard, "path": str(self.shard.place), "agrees": self.agrees, "why": self.why, **host, **numbers}
 
 
 def verify(
@@ -122,10 +125,12 @@ def _shards(study: Study, registry: Registry, store: ShardStore, scratch: Layout
                 if not all(path.exists() for path in upstream):
                     continue
                 key = digest(key_parts(step, study, registry, scratch, model, unit))
-                places = [artefact for artefact, _ in store.places(key, step.suffix)]
-                for place in places:
-                    yield Shard(model, step.name, unit, key, place)
-                if places and store.find(key, step.suffix):
+                # Of labs that computed the same content, one is enough.
+                pairs = reversed(list(store.places(key, step.suffix)))
+                contents = {known_sha256(path) if path.exists() else str(path): path for path, _ in pairs}
+                places = list(reversed(contents.values()))
+                yield from (Shard(model, step.name, unit, key, place) for place in places)
+                if places and not store.damage(key, step.suffix):
                     target = scratch.artefact(step.name, step.suffix, model, unit)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.symlink_to(places[0].resolve())
@@ -144,13 +149,13 @@ class _Anew:
 
     def verdict(self, shard: Shard) -> Verdict:
         """Compute one shard anew and compare."""
-        note = _note(shard)
-        made = note["made"]
+        note, damage = _note(shard)
+        made = note.get("made") or UNKNOWN
+        if damage:
+            return Verdict(shard, BEYOND, made, why=damage)
         path = self._compute(shard, note)
-        if sha256(path) == note["sha256"] == sha256(shard.place):
+        if sha256(path) == note["sha256"]:
             return Verdict(shard, SAME, made)
-        if sha256(shard.place) != note["sha256"]:
-            return Verdict(shard, BEYOND, made, {"the file, which is not what its note says": float("inf")})
         apart = distances(shard.step, shard.place, path)
         if not apart:
             return Verdict(shard, SAME, made)
@@ -209,7 +214,14 @@ class _Anew:
         return context
 
 
-def _note(shard: Shard) -> Mapping[str, Any]:
-    from offcourse.store.sealed_json import read_sealed
-
-    return read_sealed(shard.place.with_suffix(".json"))
+def _note(shard: Shard) -> tuple[Mapping[str, Any], str]:
+    """The note of a shard, and what is wrong with it or its artefact, in words."""
+    try:
+        note = read_sealed(shard.place.with_suffix(".json"))
+    except OffcourseError as error:
+        return {}, str(error)
+    if not shard.place.exists():
+        return note, f"{shard.place} is missing"
+    if digest(note.get("parts")) != shard.key or not note.get("made"):
+        return note, f"{shard.place.with_suffix('.json')} does not belong to its name"
+    return note, "" if sha256(shard.place) == note.get("sha256") else f"{shard.place} differs from what was written"
