@@ -83,9 +83,12 @@ def commands() -> list[tuple[str, str]]:
 
 
 def verbs() -> dict[str, set[str]]:
-    """{verb of `offcourse`: its options}."""
-    group = typer.main.get_command(app)
-    return {name: {option for each in verb.params for option in each.opts} for name, verb in group.commands.items()}
+    """{verb of `offcourse`: its options}; a group of verbs, as `share`, has those of all its verbs."""
+    group, found = typer.main.get_command(app), {}
+    for name, verb in group.commands.items():
+        own = [verb, *getattr(verb, "commands", {}).values()]
+        found[name] = {option for each in own for given in each.params for option in given.opts}
+    return found
 
 
 def make_targets() -> set[str]:

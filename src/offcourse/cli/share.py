@@ -105,7 +105,7 @@ def verify(
     seed = secrets.randbelow(2**32) if seed is None else seed
     study, registry, layout = study_of(configfile, directory)
     verdicts, known = compute_anew(
-        study, registry, layout, sample, seed, lambda text: print(text, file=sys.stderr, flush=True)
+        study, registry, layout, sample, seed, configfile, lambda text: print(text, file=sys.stderr, flush=True)
     )
     counts = Counter(verdict.agrees for verdict in verdicts)
     if as_json:

@@ -80,19 +80,21 @@ def verify(
     layout: Layout,
     sample: int,
     seed: int,
+    configfile: Path = Path("config.yaml"),
     told: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Verdict], int]:
     """Compute `sample` random shards of a study anew; (verdicts, number of shards that could have been drawn).
 
-    seed: of the draw. told: is given a line before each shard. Raises `OffcourseError` when a model is not prepared, or
-    the store has no shard that this checkout's code makes for the study.
+    seed: of the draw. configfile: of the study, for messages. told: is given a line before each shard. Raises
+    `OffcourseError` when a model is not prepared, or the store has no shard that this checkout's code makes for the
+    study.
     """
     for model in study.models:
         if not (layout.model_folder(model) / MANIFEST).exists():
             receipt = layout.receipt(model).relative_to(layout.base)
             raise OffcourseError(
                 f"model {model} is not prepared in {layout.base}, and shards are computed anew on the real model. Run "
-                f"snakemake --cores all --directory {layout.base} {receipt} with the study's --configfile, then verify."
+                f"`snakemake --cores all --configfile {configfile} --directory {layout.base} {receipt}`, then verify."
             )
     with tempfile.TemporaryDirectory(prefix="offcourse-verify-") as folder:
         scratch = Layout(study.study, Path(folder))
