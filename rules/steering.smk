@@ -1,6 +1,11 @@
 # Steering methods beyond the paper's (src/offcourse/steering): a rule per step, named like it.
 
 
+def of_tasks(step):
+    """The results of upstream steps for every task of a step."""
+    return [path for up in step.inputs for path in each(step.name, f"{{model}}/{up}/{{task}}{STEPS[up].suffix}")]
+
+
 for method in STEERING:
 
     # A method that changes the prompt has no vectors.
@@ -36,31 +41,37 @@ for method in STEERING:
             script:
                 "../workflow/scripts/step.py"
 
-    rule:
-        name:
-            f"{method}_sweep"
-        input:
-            prompts=each(f"{method}_sweep", "{model}/prompts/{task}.parquet"),
-            vectors=each(method, f"{{model}}/{method}/{{task}}.safetensors") if method in STEPS else [],
-            model=RESULTS / "{model}/model.json",
-        output:
-            artefacts=each(f"{method}_sweep", f"{{model}}/{method}_sweep/{{task}}.parquet"),
-            records=each(f"{method}_sweep", f"provenance/{{model}}/{method}_sweep/{{task}}.json"),
-        log:
-            RESULTS / f"logs/{method}_sweep/{{model}}.log",
-        benchmark:
-            RESULTS / f"benchmarks/{method}_sweep/{{model}}.tsv"
-        group:
-            GROUP
-        conda:
-            "../envs/offcourse.yaml"
-        threads: threads(f"{method}_sweep")
-        resources:
-            **asks(f"{method}_sweep"),
-        params:
-            code=reads(f"{method}_sweep", "code"),
-            parameters=reads(f"{method}_sweep", "parameters"),
-            model=reads(f"{method}_sweep", "model"),
-            numerics=reads(f"{method}_sweep", "numerics"),
-        script:
-            "../workflow/scripts/step.py"
+    for step in STEPS.values():
+        # The sweep, and what is made of it: side effects, and where the study asks for them draws and controls.
+        if step.methods != (method,) or step.name == method:
+            continue
+
+        rule:
+            name:
+                step.name
+            input:
+                results=of_tasks(step),
+                words=release_lists() if step.reads_words else [],
+                model=RESULTS / "{model}/model.json",
+            output:
+                artefacts=each(step.name, f"{{model}}/{step.name}/{{task}}.parquet"),
+                records=each(step.name, f"provenance/{{model}}/{step.name}/{{task}}.json"),
+            log:
+                RESULTS / f"logs/{step.name}/{{model}}.log",
+            benchmark:
+                RESULTS / f"benchmarks/{step.name}/{{model}}.tsv"
+            group:
+                GROUP
+            conda:
+                "../envs/offcourse.yaml"
+            threads: threads(step.name)
+            resources:
+                **asks(step.name),
+            params:
+                code=reads(step.name, "code"),
+                parameters=reads(step.name, "parameters"),
+                words=reads(step.name, "words"),
+                model=reads(step.name, "model"),
+                numerics=reads(step.name, "numerics"),
+            script:
+                "../workflow/scripts/step.py"

@@ -81,6 +81,26 @@ def over_items(values: np.ndarray, unit: str, bounds: tuple[float, float] = (0.0
     return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
+def ratio_over_items(totals: np.ndarray, sizes: np.ndarray, unit: str) -> Interval:
+    """95 % interval of sum(totals) / sum(sizes) by the percentile bootstrap over items: both are drawn together.
+
+    totals, sizes: [items], two items or more; sizes are positive. unit: keys the draws, as in `over_items`.
+    """
+    drawn = _drawn(unit, len(totals))
+    return Interval(*map(float, np.quantile((drawn @ totals) / (drawn @ sizes), _ENDS)))
+
+
+def above_zero(differences: np.ndarray, unit: str) -> float:
+    """p-value of a mean difference of pairs as large as the one found, if nothing differs: one side, random signs.
+
+    If nothing differs, the two sides of an item can be swapped. A coin per item decides; the p-value counts the
+    differences as found among the resamples. differences: [items], one per pair.
+    """
+    generator = keyed_generator(SEED, unit, "signs", len(differences))
+    signs = generator.choice((-1.0, 1.0), size=(RESAMPLES, len(differences)))
+    return float((1 + (signs @ differences >= differences.sum() - SLACK).sum()) / (1 + RESAMPLES))
+
+
 # Cached, since a study has many numbers of one unit; few sets are kept, since a large set of questions takes memory.
 @lru_cache(maxsize=16)
 def _drawn(unit: str, items: int) -> np.ndarray:

@@ -71,6 +71,21 @@ def steering_path(method: str, model: str, task: str) -> str:
     return f"{model}/{method}_sweep/{task}.parquet"
 
 
+def side_effects_path(method: str, model: str, task: str) -> str:
+    """Path of the side effects of a method of `offcourse.steering` for one pair."""
+    return f"{model}/{method}_side_effects/{task}.parquet"
+
+
+def steering_controls_path(method: str, model: str, task: str) -> str:
+    """Path of the controls' sweep of a method of `offcourse.steering` for one pair."""
+    return f"{model}/{method}_controls/{task}.parquet"
+
+
+def draws_path(method: str, model: str, task: str) -> str:
+    """Path of the further draws of a method of `offcourse.steering` for one pair."""
+    return f"{model}/{method}_draws/{task}.parquet"
+
+
 def icl_path(model: str, task: str) -> str:
     """Path of the in-context baselines of one pair."""
     return f"{model}/icl/{task}.parquet"

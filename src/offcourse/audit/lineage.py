@@ -214,6 +214,11 @@ def _data(audit: Audit, record: Mapping[str, Any]) -> list[dict[str, str]]:
         read = step.upstream(audit.study, record["task"]).values()
         upstream = [audit.layout.artefact(up, STEPS[up].suffix, record["model"], unit) for up, unit in read]
         found = [entry for path in upstream for entry in _data(audit, audit.record_of(audit.path(path)))]
+        digests = record["parts"]["inputs"]
+        found += [
+            {"what": "tracked", "digest": digests[name], "files": (Path(RESOURCES.name) / name).as_posix()}
+            for name in step.tracked
+        ]
         return [entry for number, entry in enumerate(found) if entry not in found[:number]]
     study, unit = audit.study, step.unit(audit.registry, record["task"])
     files = [audit.path(path) for path in leaf_files(step, study, audit.registry, unit.name, audit.layout.downloads)]

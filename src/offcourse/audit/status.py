@@ -105,7 +105,7 @@ def _fetches(step: Step) -> list[str]:
     """The rules whose downloads the rule of a step waits for."""
     if step.on_questions:
         return ["fetch_questions"]
-    return ["fetch_words"] if step.name == "prompts" or step.name in STEERING else []
+    return ["fetch_words"] if step.name == "prompts" or step.name in STEERING or step.reads_words else []
 
 
 def step_reasons(step: Step, evidence: Evidence, model: str, unit: str, repaired: Collection[Path] = ()) -> list[str]:

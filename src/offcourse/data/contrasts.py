@@ -5,8 +5,21 @@ from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text
 from offcourse.errors import OffcourseError
 
 
-def demonstrated(method: str, task: str, train: list[Pair], pairs: int, shots: int) -> list[tuple[str, str]]:
-    """`pairs` pairs of prompts (true, shuffled), each drawn from its own key.
+def labelled(context, task: str, made: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs of texts that a steering method is built from; of a shuffled context, half of them the other way round.
+
+    A vector of pairs whose sides say nothing should do nothing. context: `run.context.StepContext`.
+    """
+    if not context.shuffled:
+        return made
+    order = keyed_generator(EVALUATION_SEED, task, "shuffled labels", context.draw).permutation(len(made))
+    return [pair[::-1] if place < len(made) // 2 else pair for pair, place in zip(made, order, strict=True)]
+
+
+def demonstrated(
+    method: str, task: str, train: list[Pair], pairs: int, shots: int, draw: int = 0
+) -> list[tuple[str, str]]:
+    """`pairs` pairs of prompts (true, shuffled), each drawn from its own key. draw: which sample of pairs.
 
     Both have the same `shots` words and the same query. In the second, each word has the answer of another
     demonstration (of another word of the list, if all demonstrations have one answer).
@@ -22,7 +35,7 @@ def demonstrated(method: str, task: str, train: list[Pair], pairs: int, shots: i
     if len({answer for _, answer in train}) == 1:
         raise OffcourseError(f"{method}: all words of task {task} have one answer, so there is no wrong one.")
     made = []
-    for index in range(pairs):
+    for index in range(draw * pairs, (draw + 1) * pairs):
         rng = keyed_generator(EVALUATION_SEED, task, "true and shuffled demonstrations", index)
         drawn = [train[row] for row in rng.permutation(len(train))]
         demos, query = drawn[:shots], drawn[shots][0]

@@ -85,6 +85,28 @@ def score_answers(
     return torch.stack([part.sum(1) for part in each], 1).cpu()
 
 
+@halving
+@torch.inference_mode()
+def read_text(
+    engine: Engine, beginning: Sequence[int], continuation: Sequence[int], edits: Sequence[Edit] = ()
+) -> tuple[Tensor, Tensor]:
+    """(log-probabilities of the next token after a beginning, log-probability of a whole continuation), in one pass.
+
+    [1 + edits, vocabulary] and [1 + edits], float32 in nats: without an edit (row 0) and under each edit.
+    edits: of one site and at the same positions; the beginning is the prompt.
+    """
+    where, states, begin = _states(engine, beginning, [continuation[:-1]], edits, None)
+    [path] = where
+    states = states[:, path[len(beginning) - 1 - begin :]]
+    targets, following, scores = torch.tensor(list(continuation)), [], []
+    for mine, edit in zip(states, [None, *edits], strict=True):
+        logits = _logits(engine, mine, edit if edit is not None and edit.site == "logits" else None)
+        logs = logits.log_softmax(-1)
+        scores.append(logs.gather(1, on_device(targets, logs.device)[:, None]).sum())
+        following.append(logs[0])
+    return torch.stack(following).cpu(), torch.stack(scores).cpu()
+
+
 def _states(
     engine: Engine,
     prompt: Sequence[int],

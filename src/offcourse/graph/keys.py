@@ -50,7 +50,7 @@ def _lists(step: Step, study: Study, unit: str) -> list[str]:
 
 
 def leaf_sha256(step: Step, study: Study, registry: Registry, unit: str) -> dict[str, str]:
-    """{method: digest of the words or questions that the step reads}, for a leaf (a step without upstream steps)."""
+    """{method: digest of the words or questions that the step reads}, for a step that reads them."""
     if step.on_questions:
         [method] = step.methods
         limit = getattr(study, method).limit
@@ -149,9 +149,10 @@ def key_parts(
         name: digests.get(name) or _input_digest(layout.artefact(up, STEPS[up].suffix, model, of), step.inputs[up])
         for name, (up, of) in step.upstream(study, unit).items()
     }
-    if not step.inputs:
+    if step.is_leaf:
         leaf = leaf_sha256(step, study, registry, unit)
         inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
+    inputs |= {name: sha256(RESOURCES / name) for name in step.tracked}
     parts = {
         "step": step.name,
         "task": unit,
@@ -181,12 +182,14 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
     read = step.parameters(study)
     if step.columns:
         read["rows"] = {unit: step.cells(registry, unit) for unit in step.units(study)}
+    if step.tracked:
+        read["tracked"] = {name: sha256(RESOURCES / name) for name in step.tracked}
     params = {
         "code": _short(code),
         "parameters": json.dumps(read, sort_keys=True),
         "model": prepared_from(registry, model),
     }
-    if not step.inputs:
+    if step.is_leaf:
         digests = {unit: leaf_sha256(step, study, registry, unit) for unit in step.units(study)}
         params["words"] = _short(digests)
     if step.runs_model:

@@ -7,6 +7,7 @@ from offcourse.data.registry import Registry
 from offcourse.graph import catalogue
 from offcourse.graph.product import Product
 from offcourse.graph.step import HANDED
+from offcourse.graph.steps import PARTS, STEPS
 from offcourse.schemas.function_vectors import READ_POSITION
 from offcourse.steering import steering
 from offcourse.study.config import Study
@@ -16,6 +17,10 @@ from offcourse.study.protocol import Protocol
 PLAIN = ("parquet", "csv", "md")
 # Steps of the sweeps of `offcourse.steering`'s methods.
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
+# Their side effects, draws and controls; a method that changes the prompt has side effects alone.
+JUDGED = tuple(
+    step for name in STEERING for part in PARTS if (step := f"{name}_{part}") in STEPS and step not in SWEPT
+)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
 VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
@@ -223,6 +228,7 @@ _PRODUCTS = (
         tables=("table_methods",),
         labels=LABELS,
     ),
+    _plain_table("verdicts", "verdicts", *STEERING, inputs=("icl", *SWEPT, *JUDGED), labels=LABELS),
     *(
         _figure(
             f"figure_{name}",

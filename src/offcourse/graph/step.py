@@ -40,11 +40,15 @@ class Step:
     reads: "tokenizer", "weights" (some tensors, no forward), "model" or "model and tokenizer".
     job: name of the rule that runs the step ("": the step's name).
     more_code: modules that `target` calls without importing them.
-    asked_by: name of a list in the method's section; the step runs if this list is not empty.
+    asked_by: name of a setting in the method's section; the step runs if the setting is a filled list, or a number
+        above 1.
     reads_logits: whether the step reads probabilities or hits through the engine, in the precision that
         `protocol.logits_dtype` says.
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
         upstream step's result for the study's NEXT task (used by the control `other_task`).
+    others: upstream steps whose results for all OTHER units are read as well.
+    tracked: files of `resources` that the step reads whole.
+    reads_words: whether a step with upstream steps also reads the words of its unit.
     """
 
     name: str
@@ -62,6 +66,9 @@ class Step:
     asked_by: str = ""
     reads_logits: bool = False
     borrows: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    tracked: tuple[str, ...] = ()
+    reads_words: bool = False
 
     @property
     def rule(self) -> str:
@@ -87,6 +94,11 @@ class Step:
         return self.reads != "tokenizer"
 
     @property
+    def is_leaf(self) -> bool:
+        """Whether the step reads the words or questions of its unit themselves."""
+        return self.reads_words or not self.inputs
+
+    @property
     def on_questions(self) -> bool:
         """Whether the step's units are question sets."""
         return self.methods[0] in ("dola", "logit_lens")
@@ -102,16 +114,25 @@ class Step:
         """Whether a study has the step."""
         if not set(self.methods) & set(study.methods):
             return False
-        return not self.asked_by or bool(getattr(getattr(study, self.methods[0]), self.asked_by))
+        if not self.asked_by:
+            return True
+        asked = getattr(getattr(study, self.methods[0]), self.asked_by)
+        return asked > 1 if isinstance(asked, int) else bool(asked)
 
     def next_unit(self, study: Study, unit: str) -> str:
         """The unit after `unit` in the study's order; after the last comes the first."""
         units = self.units(study)
         return units[(units.index(unit) + 1) % len(units)]
 
+    def other_units(self, study: Study, unit: str) -> list[str]:
+        """The step's units without `unit`, in the study's order."""
+        return [other for other in self.units(study) if other != unit]
+
     def upstream(self, study: Study, unit: str) -> dict[str, tuple[str, str]]:
         """{name in the key: (step, unit)} of the other steps' results from which one unit is computed."""
         found = {name: (name, unit) for name in self.inputs}
+        for other in self.other_units(study, unit) if self.others else ():
+            found |= {f"{name} of {other}": (name, other) for name in self.others}
         for name, need in self.borrows.items():
             if need in getattr(getattr(study, self.methods[0]), self.asked_by):
                 other = self.next_unit(study, unit)

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from offcourse.data.names import STEERING
 from offcourse.errors import OffcourseError
 from offcourse.graph.step import Step
-from offcourse.schemas.function_vectors import CIE, FV_CONTROLS, FV_SWEEP, ICL, STEERING_SWEEP
+from offcourse.data.passages import PASSAGES
+from offcourse.schemas.function_vectors import (
+    CIE,
+    FV_CONTROLS,
+    FV_SWEEP,
+    ICL,
+    SIDE_EFFECTS,
+    STEERING_CONTROLS,
+    STEERING_DRAWS,
+    STEERING_SWEEP,
+)
 from offcourse.schemas.prompts import AGAIN, PROMPTS
 from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
 from offcourse.schemas.task_vectors import TV_SWEEP
@@ -180,10 +190,24 @@ _PAPER = {
 }
 
 
-def _steering_steps(name: str) -> Iterator[Step]:
-    """The steps of a method of `offcourse.steering`: its vectors (under the method's name), and their sweep.
+# What is made of each method of `offcourse.steering`: the steps {method}_{part}.
+PARTS = ("sweep", "side_effects", "draws", "controls")
 
-    A method that changes the prompt has no vectors.
+
+def part_of(step: str) -> tuple[str, str]:
+    """(steering method, part) of a step {method}_{part}; two empty texts for any other step."""
+    for part in PARTS:
+        method = step.removesuffix(f"_{part}")
+        if method != step and method in STEERING:
+            return method, part
+    return "", ""
+
+
+def _steering_steps(name: str) -> Iterator[Step]:
+    """The steps of a method of `offcourse.steering`: its vectors (under the method's name), and what is made of them.
+
+    That is their sweep, side effects, and with the method's `draws` and `controls` these. A method that changes the
+    prompt has no vectors, so it has a sweep and side effects alone.
     """
     method = steering(name)
     # Settings that every method has (strengths, models, tasks) do not change the vectors.
@@ -191,9 +215,18 @@ def _steering_steps(name: str) -> Iterator[Step]:
     shared = {"methods": (name,), "columns": method.columns, "more_code": (f"offcourse.steering.{name}",)}
     swept = {"settings": ("strengths", *settings), "reads": "model and tokenizer", "reads_logits": True, **shared}
     target = "offcourse.methods.steering:"
+    aside = {f"{name}_sweep": (), "prompts": ("icl",), "icl": ()}
+    effects = swept | {
+        "suffix": ".parquet",
+        "schema": SIDE_EFFECTS,
+        "settings": ("passages", *settings),
+        "others": ("prompts", "icl"),
+        "tracked": (PASSAGES,),
+    }
     if method.site == "prompt":
         inputs = {"prompts": ("query", *method.kinds)}
         yield Step(f"{name}_sweep", f"{target}asked", ".parquet", STEERING_SWEEP, inputs, **swept)
+        yield Step(f"{name}_side_effects", "offcourse.methods.side_effects:asked", inputs=aside, **effects)
         return
     yield Step(
         name,
@@ -208,6 +241,27 @@ def _steering_steps(name: str) -> Iterator[Step]:
     )
     inputs = {"prompts": ("query",), name: ()}
     yield Step(f"{name}_sweep", f"{target}sweep", ".parquet", STEERING_SWEEP, inputs, **swept)
+    aside = {name: (), **aside}
+    yield Step(f"{name}_side_effects", "offcourse.methods.side_effects:compute", inputs=aside, **effects)
+    again = {**swept, "switches": ("splits",), "reads_words": not method.kinds}
+    inputs = {"prompts": ("query", *method.kinds), name: ()}
+    yield Step(
+        f"{name}_draws",
+        "offcourse.methods.reliability:draws",
+        ".parquet",
+        STEERING_DRAWS,
+        inputs | {f"{name}_sweep": ()},
+        **again | {"settings": ("draws", *settings), "asked_by": "draws"},
+    )
+    yield Step(
+        f"{name}_controls",
+        "offcourse.methods.reliability:controls",
+        ".parquet",
+        STEERING_CONTROLS,
+        inputs,
+        **again | {"settings": ("strengths", "controls", *settings), "asked_by": "controls"},
+        borrows={name: "wrong_task"},
+    )
 
 
 def _all_steps() -> dict[str, Step]:

@@ -44,10 +44,16 @@ def sweep(context, task: Task) -> pd.DataFrame:
     `layer` is the lowest layer that an edit changes.
     """
     [name] = context.step.methods
+    return swept(context, task, context.tensors(name, task)["vectors"])
+
+
+def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
+    """The sweep of some vectors, in float32 and of the shape of the method's own."""
+    [name] = context.step.methods
     method, strengths = steering(name), context.parameters["strengths"]
     sets = method.layer_sets(context.engine.model.layers)
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
-    built = context.tensors(name, task)["vectors"].to(context.engine.model.module.dtype)
+    built = vectors.to(context.engine.model.module.dtype)
     values = torch.stack([method.apply(built, strength) for strength in strengths], 1)
     prompts, edited = context.prompts(task, "query"), edits(method, values, sets)
     if isinstance(edited, list):
@@ -92,15 +98,16 @@ def edits(method: SteeringMethod, values: Tensor, sets: list[tuple[int, ...]]) -
         if operation(method) in ("add", "replace"):
             return ResidualRows(values, layers, replace=operation(method) == "replace")
         return OperationRows(values, layers, operation=operation(method))
-    found = []
-    for some in sets:
-        for strength in range(strengths):
-            mine = {layer: values[layer, strength] for layer in some}
-            if operation(method) == "add":
-                # A layer to which zero is added need not be run anew for this edit.
-                mine = {layer: value for layer, value in mine.items() if value.any()} or {max(mine): mine[max(mine)]}
-            found.append(Edit(method.site, operation(method), method.positions, mine))
-    return found
+    return [edit_of(method, values[:, strength], some) for some in sets for strength in range(strengths)]
+
+
+def edit_of(method: SteeringMethod, values: Tensor, some: tuple[int, ...]) -> Edit:
+    """The edit of one layer set at one strength. values: [layers, ...], see `SteeringMethod.apply`."""
+    mine = {layer: values[layer] for layer in some}
+    if operation(method) == "add":
+        # A layer to which zero is added need not be run anew for this edit.
+        mine = {layer: value for layer, value in mine.items() if value.any()} or {max(mine): mine[max(mine)]}
+    return Edit(method.site, operation(method), method.positions, mine)
 
 
 def _hits(context, method: SteeringMethod, prompts: pd.DataFrame, edits: ResidualRows | list[Edit]) -> Iterator[Tensor]:

@@ -23,6 +23,8 @@ class StepContext:
     """Settings, model and input files for the code of a step. The model is loaded at its first use.
 
     threads: CPU threads for torch; None leaves its default.
+    draw: which sample of prompts a steering method builds its vectors from. shuffled: whether the two sides of half of
+        its pairs are swapped, which is a control (`data.contrasts.labelled`).
     """
 
     step: Step
@@ -33,6 +35,8 @@ class StepContext:
     threads: int | None = None
     parameters: Mapping[str, Any] = field(init=False)
     known: dict[Any, Any] = field(init=False, default_factory=dict)
+    draw: int = 0
+    shuffled: bool = False
 
     def __post_init__(self):
         self.study = self.study.sized(self.registry.model(self.model).parameters)
@@ -98,6 +102,10 @@ class StepContext:
     def next_task(self, task: Task) -> Task:
         """The study's task after `task`, in the study's order."""
         return self.registry.task(self.step.next_unit(self.study, task.name))
+
+    def other_tasks(self, task: Task) -> list[Task]:
+        """The step's tasks without `task`, in the study's order."""
+        return [self.registry.task(name) for name in self.step.other_units(self.study, task.name)]
 
     def tensors(self, step: str, task: Task) -> dict:
         """{name: torch tensor} of an upstream step's result.

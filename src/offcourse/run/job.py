@@ -102,7 +102,7 @@ def _record(
         for name, its in upstream
     }
     inputs = [*before, context.folder / MANIFEST]
-    if not step.inputs:
+    if step.is_leaf:
         inputs += leaf_files(step, study, context.registry, unit, layout.downloads)
     return {
         "rule": step.rule,

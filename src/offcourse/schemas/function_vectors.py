@@ -34,6 +34,33 @@ STEERING_SWEEP = columns(
     hit=pa.Column(bool),
 )
 
+# Side effects of one setting of a steering method, the best of its sweep. `on` is a task whose prompts with
+# demonstrations are answered (`unsteered` and `steered` are then hits, 0 or 1), or `NEUTRAL`: texts that are no task
+# (log-probabilities of the continuation in nats). tokens: of the continuation; 1 for a task. divergence: of the
+# distributions of the next token after the beginning, KL(unsteered || steered) in nats; missing for a task.
+NEUTRAL = "neutral passages"
+SIDE_EFFECTS = columns(
+    strength=pa.Column(float),
+    layer=pa.Column(int, pa.Check.ge(0)),
+    on=pa.Column(str),
+    item=pa.Column(int, pa.Check.ge(0)),
+    tokens=pa.Column(int, pa.Check.gt(0)),
+    unsteered=pa.Column(float),
+    steered=pa.Column(float),
+    divergence=pa.Column(float, pa.Check.ge(0), nullable=True),
+)
+
+# The sweep of vectors that are a control of a steering method (`methods.reliability`).
+STEERING_CONTROLS = columns(control=pa.Column(str), **STEERING_SWEEP.columns)
+
+# Hits in one setting with vectors from further samples of prompts. cosine: mean cosine of the draw's vectors with those
+# of all other draws, over the edited layers.
+STEERING_DRAWS = columns(
+    draw=pa.Column(int, pa.Check.ge(0)),
+    **STEERING_SWEEP.columns,
+    cosine=pa.Column(float, pa.Check.in_range(-1.001, 1.001)),
+)
+
 # Names of controls: vectors that should do nothing (`methods.fv_controls`).
 NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
 

@@ -10,6 +10,7 @@ They add the vector to all tokens after the prompt of the user. Here one token i
 of the prompt, as for function vectors.
 """
 
+from offcourse.data.contrasts import labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
@@ -36,6 +37,7 @@ class Caa(SteeringMethod):
     question = "How much does contrastive activation addition (CAA), built from right and wrong answers?"
     source = "Rimsky et al. 2024"
     settings = CaaSettings()
+    sampled = True
 
     def passes(self, settings: CaaSettings, shots: int, trials: int) -> tuple[int, int]:
         """Two prompts a pair; the few tokens of their answers are not counted."""
@@ -45,17 +47,21 @@ class Caa(SteeringMethod):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
         words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
         train = unevaluated(words, context.parameters["splits"])
-        made = contrasts(task.name, train, context.parameters["pairs"], context.parameters["shots"])
+        asked = context.parameters
+        made = contrasts(task.name, train, asked["pairs"], asked["shots"], draw=context.draw)
+        made = labelled(context, task.name, made)
         texts = [text for contrast in made for text in contrast]
         states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
         return (states[0::2] - states[1::2]).mean(0)
 
 
-def contrasts(task: str, train: list[Pair], pairs: int, shots: int, method: str = "caa") -> list[Contrast]:
+def contrasts(
+    task: str, train: list[Pair], pairs: int, shots: int, method: str = "caa", draw: int = 0
+) -> list[Contrast]:
     """`pairs` pairs of texts (right, wrong): a prompt with a right and a wrong answer, drawn from the pair's own key.
 
     The wrong answer is the answer to another word, and no answer that the list has for this query.
-    method: the section of the configuration, for messages.
+    method: the section of the configuration, for messages. draw: which sample of pairs.
     Raises `OffcourseError` when the list cannot give one pair.
     """
     if len(train) <= shots + 1:
@@ -64,7 +70,7 @@ def contrasts(task: str, train: list[Pair], pairs: int, shots: int, method: str 
             f"{shots + 2}: demonstrations, a query and a wrong answer. Use fewer {method}.shots or a longer list."
         )
     made = []
-    for index in range(pairs):
+    for index in range(draw * pairs, (draw + 1) * pairs):
         rng = keyed_generator(EVALUATION_SEED, task, "caa", index)
         drawn = [train[row] for row in rng.permutation(len(train))]
         query, right = drawn[shots]

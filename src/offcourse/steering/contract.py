@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from offcourse.data.rows import Task
-from offcourse.settings import Ascending, OnTasks, Strength
+from offcourse.settings import Ascending, Draws, OnTasks, Several, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,13 +19,23 @@ Operation = Literal["add", "replace", "project_out", "scale", "add_keeping_norm"
 Positions = Literal["last", "prompt", "answer", "all", "first"]
 
 
+# Vectors that should do nothing (`methods.reliability`).
+Control = Literal["random_direction", "wrong_task", "shuffled_labels", "sign_flipped"]
+
+
 class Settings(OnTasks):
     """The method's section of the configuration, under the method's name; a method with more settings extends it.
 
     strengths: factors that the vectors are multiplied by; each strength is one sweep over all layers.
+    draws: samples of prompts that vectors are built from; with more than one, the others show how much a sample decides.
+    controls: vectors that should do nothing, swept over the whole grid as well.
+    passages: neutral passages on which side effects are measured, the first of `resources/passages/neutral.tsv`.
     """
 
     strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
+    passages: Annotated[int, Field(ge=2, le=1000)] = 200
+    draws: Draws = 1
+    controls: Several[Control] = []
 
 
 class SteeringMethod(ABC):
@@ -39,6 +51,8 @@ class SteeringMethod(ABC):
         layer; a zero vector that is added changes none.
     replace: the operation `replace`, under an older name.
     together: whether all layers are edited at once, instead of one layer after another.
+    sampled: whether `build` draws pairs of texts, another sample for each `context.draw`, and hands them to
+        `data.contrasts.labelled`. Only such a method has `draws` and the control `shuffled_labels`.
     """
 
     label: ClassVar[str]
@@ -52,6 +66,7 @@ class SteeringMethod(ABC):
     positions: ClassVar[Positions] = "last"
     replace: ClassVar[bool] = False
     together: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, context, task: Task) -> "Tensor":
@@ -129,3 +144,7 @@ class PromptMethod(SteeringMethod):
     @abstractmethod
     def ask(self, context, task: Task, strength: float) -> Sequence[Sequence[int]]:
         """Token ids of the prompt of each evaluated item (the prompts of kind `query`, in order) at one strength."""
+
+    @abstractmethod
+    def front(self, context, task: Task, strength: float) -> str:
+        """What stands in front of a text that is not of the task, at one strength; side effects are measured behind."""

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from offcourse.data.contrasts import labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, unevaluated
@@ -44,6 +45,7 @@ class InContextVectors(SteeringMethod):
     question = "How much do in-context vectors (ICV), from words to their answers in all layers?"
     source = "Liu et al. 2024"
     settings = InContextSettings()
+    sampled = True
     operation = "add_keeping_norm"
     positions = "all"
     together = True
@@ -62,8 +64,9 @@ class InContextVectors(SteeringMethod):
                 f"in_context_vectors: task {task.name} has {len(train)} words that are never evaluated, fewer than "
                 f"in_context_vectors.demonstrations ({asked['demonstrations']}). Use fewer, or a longer list."
             )
-        order = keyed_generator(EVALUATION_SEED, task.name, "in_context_vectors", 0).permutation(len(train))
-        texts = [text for row in order[: asked["demonstrations"]] for text in train[row]]
+        order = keyed_generator(EVALUATION_SEED, task.name, "in_context_vectors", context.draw).permutation(len(train))
+        made = labelled(context, task.name, [train[row] for row in order[: asked["demonstrations"]]])
+        texts = [text for pair in made for text in pair]
         states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
         differences = (states[1::2] - states[0::2]).double().numpy()
         return parts(differences, asked["direction"]).astype(np.float32)

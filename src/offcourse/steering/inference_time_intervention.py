@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from offcourse.data.contrasts import labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, unevaluated
@@ -53,6 +54,7 @@ class InferenceTimeIntervention(SteeringMethod):
     )
     source = "Li et al. 2023"
     settings = InterventionSettings()
+    sampled = True
     site = "heads"
     positions = "answer"
     together = True
@@ -68,15 +70,17 @@ class InferenceTimeIntervention(SteeringMethod):
         """
         asked = context.parameters
         words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
-        made = contrasts(task.name, unevaluated(words, asked["splits"]), asked["pairs"], asked["shots"], NAME)
+        train = unevaluated(words, asked["splits"])
+        made = contrasts(task.name, train, asked["pairs"], asked["shots"], NAME, context.draw)
+        made = labelled(context, task.name, made)
         prompts = [context.tokenizer.encode(text) for contrast in made for text in contrast]
         outputs = context.engine.capture_heads(prompts, [len(ids) - 1 for ids in prompts]).double().numpy()
-        held_out = held_out_pairs(task.name, asked["pairs"])
+        held_out = held_out_pairs(task.name, asked["pairs"], context.draw)
         return shifts(outputs[0::2], outputs[1::2], held_out, asked["heads"], asked["direction"]).astype(np.float32)
 
 
-def held_out_pairs(task: str, pairs: int) -> np.ndarray:
-    """[pairs] bool: which pairs choose the heads; the probes are fitted to the others.
+def held_out_pairs(task: str, pairs: int, draw: int = 0) -> np.ndarray:
+    """[pairs] bool: which pairs choose the heads; the probes are fitted to the others. draw: which sample of pairs.
 
     Raises `OffcourseError` for fewer than two pairs.
     """
@@ -84,7 +88,7 @@ def held_out_pairs(task: str, pairs: int) -> np.ndarray:
         raise OffcourseError(
             f"{NAME}.pairs: {pairs} cannot be split, since some pairs choose the heads. Use 2 or more."
         )
-    order = keyed_generator(EVALUATION_SEED, task, f"{NAME} held out", 0).permutation(pairs)
+    order = keyed_generator(EVALUATION_SEED, task, f"{NAME} held out", draw).permutation(pairs)
     return np.isin(np.arange(pairs), order[: max(1, round(HELD_OUT * pairs))])
 
 

@@ -8,7 +8,7 @@ As in their linear combination, the vector is added to every token. They choose 
 model; here both are swept.
 """
 
-from offcourse.data.contrasts import demonstrated
+from offcourse.data.contrasts import demonstrated, labelled
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import unevaluated
 from offcourse.data.rows import Task
@@ -31,6 +31,7 @@ class MeanDifference(SteeringMethod):
     question = "How much does the mean change from shuffled to true demonstrations, added to every token?"
     source = "Zou et al. 2023"
     settings = ContrastSettings()
+    sampled = True
     positions = "all"
 
     def passes(self, settings: ContrastSettings, shots: int, trials: int) -> tuple[int, int]:
@@ -49,7 +50,9 @@ def differences(name: str, context, task: Task):
     """
     words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
     train = unevaluated(words, context.parameters["splits"])
-    made = demonstrated(name, task.name, train, context.parameters["pairs"], context.parameters["shots"])
+    asked = context.parameters
+    made = demonstrated(name, task.name, train, asked["pairs"], asked["shots"], context.draw)
+    made = labelled(context, task.name, made)
     states = context.engine.capture_residuals([context.tokenizer.encode(text) for pair in made for text in pair])
     return states[0::2] - states[1::2]
 

@@ -46,21 +46,33 @@ class Prompting(PromptMethod):
         Raises `OffcourseError` for a task without a description, and if the answer's first token is another one behind
         the instruction.
         """
-        if not task.description:
-            raise OffcourseError(
-                f"prompting: task {task.name} has no description, which is the instruction. Fill in the column "
-                "description of its row in resources/tasks.tsv, or leave the task out of prompting.tasks."
-            )
+        before = instruction(task)
         prompts = context.prompts(task, "icl")
         found = []
         for prompt in prompts[prompts["shots"] == strength].itertuples():
             what = f"task {task.name}, the answer {prompt.target!r} behind an instruction"
-            text = f"{task.description}.\n\n{prompt.text}"
+            text = f"{before}{prompt.text}"
             ids, answer = prompt_and_answer(context.tokenizer.encode, text, prompt.target, what, ADVICE)
             if answer[0] != prompt.target_id:
                 raise OffcourseError(f"{what} begins with another token than without the instruction. {ADVICE}")
             found.append(ids)
         return found
+
+    def front(self, context, task: Task, strength: float) -> str:
+        """The instruction and, of a strength above 0, the first item's demonstrations."""
+        prompts = context.prompts(task, "icl")
+        text = prompts.loc[prompts["shots"] == strength, "text"].iloc[0]
+        return instruction(task) + text[: text.rindex("Q: ")]
+
+
+def instruction(task: Task) -> str:
+    """What stands in front of the prompts of a task. Raises `OffcourseError` for a task without a description."""
+    if not task.description:
+        raise OffcourseError(
+            f"prompting: task {task.name} has no description, which is the instruction. Fill in the column "
+            "description of its row in resources/tasks.tsv, or leave the task out of prompting.tasks."
+        )
+    return f"{task.description}.\n\n"
 
 
 METHOD = Prompting()
