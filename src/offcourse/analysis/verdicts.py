@@ -31,7 +31,7 @@ from offcourse.analysis.results import (
     steering_controls_path,
     steering_path,
 )
-from offcourse.analysis.selection import Direction, reported, repetitions
+from offcourse.analysis.selection import Direction, repetitions, reported
 from offcourse.errors import OffcourseError
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_CONTROLS, STEERING_DRAWS
 from offcourse.schemas.io import read_parquet
@@ -66,7 +66,7 @@ UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 ESTIMATES = ("gain", "over_luck", "over_prompting", "perplexity_ratio", "elsewhere")
 _FLOAT, _MAYBE = pa.Column(float), pa.Column(float, nullable=True)
 _P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
-# strength, layer: the best setting over all items, in which side effects, draws and shares of broken items are measured.
+# strength, layer: the best setting over all items; side effects, draws and broken items are measured in it.
 # Accuracies are 0 to 1. steered, prompting, control: held out. over_luck, over_prompting: differences in accuracy.
 # elsewhere: change of accuracy on the study's other tasks with demonstrations. divergence: mean over passages, in nats.
 # broken: share of the items that the unsteered model answers and the steered one does not, of this task without
@@ -149,30 +149,38 @@ def verdict(row: dict) -> str:
     return WORKS
 
 
-def _row(results: Folder, name: str, model: str, task: str) -> dict:
-    icl = read_parquet(results / icl_path(model, task), ICL)
+def paired(results: Folder, name: str, model: str, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """(hits without steering, held-out hits with steering), both [items]."""
     swept = grid(read_steering(results, name, model, task))
-    items = swept.columns
+    base = _without(results, model, task, 0, swept.columns)
+    return base, held_out(swept.to_numpy(float), halves(task, len(base)))
 
-    def without(shots: int) -> np.ndarray:
-        """[items] hits without a vector."""
-        hits = icl[icl["shots"] == shots].set_index("item")["hit"]
-        if sorted(hits.index) != sorted(items):
-            raise OffcourseError(
-                f"{model} {task}: the items without steering are not those of {steering_path(name, model, task)}. "
-                "Delete both and run the workflow again."
-            )
-        return hits.loc[items].to_numpy(float)
 
-    # One item cannot be halved; its interval is everything that is possible.
-    repeated = repetitions("halves" if len(items) > 1 else "same_items", task, len(items))
-    base, steered = without(0), held_out(swept.to_numpy(float), repeated)
+def halves(task: str, items: int) -> list[list[Direction]]:
+    """The halvings of a task's items. One item cannot be halved; its interval is then everything that is possible."""
+    return repetitions("halves" if items > 1 else "same_items", task, items)
+
+
+def _without(results: Folder, model: str, task: str, shots: int, items: pd.Index) -> np.ndarray:
+    """[items] hits without a vector. Raises `OffcourseError` for other items than those of a sweep."""
+    path = icl_path(model, task)
+    icl = read_parquet(results / path, ICL)
+    hits = icl[icl["shots"] == shots].set_index("item")["hit"]
+    if sorted(hits.index) != sorted(items):
+        raise OffcourseError(f"{path} has other items than the sweeps. Delete both and run the workflow again.")
+    return hits.loc[items].to_numpy(float)
+
+
+def _row(results: Folder, name: str, model: str, task: str) -> dict:
+    swept = grid(read_steering(results, name, model, task))
+    items, repeated = swept.columns, halves(task, swept.shape[1])
+    base, steered = paired(results, name, model, task)
     gain = difference(steered - base, task)
     shots, few_shot = recovery.baseline(read_shots(results, model, task))
     found = {"model": model, "task": task, "items": len(items), "layers": read_model(results, model)["layers"]}
     found |= {"unsteered": base.mean(), "steered": steered.mean(), "few_shot": few_shot}
 
-    prompted = [without(shots)[None]]
+    prompted = [_without(results, model, task, shots, items)[None]]
     if has(results, path := steering_path(PROMPTING, model, task)):
         prompted.append(_same(grid(read_steering(results, PROMPTING, model, task)), items, path))
     prompting = held_out(np.concatenate(prompted), repeated)

@@ -287,6 +287,18 @@ POST_TRAINING = _single(
 
 # Single pictures that the paper does not have. A study has a picture if it has one of the methods listed with it.
 OTHER_FIGURES: list[tuple[Figure, set[str]]] = [
+    (
+        _single(
+            "figure_gain_harm",
+            "Gain against harm",
+            "What steering gains on its tasks, against the perplexity of neutral passages with it, as a ratio to the "
+            "perplexity without it (logarithmic): a point per method and model, with 95% intervals. Settings are "
+            "chosen on other items than those they are measured on; side effects are those of the setting that is "
+            "best over all items. The star is the prompting baseline. Below and to the right is better.",
+            "Points with intervals: gain in accuracy against the ratio of perplexities, one per method and model.",
+        ),
+        set(STEERING),
+    ),
     # (the picture, {"function_vectors"}),
 ]
 

@@ -18,9 +18,7 @@ PLAIN = ("parquet", "csv", "md")
 # Steps of the sweeps of `offcourse.steering`'s methods.
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 # Their side effects, draws and controls; a method that changes the prompt has side effects alone.
-JUDGED = tuple(
-    step for name in STEERING for part in PARTS if (step := f"{name}_{part}") in STEPS and step not in SWEPT
-)
+JUDGED = tuple(step for name in STEERING for part in PARTS if (step := f"{name}_{part}") in STEPS and step not in SWEPT)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
 VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
@@ -229,6 +227,15 @@ _PRODUCTS = (
         labels=LABELS,
     ),
     _plain_table("verdicts", "verdicts", *STEERING, inputs=("icl", *SWEPT, *JUDGED), labels=LABELS),
+    _figure(
+        "figure_gain_harm",
+        "gain_harm",
+        *STEERING,
+        inputs=("icl", *SWEPT, *JUDGED),
+        columns=(LABEL,),
+        figures=("figure_gain_harm",),
+        labels=LABELS,
+    ),
     *(
         _figure(
             f"figure_{name}",

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from offcourse.data.names import STEERING
+from offcourse.data.passages import PASSAGES
 from offcourse.errors import OffcourseError
 from offcourse.graph.step import Step
-from offcourse.data.passages import PASSAGES
 from offcourse.schemas.function_vectors import (
     CIE,
     FV_CONTROLS,

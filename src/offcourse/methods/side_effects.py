@@ -70,8 +70,8 @@ def asked(context, task: Task) -> pd.DataFrame:
     [name] = context.step.methods
     setting, engine = best_setting(context, task), context.engine
     front = steering(name).front(context, task, setting[0])
-    rows = []
-    for number, (plain, behind) in enumerate(zip(_shown(passages(context), task), passages(context, front), strict=True)):
+    rows, texts = [], passages(context)
+    for number, (plain, behind) in enumerate(zip(_shown(texts, task), passages(context, front), strict=True)):
         before, after = (read_text(engine, *text) for text in (plain, behind))
         found = divergence(torch.cat([before[0], after[0]]))
         rows.append((NEUTRAL, number, len(plain[1]), float(before[1]), float(after[1]), found))

@@ -12,6 +12,7 @@ from functools import cache
 from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.questions import lettered, primer, tracked_questions
 from offcourse.data.rows import Model, QuestionSet, is_large
+from offcourse.graph.steps import part_of
 from offcourse.models import footprint, shapes
 from offcourse.plan.rates import Rates
 from offcourse.schemas.function_vectors import OTHER_HEADS, OTHER_MEANS, READ_POSITION, READ_POSITIONS, REBUILT
@@ -26,6 +27,8 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # over the default study's tasks and its two tokenizers.
 FV_DEMONSTRATION, FV_QUERY, TV_DEMONSTRATION, TV_QUERY = 9, 7, 7, 5
 PROSE, MARKUP = 4.6, 3.8  # characters per token
+# Tokens of a neutral passage and of its continuation, means over the passages with a tokenizer of 49,152 words.
+PASSAGE, CONTINUATION = 49, 36
 # Share of a question's answer tokens that are not in a beginning shared with another answer.
 DISTINCT = {"primer": 0.9, "continuation": 0.72}
 # Released question sets, which may not be downloaded yet: number of questions, characters of a question, answers per
@@ -205,8 +208,16 @@ def work(
     if step in STEERING:
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
         return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
-    if (method := step.removesuffix("_sweep")) in STEERING:
+    method, part = part_of(step)
+    if part == "sweep":
         return _swept(method, study, model, budget, of_tokens, slices)
+    if part == "controls":
+        of_control = _swept(method, study, model, budget, of_tokens, slices)
+        return sum([of_control] * len(getattr(study, method).controls), Work())
+    if part == "draws":
+        return _drawn(method, study, model, budget, of_tokens, slices)
+    if part == "side_effects":
+        return _aside(method, study, model, of_tokens, slices)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
@@ -253,6 +264,38 @@ def _swept(name: str, study: Study, model: Model, budget: int, of_tokens: int, s
     blocks = model.layers if method.together else (model.layers - 1) / 2
     run = rows(items, FV_QUERY, edits * tokens, blocks, model, budget)
     return run + hits(edits + 1, items, FV_QUERY, model, budget, slices)
+
+
+def _drawn(name: str, study: Study, model: Model, budget: int, of_tokens: int, slices: Slices) -> Work:
+    """The work of the further draws of a steering method: its vectors again, and one edit of every item for each."""
+    draws, vectors = getattr(study, name).draws, study.function_vectors
+    count, shots = steering(name).passes(getattr(study, name), vectors.shots, vectors.trials)
+    run = forest((draws - 1) * count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
+    run += forest(vectors.test_items * (1 + draws), FV_QUERY, model, of_tokens)
+    return run + hits(draws + 1, vectors.test_items, FV_QUERY, model, budget, slices)
+
+
+def aside(name: str, study: Study) -> list[tuple[float, float, float]]:
+    """(texts, tokens of each, states of each that are read) of the side effects of a steering method, for one task.
+
+    Neutral passages, and the few-shot prompts of the other tasks. Of a method that changes the prompt, both have its
+    text in front.
+    """
+    settings, vectors, method = getattr(study, name), study.function_vectors, steering(name)
+    others = len(study.tasks_of(name)) - 1
+    shots = method.demonstrations(settings) if method.site == "prompt" else 0
+    front, prompt = shots * FV_DEMONSTRATION, vectors.shots * FV_DEMONSTRATION + FV_QUERY
+    return [(settings.passages, front + PASSAGE, CONTINUATION), (others * vectors.test_items, front + prompt, 1)]
+
+
+def _aside(name: str, study: Study, model: Model, of_tokens: int, slices: Slices) -> Work:
+    """The work of the side effects of a steering method: every text with the edit and without."""
+    run = Work()
+    for texts, tokens, read in aside(name, study):
+        if texts:
+            run += forest(2 * texts, tokens, model, of_tokens)
+            run += unembedding(math.ceil(2 * texts * read), 1, model, SOFTMAX, slices)
+    return run
 
 
 def built_again(vectors: FunctionVectors) -> dict[str, int]:

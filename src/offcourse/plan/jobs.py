@@ -14,9 +14,10 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
+from offcourse.graph.steps import part_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, checking, sizes, swept_edits, work
+from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, aside, checking, sizes, swept_edits, work
 from offcourse.plan.memory import workspace
 from offcourse.plan.rates import A100, Rates
 from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
@@ -209,6 +210,8 @@ def disk(study: Study, registry: Registry) -> dict[str, float]:
 
 # Bytes of a compressed row of a table. Effects are different floats and compress badly, hits repeat and compress well.
 HITS_BYTES = 0.3
+# Of a row of side effects, which has two log-probabilities and a divergence.
+ASIDE_BYTES = 20
 ROW_BYTES: Mapping[str, float] = {
     "cie": 5,
     "fv_sweep": HITS_BYTES,
@@ -246,8 +249,13 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             * len(vectors.n_heads)
             * len(vectors.strengths)
         )
-    elif (method := step.removesuffix("_sweep")) in STEERING:
-        rows = vectors.test_items * swept_edits(steering(method), getattr(study, method).strengths, layers)[0]
+    elif part_of(step)[1]:
+        method, part = part_of(step)
+        settings = getattr(study, method)
+        if part == "side_effects":
+            return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
+        rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
+        rows = {"controls": rows * len(settings.controls), "draws": vectors.test_items * settings.draws}.get(part, rows)
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)

@@ -2,8 +2,8 @@
 
 import math
 
-from offcourse.data.names import STEERING
 from offcourse.data.rows import Model
+from offcourse.graph.steps import part_of
 from offcourse.models import footprint
 from offcourse.plan.costs import (
     CHECKED,
@@ -13,6 +13,7 @@ from offcourse.plan.costs import (
     MARKUP,
     PROSE,
     TV_QUERY,
+    aside,
     beginning,
     compared,
     sizes,
@@ -55,8 +56,8 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
         return swept if step == "fv_sweep" else max(swept, passes(shots, heads, vectors.trials, probability=True))
     if step == "tv_sweep":
         return passes(TV_QUERY, layers, study.task_vectors.test_items, probability=True)
-    method = step.removesuffix("_sweep")
-    if method != step and method in STEERING:
+    method, part = part_of(step)
+    if part in ("sweep", "controls"):
         edits, tokens = swept_edits(steering(method), getattr(study, method).strengths, layers)
         return passes(FV_QUERY, edits * tokens, vectors.test_items)
     if step == "dola":
@@ -69,6 +70,10 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
         # words.
         taken = footprint.of_states(model, size, prompts, 3 * layers)
         return taken + max(forest, footprint.of_whole_logits(model, size, prompts))
+    if part == "side_effects":
+        # The logits of a passage's states are there at once, with the edit and without.
+        states = math.ceil(max(read for *_, read in aside(method, study)))
+        return forest + footprint.of_whole_logits(model, size, states)
     if step in ("icl", "tv_icl"):
         return max(forest, _read_out(model, size, tokens, True, device))
     return forest

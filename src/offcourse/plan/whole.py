@@ -10,6 +10,7 @@ from dataclasses import replace
 from offcourse.data.architectures import has_heads, path_of
 from offcourse.data.names import STEERING
 from offcourse.data.rows import Model
+from offcourse.graph.steps import part_of
 from offcourse.models import footprint
 from offcourse.plan.costs import (
     CHECKED,
@@ -22,6 +23,7 @@ from offcourse.plan.costs import (
     TV_QUERY,
     Slices,
     Work,
+    aside,
     beginning,
     built_again,
     sizes,
@@ -91,7 +93,7 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
     vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
     prompt, behind = vectors.shots * FV_DEMONSTRATION + FV_QUERY, tasks.shots * TV_DEMONSTRATION
     datasets = tasks.dev_items + tasks.test_items
-    method = step.removesuffix("_sweep")
+    method, part = part_of(step)
     if step == "icl":
         for shots in range(vectors.shots + 1):
             yield vectors.test_items, shots * FV_DEMONSTRATION + FV_QUERY
@@ -109,7 +111,18 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
     elif step in STEERING:
         count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
         yield count, shots * FV_DEMONSTRATION + FV_QUERY
-    elif method in STEERING:
+    elif part == "side_effects":
+        for texts, tokens, _ in aside(method, study):
+            yield 2 * texts, tokens
+    elif part == "draws":
+        draws = getattr(study, method).draws
+        count, shots = steering(method).passes(getattr(study, method), vectors.shots, vectors.trials)
+        yield (draws - 1) * count, shots * FV_DEMONSTRATION + FV_QUERY
+        yield vectors.test_items * (1 + draws), FV_QUERY
+    elif part == "controls":
+        for _ in getattr(study, method).controls:
+            yield from forwards(f"{method}_sweep", study, model, unit)
+    elif part:
         settings = getattr(study, method)
         if steering(method).site == "prompt":
             count, shots = steering(method).passes(settings, vectors.shots, vectors.test_items)

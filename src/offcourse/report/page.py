@@ -53,6 +53,10 @@ FILES = (
     ("logit_lens/{questions}", "probabilities by question and layer", ("logit_lens",)),
     ("apathy/{questions}", "apathy of both sub-layers by question and layer", ("logit_lens",)),
     *((f"{name}_sweep/{{task}}", "hit or miss by strength, layer and item", (name,)) for name in STEERING),
+    *(
+        (f"{name}_side_effects/{{task}}", "neutral passages and other tasks with steering and without", (name,))
+        for name in STEERING
+    ),
 )
 # Settings with a default that depends on other settings; the report shows them only if the study sets them.
 OPTIONAL = ("models", "tasks", "dtype", "large")

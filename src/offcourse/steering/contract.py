@@ -27,7 +27,7 @@ class Settings(OnTasks):
     """The method's section of the configuration, under the method's name; a method with more settings extends it.
 
     strengths: factors that the vectors are multiplied by; each strength is one sweep over all layers.
-    draws: samples of prompts that vectors are built from; with more than one, the others show how much a sample decides.
+    draws: samples of prompts that vectors are built from; those after the first show how much a sample decides.
     controls: vectors that should do nothing, swept over the whole grid as well.
     passages: neutral passages on which side effects are measured, the first of `resources/passages/neutral.tsv`.
     """

@@ -1,9 +1,11 @@
 """Whether a study's names exist and fit together: models, tasks, question sets, controls."""
 
 from pathlib import Path
+from typing import get_args
 
 from offcourse.data.architectures import architecture, has_heads
 from offcourse.data.names import RESOURCES
+from offcourse.data.passages import PASSAGES, neutral
 from offcourse.data.pins import LOCK
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
@@ -12,6 +14,7 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.steering import steering
+from offcourse.steering.contract import Control
 from offcourse.study.config import Study
 
 
@@ -117,6 +120,31 @@ def _check_scope(study: Study, method: str) -> None:
                 )
 
 
+def _check_judged(study: Study, method: str) -> None:
+    """Raise `OffcourseError` for neutral passages, draws or controls that a steering method cannot have."""
+    asked, one = getattr(study, method), steering(method)
+    if asked.passages > (there := len(neutral())):
+        raise OffcourseError(
+            f"{method}.passages: there are {there} neutral passages (resources/{PASSAGES}), fewer than "
+            f"{asked.passages}. Ask for {there} or fewer, or add some to the file."
+        )
+    again = "draws no pairs of texts that could be drawn again or shuffled (`sampled` of its module)"
+    refused = {}
+    if not one.sampled:
+        refused |= {"draws": again, "shuffled_labels": again}
+    if one.operation in ("project_out", "scale"):
+        refused["sign_flipped"] = f"edits states by {one.operation}, which has no direction that could be turned round"
+    if len(study.tasks_of(method)) == 1:
+        refused["wrong_task"] = "has one task in this study, and the control takes another task's vectors"
+    if one.site == "prompt":
+        alone = "changes the prompt, so it has no vector that could be built again or replaced"
+        refused |= dict.fromkeys(("draws", *get_args(Control)), alone)
+    for name in (*(["draws"] if asked.draws > 1 else []), *asked.controls):
+        if name in refused:
+            key = "draws" if name == "draws" else f"controls: {name}"
+            raise OffcourseError(f"{method}.{key} cannot be had: {method} {refused[name]}. Leave it out.")
+
+
 def _check_measured(study: Study, registry: Registry, method: str) -> None:
     """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
 
@@ -140,6 +168,7 @@ def _check_measured(study: Study, registry: Registry, method: str) -> None:
             f"{method}.models: {', '.join(headless)} is of a class with blocks without attention heads, whose outputs "
             f"{method} edits. Leave it out of {method}.models."
         )
+    _check_judged(study, method)
     most = steering(method).demonstrations(getattr(study, method))
     if most > (shots := study.function_vectors.shots):
         raise OffcourseError(

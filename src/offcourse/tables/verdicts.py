@@ -11,7 +11,8 @@ from offcourse.tables import writing
 NAME = "verdicts"
 CAPTION = (
     "What each steering method does to each model on each task, and what it costs. Accuracies with steering are held "
-    "out: settings are chosen on one half of the items and reported on the other. Numbers in brackets are 95% intervals."
+    "out: settings are chosen on one half of the items and reported on the other. Numbers in brackets are 95% "
+    "intervals."
 )
 
 
