@@ -16,7 +16,7 @@ LAYERS = [
     ["errors"],
     ["layout", "files", "settings", "checkout", "printing"],
     ["schemas", "store"],
-    ["provenance", "data"],
+    ["provenance", "data", "vectors"],
     ["steering"],
     ["study"],
     ["models"],
@@ -28,7 +28,7 @@ LAYERS = [
     ["graph"],
     ["run", "audit"],
     ["plan", "published", "share"],
-    ["cluster", "check_gpu"],
+    ["cluster", "check_gpu", "judge"],
     ["cli"],
     ["__main__"],
 ]

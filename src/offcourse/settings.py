@@ -50,6 +50,12 @@ Rows = Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)]
 # CPU threads of a job; the largest nodes have some hundreds of cores.
 Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+# What a steering method or a vector file edits: the residual stream after blocks, outputs of attention heads (before
+# W_O), logits, the prompt's text.
+Site = Literal["residual", "heads", "logits", "prompt"]
+# `offcourse.engine.edits` says what each operation computes, and which tokens each word names.
+Operation = Literal["add", "replace", "project_out", "scale", "add_keeping_norm"]
+Positions = Literal["last", "prompt", "answer", "all", "first"]
 
 
 class Section(BaseModel):

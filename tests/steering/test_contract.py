@@ -1,5 +1,6 @@
 """The contract: what becomes a row and what an edit, shapes that are refused, and how hits are read."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
@@ -15,7 +16,7 @@ from offcourse.graph.steps import STEPS
 from offcourse.methods import steering as methods
 from offcourse.methods.steering import edits
 from offcourse.steering import contract, steering
-from offcourse.steering.contract import SteeringMethod
+from offcourse.steering.contract import Settings, SteeringMethod
 
 PROMPTS = [[0, 5, 17, 4, 90, 33], [0, 5, 9], [3, 9, 27, 81]]
 
@@ -135,7 +136,10 @@ def test_vectors_of_another_shape_are_refused_with_the_one_that_is_needed(asked,
     model = asked[0].engine.model
     facts |= {"build": lambda self, context, task: torch.ones(shape)}
     monkeypatch.setattr(methods, "steering", lambda name: made(**facts))
-    context = SimpleNamespace(engine=asked[0].engine, step=SimpleNamespace(methods=["made"]))
+    study, layout = SimpleNamespace(made=Settings()), SimpleNamespace(base=Path())
+    context = SimpleNamespace(
+        engine=asked[0].engine, step=SimpleNamespace(methods=["made"]), study=study, layout=layout
+    )
     assert (model.layers, model.heads, model.head_dim, model.width, model.vocabulary) == (4, 4, 8, 32, 512)
     with pytest.raises(OffcourseError, match=f"made on t: build must return finite vectors {said}"):
         methods.vectors(context, SimpleNamespace(name="t"))

@@ -2,7 +2,8 @@
 
 import sys
 
-from offcourse.cli import add, audit, compare, gpu, models, plan, share  # noqa: F401 - importing a module adds its verbs
+# Importing a module adds its verbs.
+from offcourse.cli import add, audit, compare, gpu, judge, models, plan, share  # noqa: F401
 from offcourse.cli.app import app
 from offcourse.errors import OffcourseError
 

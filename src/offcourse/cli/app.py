@@ -64,7 +64,7 @@ def study_of(configfile: Path, directory: Path) -> "tuple[Study, Registry, Layou
 
     study = read_study(configfile)
     registry = Registry.load()
-    check_study(study, registry)
+    check_study(study, registry, base=directory)
     return study, registry, Layout(study.study, directory)
 
 

@@ -74,6 +74,12 @@ class Model:
         """Whether the row fixes the weights. A hub model must name a commit, since branches and tags move."""
         return self.source != "hub" or is_commit(self.revision)
 
+    @property
+    def identity(self) -> str:
+        """Repository and commit, or the package or seed; "" for a local folder, whose weights alone say what it is."""
+        named = {"hub": f"{self.repo}@{self.revision}", "random": f"random {self.repo}, seed {self.revision}"}
+        return "" if self.source == "local" else named.get(self.source, self.repo)
+
 
 @dataclass(frozen=True)
 class Task:

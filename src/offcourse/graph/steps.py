@@ -211,7 +211,8 @@ def _steering_steps(name: str) -> Iterator[Step]:
     """
     method = steering(name)
     # Settings that every method has (strengths, models, tasks) do not change the vectors.
-    settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
+    shared_or_unkeyed = {*Settings.model_fields, *method.unkeyed}
+    settings = tuple(key for key in type(method.settings).model_fields if key not in shared_or_unkeyed)
     shared = {"methods": (name,), "columns": method.columns, "more_code": (f"offcourse.steering.{name}",)}
     swept = {"settings": ("strengths", *settings), "reads": "model and tokenizer", "reads_logits": True, **shared}
     target = "offcourse.methods.steering:"

@@ -24,7 +24,7 @@ def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     Raises `OffcourseError` for another shape, or for numbers that are not finite.
     """
     [name] = context.step.methods
-    method = steering(name)
+    method = configured(context)
     built = torch.as_tensor(method.build(context, task))
     asked, wanted = _shape(method, context.engine.model)
     fits = built.dim() == len(wanted) and all(
@@ -50,7 +50,7 @@ def sweep(context, task: Task) -> pd.DataFrame:
 def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
     """The sweep of some vectors, in float32 and of the shape of the method's own."""
     [name] = context.step.methods
-    method, strengths = steering(name), context.parameters["strengths"]
+    method, strengths = configured(context), context.parameters["strengths"]
     sets = method.layer_sets(context.engine.model.layers)
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
     built = vectors.to(context.engine.model.module.dtype)
@@ -78,6 +78,12 @@ def asked(context, task: Task) -> pd.DataFrame:
     targets = prompts["target_id"].tolist()
     found = [context.engine.read(method.ask(context, task, strength), targets).hit for strength in strengths]
     return _table(torch.stack(found)[:, None], strengths, [0], prompts)
+
+
+def configured(context) -> SteeringMethod:
+    """The method of the context's step, as the study configures it."""
+    [name] = context.step.methods
+    return steering(name).configured(getattr(context.study, name), context.layout.base)
 
 
 def operation(method: SteeringMethod) -> str:

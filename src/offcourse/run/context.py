@@ -71,6 +71,12 @@ class StepContext:
         """The prepared model folder."""
         return self.layout.model_folder(self.model)
 
+    def identity(self) -> tuple[str, str]:
+        """(repository and commit, digest of the weights and configuration) of the model."""
+        from offcourse.models.manifest import weights_digest
+
+        return self.registry.model(self.model).identity, weights_digest(self.folder)
+
     @cached_property
     def tokenizer(self):
         """The model's tokenizer."""

@@ -2,21 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from offcourse.data.rows import Task
-from offcourse.settings import Ascending, Draws, OnTasks, Several, Strength
+from offcourse.settings import Ascending, Draws, OnTasks, Operation, Positions, Several, Site, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# What is edited: the residual stream after blocks, outputs of attention heads (before W_O), logits, the prompt's text.
-Site = Literal["residual", "heads", "logits", "prompt"]
-# `offcourse.engine.edits` says what each operation computes, and which tokens each word names.
-Operation = Literal["add", "replace", "project_out", "scale", "add_keeping_norm"]
-Positions = Literal["last", "prompt", "answer", "all", "first"]
 
 
 # Vectors that should do nothing (`methods.reliability`).
@@ -53,6 +48,7 @@ class SteeringMethod(ABC):
     together: whether all layers are edited at once, instead of one layer after another.
     sampled: whether `build` draws pairs of texts, another sample for each `context.draw`, and hands them to
         `data.contrasts.labelled`. Only such a method has `draws` and the control `shuffled_labels`.
+    unkeyed: settings that decide no number, and are in no key.
     """
 
     label: ClassVar[str]
@@ -67,6 +63,14 @@ class SteeringMethod(ABC):
     replace: ClassVar[bool] = False
     together: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
+    unkeyed: ClassVar[tuple[str, ...]] = ()
+
+    def configured(self, settings: Settings, base: Path = Path()) -> "SteeringMethod":
+        """This method with what its settings say of its edits; most methods are the same under all settings.
+
+        base: the working directory, from which paths in settings start.
+        """
+        return self
 
     @abstractmethod
     def build(self, context, task: Task) -> "Tensor":

@@ -14,15 +14,18 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.steering import steering
+from offcourse.steering.contract import SteeringMethod
 from offcourse.steering.contract import Control
 from offcourse.study.config import Study
 
 
-def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, pinned: bool = True) -> None:
+def check_study(
+    study: Study, registry: Registry, resources: Path = RESOURCES, pinned: bool = True, base: Path = Path()
+) -> None:
     """Raise `OffcourseError` unless every model, task and question set is known and has the data asked for.
 
-    pinned: whether every model must be pinned too (`offcourse pin`). The project's word lists and question sets are
-    read here, so that a mistake in them is reported before anything runs.
+    pinned: whether every model must be pinned too (`offcourse pin`). base: the study's working directory. The project's
+    word lists and question sets are read here, so that a mistake in them is reported before anything runs.
     """
     shots = int(study.protocol.factor_shots)
     for key, sets, lettered in (
@@ -50,7 +53,7 @@ def check_study(study: Study, registry: Registry, resources: Path = RESOURCES, p
     for method in study.methods:
         _check_scope(study, method)
     for method in study.steering_methods:
-        _check_measured(study, registry, method)
+        _check_measured(study, registry, method, base)
     if "other_task" in study.function_vectors.controls and len(study.tasks_of("function_vectors")) == 1:
         raise OffcourseError(
             "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
@@ -120,9 +123,12 @@ def _check_scope(study: Study, method: str) -> None:
                 )
 
 
-def _check_judged(study: Study, method: str) -> None:
-    """Raise `OffcourseError` for neutral passages, draws or controls that a steering method cannot have."""
-    asked, one = getattr(study, method), steering(method)
+def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
+    """Raise `OffcourseError` for neutral passages, draws or controls that a steering method cannot have.
+
+    one: the method, as the study configures it.
+    """
+    asked = getattr(study, method)
     if asked.passages > (there := len(neutral())):
         raise OffcourseError(
             f"{method}.passages: there are {there} neutral passages (resources/{PASSAGES}), fewer than "
@@ -145,7 +151,7 @@ def _check_judged(study: Study, method: str) -> None:
             raise OffcourseError(f"{method}.{key} cannot be had: {method} {refused[name]}. Leave it out.")
 
 
-def _check_measured(study: Study, registry: Registry, method: str) -> None:
+def _check_measured(study: Study, registry: Registry, method: str, base: Path) -> None:
     """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
 
     A steering method is measured on the queries of function vectors and against their baselines. A model whose class
@@ -163,13 +169,18 @@ def _check_measured(study: Study, registry: Registry, method: str) -> None:
                 else "."
             )
         )
-    if headless and steering(method).site == "heads":
+    configured = steering(method).configured(getattr(study, method), base)
+    for name in study.models_of(method):
+        if (layers := registry.model(name).layers) is not None:
+            # A method of a file raises for a block that the model lacks.
+            configured.layer_sets(layers)
+    if headless and configured.site == "heads":
         raise OffcourseError(
             f"{method}.models: {', '.join(headless)} is of a class with blocks without attention heads, whose outputs "
             f"{method} edits. Leave it out of {method}.models."
         )
-    _check_judged(study, method)
-    most = steering(method).demonstrations(getattr(study, method))
+    _check_judged(study, method, configured)
+    most = configured.demonstrations(getattr(study, method))
     if most > (shots := study.function_vectors.shots):
         raise OffcourseError(
             f"{method}.strengths: {most} demonstrations are more than function_vectors.shots ({shots}), whose prompts "

@@ -1,0 +1,137 @@
+"""What is to be judged, and the study that answers it."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from offcourse.data.names import STEERING
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError, did_you_mean, listed
+from offcourse.files import sha256, write_whole
+from offcourse.steering import steering
+from offcourse.steering.vector_file import NAME as VECTOR_FILE
+from offcourse.study.check import check_study
+from offcourse.study.config import load_study
+from offcourse.vectors.files import format_of
+
+FOLDER = "judged"
+BASELINE = "prompting"
+MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
+# Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
+ITEMS = 40
+METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is judged: a method of `offcourse.steering`, or a vector file.
+
+    settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task.
+    """
+
+    method: str
+    models: Sequence[str]
+    tasks: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+    items: int = ITEMS
+
+    @property
+    def subject(self) -> str:
+        """The method's name or the file's, as a part of a path."""
+        return (
+            re.sub(r"[^a-z0-9_-]+", "-", (self.file.stem if self.file else self.method).lower()).strip("-_") or "file"
+        )
+
+    def study(self) -> dict[str, Any]:
+        """The study behind the verdict, as its YAML file has it; its name holds a digest of the rest."""
+        section = dict(self.settings)
+        if self.file:
+            section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
+        found = {
+            "models": list(self.models),
+            "tasks": list(self.tasks),
+            "methods": ["function_vectors", self.method, BASELINE],
+            "function_vectors": {
+                "shots": 5,
+                "trials": 5,
+                "n_heads": [16],
+                "strengths": [1.0, 4.0],
+                "test_items": self.items,
+            },
+            self.method: section,
+            BASELINE: {"strengths": [0, 5]},
+        }
+        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
+        return {"study": f"judge-{self.subject[:60]}-{digest}"} | found
+
+    def check(self, registry: Registry) -> None:
+        """Raise `OffcourseError` for a study that would be refused, and a vector file that does not fit its model."""
+        study = self.study()
+        if self.file:
+            study[self.method] = study[self.method] | {"file": str(self.file.absolute())}
+        checked = load_study(study, where="offcourse judge")
+        check_study(checked, registry)
+        if self.file:
+            steering(self.method).configured(getattr(checked, self.method)).require_fit(registry.model(self.models[0]))
+
+    def write(self, directory: Path) -> Path:
+        """Write the study's file, and a copy of the vector file, below `results/judged`. Returns the study's path."""
+        study = self.study()
+        if self.file:
+            kept = directory / study[self.method]["file"]
+            write_whole(kept, lambda temporary: shutil.copyfile(self.file, temporary))
+        path = directory / "results" / FOLDER / study["study"] / "study.yaml"
+        text = "# The study behind a verdict of `offcourse judge`.\n" + yaml.safe_dump(study, sort_keys=False)
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return path
+
+
+def asked(
+    subject: str,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    given: Mapping[str, Any],
+    registry: Registry,
+    items: int = ITEMS,
+    strengths: Sequence[float] | None = None,
+) -> Asked:
+    """What a command asks: `subject` is the name of a method, or the path of a vector file.
+
+    given: facts of the vector file that its format has no place for. strengths: None for the method's own.
+
+    Raises `OffcourseError` for a name that is neither, and for a vector file without its one model.
+    """
+    chosen, own = list(tasks or TASKS), {"strengths": list(strengths)} if strengths else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    if subject in METHODS:
+        if given:
+            raise OffcourseError(f"{listed(given)} belongs to a vector file, and {subject} is a method. Leave it out.")
+        return Asked(subject, list(models or [MODEL]), chosen, own, items=items)
+    if subject == BASELINE:
+        raise OffcourseError(f"{BASELINE} is the baseline that every card has beside its method. Name a method.")
+    path = Path(subject)
+    if not path.exists() and not path.suffix and "/" not in subject:
+        raise OffcourseError(
+            f"{subject!r} is neither a method nor a file: {did_you_mean(subject, METHODS)}. A method of your own is a "
+            "module of src/offcourse/steering (docs/extending.md)."
+        )
+    format_of(path)
+    if len(models) != 1:
+        raise OffcourseError(
+            f"a vector file is for one model, and {len(models)} are named. Say which, as --model {MODEL}."
+        )
+    row = registry.model(models[0])
+    # Of other formats the command says the model; a file with our facts names its own.
+    facts = {"model": row.identity or None} if path.suffix != ".safetensors" else {}
+    section = {"sha256": sha256(path), **own, **{name: value for name, value in (facts | given).items() if value}}
+    if given.get("together") is False:
+        section["together"] = False
+    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items)
