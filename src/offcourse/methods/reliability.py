@@ -17,10 +17,9 @@ from offcourse.data.draws import keyed_generator
 from offcourse.data.rows import Task
 from offcourse.engine.edited import read_edited
 from offcourse.methods.side_effects import best_setting, chosen_edit
-from offcourse.methods.steering import swept
+from offcourse.methods.steering import configured, swept
 from offcourse.schemas.function_vectors import STEERING_DRAWS
 from offcourse.schemas.io import as_table
-from offcourse.steering import steering
 
 SEED = 0
 
@@ -33,7 +32,8 @@ def draws(context, task: Task) -> pd.DataFrame:
     built += [rebuilt(context, task, draw) for draw in range(1, context.parameters["draws"])]
     edits = [chosen_edit(context, task, *setting, vectors) for vectors in built]
     # Of vectors, not of edits: an edit leaves out layers to which zero is added.
-    layers = next(some for some in steering(name).layer_sets(context.engine.model.layers) if min(some) == setting[1])
+    sets = configured(context).layer_sets(context.engine.model.layers)
+    layers = next(some for some in sets if min(some) == setting[1])
     alike = cosines(torch.stack([vectors[list(layers)].flatten() for vectors in built]))
     rows = []
     for prompt in context.prompts(task, "query").itertuples():
@@ -69,12 +69,11 @@ def control_vectors(context, task: Task, control: str) -> torch.Tensor:
 
 def rebuilt(context, task: Task, draw: int = 0, shuffled: bool = False) -> torch.Tensor:
     """The method's vectors from another sample of prompts, or from pairs with shuffled sides; float32, on the CPU."""
-    [name] = context.step.methods
     # The copy shares the loaded model.
     _ = context.engine, context.tokenizer
     other = copy.copy(context)
     other.draw, other.shuffled = draw, shuffled
-    return torch.as_tensor(steering(name).build(other, task)).float().contiguous().cpu()
+    return torch.as_tensor(configured(context).build(other, task)).float().contiguous().cpu()
 
 
 def cosines(vectors: torch.Tensor) -> list[float]:

@@ -19,10 +19,9 @@ from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited, read_text
 from offcourse.engine.edits import Edit
-from offcourse.methods.steering import edit_of
+from offcourse.methods.steering import configured, edit_of
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_SWEEP
 from offcourse.schemas.io import as_table, read_parquet
-from offcourse.steering import steering
 
 # Token ids of a beginning and of its continuation.
 Text = tuple[list[int], list[int]]
@@ -41,7 +40,7 @@ def best_setting(context, task: Task) -> tuple[float, int]:
 def chosen_edit(context, task: Task, strength: float, layer: int, built=None) -> Edit:
     """The edit of one setting. built: vectors in place of the method's own, in float32."""
     [name] = context.step.methods
-    method, model = steering(name), context.engine.model
+    method, model = configured(context), context.engine.model
     built = context.tensors(name, task)["vectors"] if built is None else built
     [layers] = [some for some in method.layer_sets(model.layers) if min(some) == layer]
     return edit_of(method, method.apply(built.to(model.module.dtype), strength), layers)
@@ -67,9 +66,8 @@ def compute(context, task: Task) -> pd.DataFrame:
 
 def asked(context, task: Task) -> pd.DataFrame:
     """The rows of `compute`, of a method that changes the prompt."""
-    [name] = context.step.methods
     setting, engine = best_setting(context, task), context.engine
-    front = steering(name).front(context, task, setting[0])
+    front = configured(context).front(context, task, setting[0])
     rows, texts = [], passages(context)
     for number, (plain, behind) in enumerate(zip(_shown(texts, task), passages(context, front), strict=True)):
         before, after = (read_text(engine, *text) for text in (plain, behind))

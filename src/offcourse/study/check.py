@@ -14,8 +14,7 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.steering import steering
-from offcourse.steering.contract import SteeringMethod
-from offcourse.steering.contract import Control
+from offcourse.steering.contract import Control, SteeringMethod
 from offcourse.study.config import Study
 
 
