@@ -16,6 +16,7 @@ def judge(
     model: Annotated[list[str] | None, typer.Option(help="A model; may be repeated (a file: exactly one).")] = None,
     tasks: Annotated[str, typer.Option(help="Tasks, with commas between them.")] = "present-past,country-capital",
     items: Annotated[int, typer.Option(min=4, help="Evaluated words per task.")] = 40,
+    passages: Annotated[int, typer.Option(min=2, help="Neutral passages on which harm is measured.")] = 100,
     strengths: Annotated[str, typer.Option(help="Strengths, with commas (default: the method's own).")] = "",
     operation: Annotated[str | None, typer.Option(help="Of a file that does not say it: add, project_out, ...")] = None,
     positions: Annotated[str | None, typer.Option(help="Of a file that does not say it: all, last, ...")] = None,
@@ -47,7 +48,7 @@ def judge(
     registry = Registry.load()
     given = {"operation": operation, "positions": positions, "together": together}
     names = [part.strip() for part in tasks.split(",") if part.strip()]
-    wanted = asked(subject, model or [], names, given, registry, items, factors)
+    wanted = asked(subject, model or [], names, given, registry, items, passages, factors)
     # The file is read here first, so that whatever is wrong with it is said before anything is written.
     wanted.check(registry)
     path = wanted.write(directory)
@@ -55,7 +56,7 @@ def judge(
     check_study(study, registry, base=directory)
     layout = Layout(study.study, directory)
     began = time.monotonic()
-    run(path, directory, cards.targets(wanted, layout), cores)
+    run(path, directory, [cards.target(layout)], cores)
     found = cards.card(wanted, path, directory, time.monotonic() - began)
     write_json(path.with_name("card.json"), found)
     page.write(found, path.with_name("card.html"))

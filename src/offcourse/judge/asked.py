@@ -25,7 +25,7 @@ FOLDER = "judged"
 BASELINE = "prompting"
 MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
 # Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
-ITEMS = 40
+ITEMS, PASSAGES, DRAWS = 40, 100, 3
 METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
 
 
@@ -34,6 +34,7 @@ class Asked:
     """What is judged: a method of `offcourse.steering`, or a vector file.
 
     settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task.
+    passages: neutral passages on which harm is measured.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Asked:
     settings: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
     items: int = ITEMS
+    passages: int = PASSAGES
 
     @property
     def subject(self) -> str:
@@ -50,9 +52,24 @@ class Asked:
             re.sub(r"[^a-z0-9_-]+", "-", (self.file.stem if self.file else self.method).lower()).strip("-_") or "file"
         )
 
+    def controls(self) -> list[str]:
+        """The controls that are controls of this method.
+
+        Of a method that draws no pairs no labels can be shuffled. The vectors of a file are those of every task.
+        """
+        method = steering(self.method)
+        found = ["random_direction", "sign_flipped"]
+        if method.sampled:
+            found.append("shuffled_labels")
+        if not self.file and len(self.tasks) > 1:
+            found.append("wrong_task")
+        return found
+
     def study(self) -> dict[str, Any]:
         """The study behind the verdict, as its YAML file has it; its name holds a digest of the rest."""
-        section = dict(self.settings)
+        section = dict(self.settings) | {"controls": self.controls(), "passages": self.passages}
+        if steering(self.method).sampled:
+            section["draws"] = DRAWS
         if self.file:
             section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
         found = {
@@ -67,7 +84,7 @@ class Asked:
                 "test_items": self.items,
             },
             self.method: section,
-            BASELINE: {"strengths": [0, 5]},
+            BASELINE: {"strengths": [0, 5], "passages": self.passages},
         }
         digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return {"study": f"judge-{self.subject[:60]}-{digest}"} | found
@@ -101,6 +118,7 @@ def asked(
     given: Mapping[str, Any],
     registry: Registry,
     items: int = ITEMS,
+    passages: int = PASSAGES,
     strengths: Sequence[float] | None = None,
 ) -> Asked:
     """What a command asks: `subject` is the name of a method, or the path of a vector file.
@@ -114,7 +132,7 @@ def asked(
     if subject in METHODS:
         if given:
             raise OffcourseError(f"{listed(given)} belongs to a vector file, and {subject} is a method. Leave it out.")
-        return Asked(subject, list(models or [MODEL]), chosen, own, items=items)
+        return Asked(subject, list(models or [MODEL]), chosen, own, None, items, passages)
     if subject == BASELINE:
         raise OffcourseError(f"{BASELINE} is the baseline that every card has beside its method. Name a method.")
     path = Path(subject)
@@ -134,4 +152,4 @@ def asked(
     section = {"sha256": sha256(path), **own, **{name: value for name, value in (facts | given).items() if value}}
     if given.get("together") is False:
         section["together"] = False
-    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items)
+    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items, passages)

@@ -1,55 +1,53 @@
 """The card: a verdict per model and task with its numbers, and where they come from, as JSON and as lines of text."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from offcourse.analysis.verdicts import LEVEL, MARGIN, VERDICTS
 from offcourse.audit.audit import INTACT, Audit
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS
-from offcourse.judge import pairs
 from offcourse.judge.asked import BASELINE, Asked
 from offcourse.layout import Layout
 from offcourse.provenance.environment import environment
 from offcourse.provenance.records import read_record, relative
+from offcourse.schemas.io import read_parquet
 from offcourse.steering import steering
-from offcourse.study.config import read_study
+from offcourse.study.config import Study, read_study
+
+TABLE = "verdicts"
+# What the words mean, for the page.
+NOTES = (
+    "Accuracies are held out: strength and layer are chosen on one half of the items and reported on the other.",
+    f"Works: better than luck and than prompting (p below {LEVEL:g}), by a difference that counts ({MARGIN:g}) if the "
+    "items allow it, and no harm is shown. Works but harms: the text on neutral passages or the other tasks suffer.",
+    "Luck is the best of the controls (vectors that should do nothing) and of doing nothing, from an equal grid.",
+    "Prompting is the better of an instruction in front of the prompt and of demonstrations.",
+    "Cannot be told: the items are too few for any of the other words. More items are --items N.",
+)
 
 
-def steps_read(asked: Asked) -> list[str]:
-    """The steps whose results a card reads."""
-    return ["icl", f"{asked.method}_sweep", f"{BASELINE}_sweep"]
-
-
-def targets(asked: Asked, layout: Layout) -> list[Path]:
-    """The files that a card is made from, relative to the working directory."""
-    here = Layout(layout.study)
-    return [
-        here.artefact(step, STEPS[step].suffix, model, task)
-        for step in steps_read(asked)
-        for model in asked.models
-        for task in asked.tasks
-    ]
+def target(layout: Layout) -> Path:
+    """The table that a card is made from, relative to the working directory."""
+    return Layout(layout.study).results / f"tables/{TABLE}.parquet"
 
 
 def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dict[str, Any]:
-    """The card as plain JSON. study_file: of the study that has run. seconds: what the run took."""
+    """The card as plain JSON. study_file: of the study that has run. seconds: what the run took.
+
+    Raises `OffcourseError` when a file behind the table is not what its record says.
+    """
     study, registry = read_study(study_file), Registry.load()
     layout = Layout(study.study, directory)
     method = steering(asked.method).configured(getattr(study, asked.method), directory)
-    audit = Audit(study, registry, layout)
-    records, wrong, checked = {}, [], 0
-    for path in targets(asked, layout):
-        for finding in audit.behind(path.as_posix()):
-            checked += 1
-            if finding.state != INTACT:
-                wrong.append(finding.as_dict())
-    for step in steps_read(asked):
-        for model in asked.models:
-            for task in asked.tasks:
-                path = layout.record(step, model, task)
-                record = read_record(path)
-                records[relative(path, directory)] = {"key": record["key"], "outputs": record["outputs"]}
+    table = read_parquet(directory / target(layout), VERDICTS)
+    labels = {method.label: "pairs", steering(BASELINE).label: "baseline"}
+    rows = {
+        name: [_plain(row) for row in table[table["method"] == label].to_dict("records")]
+        for label, name in labels.items()
+    }
     return {
         "judged": {
             "method": asked.method,
@@ -58,16 +56,40 @@ def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dic
             "edits": {name: getattr(method, name) for name in ("site", "operation", "positions", "together")},
             "file": _file(asked, method),
         },
-        "pairs": pairs.rows(asked, layout),
+        **rows,
         "seconds": round(seconds, 1),
-        "provenance": {
-            **environment(),
-            "study": study.study,
-            "study_file": relative(study_file, directory),
-            "configuration": asked.study(),
-            "results": relative(layout.results, directory),
-            "records": records,
-            "audit": {"files": checked, "wrong": wrong},
+        "provenance": _provenance(asked, study, registry, study_file, directory),
+    }
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with None for numbers that are missing, which JSON does not have."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+
+
+def _provenance(asked: Asked, study: Study, registry: Registry, study_file: Path, directory: Path) -> dict[str, Any]:
+    layout = Layout(study.study, directory)
+    audit = Audit(study, registry, layout)
+    found = audit.chain(TABLE)
+    wrong = [finding.as_dict() for finding in found if finding.state != INTACT]
+    records, seconds = {}, 0.0
+    for path in sorted({finding.path for finding in found} & audit.producers.keys()):
+        record = read_record(audit.producers[path])
+        if record.get("step") in STEPS:
+            records[path] = {"key": record["key"], "sha256": record["outputs"][path]}
+            seconds += record["made"].get("seconds", 0.0)
+    return {
+        **environment(),
+        "study": study.study,
+        "study_file": relative(study_file, directory),
+        "configuration": asked.study(),
+        "table": target(layout).as_posix(),
+        "results": records,
+        "seconds_of_steps": round(seconds, 1),
+        "audit": {
+            "files": len(found),
+            "wrong": wrong,
+            "command": f"offcourse audit {TABLE} --configfile " + relative(study_file, directory),
         },
     }
 
@@ -82,35 +104,77 @@ def _file(asked: Asked, method: Any) -> dict[str, Any] | None:
         "numbers_sha256": found.sha256,
         "layers": found.layers,
         "model": found.model,
+        "weights": found.weights,
         "made": dict(found.made),
     }
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """The card as lines of text."""
-    judged = found["judged"]
-    what = f"{judged['label']} ({judged['source']})"
+def title(judged: Mapping[str, Any]) -> str:
+    """What was judged, in a line."""
     if judged["file"]:
-        what = f"{judged['file']['name']}, {len(judged['file']['layers'])} layers"
-    edits = judged["edits"]
-    yours = [f"{what}: {edits['operation']} at {edits['positions']} positions of site {edits['site']}"]
-    for model, rows in _by_model(found["pairs"]).items():
-        yours.append(f"{model}")
-        for row in rows:
-            yours.append(f"  {row['task']}: {row['verdict']}")
-            yours.append(
-                f"    accuracy {row['unsteered']:.2f} to {row['steered']:.2f}, gain {row['gain']:+.2f} "
-                f"[{row['gain_low']:+.2f}, {row['gain_high']:+.2f}], p by luck {row['luck_p']:.3g}"
-            )
-            yours.append(
-                f"    prompting {row['prompting']:.2f}, few-shot {row['few_shot']:.2f}; best: strength "
-                f"{row['strength']:g}, layer {row['layer']}; {row['items']} items"
-            )
-    return yours
+        return judged["file"]["name"]
+    return f"{judged['label']} ({judged['source']})"
 
 
-def _by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["model"], []).append(row)
-    return found
+def edits(judged: Mapping[str, Any]) -> str:
+    """What is edited, in a sentence's words."""
+    what, site = judged["edits"], {"residual": "residual stream", "heads": "outputs of heads", "logits": "logits"}
+    tokens = {
+        "last": "the last token of the prompt",
+        "prompt": "every token of the prompt",
+        "answer": "every token that predicts the answer",
+        "all": "every token",
+        "first": "the first tokens",
+    }
+    how = "all layers together" if what["together"] else "each layer alone"
+    if judged["file"] and len(judged["file"]["layers"]) == 1:
+        how = f"layer {judged['file']['layers'][0]}"
+    return f"{what['operation'].replace('_', ' ')}, {site[what['site']]}, {tokens[what['positions']]}, {how}"
+
+
+def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what, number in words) of one row of verdicts, for the card and the page."""
+    yield "accuracy", f"{row['unsteered']:.2f} without, {row['steered']:.2f} with, {row['items']} items, held out"
+    yield "gain", _with_ends(row, "gain", "+.2f")
+    luck = f"p {_p(row['p_luck_holm'])}, {_with_ends(row, 'over_luck', '+.2f')} over luck"
+    yield "luck", luck + (f", controls {row['control']:.2f}" if row["control"] is not None else "")
+    yield (
+        "prompting",
+        f"{row['prompting']:.2f} (few-shot {row['few_shot']:.2f}), {_with_ends(row, 'over_prompting', '+.2f')} over it",
+    )
+    elsewhere = "not measured, one task" if row["elsewhere"] is None else _with_ends(row, "elsewhere", "+.2f")
+    yield (
+        "harm",
+        f"perplexity times {_with_ends(row, 'perplexity_ratio', '.2f')}, divergence {row['divergence']:.3g} nats, "
+        f"other tasks {elsewhere}, broken {_share(row['broken'])} here and {_share(row['broken_elsewhere'])} there",
+    )
+    if row["draws"] > 1:
+        yield (
+            "reliability",
+            f"{row['draws']} draws: accuracy spreads by {row['spread']:.2f}, cosine {row['cosine']:.2f}, answers flip "
+            f"on {_share(row['flips'])}",
+        )
+    else:
+        yield "reliability", "one set of vectors; nothing was drawn again"
+    yield "setting", f"strength {row['strength']:g}, layer {row['layer']} of {row['layers']}"
+
+
+def _with_ends(row: Mapping[str, Any], name: str, form: str) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return "not known" if value is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _p(value: float | None) -> str:
+    return "not known" if value is None else "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "nothing to break" if value is None else f"{100 * value:.0f} %"
+
+
+def lines(card: Mapping[str, Any]) -> Iterator[str]:
+    """The card as lines of text."""
+    yield f"{title(card['judged'])}: {edits(card['judged'])}"
+    for row in card["pairs"]:
+        yield f"{row['model']}, {row['task']}: {row['verdict'].upper()}"
+        yield from (f"  {what:12}{words}" for what, words in facts(row))

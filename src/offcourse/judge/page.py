@@ -8,6 +8,7 @@ import jinja2
 
 from offcourse import report
 from offcourse.files import write_whole
+from offcourse.judge.card import NOTES, edits, facts, title
 
 FOLDERS = (Path(__file__).parent, Path(report.__file__).parent)
 
@@ -21,7 +22,8 @@ def page(card: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("card.html.j2").render(**card)
+    said = {"title": title(card["judged"]), "edits": edits(card["judged"]), "facts": facts, "notes": NOTES}
+    return environment.get_template("card.html.j2").render(**card, **said)
 
 
 def write(card: Mapping[str, Any], path: Path) -> None:
