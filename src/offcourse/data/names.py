@@ -16,6 +16,7 @@ PAPER = ("function_vectors", "task_vectors", "dola", "logit_lens")
 METHODS = (*PAPER, *STEERING)
 
 # Names that no study or model can have, since results/ or results/STUDY has a folder of this name.
-RESERVED = ("benchmarks", "figures", "judged", "logs", "others", "provenance", "published", "ro-crate", "store", "tables")
+RESERVED = ("benchmarks", "figures", "judged", "logs", "others")
+RESERVED += ("provenance", "published", "ro-crate", "store", "tables")
 
 ARCHIVE = "steering-off-course"  # name of the row of sources.tsv with the authors' repository
