@@ -152,11 +152,10 @@ def test_numbers_are_those_of_slow_loops(tmp_path):
     assert row["gain"] == pytest.approx(sum(gains) / ITEMS)
     # The bootstrap, resample by resample.
     places = keyed_generator(0, "one", "bootstrap over items", ITEMS).integers(ITEMS, size=(10_000, ITEMS))
-    means = sorted(sum(gains[place] for place in drawn) / ITEMS for drawn in places[:].tolist())
+    means = sorted(sum(gains[place] for place in drawn) / ITEMS for drawn in places.tolist())
     low, high = np.quantile(means, (0.025, 0.975))
     assert (row["gain_low"], row["gain_high"]) == pytest.approx((low, high))
-    places = keyed_generator(0, NEUTRAL, "bootstrap over items", PASSAGES).integers(PASSAGES, size=(10_000, PASSAGES))
-    assert row["perplexity_ratio"] == pytest.approx(1.0) and len(places) == 10_000
+    assert row["perplexity_ratio"] == pytest.approx(1.0)
     assert row["divergence"] == pytest.approx(sum(0.1 * item for item in range(PASSAGES)) / PASSAGES)
     assert row["elsewhere"] == pytest.approx(-2 / ITEMS) and row["broken_elsewhere"] == pytest.approx(2 / 30)
     best = [item for item in range(ITEMS) if icl[0, item]]
@@ -173,9 +172,7 @@ def test_the_ratio_of_perplexities_is_that_of_all_tokens():
     assert found.value == pytest.approx(math.exp(sum(lost) / sum(tokens)))
     places = keyed_generator(0, NEUTRAL, "bootstrap over items", 12).integers(12, size=(10_000, 12)).tolist()
     slow = [math.exp(sum(lost[at] for at in drawn) / sum(tokens[at] for at in drawn)) for drawn in places]
-    assert (
-        found[1:] == pytest.approx(np.quantile(np.log(slow), (0.025, 0.975)).tolist(), abs=1) and found.low < found.high
-    )
+    assert found.low < found.value < found.high
     assert np.log(found[1:]) == pytest.approx(np.quantile(np.log(slow), (0.025, 0.975)))
 
 

@@ -14,6 +14,7 @@ import yaml
 from lab import CHECKOUT, Lab, copy_checkout
 
 from offcourse.analysis.cells import recompute, recompute_point
+from offcourse.analysis.verdicts import VERDICTS
 from offcourse.plan.rates import A100, rates_path, write_rates
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
@@ -84,7 +85,7 @@ def test_status_plan_and_audit_know_the_new_model_task_and_methods(followed):
     lab, said = followed
     states = {(state["step"], state["model"], state["unit"]): state["fresh"] for state in lab.states()}
     for method in METHODS:
-        for step in (method, f"{method}_sweep"):
+        for step in (method, f"{method}_sweep", f"{method}_side_effects"):
             assert states[step, "my-llama", "animal-young"]
             assert step in said["offcourse plan"]
         assert states[f"figure_{method}", "my-llama", ""]
@@ -223,5 +224,28 @@ def test_an_edit_of_the_module_makes_only_its_own_results_stale(followed):
         stale = {state["step"] for state in lab.states() if not state["fresh"]}
     finally:
         module.write_text(before)
-    behind = {"table_methods", "certainty", "figure_label_shift", "report", "ro_crate"}
-    assert stale == {"label_shift", "label_shift_sweep"} | behind
+    behind = {"table_methods", "certainty", "figure_label_shift", "report", "ro_crate", "verdicts", "figure_gain_harm"}
+    assert stale == {"label_shift", "label_shift_sweep", "label_shift_side_effects"} | behind
+
+
+def test_every_method_of_the_study_has_a_verdict_and_a_point(followed):
+    lab, said = followed
+    results = lab.checkout / "results" / "extended"
+    table = read_parquet(results / "tables" / "verdicts.parquet", VERDICTS)
+    assert {(row.model, row.method) for row in table.itertuples()} == {
+        (model, label) for model in ("my-llama", "tiny-qwen3") for label in METHODS.values()
+    }
+    rebuilt = table.set_index("method")["draws"].groupby(level=0).first()
+    assert rebuilt.to_dict() == {"CAA": 2, "Label shift": 1}
+    assert table.set_index("method")["control"].notna().groupby(level=0).all().to_dict() == {
+        "CAA": True,
+        "Label shift": False,
+    }
+    points = pd.read_parquet(results / "figures" / "figure_gain_harm.parquet")
+    assert len(points) == 4
+    for point in points.to_dict("records"):
+        assert recompute_point(results, point, "unsteered") == pytest.approx(point["unsteered"])
+    for step in ("caa_draws", "caa_controls", "label_shift_side_effects"):
+        assert step in said["offcourse plan"]
+    report = (results / "report.html").read_text()
+    assert "Gain against harm" in report and "Verdicts on steering methods" in report

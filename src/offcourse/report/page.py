@@ -146,7 +146,8 @@ def write(
         compared=compared,
         steered=steered,
         common=COMMON,
-        certainty=_certainty(view),
+        certainty=_printed(view, "certainty"),
+        verdicts=_printed(view, "verdicts"),
         switches=_switches(view),
         summaries=_summaries(steered),
         tables=[_table(view, table, out, labels) for table in tables],
@@ -199,7 +200,7 @@ def _parts(
     found = [("off-by-one", off_by_one.TITLE)] if section else []
     found.append(("claims", ""))
     found += [("steering", "")] if steered else []
-    found += [(name, "") for name in ("certainty", "sensitivity") if f"tables/{name}.csv" in view]
+    found += [(name, "") for name in ("verdicts", "certainty", "sensitivity") if f"tables/{name}.csv" in view]
     found += [(table["id"], table["title"]) for table in tables]
     drawn = {each["figure"]: each["title"] for each in figures if each["figure"] != "figure_off_by_one"}
     found += [*drawn.items(), *([("comparison", "")] if compared else [])]
@@ -256,11 +257,11 @@ def _off_by_one(
     return off_by_one.section(findings, own, labels, len(study["function_vectors"].get("models") or models))
 
 
-def _certainty(view: ResultsView) -> dict[str, Any] | None:
-    """`columns`, `rows` and `notes` of the printed table tables/certainty; None if the study lacks the table."""
-    if "tables/certainty.csv" not in view:
+def _printed(view: ResultsView, name: str) -> dict[str, Any] | None:
+    """`columns`, `rows` and `notes` of a printed table without LaTeX form; None if the study lacks the table."""
+    if f"tables/{name}.csv" not in view:
         return None
-    path = view / "tables/certainty.csv"
+    path = view / f"tables/{name}.csv"
     form = writing.read_csv(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]

@@ -15,7 +15,10 @@ from offcourse.claims.findings import Findings
 CONTENTS = (
     ("What did the released code do differently?", ("off-by-one",)),
     ("Which claims of the paper hold?", ("claims", "comparison")),
-    ("What steers each model, and how sure is that?", ("steering", "certainty", "figure1")),
+    (
+        "What steers each model, and how sure is that?",
+        ("steering", "verdicts", "figure_gain_harm", "certainty", "figure1"),
+    ),
     ("How much do function and task vectors give back?", ("table3", "figure3", "table_methods")),
     (
         "On what does a function vector depend?",
@@ -33,6 +36,7 @@ NAMES = {
     "claims": "Claims",
     "comparison": "Printed numbers",
     "steering": "What steers each model",
+    "verdicts": "Verdicts on steering methods",
     "certainty": "How sure the best is",
     "sensitivity": "Protocol switches",
     "models": "Models",
