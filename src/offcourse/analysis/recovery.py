@@ -46,7 +46,7 @@ def hits(sweep: pd.DataFrame) -> pd.DataFrame:
 
 def items(sweep: pd.DataFrame) -> int:
     """The number of items that each setting and layer of a sweep was evaluated on."""
-    return int(shares(sweep, SETTING)["n"].max())
+    return int((shares(sweep, SETTING)["n"] if "hit" in sweep else sweep["items"]).max())
 
 
 def baseline(shots: pd.Series) -> tuple[int, float]:

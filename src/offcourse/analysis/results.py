@@ -319,17 +319,25 @@ def read_tv_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
 
     The release has test accuracy at one layer only, and none for one model; test is NaN elsewhere.
     """
-    return _tv_shares(results, model, task)["accuracy"].unstack("split").reindex(columns=["dev", "test"])
+    path = results / tv_sweep_path(model, task)
+    return _tv_accuracy(path, _changed(path)).copy()
 
 
 def read_tv_items(results: Folder, model: str, task: str, split: str) -> int:
     """The number of items behind each layer's accuracy of task vectors in a split (`dev` or `test`)."""
-    return int(_tv_shares(results, model, task)["n"].xs(split, level="split").max())
-
-
-def _tv_shares(results: Folder, model: str, task: str) -> pd.DataFrame:
     path = results / tv_sweep_path(model, task)
-    return _tv_shares_of(path, _changed(path)).copy()
+    return _tv_items(path, _changed(path), split)
+
+
+# Cached, since the table of switches asks for each of them once per switch.
+@cache
+def _tv_accuracy(path: Path, changed: int) -> pd.DataFrame:
+    return _tv_shares_of(path, changed)["accuracy"].unstack("split").reindex(columns=["dev", "test"])
+
+
+@cache
+def _tv_items(path: Path, changed: int, split: str) -> int:
+    return int(_tv_shares_of(path, changed)["n"].xs(split, level="split").max())
 
 
 @cache

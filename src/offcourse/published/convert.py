@@ -2,7 +2,8 @@
 
 The tables are unpacked from the files that travel with the repository (`published.packed`), or converted from the
 authors' original files. A group is the results of one method; the models of a group are done side by side.
-`graph.release` lists the tables.
+`graph.release` lists the tables. The readers of original files are imported where one is read, since unpacking needs none
+of them.
 """
 
 import sys
@@ -13,9 +14,8 @@ from typing import Any
 
 import pandera.pandas as pa
 
-from offcourse.archive import cie_pages, dola, lens_pages, paths, sweep, task_vectors
+from offcourse.archive import paths
 from offcourse.data.names import ARCHIVE
-from offcourse.data.questions import load_questions
 from offcourse.data.release_files import release_path
 from offcourse.files import write_json
 from offcourse.graph.release import APATHY_MODELS, CIE_TASKS, Release
@@ -52,6 +52,8 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
 
 
 def _function_vectors(release: Release, name: str) -> Iterator[Made]:
+    from offcourse.archive import sweep
+
     tasks = release.sweep_tasks(name)
     found = sweep.read_sweeps(release.read, name, tasks, release.model(name))
     for task in tasks:
@@ -68,6 +70,8 @@ def _function_vectors(release: Release, name: str) -> Iterator[Made]:
 
 
 def _task_vectors(release: Release, name: str) -> Iterator[Made]:
+    from offcourse.archive import task_vectors
+
     files = {kind: path for kind, path in paths.vector_paths(name).items() if path in release.manifest}
     row, tasks = release.known(name), release.vector_tasks()
     found = task_vectors.read_task_vectors(release.read, name, tasks, row.layers, "pickle" in files)
@@ -77,6 +81,9 @@ def _task_vectors(release: Release, name: str) -> Iterator[Made]:
 
 
 def _dola(release: Release, name: str) -> Iterator[Made]:
+    from offcourse.archive import dola
+    from offcourse.data.questions import load_questions
+
     row = release.known(name)
     for kind in sorted({run.questions for run in release.runs if run.model == name}):
         runs = [run for run in release.runs if (run.model, run.questions) == (name, kind)]
@@ -93,6 +100,9 @@ def _dola(release: Release, name: str) -> Iterator[Made]:
 
 def _readings(release: Release, name: str) -> Iterator[Made]:
     """The logit lens of a model, from the model's page, and its apathy, from the model's panel on the shared page."""
+    from offcourse.archive import lens_pages
+    from offcourse.data.questions import load_questions
+
     row, asked = release.known(name), release.question_set("lens")
     count = len(load_questions(asked, None, release.resources, release.layout.downloads))
     path = paths.lens_path(name)
@@ -109,6 +119,8 @@ def _readings(release: Release, name: str) -> Iterator[Made]:
 
 
 def _cie(release: Release, name: str) -> Iterator[Made]:
+    from offcourse.archive import cie_pages
+
     row, path = release.known(name), paths.cie_path(name)
     found = cie_pages.read_cie_page(release.read(path), row.layers, row.heads, CIE_TASKS, path)
     for task, frame in found.items():

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+from offcourse.analysis.view import Results
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
@@ -42,9 +43,15 @@ def draw_figures(release: Release, threads: int = 1) -> None:
     write_json(not_released(release), NOT_RELEASED)
 
 
-def _draw(layout: Layout, resources: Path, ids: Sequence[str]) -> None:
+@cache
+def _covered(layout: Layout, resources: Path) -> tuple[Release, Results]:
+    """One pair per process: it reads the registry and the manifest."""
     release = Release(layout, resources)
-    results = results_of_release(release)
+    return release, results_of_release(release)
+
+
+def _draw(layout: Layout, resources: Path, ids: Sequence[str]) -> None:
+    release, results = _covered(layout, resources)
     for page in pages_of(release, results):
         if page["id"] in ids:
             draw(covered(release, results, page), page)

@@ -23,7 +23,6 @@ from offcourse.graph.release_rules import CONVERTED
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record, relative
 from offcourse.published.table import Made
-from offcourse.report.claims import EVIDENCE, RELEASED, TABLES
 from offcourse.schemas.io import read_unchecked
 
 # Best compression of zstd: the files are written once and read by everyone.
@@ -83,6 +82,9 @@ def pack(layout: Layout, target: Path) -> list[Path]:
 
 def shown_files(results: Path) -> list[str]:
     """The tables and the numbers of figures of the release that a study's report shows, below a results folder."""
+    # Imported here: it imports all rules of claims, and unpacking needs none.
+    from offcourse.report.claims import EVIDENCE, RELEASED, TABLES
+
     names = [f"tables/table{number}.parquet" for number in TABLES] + [f"tables/{name}.parquet" for name in EVIDENCE]
     patterns = [f"figures/{pattern}.parquet" for patterns in RELEASED.values() for pattern in patterns]
     return names + [path.relative_to(results).as_posix() for each in patterns for path in sorted(results.glob(each))]

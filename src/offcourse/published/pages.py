@@ -1,6 +1,9 @@
 """Making tables, figures, report and comparison from the authors' release, with the code that makes a study's.
 
 Files go below `results/published/`, and every job writes a record. The release's protocol is `as_published`.
+
+What a rule draws or writes with is imported by the rule: most jobs make a table, and importing matplotlib and the report
+takes longer than many of their tables.
 """
 
 from collections.abc import Callable
@@ -8,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from offcourse.analysis import comparison
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release import Release, parameters_of, results_of_release, write_models
@@ -17,15 +19,11 @@ from offcourse.graph.release_rules import PAGES as TARGETS
 from offcourse.layout import Layout, picture_files
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
 from offcourse.provenance.sharing import host_as
-from offcourse.published.drawings import draw_figures, draw_sweep_page
 from offcourse.published.figures import figure_files, pages_of
 from offcourse.published.files import comparison_files, outputs
-from offcourse.report import page as report
 from offcourse.run import products
-from offcourse.schemas.io import read_parquet, write_parquet
 from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.protocol import Protocol
-from offcourse.tables.writing import write_rows
 
 
 def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
@@ -36,7 +34,7 @@ def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None
     else:
         write = {
             "published_models": partial(write_models, release),
-            "published_figures": partial(draw_figures, release, threads),
+            "published_figures": partial(write_figures, release, threads),
             "published_comparison": partial(write_comparison, layout.results, None),
             "published_report": partial(write_report, release),
         }[rule]
@@ -84,14 +82,26 @@ def recorded(
 
 def make_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
     """Draw one more page of the sweep and write its record."""
+    from offcourse.published.drawings import draw_sweep_page
+
     release = Release(layout)
     files = picture_files(layout.results / "figures" / "figure17" / page)
     recorded("published_sweep_page", layout, inputs, files, lambda: draw_sweep_page(release, page), page=page)
 
 
+def write_figures(release: Release, threads: int) -> None:
+    """Draw all figures of the release, see `published.drawings`."""
+    from offcourse.published.drawings import draw_figures
+
+    draw_figures(release, threads)
+
+
 def write_report(release: Release) -> None:
     """Write the report of the release alone."""
+    from offcourse.analysis import comparison
     from offcourse.published.audit import ReleaseAudit
+    from offcourse.report import page as report
+    from offcourse.schemas.io import read_parquet
 
     results, audit, covered = release.layout.results, ReleaseAudit(release.layout.base), results_of_release(release)
     listed, pages = catalogue.tables(("function_vectors", "task_vectors", "dola")), pages_of(release, covered)
@@ -114,6 +124,10 @@ def write_report(release: Release) -> None:
 
 def write_comparison(published: Path, study: Path | None) -> None:
     """Write the comparison as parquet and csv, see `analysis.comparison`."""
+    from offcourse.analysis import comparison
+    from offcourse.schemas.io import write_parquet
+    from offcourse.tables.writing import write_rows
+
     frame = comparison.comparison(published, study)
     parquet, csv = comparison_files(study or published)
     write_parquet(parquet, frame, comparison.COMPARISON)

@@ -42,6 +42,7 @@ class Turned:
     adds_bos: Mapping[str, bool] = field(default_factory=dict)
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
     _pairs: dict[tuple, pd.DataFrame] = field(default_factory=dict)
+    _sweeps: dict[tuple, pd.DataFrame] = field(default_factory=dict)
 
     def tables(
         self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
@@ -75,7 +76,10 @@ class Turned:
         alike = self.alike(protocol.head_read_position)
 
         def read(view: ResultsView, model: str, task: str) -> pd.DataFrame:
-            return (read_sweep if not self.adds_bos or model in alike else read_other_position)(view, model, task)
+            reader = read_sweep if not self.adds_bos or model in alike else read_other_position
+            if (reader, model, task) not in self._sweeps:
+                self._sweeps[reader, model, task] = reader(view, model, task)
+            return self._sweeps[reader, model, task]
 
         scope = self.view.scope("function_vectors")
         return table3.read_pairs(self.view, *scope, protocol.default_heads, protocol.selection, read)
