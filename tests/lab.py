@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.models.manifest import loaded_digest
@@ -71,13 +73,17 @@ class Lab:
 
     def plan(self) -> set[tuple[str, str]]:
         """The jobs, as (rule, model), that `snakemake -n` announces and `offcourse status` agrees on."""
+        return self.plan_and_states()[0]
+
+    def plan_and_states(self) -> tuple[set[tuple[str, str]], list[dict]]:
+        """`plan`, and what `offcourse status` said of every result."""
         done = self.snakemake("--dry-run")
         assert done.returncode == 0, done.stderr
         planned = jobs(done.stdout + done.stderr)
         states = self.states()
-        named = {(STEPS[s["step"]].rule if s["step"] in STEPS else s["step"], s["model"]) for s in states if s["job"]}
+        named = named_by(states)
         assert planned == named, f"only snakemake: {planned - named}; only status: {named - planned}"
-        return planned
+        return planned, states
 
     def offcourse(self, verb: str, *more) -> subprocess.CompletedProcess:
         """One verb on the lab's study."""
@@ -93,7 +99,7 @@ class Lab:
 
     def status(self) -> tuple[int, dict]:
         """Exit code of `offcourse status`, and what is not fresh."""
-        stale = {(s["step"], s["model"], s["unit"]): s["why"] for s in self.states() if not s["fresh"]}
+        stale = reasons(self.states())
         return (1 if stale else 0), stale
 
     def computed(self, executed: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
@@ -118,7 +124,17 @@ class Lab:
 
     @property
     def results(self) -> Path:
-        return self.folder / "results" / "smoke"
+        return self.folder / "results" / yaml.safe_load(self.configfile.read_text(encoding="utf-8"))["study"]
+
+
+def named_by(states: list[dict]) -> set[tuple[str, str]]:
+    """The jobs, as (rule, model), that `offcourse status` says a run would have."""
+    return {(STEPS[s["step"]].rule if s["step"] in STEPS else s["step"], s["model"]) for s in states if s["job"]}
+
+
+def reasons(states: list[dict]) -> dict[tuple[str, str, str], list[str]]:
+    """Why each result that is not fresh is not, by step, model and unit."""
+    return {(s["step"], s["model"], s["unit"]): s["why"] for s in states if not s["fresh"]}
 
 
 def jobs(output: str) -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import SMOKE, Lab, copy_checkout, jobs
+from lab import SMOKE, Lab, copy_checkout, jobs, named_by, reasons
 
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS, steps_of
@@ -74,7 +74,6 @@ def git(folder: Path, *words: str) -> None:
 
 def test_new_times_comments_and_branches_rerun_nothing(edited, tmp_path):
     """A checkout with new times, a copy of the results with new times, another branch and back, comments everywhere."""
-    assert edited.plan() == set()
     moved = tmp_path / "moved"
     subprocess.run(["cp", "-r", edited.folder, moved], check=True)  # in whatever order, all as new as can be
     again = Lab(moved, edited.configfile, edited.checkout)
@@ -93,12 +92,12 @@ def test_new_times_comments_and_branches_rerun_nothing(edited, tmp_path):
     git(tree, "checkout", "--quiet", "-")
     for path in tree.rglob("*"):
         path.touch()
-    assert again.plan() == set()
-    assert again.status() == (0, {})
+    planned, states = again.plan_and_states()
+    assert planned == set() and reasons(states) == {}
 
 
 def test_an_edit_of_code_reruns_what_can_reach_it(edited):
-    """Each edit alone, taken back before the next. The statement runs when its module is imported, so it counts."""
+    """Each edit alone, as `status` has it. The statement runs when its module is imported, so it counts."""
     source = edited.checkout / "src" / "offcourse"
     cases = {
         # one figure
@@ -112,13 +111,26 @@ def test_an_edit_of_code_reruns_what_can_reach_it(edited):
         # the report's template is no Python
         "report/report.html.j2": of_study(*REPORT),
     }
+    before = {name: (source / name).read_text(encoding="utf-8") for name in cases}
+
+    def put(names) -> None:
+        for name in names:
+            more = "\nassert True\n" if name.endswith(".py") else "\n<!-- x -->\n"
+            (source / name).write_text(before[name] + more, encoding="utf-8")
+
+    def take_back() -> None:
+        for name, text in before.items():
+            (source / name).write_text(text, encoding="utf-8")
+
     for name, expected in cases.items():
-        path = source / name
-        before = path.read_text(encoding="utf-8")
-        path.write_text(before + ("\nassert True\n" if path.suffix == ".py" else "\n<!-- x -->\n"), encoding="utf-8")
-        assert edited.plan() == expected, name
-        path.write_text(before, encoding="utf-8")
-    assert edited.plan() == set()
+        put([name])
+        assert named_by(edited.states()) == expected, name
+        take_back()
+    # `snakemake -n` says the same of edits that have little in common.
+    for some in (["figures/cie.py", "methods/dola.py", "report/report.html.j2"], ["engine/run.py"]):
+        put(some)
+        assert edited.plan() == set().union(*(cases[name] for name in some)), some
+        take_back()
 
 
 def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
@@ -128,53 +140,67 @@ def test_a_switch_reruns_the_steps_that_read_it(lab, tmp_path):
         ("dola_divergence", "jensen_shannon"): of_model("dola")
         | of_study("tables_dola", "dola_changes", *JUDGED, *REPORT),
     }
-    for (switch, value), expected in cases.items():
-        path = tmp_path / "study.yaml"
-        protocol = {"protocol": {"base": "as_published", switch: value}}
+    path = tmp_path / "study.yaml"
+
+    def with_switches(*switches: tuple[str, str]) -> Lab:
+        protocol = {"protocol": {"base": "as_published", **dict(switches)}}
         path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | protocol))
-        assert Lab(lab.folder, path).plan() == expected, switch
+        return Lab(lab.folder, path)
+
+    for switch, expected in cases.items():
+        assert named_by(with_switches(switch).states()) == expected, switch
+    assert with_switches(*cases).plan() == set().union(*cases.values())
 
 
 def test_another_version_of_a_numerical_package_reruns_the_steps_that_import_it(lab, tmp_path):
-    """The version is what the package's metadata says; here metadata of another version stand first on the path."""
-    for package in ("torch", "transformers"):
-        other = tmp_path / package
-        metadata = other / f"{package}-99.9.dist-info" / "METADATA"
+    """The version is what the package's metadata says; here metadata of other versions stand first on the path."""
+    packages = ("torch", "transformers")
+    for package in packages:
+        metadata = tmp_path / f"{package}-99.9.dist-info" / "METADATA"
         metadata.parent.mkdir(parents=True)
         metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.9\n")
-        changed = Lab(lab.folder, packages=[other])
-        assert changed.plan() == EVERYTHING - of_model("prompts")
-        reasons = changed.status()[1]["check_model", MODEL, ""]
-        assert any(why.startswith(f"package {package}: ") and why.endswith("-> 99.9") for why in reasons)
+    planned, states = Lab(lab.folder, packages=[tmp_path]).plan_and_states()
+    assert planned == EVERYTHING - of_model("prompts")
+    why = reasons(states)["check_model", MODEL, ""]
+    for package in packages:
+        assert any(each.startswith(f"package {package}: ") and each.endswith("-> 99.9") for each in why)
 
 
 def test_damage_is_mended_from_the_store_or_made_again(lab):
     """Results and shards repair each other; only results that are damaged in both places are computed again."""
-    sweep = lab.results / "tiny-llama" / "fv_sweep" / "antonym.parquet"
-    table = lab.results / "tables" / "table3.csv"
-    whole = sweep.read_bytes()
-    shards = [path for path in (lab.folder / "results" / "store").glob("*/*.parquet") if path.read_bytes() == whole]
+
+    def of(step: str, unit: str) -> tuple[Path, bytes, list[Path]]:
+        """A result, its content, and its shards."""
+        path = lab.results / MODEL / step / f"{unit}.parquet"
+        whole = path.read_bytes()
+        store = lab.folder / "results" / "store"
+        return path, whole, [shard for shard in store.glob("*/*.parquet") if shard.read_bytes() == whole]
+
+    lens, whole, shards = of("logit_lens", "misconceptions-mc")
+    sweep, swept, _ = of("fv_sweep", "antonym")
+    table = lab.results / "tables" / "table11.csv"
+    # A damaged shard is put back from its result, a damaged result is copied from its shard.
     for shard in shards:
         shard.write_bytes(b"damaged")
-    assert lab.plan() == set()
-    done = lab.snakemake()
-    assert "the shard is put back" in done.stderr and lab.status() == (0, {})
-    # A damaged result is copied from its shard.
     sweep.write_bytes(b"damaged")
     assert lab.plan() == set()
     done = lab.snakemake()
-    assert "it is copied from its shard" in done.stderr and sweep.read_bytes() == whole and lab.status() == (0, {})
-    # Both are gone: that result is computed, the other task's is not. A damaged table is drawn again.
-    sweep.write_bytes(b"damaged")
+    assert "the shard is put back" in done.stderr and "it is copied from its shard" in done.stderr
+    assert sweep.read_bytes() == swept and lab.status() == (0, {})
+    assert all(shard.read_bytes() == whole for shard in shards)
+    # Both are gone: that result is computed, the job's other one is not. A damaged table is made again.
+    lens.write_bytes(b"damaged")
     for shard in shards:
         shard.unlink()
     table.write_bytes(table.read_bytes() + b"9")
-    assert lab.plan() == of_model("fv_sweep") | AFTER_SWEEP
+    expected = of_model("readings") | of_study(
+        "tables_facts", "figure_lens", "figure_apathy", "figure_overview", *REPORT
+    )
+    assert lab.plan() == expected
     done = lab.snakemake()
     assert done.returncode == 0, done.stderr
-    executed = of_model("fv_sweep") | AFTER_SWEEP
-    assert lab.computed(executed) == {("fv_sweep", MODEL, "antonym")}
-    assert sweep.read_bytes() == whole and lab.status() == (0, {})
+    assert lab.computed(expected) == {("logit_lens", MODEL, "misconceptions-mc")}
+    assert lens.read_bytes() == whole and lab.status() == (0, {})
     assert lab.offcourse("audit", "--all").returncode == 0
 
 
@@ -198,48 +224,70 @@ def wait_for(happened: Callable[[], bool], run: subprocess.Popen, out: Path) -> 
         time.sleep(0.02)
 
 
-def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(edited, tmp_path):
-    """A strength, a model and a word less: planned one by one, then run together, killed -9, continued, and disturbed
-    by a second run."""
-    other = "tiny-other"
-    words, registry = (edited.checkout / "resources" / name for name in ("words/antonyms.tsv", "models.tsv"))
+OTHER = "tiny-other"
+
+
+def another_model(lab: Lab) -> None:
+    """A row of a model that is as MODEL is, of another seed."""
+    registry = lab.checkout / "resources" / "models.tsv"
+    row = next(line for line in registry.read_text().splitlines() if line.startswith(f"{MODEL}\t"))
+    new = row.replace(f"{MODEL}\t", f"{OTHER}\t").replace("\trandom\tLlama\t0\t", "\trandom\tLlama\t1\t")
+    registry.write_text(registry.read_text() + new + "\n")
+
+
+def without_first(table: Path) -> None:
+    """Take the first row out of a table."""
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join(lines[:1] + lines[2:]), encoding="utf-8")
+
+
+def test_of_a_grown_study_what_is_new_is_planned(edited):
+    """A strength, a model and a word less: each alone, as `status` has it, then together."""
     grid = {"function_vectors": yaml.safe_load(SMOKE.read_text())["function_vectors"] | {"strengths": [1, 4, 2]}}
     on_words = ALL_STEPS - {"dola", "readings"}
+    of_other = of_model("prepare_model", "check_model", *ALL_STEPS, *PAGES, model=OTHER)
 
     study_of(edited, **grid)
-    assert edited.plan() == of_model(*SWEEPS) | AFTER_SWEEP
+    assert named_by(edited.states()) == of_model(*SWEEPS) | AFTER_SWEEP
 
-    row = next(line for line in registry.read_text().splitlines() if line.startswith(f"{MODEL}\t"))
-    new = row.replace(f"{MODEL}\t", f"{other}\t").replace("\trandom\tLlama\t0\t", "\trandom\tLlama\t1\t")
-    registry.write_text(registry.read_text() + new + "\n")
-    study_of(edited, models=[MODEL, other])
-    of_other = of_model("prepare_model", "check_model", *ALL_STEPS, *PAGES, model=other)
-    assert edited.plan() == of_other | of_study(*SHARED)
+    another_model(edited)
+    study_of(edited, models=[MODEL, OTHER])
+    assert named_by(edited.states()) == of_other | of_study(*SHARED)
 
     study_of(edited)
-    lines = words.read_text(encoding="utf-8").splitlines(keepends=True)
-    words.write_text("".join(lines[:1] + lines[2:]), encoding="utf-8")
+    without_first(edited.checkout / "resources" / "words" / "antonyms.tsv")
     of_tables = of_study("table3", "recovery", "head_overlap", *JUDGED)
+    states = edited.states()
     after = of_model(*PAGES) | of_tables | of_study("figure_shots", *RECOVERED, *REPORT)
-    assert edited.plan() == of_model(*on_words) | after
-    assert {task for step, _, task in edited.status()[1] if step in STEPS} == {"antonym"}
+    assert named_by(states) == of_model(*on_words) | after
+    assert {task for step, _, task in reasons(states) if step in STEPS} == {"antonym"}
 
-    study_of(edited, models=[MODEL, other], **grid)
+    study_of(edited, models=[MODEL, OTHER], **grid)
+    assert edited.plan() == of_model(*on_words) | of_model(*PAGES) | of_other | of_study(*SHARED)
+
+
+def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(edited, tmp_path):
+    """A model more, a question more for the lens and one less for DoLa, in a study of another name that shares the
+    store: run together, killed -9, continued, and disturbed by a second run."""
+    another_model(edited)
+    without_first(edited.checkout / "resources" / "questions" / "passages.tsv")
+    grown = {"study": "grown", "models": [MODEL, OTHER], "methods": ["dola", "logit_lens"], "logit_lens": {"limit": 5}}
+    study_of(edited, **grown)
     plan = edited.plan()
-    assert plan == of_model(*on_words) | of_model(*PAGES) | of_other | of_study(*SHARED)
-    on_tasks = {name: step for name, step in steps_of(read_study(edited.configfile)).items() if not step.on_questions}
-    expected = {(name, MODEL, "antonym") for name in on_tasks} | {(name, MODEL, "present-past") for name in SWEEPS}
+    of_models = {job for model in (MODEL, OTHER) for job in of_model("check_model", "dola", "readings", model=model)}
+    assert of_models <= plan and ("prompts", MODEL) not in plan
+    expected = {("dola", MODEL, "passages"), *((name, MODEL, "misconceptions-mc") for name in ("logit_lens", "apathy"))}
     study = read_study(edited.configfile)
-    expected |= {(name, other, unit) for name, step in steps_of(study).items() for unit in step.units(study)}
+    expected |= {(name, OTHER, unit) for name, step in steps_of(study).items() for unit in step.units(study)}
 
-    log = edited.results / "logs" / "icl" / f"{other}.log"
+    log = edited.results / "logs" / "dola" / f"{OTHER}.log"
     at_first = edited.shards()
     run = start(edited, tmp_path / "one")
-    wait_for(lambda: log.exists() and "antonym: computed" in log.read_text(), run, tmp_path / "one")
+    wait_for(lambda: log.exists() and "misconceptions: computed" in log.read_text(), run, tmp_path / "one")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     when_killed = edited.shards()
-    assert ("icl", other, "antonym") in names(when_killed, but=at_first)
+    assert ("dola", OTHER, "misconceptions") in names(when_killed, but=at_first)
 
     run = start(edited, tmp_path / "two")
     wait_for(lambda: "Execute" in (tmp_path / "two").read_text(), run, tmp_path / "two")
@@ -255,7 +303,8 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     # What was there is neither computed nor written again.
     assert edited.computed(executed) == names(at_last, but=when_killed)
     assert when_killed.items() <= at_last.items()
-    assert edited.plan() == set() and edited.status() == (0, {})
+    planned, states = edited.plan_and_states()
+    assert planned == set() and reasons(states) == {}
     assert edited.offcourse("audit", "--all").returncode == 0
 
 
@@ -272,27 +321,28 @@ def column(name: str, cell: str, new: str) -> Callable[[Lab], None]:
     return change
 
 
-@pytest.mark.parametrize(
-    ("change", "wanted"),
-    [
-        (
-            column("antonym", "tasks.group", "from-english"),
-            {"table3", "recovery", "figure_recovery", "figure_heads", "sensitivity"},
-        ),
-        (column("passages", "questions.label", "Other"), REPORT),
-        (column("misconceptions-mc", "questions.label", "Other"), {"figure_lens", "figure_apathy", "figure_overview"}),
-        (column("antonym", "tasks.description", "Other words"), set()),
-    ],
-    ids=[
-        "group of a task",
-        "label of a set that no figure shows",
-        "label of a set in figures",
-        "description of a task",
-    ],
-)
-def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited, change, wanted):
-    change(edited)
-    assert edited.plan() == of_study(*wanted, *(REPORT if wanted else ()))
+def test_a_cell_of_a_tracked_table_reruns_the_products_that_declare_it(edited):
+    """Each cell alone, as `status` has it, then all of them."""
+    cells = {
+        ("antonym", "tasks.group", "from-english"): {
+            *("table3", "recovery", "figure_recovery", "figure_heads", "sensitivity"),
+            *REPORT,
+        },
+        # A set that no figure shows, and one in figures.
+        ("passages", "questions.label", "Other"): set(REPORT),
+        ("misconceptions-mc", "questions.label", "Other"): {"figure_lens", "figure_apathy", "figure_overview", *REPORT},
+        ("antonym", "tasks.description", "Other words"): set(),
+    }
+    tables = [edited.checkout / "resources" / name for name in ("tasks.tsv", "questions.tsv")]
+    for cell, wanted in cells.items():
+        before = [table.read_bytes() for table in tables]
+        column(*cell)(edited)
+        assert named_by(edited.states()) == of_study(*wanted), cell
+        for table, content in zip(tables, before, strict=True):
+            table.write_bytes(content)
+    for cell in cells:
+        column(*cell)(edited)
+    assert edited.plan() == of_study(*set().union(*cells.values()))
 
 
 def test_figures_after_a_change_of_a_group_are_those_drawn_from_nothing(edited, tmp_path):
