@@ -2,8 +2,8 @@
 
 The tables are unpacked from the files that travel with the repository (`published.packed`), or converted from the
 authors' original files. A group is the results of one method; the models of a group are done side by side.
-`graph.release` lists the tables. The readers of original files are imported where one is read, since unpacking needs none
-of them.
+`graph.release` lists the tables. The readers of original files are imported where one is read, since unpacking needs
+none of them.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
 Files go below `results/published/`, and every job writes a record. The release's protocol is `as_published`.
 
-What a rule draws or writes with is imported by the rule: most jobs make a table, and importing matplotlib and the report
-takes longer than many of their tables.
+What a rule draws or writes with is imported by the rule: most jobs make a table, and importing matplotlib and the
+report takes longer than many of their tables.
 """
 
 from collections.abc import Callable
