@@ -16,7 +16,7 @@ def judge(
     model: Annotated[list[str] | None, typer.Option(help="A model; may be repeated (a file: exactly one).")] = None,
     tasks: Annotated[str, typer.Option(help="Tasks, with commas between them.")] = "present-past,country-capital",
     items: Annotated[int, typer.Option(min=4, help="Evaluated words per task.")] = 40,
-    passages: Annotated[int, typer.Option(min=2, help="Neutral passages on which harm is measured.")] = 100,
+    passages: Annotated[int, typer.Option(min=2, help="Neutral passages on which harm is measured.")] = 50,
     strengths: Annotated[str, typer.Option(help="Strengths, with commas (default: the method's own).")] = "",
     operation: Annotated[str | None, typer.Option(help="Of a file that does not say it: add, project_out, ...")] = None,
     positions: Annotated[str | None, typer.Option(help="Of a file that does not say it: all, last, ...")] = None,

@@ -76,9 +76,9 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """Repository and commit, or the package or seed; "" for a local folder, whose weights alone say what it is."""
+        """Repository and commit, or the package or seed; of a local folder the row's name, which fixes no weights."""
         named = {"hub": f"{self.repo}@{self.revision}", "random": f"random {self.repo}, seed {self.revision}"}
-        return "" if self.source == "local" else named.get(self.source, self.repo)
+        return f"local {self.name}" if self.source == "local" else named.get(self.source, self.repo)
 
 
 @dataclass(frozen=True)

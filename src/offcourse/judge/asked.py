@@ -19,13 +19,13 @@ from offcourse.steering import steering
 from offcourse.steering.vector_file import NAME as VECTOR_FILE
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
-from offcourse.vectors.files import format_of
+from offcourse.vectors.files import GIVEN, format_of, read
 
 FOLDER = "judged"
 BASELINE = "prompting"
 MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
 # Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
-ITEMS, PASSAGES, DRAWS = 40, 100, 3
+ITEMS, PASSAGES, DRAWS = 40, 50, 3
 METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
 
 
@@ -34,7 +34,7 @@ class Asked:
     """What is judged: a method of `offcourse.steering`, or a vector file.
 
     settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task.
-    passages: neutral passages on which harm is measured.
+    passages: neutral passages on which harm is measured. operation: of the file.
     """
 
     method: str
@@ -44,6 +44,7 @@ class Asked:
     file: Path | None = None
     items: int = ITEMS
     passages: int = PASSAGES
+    operation: str = ""
 
     @property
     def subject(self) -> str:
@@ -58,7 +59,9 @@ class Asked:
         Of a method that draws no pairs no labels can be shuffled. The vectors of a file are those of every task.
         """
         method = steering(self.method)
-        found = ["random_direction", "sign_flipped"]
+        found = ["random_direction"]
+        if (self.operation or method.operation) not in ("project_out", "scale"):
+            found.append("sign_flipped")
         if method.sampled:
             found.append("shuffled_labels")
         if not self.file and len(self.tasks) > 1:
@@ -97,7 +100,12 @@ class Asked:
         checked = load_study(study, where="offcourse judge")
         check_study(checked, registry)
         if self.file:
-            steering(self.method).configured(getattr(checked, self.method)).require_fit(registry.model(self.models[0]))
+            method, row = (
+                steering(self.method).configured(getattr(checked, self.method)),
+                registry.model(self.models[0]),
+            )
+            method.require_fit(row)
+            method.require_model(row.name, row.identity, None)
 
     def write(self, directory: Path) -> Path:
         """Write the study's file, and a copy of the vector file, below `results/judged`. Returns the study's path."""
@@ -125,7 +133,8 @@ def asked(
 
     given: facts of the vector file that its format has no place for. strengths: None for the method's own.
 
-    Raises `OffcourseError` for a name that is neither, and for a vector file without its one model.
+    Raises `OffcourseError` for a name that is neither, for a vector file without its one model, and for a file that
+    `vectors.files.read` refuses.
     """
     chosen, own = list(tasks or TASKS), {"strengths": list(strengths)} if strengths else {}
     given = {name: value for name, value in given.items() if value is not None}
@@ -148,8 +157,9 @@ def asked(
         )
     row = registry.model(models[0])
     # Of other formats the command says the model; a file with our facts names its own.
-    facts = {"model": row.identity or None} if path.suffix != ".safetensors" else {}
+    facts = {"model": row.identity} if path.suffix != ".safetensors" else {}
     section = {"sha256": sha256(path), **own, **{name: value for name, value in (facts | given).items() if value}}
     if given.get("together") is False:
         section["together"] = False
-    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items, passages)
+    found = read(path, {name: section.get(name) for name in GIVEN})
+    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items, passages, found.operation)

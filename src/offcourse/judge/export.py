@@ -74,7 +74,7 @@ def vectors_of(
         site=configured.site,
         positions=positions or configured.positions,
         together=len(sets) == 1,
-        model=row.identity or None,
+        model=row.identity,
         weights=weights_digest(layout.model_folder(model)),
         made={"method": method, "task": task, "strength": strength, "key": record["key"], "study": study.study},
     )

@@ -48,7 +48,7 @@ class SteeringMethod(ABC):
     together: whether all layers are edited at once, instead of one layer after another.
     sampled: whether `build` draws pairs of texts, another sample for each `context.draw`, and hands them to
         `data.contrasts.labelled`. Only such a method has `draws` and the control `shuffled_labels`.
-    unkeyed: settings that decide no number, and are in no key.
+    shared: whether all tasks have the same vectors. unkeyed: settings that decide no number, and are in no key.
     """
 
     label: ClassVar[str]
@@ -63,6 +63,7 @@ class SteeringMethod(ABC):
     replace: ClassVar[bool] = False
     together: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
     unkeyed: ClassVar[tuple[str, ...]] = ()
 
     def configured(self, settings: Settings, base: Path = Path()) -> "SteeringMethod":

@@ -42,6 +42,7 @@ class VectorFileMethod(SteeringMethod):
     question = "How much does the vector of the study's file?"
     source = "the file's author"
     settings = VectorFileSettings()
+    shared = True
     # The sha256 says which file it is, wherever it lies.
     unkeyed = ("file",)
     file: ClassVar[str] = ""
@@ -107,7 +108,7 @@ class VectorFileMethod(SteeringMethod):
 
         model, vectors = context.engine.model, self.vectors
         self.require_fit(model)
-        self._require_model(context)
+        self.require_model(context.model, *context.identity())
         found = {layer: torch.from_numpy(numbers) for layer, numbers in vectors.numbers.items()}
         first = next(iter(found.values()))
         if any(numbers.shape != first.shape for numbers in found.values()):
@@ -115,15 +116,19 @@ class VectorFileMethod(SteeringMethod):
         layers = 1 if self.site == "logits" else model.layers
         return torch.stack([found.get(layer, torch.zeros_like(first)) for layer in range(layers)])
 
-    def _require_model(self, context) -> None:
-        """Raise `OffcourseError` unless the file is for this model."""
-        commit, weights = context.identity()
-        if weights == self.vectors.weights or (commit and commit == self.vectors.model):
+    def require_model(self, name: str, identity: str, weights: str | None) -> None:
+        """Raise `OffcourseError` unless the file is for the model `name`.
+
+        identity: `Model.identity`. weights: digest of the prepared model, None where it is not prepared yet.
+        """
+        its = self.vectors
+        # The name of a local folder fixes no weights.
+        named = identity == its.model and not (identity.startswith("local ") and its.weights)
+        if named or (its.weights and weights in (None, its.weights)):
             return
-        its = self.vectors.model or f"the model of weights {self.vectors.weights}"
         raise OffcourseError(
-            f"{NAME}.file: {self.file} is for {its}, and {context.model} is {commit or f'of weights {weights}'}. Use "
-            "the vector on its own model, or make one for this model."
+            f"{NAME}.file: {self.file} is for {its.model or f'the model of weights {its.weights}'}, and {name} is "
+            f"{identity}. Use the vector on its own model, or make one for this model."
         )
 
 

@@ -139,7 +139,9 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         refused |= {"draws": again, "shuffled_labels": again}
     if one.operation in ("project_out", "scale"):
         refused["sign_flipped"] = f"edits states by {one.operation}, which has no direction that could be turned round"
-    if len(study.tasks_of(method)) == 1:
+    if one.shared:
+        refused["wrong_task"] = "has the same vectors for every task"
+    elif len(study.tasks_of(method)) == 1:
         refused["wrong_task"] = "has one task in this study, and the control takes another task's vectors"
     if one.site == "prompt":
         alone = "changes the prompt, so it has no vector that could be built again or replaced"

@@ -1,0 +1,178 @@
+"""The card: words for every number, the page in a browser, and a card of results that were computed here."""
+
+import json
+from pathlib import Path
+
+import pytest
+from browser import needs_chromium, visit
+
+from offcourse.data.registry import Registry
+from offcourse.errors import OffcourseError
+from offcourse.graph.keys import checked_by, steps_of
+from offcourse.graph.products import PRODUCTS
+from offcourse.graph.steps import part_of
+from offcourse.graph.study_files import results_of
+from offcourse.judge import card as cards
+from offcourse.judge import page
+from offcourse.judge.asked import asked
+from offcourse.judge.run import run
+from offcourse.layout import Layout
+from offcourse.methods.check_model import check_model
+from offcourse.models.fetch import prepare
+from offcourse.run.job import run_step
+from offcourse.run.plain_context import context_of
+from offcourse.run.products import make
+from offcourse.study.config import read_study
+
+ROW = {
+    "model": "tiny-llama",
+    "method": "CAA",
+    "task": "present-past",
+    "items": 40,
+    "strength": 4.0,
+    "layer": 2,
+    "layers": 4,
+    "unsteered": 0.1,
+    "steered": 0.6,
+    "few_shot": 0.7,
+    "prompting": 0.4,
+    "control": 0.12,
+    **{
+        f"{name}{end}": value + shift
+        for name, value in {"gain": 0.5, "over_luck": 0.48, "over_prompting": 0.2, "perplexity_ratio": 1.2}.items()
+        for end, shift in {"": 0, "_low": -0.1, "_high": 0.1}.items()
+    },
+    "elsewhere": None,
+    "elsewhere_low": None,
+    "elsewhere_high": None,
+    "p_luck": 0.0001,
+    "p_prompting": 0.02,
+    "p_luck_holm": 0.0002,
+    "p_prompting_holm": 0.02,
+    "divergence": 0.31,
+    "broken": 0.25,
+    "broken_elsewhere": None,
+    "draws": 3,
+    "spread": 0.1,
+    "cosine": 0.9,
+    "flips": 0.05,
+    "verdict": "works but harms",
+}
+CARD = {
+    "judged": {
+        "method": "caa",
+        "label": "CAA",
+        "source": "Rimsky et al. 2024",
+        "edits": {"site": "residual", "operation": "add", "positions": "last", "together": False},
+        "file": None,
+    },
+    "pairs": [ROW, ROW | {"task": "country-capital", "verdict": "works", "draws": 1, "spread": None, "cosine": None}],
+    "baseline": [ROW | {"method": "Prompting"}],
+    "seconds": 12.3,
+    "provenance": {
+        "git": {"commit": None, "dirty": None},
+        "python": "3.11",
+        "packages": {"offcourse": "1", "torch": "2", "transformers": "3"},
+        "study": "judge-caa-0",
+        "study_file": "results/judged/judge-caa-0/study.yaml",
+        "configuration": {},
+        "table": "results/judge-caa-0/tables/verdicts.parquet",
+        "results": {"results/judge-caa-0/tiny-llama/icl/present-past.parquet": {"key": "0" * 64, "sha256": "1" * 64}},
+        "seconds_of_steps": 100.0,
+        "audit": {"files": 9, "wrong": [], "command": "offcourse audit verdicts"},
+    },
+}
+
+
+def test_a_card_says_every_number_in_words():
+    text = "\n".join(cards.lines(CARD))
+    for words in (
+        "CAA (Rimsky et al. 2024): add, residual stream, the last token of the prompt, each layer alone",
+        "tiny-llama, present-past: WORKS BUT HARMS",
+        "0.10 without, 0.60 with, 40 items, held out",
+        "+0.50 [+0.40, +0.60]",
+        "p below 0.001, +0.48 [+0.38, +0.58] over luck, controls 0.12",
+        "0.40 (few-shot 0.70), +0.20 [+0.10, +0.30] over it",
+        "perplexity times 1.20 [1.10, 1.30], divergence 0.31 nats, other tasks not measured, one task, broken 25 % "
+        "here and nothing to break there",
+        "3 draws: accuracy spreads by 0.10, cosine 0.90, answers flip on 5 %",
+        "strength 4, layer 2 of 4",
+    ):
+        assert words in text
+    assert "one set of vectors; nothing was drawn again" in text
+
+
+LAYOUT = """({
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  out: [...document.querySelectorAll('body *')].filter((each) => !each.closest('.wide, .skip')
+    && each.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map((each) => each.outerHTML),
+  verdicts: [...document.querySelectorAll('#verdicts tbody .verdict')].map((each) => each.textContent),
+})"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [360, 1400])
+def test_the_page_fits_a_phone_and_a_screen(tmp_path, width):
+    page.write(CARD, tmp_path / "card.html")
+    found, errors = visit(tmp_path / "card.html", LAYOUT, width, tmp_path)
+    assert errors == []
+    assert found == {"overflow": 0, "out": [], "verdicts": ["works but harms", "works"]}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """(what was asked, the study's file, the folder) of a judgement whose jobs ran in this process, one after another."""
+    folder = tmp_path_factory.mktemp("judged")
+    registry = Registry.load()
+    wanted = asked("mean_difference", ["tiny-llama"], [], {}, registry, 4, 2, [1.0])
+    wanted.check(registry)
+    path = wanted.write(folder)
+    study, layout = read_study(path), Layout(wanted.study()["study"], folder)
+    prepare(registry.model("tiny-llama"), registry, layout.model_folder("tiny-llama"), layout.downloads)
+    for step in steps_of(study):
+        if step in ("prompts", "icl", "mean_difference") or part_of(step)[0]:
+            run_step(step, study, registry, layout, "tiny-llama", threads=1)
+    context = context_of(checked_by(study, "tiny-llama"), study, registry, layout, "tiny-llama", 1)
+    check_model(context, layout.results / "tiny-llama/model.json")
+    make(PRODUCTS["verdicts"], results_of(study, registry, layout))
+    return wanted, path, folder
+
+
+def test_a_card_has_the_rows_of_the_table_and_the_key_of_every_result(judged):
+    wanted, path, folder = judged
+    card = cards.card(wanted, path, folder, 1.0)
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert [(row["model"], row["task"]) for row in card["pairs"]] == [
+        ("tiny-llama", "present-past"),
+        ("tiny-llama", "country-capital"),
+    ]
+    assert {row["method"] for row in card["baseline"]} == {"Prompting"}
+    provenance = card["provenance"]
+    steps = {name.split("/")[-2] for name in provenance["results"]}
+    parts = {"mean_difference", *(f"mean_difference_{part}" for part in ("sweep", "side_effects", "draws", "controls"))}
+    assert steps == parts | {"prompts", "icl", "prompting_sweep", "prompting_side_effects"}
+    # The table was made without Snakemake, so it alone has no record.
+    wrong = {finding["path"] for finding in provenance["audit"]["wrong"]}
+    assert all("/tables/verdicts" in name or name.endswith(("model.json", "manifest.json")) for name in wrong), wrong
+    page.write(card, folder / "card.html")
+    text = (folder / "card.html").read_text()
+    assert all(row["verdict"] in text for row in card["pairs"]) and provenance["study_file"] in text
+
+
+def test_a_result_that_was_changed_is_on_the_card(judged):
+    wanted, path, folder = judged
+    [sweep] = folder.glob("results/*/tiny-llama/mean_difference_sweep/present-past.parquet")
+    before = sweep.read_bytes()
+    sweep.write_bytes(before + b" ")
+    try:
+        wrong = cards.card(wanted, path, folder, 1.0)["provenance"]["audit"]["wrong"]
+    finally:
+        sweep.write_bytes(before)
+    assert any(finding["path"].endswith("mean_difference_sweep/present-past.parquet") for finding in wrong)
+
+
+def test_a_run_that_fails_says_where_its_study_is(tmp_path, capfd):
+    (tmp_path / "study.yaml").write_text("study: x\n")
+    with pytest.raises(OffcourseError, match="did not finish; what stopped it stands above. Its file is .*study.yaml"):
+        run(tmp_path / "study.yaml", tmp_path, [Path("results/x/tables/verdicts.parquet")], "1")
+    assert "the key models is missing" in capfd.readouterr().err
