@@ -108,11 +108,12 @@ def test_a_verb_of_a_message_has_its_options(path, command):
 
 @pytest.mark.parametrize(("path", "command"), [pair for pair in commands() if pair[1].startswith("snakemake ")])
 def test_a_snakemake_command_of_a_message_is_complete(path, command):
-    """It parses, it says how many cores, and its rule exists."""
+    """It parses, it says how many cores, and its rule exists; a target with a folder is a file of results."""
     asked, _ = get_argument_parser().parse_known_args(shlex.split(command.replace(FILLED, "folder"))[1:])
     assert asked.cores, path
     rules = "".join(each.read_text(encoding="utf-8") for each in (CHECKOUT / "rules").glob("*.smk"))
-    assert asked.targets and all(f"rule {target}:" in rules for target in asked.targets), path
+    named = [target for target in asked.targets if not target.startswith("results/")]
+    assert asked.targets and all(f"rule {target}:" in rules for target in named), path
 
 
 @pytest.mark.parametrize(("path", "command"), [pair for pair in commands() if pair[1].startswith("make ")])

@@ -110,22 +110,24 @@ def test_an_allowed_word_and_words_that_only_hold_a_name_are_no_private_names(tm
         for text in ("jsmithson", "a node-17bis", "W3C://home", "resources/home/x", "https://x.org/home/x", "a@b"):
             Search(NAMES).refuse("a", written(tmp_path, kind, text))
     Search(NAMES, ["jsmith"]).refuse("a", written(tmp_path, "yaml", "jsmith"))
-    with pytest.raises(OffcourseError, match="holds 'jsmith', the name of an account"):
+    with pytest.raises(OffcourseError, match="holds jsmith, the name of an account"):
         Search(NAMES).refuse("records/jsmith.json", written(tmp_path, "yaml", "nothing"))
 
 
 def test_the_names_of_this_machine_are_known(tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "abcdef0123")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "disabled")
     names = private_names(tmp_path, ["node7.lab.example"])
     assert {"node7.lab.example", "node7", str(tmp_path), str(Path.home()), "abcdef0123"} <= names.keys()
     assert platform.node() in names and (getpass.getuser() in names or getpass.getuser() == "root")
-    with pytest.raises(OffcourseError, match="holds a secret, the value of SOME_TOKEN"):
+    assert not {"disabled", "root"} & names.keys()
+    with pytest.raises(OffcourseError, match=r"a holds the value of SOME_TOKEN\."):
         Search(names).refuse("a", written(tmp_path, "yaml", "abcdef0123"))
 
 
 def test_a_private_name_in_a_result_stops_the_packing(ran, tmp_path, monkeypatch):
     monkeypatch.setenv("LOGNAME", "misconceptions")
-    with pytest.raises(OffcourseError, match=r"'misconceptions', the name of an account.* --allow 'misconceptions'"):
+    with pytest.raises(OffcourseError, match=r"misconceptions, the name of an account.* --allow misconceptions\."):
         labs.packed(ran, tmp_path / "one.tar.gz")
     assert list(tmp_path.iterdir()) == []
     pack(labs.study(), Registry.load(), Layout("one", ran), tmp_path / "one.tar.gz", ["misconceptions"])

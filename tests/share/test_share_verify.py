@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from offcourse.data.registry import Registry
+from offcourse.engine import checks
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.schemas.io import read_parquet
+from offcourse.share import distance
 from offcourse.share.verify import BEYOND, SAME, WITHIN, verify
 from offcourse.store.sealed_json import read_sealed
 from offcourse.store.shards import ShardStore
@@ -49,6 +51,10 @@ def test_other_numbers_are_beyond_the_floor_or_within_it(ran, tmp_path, step, ch
     changed(base, step, change)
     found, _ = verified(base)
     assert found[step].agrees == agrees
+
+
+def test_the_limit_is_that_of_the_engine_s_checks():
+    assert distance.TIMES_FLOOR == checks.TIMES_FLOOR
 
 
 def test_a_damaged_shard_does_not_agree(ran, tmp_path):

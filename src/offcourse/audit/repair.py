@@ -104,9 +104,12 @@ def _files(state: State, study: Study, registry: Registry, layout: Layout) -> li
 
 def _sweep(study: Study, registry: Registry, layout: Layout) -> None:
     """Remove what killed runs left: unfinished files, and preparations that no run of this study resumes."""
-    for folder in (layout.store, layout.store.with_name(OTHERS), layout.results, layout.downloads):
+    for folder in (layout.store, layout.results, layout.downloads):
         for path in sweep(folder):
             _say(f"removed {path}, which a killed run left.")
+    for path in layout.store.with_name(OTHERS).glob(".merge.*"):
+        shutil.rmtree(path, ignore_errors=True)
+        _say(f"removed {path}, which a killed `offcourse share merge` left.")
     models = layout.model_folder("model").parent
     for name in sorted({path.name[1:].rsplit(".", 1)[0] for path in models.glob(".*.*") if path.suffix in LEFT}):
         folder = models / name

@@ -124,14 +124,19 @@ def _print_verdicts(verdicts: "Sequence[Verdict]") -> None:
 
     from offcourse.errors import readable
     from offcourse.printing import print_table
+    from offcourse.share.distance import TIMES_FLOOR
+    from offcourse.share.verify import WITHIN
 
     table = Table("step", "model", "unit", "key", "computed by", "on", "agrees", box=None)
     for verdict in verdicts:
         shard, made = verdict.shard, verdict.made
         apart = "; ".join(
-            f"{name} differs by {distance:.2g}, rounding alone by {verdict.floor.get(name, 0):.2g}"
+            f"{name} differs by {distance:.2g}, rounding alone by {verdict.floor[name]:.2g}"
             for name, distance in verdict.distance.items()
         )
+        # A floor that is as large as the numbers themselves lets everything pass.
+        vague = [name for name, floor in verdict.floor.items() if TIMES_FLOOR * floor >= 1 and verdict.agrees == WITHIN]
+        apart += f" (which says little of {', '.join(vague)})" if vague else ""
         why = verdict.why or apart
         agrees = f"{verdict.agrees}: {why}" if why else verdict.agrees
         cells = (shard.step, shard.model, shard.unit, shard.key[:12], made["host"], made["device"], agrees)

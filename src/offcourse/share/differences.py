@@ -14,15 +14,13 @@ from offcourse.files import known_sha256
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.schemas.io import read_parquet
-from offcourse.share.distance import APART, distances
-from offcourse.share.manifest import Manifest, Result
+from offcourse.share.distance import APART, TIMES_FLOOR, distances
+from offcourse.share.manifest import Manifest, Result, floor_of
 from offcourse.share.merge import manifests
 from offcourse.store.sealed_json import read_sealed
 from offcourse.store.shards import ShardStore
 
 WITHIN, BEYOND, OPEN = "within the rounding floor", "beyond the rounding floor", "open"
-# As `engine.checks.TIMES_FLOOR`, which would import torch.
-TIMES_FLOOR = 4.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ def differences(layout: Layout) -> list[Difference]:
     store, archives, found = ShardStore(layout.store), manifests(layout), {}
     for manifest in archives.values():
         for result in manifest.results:
-            if result.key not in found:
+            # A checkout with other steps than the one that merged.
+            if result.key not in found and result.step in STEPS:
                 contents = tuple(_contents(store, result, layout))
                 found[result.key] = _judged(result, contents, archives, layout) if len(contents) > 1 else None
     return [difference for difference in found.values() if difference is not None]
@@ -109,8 +108,7 @@ def _floor(model: str, dtype: str, archives: Mapping[Path, Manifest], layout: La
     for path in layout.store.parent.glob(f"*/{model}/model.json"):
         with suppress(OSError, ValueError, KeyError, AttributeError):
             facts = json.loads(path.read_text(encoding="utf-8"))
-            own = [check["floor"] for check in facts["checks"].values() if "floor" in check]
-            stated += [{"dtype": facts["dtype"], "floor": max(own)}] if own else []
+            stated += [own] if (own := floor_of(facts)) else []
     return min((each["floor"] for each in stated if each["dtype"] == dtype), default=None)
 
 

@@ -11,6 +11,8 @@ from offcourse.schemas.io import read_parquet
 
 # The distance of results of which one has rows, columns or values that the other cannot be compared with.
 APART = float("inf")
+# As in `engine.checks`, which imports torch: the largest distance that counts as rounding, in rounding floors.
+TIMES_FLOOR = 4.0
 
 
 def distances(step: str, one: Path, other: Path) -> dict[str, float]:

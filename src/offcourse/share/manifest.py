@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -106,6 +107,12 @@ def read_manifest(path: Path, archive: str) -> Manifest:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise OffcourseError(f"{archive}: its {NAME} is not valid at {place}: {first['msg']}. {AGAIN}") from error
+
+
+def floor_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The precision and the rounding floor that the self-checks of a `model.json` state; None where they state none."""
+    stated = [check["floor"] for check in facts["checks"].values() if "floor" in check]
+    return {"dtype": facts["dtype"], "floor": max(stated)} if stated else None
 
 
 AGAIN = "Nothing was imported. Ask for the archive again."

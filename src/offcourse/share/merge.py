@@ -6,6 +6,7 @@ overwritten, and removing the folder undoes the merge.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from offcourse.errors import OffcourseError
-from offcourse.files import follow_umask, sweep, write_json, writing
+from offcourse.files import follow_umask, write_json, writing
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.provenance.records import read_record
@@ -69,7 +70,9 @@ def merge(archives: Sequence[Path], layout: Layout) -> list[Merged]:
     others = others_of(layout)
     with writing(str(others)):
         others.mkdir(parents=True, exist_ok=True)
-    sweep(others)
+    # What killed merges left. No other merge is at work: the verb holds the lock of a run.
+    for left in others.glob(".merge.*"):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         # A killed merge leaves this folder, and the next merge or run removes it.
         with tempfile.TemporaryDirectory(prefix=".merge.", dir=others) as scratch:

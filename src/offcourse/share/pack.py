@@ -18,7 +18,7 @@ from offcourse.provenance.environment import git_state
 from offcourse.provenance.records import read_record
 from offcourse.provenance.sharing import MARK, made_as
 from offcourse.share.archive import write_archive
-from offcourse.share.manifest import CRATE, FORMAT, NAME, RECORDS, STORE
+from offcourse.share.manifest import CRATE, FORMAT, NAME, RECORDS, STORE, floor_of, read_manifest
 from offcourse.share.private import Search, private_names
 from offcourse.store.sealed_json import read_sealed, write_sealed
 from offcourse.store.shards import ShardStore
@@ -76,6 +76,8 @@ def pack(study: Study, registry: Registry, layout: Layout, out: Path, allowed: I
         }
         write_sealed(folder / NAME, manifest)
         search.refuse(NAME, folder / NAME)
+        # What another lab could not read is not sent.
+        read_manifest(folder / NAME, str(out))
         write_archive(out, folder / NAME, members)
     return Packed(len(listed), len(members), bool(crate), out.stat().st_size)
 
@@ -133,12 +135,14 @@ def _floors(study: Study, layout: Layout) -> dict[str, dict[str, Any]]:
     found = {}
     for model in study.models:
         path = layout.results / model / "model.json"
-        if path.exists() and (floor := floor_of(json.loads(path.read_text(encoding="utf-8")))):
-            found[model] = floor
+        if not path.exists():
+            continue
+        try:
+            floor = floor_of(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise OffcourseError(
+                f"{path} is not what was written ({type(error).__name__}). Nothing was written. Run the workflow, "
+                "which makes it again, then pack."
+            ) from error
+        found |= {model: floor} if floor else {}
     return found
-
-
-def floor_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The precision and the rounding floor that the self-checks of a `model.json` state."""
-    stated = [check["floor"] for check in facts.get("checks", {}).values() if "floor" in check]
-    return {"dtype": facts["dtype"], "floor": max(stated)} if stated else None

@@ -1,7 +1,6 @@
 """The search for private names in files that go to others: machines, accounts, folders, addresses, tokens."""
 
 import base64
-import getpass
 import html
 import io
 import json
@@ -9,7 +8,9 @@ import os
 import platform
 import pwd
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +21,8 @@ from offcourse.provenance.sharing import SALT
 # Names that machines and accounts everywhere have, so that they name nobody.
 EVERYWHERE = frozenset({"root", "user", "admin", "runner", "localhost", "ubuntu", "debian", "docker", "jovyan"})
 SHORTEST = 2
-_SECRET = re.compile(r"TOKEN|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(r"TOKEN(?!IZER)|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)
+SHORTEST_SECRET = 8
 # From its @ on. What goes before it is looked for backwards: a search forwards would try every letter of a picture.
 _ADDRESS = re.compile(rb"@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}\.[A-Za-z]{2,24}\b")
 _ACCOUNT = re.compile(rb"[A-Za-z0-9_.+-]{1,64}$")
@@ -42,18 +44,21 @@ def private_names(base: Path, hosts: Iterable[str] = ()) -> dict[str, str]:
     found: dict[str, str] = {}
     for host in (platform.node(), *hosts):
         found |= {host: "the name of a machine", host.partition(".")[0]: "the name of a machine"}
-    account = pwd.getpwuid(os.getuid())
-    names = (getpass.getuser(), account.pw_name, *(os.environ.get(name, "") for name in ("USER", "LOGNAME")))
-    found |= dict.fromkeys(names, "the name of an account")
-    full = account.pw_gecos.partition(",")[0]
-    if " " in full:
-        found[full] = "the name of a person"
+    found |= {os.environ.get(name, ""): "the name of an account" for name in ("USER", "LOGNAME", "USERNAME")}
+    # A container may run as an account that the system does not know.
+    with suppress(KeyError):
+        account = pwd.getpwuid(os.getuid())
+        full = account.pw_gecos.partition(",")[0]
+        found |= {account.pw_name: "the name of an account"}
+        found |= {full: "the name of a person"} if " " in full else {}
     folders = (Path.home(), base.resolve(), base.absolute(), CHECKOUT)
     found |= {str(folder): "a folder of this machine" for folder in folders if len(folder.parts) > 1}
     salt = base / SALT
     if salt.exists():
         found[salt.read_text(encoding="ascii", errors="replace").strip()] = "the salt of the machines' digests"
-    found |= {value: f"the value of {name}" for name, value in os.environ.items() if _SECRET.search(name)}
+    secrets = {name: value for name, value in os.environ.items() if _SECRET.search(name)}
+    secrets = {name: value for name, value in secrets.items() if len(value) >= SHORTEST_SECRET}
+    found |= {value: f"the value of {name}" for name, value in secrets.items()}
     return {text: what for text, what in found.items() if len(text) >= SHORTEST and text not in EVERYWHERE}
 
 
@@ -71,11 +76,12 @@ class Search:
         """Raise `OffcourseError` naming the first private name in a file, or in the path that the archive gives it."""
         for text in _texts(name, path):
             for found, what in self._in(text):
-                said = found.decode(errors="replace")
-                shown = "a secret" if what.startswith(("the value", "the salt")) else repr(said)
+                if what.startswith(("the value", "the salt")):
+                    raise OffcourseError(f"{name} holds {what}. Nothing was written. Remove it where it comes from.")
+                said = shlex.quote(found.decode(errors="replace"))
                 raise OffcourseError(
-                    f"{name} holds {shown}, {what}. Nothing was written. Remove it where it comes from, or, if it is "
-                    f"a word of the study's own data, run again with --allow {shown}."
+                    f"{name} holds {said}, {what}. Nothing was written. Remove it where it comes from, or, if it is "
+                    f"a word of the study's own data, run again with --allow {said}."
                 )
 
     def _in(self, text: bytes) -> Iterator[tuple[bytes, str]]:

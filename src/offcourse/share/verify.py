@@ -21,7 +21,7 @@ from offcourse.models.manifest import MANIFEST, OpenedModel
 from offcourse.run.context import StepContext
 from offcourse.run.job import compute, write_result
 from offcourse.run.plain_context import context_of
-from offcourse.share.distance import distances, names_of
+from offcourse.share.distance import APART, TIMES_FLOOR, distances, names_of
 from offcourse.store.fingerprint import freeze_imports
 from offcourse.store.sealed_json import digest, read_sealed
 from offcourse.store.shards import ShardStore
@@ -30,8 +30,8 @@ from offcourse.study.config import Study
 SAME, WITHIN, BEYOND = "bit for bit", "within the rounding floor", "NOT"
 # How a shard was made whose note does not say.
 UNKNOWN = {"host": "unknown", "device": "unknown"}
-# Seed of the rounding noise; the drawn shards have a seed of their own.
-NOISE = 0
+# Seeds of the rounding noise; the drawn shards have a seed of their own.
+NOISES = (0, 1, 2)
 # The distance of 1 from the next number of float32.
 STEP = 2.0**-23
 
@@ -52,7 +52,7 @@ class Verdict:
     """What came of computing a shard anew.
 
     agrees: bit for bit, within the rounding floor, or NOT. distance: of the shard from the new result, by column or
-    tensor (`share.distance`); floor: of a run with rounding noise from the new result, for the same columns.
+    tensor (`share.distance`); floor: the largest distance of runs with rounding noise from the new result.
     made: how the shard was made. why: what is wrong with a damaged shard, of which nothing was computed.
     """
 
@@ -66,7 +66,7 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain JSON; an infinite distance is the text "apart"."""
         numbers = {
-            name: {column: "apart" if value == float("inf") else value for column, value in columns.items()}
+            name: {column: "apart" if value == APART else value for column, value in columns.items()}
             for name, columns in (("distance", self.distance), ("floor", self.floor))
         }
         shard = {name: getattr(self.shard, name) for name in ("model", "step", "unit", "key")}
@@ -91,10 +91,10 @@ def verify(
     """
     for model in study.models:
         if not (layout.model_folder(model) / MANIFEST).exists():
-            receipt = layout.receipt(model).relative_to(layout.base)
             raise OffcourseError(
                 f"model {model} is not prepared in {layout.base}, and shards are computed anew on the real model. Run "
-                f"`snakemake --cores all --configfile {configfile} --directory {layout.base} {receipt}`, then verify."
+                f"`snakemake --cores all --configfile {configfile} --directory {layout.base} "
+                f"results/{study.study}/{model}/manifest.json`, then verify."
             )
     with tempfile.TemporaryDirectory(prefix="offcourse-verify-") as folder:
         scratch = Layout(study.study, Path(folder))
@@ -158,40 +158,44 @@ class _Anew:
         path = self._compute(shard, note)
         if sha256(path) == note["sha256"]:
             return Verdict(shard, SAME, made)
-        apart = distances(shard.step, shard.place, path)
+        try:
+            apart = distances(shard.step, shard.place, path)
+        except OffcourseError as error:
+            return Verdict(shard, BEYOND, made, why=str(error))
         if not apart:
             return Verdict(shard, SAME, made)
-        from offcourse.engine.checks import TIMES_FLOOR
+        floor = dict.fromkeys(apart, 0.0)
+        for measured in self._floors(shard, note, path) if APART not in apart.values() else ():
+            floor = {name: max(largest, measured.get(name, 0.0)) for name, largest in floor.items()}
+            if all(distance <= TIMES_FLOOR * floor[name] for name, distance in apart.items()):
+                return Verdict(shard, WITHIN, made, apart, floor)
+        return Verdict(shard, BEYOND, made, apart, floor)
 
-        floor = self._floor(shard, note, path)
-        floor = {name: floor.get(name, 0.0) for name in apart}
-        within = all(distance <= TIMES_FLOOR * floor[name] for name, distance in apart.items())
-        return Verdict(shard, WITHIN if within else BEYOND, made, apart, floor)
-
-    def _floor(self, shard: Shard, note: Mapping[str, Any], path: Path) -> Mapping[str, float]:
-        """How far rounding alone moves the numbers of a result, which was computed anew at `path`."""
+    def _floors(self, shard: Shard, note: Mapping[str, Any], path: Path) -> Iterator[Mapping[str, float]]:
+        """How far rounding alone moves the numbers of a result, which was computed anew at `path`, in a few draws."""
         step = STEPS[shard.step]
         if step.runs_model:
-            return distances(shard.step, self._compute(shard, note, noise=True), path)
-        # Sums of float32 numbers without a forward pass: one step of the precision. Tokens and texts have no rounding.
-        return dict.fromkeys(names_of(path), STEP) if step.reads_weights else {}
+            yield from (distances(shard.step, self._compute(shard, note, seed), path) for seed in NOISES)
+        elif step.reads_weights:
+            # Sums of float32 numbers without a forward pass: one step of the precision.
+            yield dict.fromkeys(names_of(path), STEP)
 
-    def _compute(self, shard: Shard, note: Mapping[str, Any], noise: bool = False) -> Path:
-        """The file of one result, computed now. noise: with rounding noise on all that the model reads."""
+    def _compute(self, shard: Shard, note: Mapping[str, Any], noise: int | None = None) -> Path:
+        """The file of one result, computed now. noise: seed of rounding noise on all that the model reads."""
         step, parts = STEPS[shard.step], note["parts"]
         freeze_imports([*parts["code"], *parts.get("class", {}).get("code", ())])
         context = self._context(shard, note)
         opened = OpenedModel.of(context.folder)
         unit = step.unit(self.registry, shard.unit)
-        if noise and step.runs_model:
+        if noise is not None:
             from offcourse.engine.rounding import rounding_noise
 
-            with rounding_noise(context.engine.model, NOISE):
+            with rounding_noise(context.engine.model, noise):
                 result = compute(step, context, unit)
         else:
             result = compute(step, context, unit)
         opened.require_unchanged()
-        path = self.scratch.base / ("noise" if noise else "anew") / f"{shard.key}{step.suffix}"
+        path = self.scratch.base / ("anew" if noise is None else "noise") / f"{shard.key}{step.suffix}"
         path.parent.mkdir(exist_ok=True)
         write_result(step, result, path)
         return path
