@@ -183,8 +183,9 @@ class Audit:
         """{(machine, device): number of results} of the study that come from merged archives of other labs."""
         store, found = ShardStore(self.layout.store), Counter()
         for record in self.records.values():
-            if "key" in record and store.archive_of(record["key"], STEPS[record["step"]].suffix):
-                found[record["made"]["host"], record["made"]["device"]] += 1
+            step = STEPS.get(record.get("step"))
+            if step and "key" in record and store.archive_of(record["key"], step.suffix):
+                found[record["made"].get("host", "unknown"), record["made"].get("device", "unknown")] += 1
         return dict(found)
 
     def _wanted(self) -> list[str]:

@@ -16,6 +16,16 @@ share = typer.Typer(no_args_is_help=True, help="Exchange results with other labs
 app.add_typer(share, name="share")
 
 
+def _hold(directory: Path) -> None:
+    """Hold the lock of a run in a folder, so that no study is at work there."""
+    from offcourse.files import writing
+    from offcourse.run.lock import hold
+
+    path = directory / ".snakemake" / "offcourse.lock"
+    with writing(str(path)):
+        hold(path)
+
+
 @share.command()
 def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT.tar.zst", help="The archive; .tar.zst, .tar.gz or .tar.")],
@@ -29,10 +39,9 @@ def pack(
     """
     from dataclasses import asdict
 
-    from offcourse.run.lock import hold
     from offcourse.share.pack import pack as pack_study
 
-    hold(directory / ".snakemake" / "offcourse.lock")
+    _hold(directory)
     study, registry, layout = study_of(configfile, directory)
     packed = pack_study(study, registry, layout, out, allow or ())
     if as_json:
@@ -57,11 +66,10 @@ def merge(
     from dataclasses import asdict
 
     from offcourse.layout import Layout
-    from offcourse.run.lock import hold
     from offcourse.share.differences import differences
     from offcourse.share.merge import merge as merge_archives
 
-    hold(directory / ".snakemake" / "offcourse.lock")
+    _hold(directory)
     found = merge_archives(archives, Layout("", directory))
     if as_json:
         print_json({"merged": [asdict(each) for each in found]})

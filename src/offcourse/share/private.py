@@ -101,16 +101,17 @@ def _forms(text: str) -> set[bytes]:
 
 def _texts(name: str, path: Path) -> Iterator[bytes]:
     """Everything that a file says: its bytes, what is packed inside them, and the name that the archive gives it."""
-    content = path.read_bytes()
     yield name.encode()
     if path.suffix == ".parquet":
         yield from _of_parquet(path)
-    elif path.suffix == ".png":
-        yield _of_picture(content)
     elif path.suffix == ".safetensors":
         # A header of JSON, then numbers, in which any few letters occur by chance.
-        yield content[8 : 8 + int.from_bytes(content[:8], "little")]
+        with open(path, "rb") as file:
+            yield file.read(int.from_bytes(file.read(8), "little"))
+    elif path.suffix == ".png":
+        yield _of_picture(path.read_bytes())
     else:
+        content = path.read_bytes()
         yield _EMBEDDED.sub(b"", content)
         for embedded in _EMBEDDED.finditer(content):
             inner = base64.b64decode(embedded[1] + b"=" * (-len(embedded[1]) % 4))
@@ -136,5 +137,7 @@ def _of_parquet(path: Path) -> Iterator[bytes]:
     for column in table.columns:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             yield "\n".join(text for text in column.unique().to_pylist() if text is not None).encode()
+        elif pa.types.is_list(column.type) and pa.types.is_integer(column.type.value_type):
+            continue  # token ids
         elif pa.types.is_nested(column.type) or pa.types.is_dictionary(column.type):
             yield json.dumps(column.to_pylist(), default=str, ensure_ascii=False).encode()
