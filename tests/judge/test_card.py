@@ -121,7 +121,7 @@ def test_the_page_fits_a_phone_and_a_screen(tmp_path, width):
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    """(what was asked, the study's file, the folder) of a judgement whose jobs ran in this process, one after another."""
+    """(what was asked, the study's file, the folder) of a judgement whose jobs ran in this process, in turn."""
     folder = tmp_path_factory.mktemp("judged")
     registry = Registry.load()
     wanted = asked("mean_difference", ["tiny-llama"], [], {}, registry, 4, 2, [1.0])
