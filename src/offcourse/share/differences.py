@@ -137,7 +137,10 @@ def _verdict(step: str, first: Path, other: Path, apart: Mapping[str, float], fl
 
 def _of_effects(first: Path, other: Path) -> str:
     one, two = (read_parquet(path, STEPS["cie"].schema) for path in (first, other))
-    floor = max(_size(one["unedited"]), _size(two["unedited"]))
+    # The smaller one, so that no lab widens what counts as rounding.
+    floor = min(_size(one["unedited"]), _size(two["unedited"]))
+    if not floor:
+        return OPEN
     return WITHIN if _size(one["effect"] - two["effect"]) <= TIMES_FLOOR * floor else BEYOND
 
 
