@@ -56,6 +56,8 @@ Site = Literal["residual", "heads", "logits", "prompt"]
 # `offcourse.engine.edits` says what each operation computes, and which tokens each word names.
 Operation = Literal["add", "replace", "project_out", "scale", "add_keeping_norm"]
 Positions = Literal["last", "prompt", "answer", "all", "first"]
+# Questions of a set; the largest, TruthfulQA, has 817.
+Limit = Annotated[int, Field(ge=1, le=1_000_000)] | None
 
 
 class Section(BaseModel):

@@ -136,7 +136,7 @@ def test_inference_time_intervention_shifts_the_heads_with_the_best_probes(made)
             for pair in pairs
         ]
     )
-    held = held_out_pairs(TASK, 6)
+    held = held_out_pairs(TASK, range(6))
     assert held.sum() == 1
     scores, plain = {}, {}
     for layer in range(model.layers):
@@ -233,7 +233,7 @@ def test_texts_of_two_lengths_are_brought_to_one(made):
             "m: task t has 2 words .* 2 shots need at least 3",
         ),
         (lambda: demonstrated("m", "t", [(word, "same") for word in "abcdef"], 1, 2), "m: all words .* one answer"),
-        (lambda: held_out_pairs("t", 1), "inference_time_intervention.pairs: 1 cannot be split"),
+        (lambda: held_out_pairs("t", [7, 7]), "inference_time_intervention.pairs: 1 of t cannot be split"),
         (
             lambda: check_study(load_study(STUDY | {"models": ["tiny-llama"], "prompting": {"strengths": [3]}}), KNOWN),
             r"prompting.strengths: 3 demonstrations are more than function_vectors.shots \(2\)",

@@ -3,15 +3,14 @@
 from offcourse.analysis.comparison import comparison
 from offcourse.archive import packed
 from offcourse.audit.audit import Audit
-from offcourse.graph import catalogue
 from offcourse.graph.product import pages
-from offcourse.graph.products import PRODUCTS, products_of
+from offcourse.graph.products import PRODUCTS, products_of, tables_of
 from offcourse.graph.study_files import results_of
 from offcourse.report import page as report
 from offcourse.run.script import script
 
 with script(snakemake) as run:
-    figures, tables = pages(run.study, run.registry), catalogue.tables(run.study.methods)
+    figures, tables = pages(run.study, run.registry), tables_of(run.study, run.registry)
     # Weights were hashed when their model was checked.
     audit = Audit(run.study, run.registry, run.layout, weights=False)
     shown = dict.fromkeys([*(table["id"] for table in tables), *(page["figure"] for page in figures)])

@@ -13,7 +13,18 @@ import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
 from offcourse.analysis.model_facts import text, total_heads
-from offcourse.analysis.sources import ACCURACY, ALPHA, DEPTH, FACT, P_VALUE, PAIRS, PERCENT, PERCENT_OF, SHARE
+from offcourse.analysis.sources import (
+    ACCURACY,
+    ALPHA,
+    CHANGE,
+    DEPTH,
+    FACT,
+    P_VALUE,
+    PAIRS,
+    PERCENT,
+    PERCENT_OF,
+    SHARE,
+)
 from offcourse.errors import OffcourseError
 from offcourse.schemas.io import read_unchecked
 
@@ -98,6 +109,9 @@ def recompute(results: Path, cell: Mapping[str, Any]) -> float | str | None:
         return float(entries[0]["where"]["alpha"])
     if cell["unit"] == DEPTH:
         return float(entries[0]["where"]["bucket"].split("-")[cell["column"].endswith(" to")])
+    if cell["unit"].startswith(CHANGE):
+        sides = [[entry for entry in entries if entry["role"] == role] for role in ("steered", "against")]
+        return _pooled(results, sides[0]) - _pooled(results, sides[1])
     if cell["unit"].startswith((SHARE, PERCENT_OF)):
         return _pooled(results, entries) * (100 if cell["unit"].startswith(PERCENT_OF) else 1)
     raise OffcourseError(

@@ -25,7 +25,7 @@ from offcourse.schemas.function_vectors import (
     STEERING_SWEEP,
 )
 from offcourse.schemas.io import read_parquet, read_unchecked
-from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
+from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS, STEERED_ANSWERS
 from offcourse.schemas.released import (
     APATHY_MEANS,
     LENS_MEANS,
@@ -84,6 +84,11 @@ def steering_controls_path(method: str, model: str, task: str) -> str:
 def draws_path(method: str, model: str, task: str) -> str:
     """Path of the further draws of a method of `offcourse.steering` for one pair."""
     return f"{model}/{method}_draws/{task}.parquet"
+
+
+def answers_path(method: str, model: str, questions: str) -> str:
+    """Path of the scores of answers under a steering method, for one model and question set."""
+    return f"{model}/{method}_answers/{questions}.parquet"
 
 
 def icl_path(model: str, task: str) -> str:
@@ -226,6 +231,11 @@ def _sweep(path: Path) -> pd.DataFrame:
 def read_steering(results: Folder, method: str, model: str, task: str) -> pd.DataFrame:
     """The sweep of a steering method, of schema `STEERING_SWEEP`."""
     return read_parquet(results / steering_path(method, model, task), STEERING_SWEEP)
+
+
+def read_answers(results: Folder, method: str, model: str, questions: str) -> pd.DataFrame:
+    """The scores of answers under a steering method, of schema `STEERED_ANSWERS`."""
+    return read_parquet(results / answers_path(method, model, questions), STEERED_ANSWERS)
 
 
 def read_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from typing import Any
 PERCENT, PAIRS = "% of model-task pairs", "pairs"
 # Beginnings of the units of numbers that are averaged over questions.
 SHARE, PERCENT_OF = "share of questions", "% of questions"
+# Beginning of the unit of a difference of two such numbers, of the roles `steered` and `against`.
+CHANGE = "change in share of questions"
 # The unit of a number that is averaged over model-task pairs.
 ACCURACY = "mean accuracy"
 P_VALUE, ALPHA, DEPTH, FACT = "p-value", "alpha", "% of depth", "fact"

@@ -13,6 +13,8 @@ from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
 SETTING = ["bucket", "alpha", "variant"]
+# What tells the settings of a steering method apart (schema `STEERED_ANSWERS`).
+EDIT = ["strength", "layer"]
 TIES = ("as_coded", "shared")
 
 
@@ -80,22 +82,24 @@ def factor(true: float, false: Sequence[float], ties: str = "as_coded") -> float
 
 
 def per_question(scores: pd.DataFrame, removed: bool = False, exact: bool = False) -> pd.DataFrame:
-    """The metrics of every question and setting of a table of schema `DOLA`.
+    """The metrics of every question and setting of a table of schema `DOLA` or `STEERED_ANSWERS`.
 
     removed: see `order`; MC2 is then computed among the answers with the fewest masked tokens. exact: see `mc2`.
-    Columns: `SETTING`, `question`; `mc1`, `mc3` and `factor` under each tie rule (such as `mc1_shared`); `mc2`; `tied`,
-    whether the best answer ties with the best false answer; `best_masked`, whether a token of the best answer is masked
-    (NaN for the release's scores, which do not say which tokens are masked).
+    Columns: `SETTING` or `EDIT`, `question`; `mc1`, `mc3` and `factor` under each tie rule (such as `mc1_shared`);
+    `mc2`; `tied`, whether the best answer ties with the best false answer; `best_masked`, whether a token of the best
+    answer is masked (NaN for the release's scores, which do not say which tokens are masked).
 
     Raises `OffcourseError` for `removed` if the scores do not say which tokens are masked.
     """
+    if "masked_tokens" not in scores:
+        scores = scores.assign(masked_tokens=0)
     unknown = bool(scores["masked_tokens"].isna().any())
     if unknown and removed:
         # Imported here, since a capsule (`audit.capsule`) runs this module without the package.
         from offcourse.errors import OffcourseError
 
         raise OffcourseError("these scores do not say which tokens are masked, so none can be removed; use constant")
-    keys = [*SETTING, "question"]
+    keys = [*(name for name in (*SETTING, *EDIT) if name in scores), "question"]
     scores = scores.assign(masked_tokens=scores["masked_tokens"].fillna(0).astype(int))
     scores = scores.sort_values(keys, kind="stable", ignore_index=True)
     first = ~scores.duplicated(keys)

@@ -38,6 +38,7 @@ class Declaration:
     tracked: files of `resources` that are read whole; a folder stands for its files.
     switches: switches of the protocol. settings: settings of the configuration, such as "function_vectors.n_heads".
     labels: {method of `offcourse.steering`: name that the product shows}.
+    asked: whether the question sets of steering methods are shown, and not their tasks.
     known: attributes of `Results` that are read: "last", "adds_bos", "cannot", "without".
     shown: whether every table and figure of the folder is read.
     unordered: whether the product is the same for any order of the study's models and units.
@@ -52,6 +53,7 @@ class Declaration:
     switches: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    asked: bool = False
     known: tuple[str, ...] = ()
     shown: bool = False
     unordered: bool = False
@@ -62,6 +64,7 @@ class Results:
     """One results folder (a study's or the authors' release) and what it covers.
 
     folder: path of the results. models: all models, in order. scopes: {method of the folder: (models, units)}.
+    asked: {steering method: (models, question sets)}, of methods that run on question sets.
     artefacts: step -> its results, as paths relative to `folder`. tables: numbers of the folder's tables.
     shown: () -> the files of all tables and figures of the folder.
     settings: {method: section of the configuration}. resources: folder of the tracked tables.
@@ -79,6 +82,7 @@ class Results:
     registry: Registry
     protocol: Protocol
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    asked: Mapping[str, Scope] = field(default_factory=dict)
     tables: Sequence[int] = ()
     shown: Callable[[], Sequence[str]] = tuple
     resources: Path = RESOURCES
@@ -145,12 +149,16 @@ class ResultsView:
     @property
     def methods(self) -> list[str]:
         """The declared methods that the folder has."""
-        return [method for method in self._declared.methods if method in self._results.scopes]
+        return [method for method in self._declared.methods if method in self._scopes]
+
+    @property
+    def _scopes(self) -> Mapping[str, Scope]:
+        return self._results.asked if self._declared.asked else self._results.scopes
 
     def scope(self, method: str) -> Scope:
         """(models, units) of a method, units being tasks or question sets; empty if the folder lacks the method."""
         self._check(self._declared.methods, method)
-        models, units = self._results.scopes.get(method, NOTHING)
+        models, units = self._scopes.get(method, NOTHING)
         return ([self._model] if self._model and models else list(models)), list(units)
 
     def models(self, *methods: str) -> list[str]:
@@ -231,7 +239,7 @@ class ResultsView:
     @property
     def steering(self) -> list[str]:
         """The declared methods of `offcourse.steering` that the folder has, in the study's order."""
-        return [method for method in self._results.scopes if method in self._declared.labels]
+        return [method for method in self._scopes if method in self._declared.labels]
 
     def tracked(self, name: str) -> Path:
         """The path of a file of `resources` that is read whole, or of a folder of such files."""
@@ -254,7 +262,7 @@ class ResultsView:
         order = sorted if self._declared.unordered else list
         for method in self.methods:
             models, units = self.scope(method)
-            kind = "question sets" if method in ON_QUESTIONS else "tasks"
+            kind = "question sets" if self._on_questions(method) else "tasks"
             found[f"models of {method}"], found[f"{kind} of {method}"] = order(models), order(units)
         if not self._declared.methods and self._declared.columns:
             found["models"] = order(self.models())
@@ -272,9 +280,15 @@ class ResultsView:
 
     def _units(self, on_questions: bool) -> list[str]:
         """Units of the declared methods; of every method of the folder for a product that declares none."""
-        shown = self.methods if self._declared.methods else self._results.scopes
-        methods = [method for method in shown if (method in ON_QUESTIONS) == on_questions]
-        return list(dict.fromkeys(unit for method in methods for unit in self._results.scopes[method][1]))
+        shown = self.methods if self._declared.methods else self._scopes
+        methods = [method for method in shown if self._on_questions(method) == on_questions]
+        units = [unit for method in methods for unit in self._scopes[method][1]]
+        if on_questions and not self._declared.methods:
+            units += [unit for _, asked in self._results.asked.values() for unit in asked]
+        return list(dict.fromkeys(units))
+
+    def _on_questions(self, method: str) -> bool:
+        return self._declared.asked or method in ON_QUESTIONS
 
     def _rows(self, table: str) -> list[str]:
         if table == "models":

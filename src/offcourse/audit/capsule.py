@@ -67,7 +67,7 @@ def _write_prompts(audit: Audit, path: str, sources: list[dict[str, Any]], folde
     record = audit.record_of(path)
     step, model, unit = STEPS[record["step"]], record["model"], record["task"]
     if step.on_questions:
-        row, limit = audit.registry.question_set(unit), record["parameters"]["limit"]
+        row, limit = audit.registry.question_set(unit), record["parameters"].get("limit")
         questions = load_questions(row, limit, RESOURCES, audit.layout.downloads)
         asked = [{"question": number, **asdict(question)} for number, question in enumerate(questions)]
     else:

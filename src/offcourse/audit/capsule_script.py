@@ -31,6 +31,18 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def pooled(entries):
+    """Mean over groups of entries; an entry with `times` counts each item as often as it was reported."""
+    groups = {}
+    for entry in entries:
+        numbers = items(entry)
+        times = entry.get("times", [1] * len(numbers))
+        total, count = groups.get(entry["group"], (0.0, 0))
+        weighted = sum(number * often for number, often in zip(numbers, times, strict=True))
+        groups[entry["group"]] = total + weighted, count + sum(times)
+    return mean([total / count for total, count in groups.values()])
+
+
 def share_of_pairs(cell):
     """Count (or percentage) of model-task pairs that reach few-shot accuracy times the fraction in the column name."""
     pairs = {}
@@ -58,7 +70,10 @@ def recompute(cell):
         return share_of_pairs(cell)
     if cell["unit"] == "p-value":
         return mcnemar(*map(items, cell["sources"]))
-    value = mean(items(cell["sources"][0]))
+    if cell["unit"].startswith("change in share"):
+        sides = [[entry for entry in cell["sources"] if entry["role"] == role] for role in ("steered", "against")]
+        return pooled(sides[0]) - pooled(sides[1])
+    value = pooled(cell["sources"])
     return 100 * value if cell["unit"].startswith("%") else value
 
 

@@ -1,8 +1,35 @@
-"""Pairs of prompts that differ in whether their demonstrations show a task."""
+"""Contrasts: pairs of texts, the first of which shows a behaviour or a task and the second does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from offcourse.data.draws import keyed_generator
 from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text
 from offcourse.errors import OffcourseError
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """What a vector is built from.
+
+    name: the task, or the question set and its fold; it keys the draws of methods that draw among the pairs.
+    pairs: (right text, wrong text). groups: a number per pair; pairs with one number are about one question, and a
+    method that holds pairs out holds all of them out. Left out, every pair is a group of its own.
+    """
+
+    name: str
+    pairs: Sequence[tuple[str, str]]
+    groups: Sequence[int] | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """Right and wrong texts in turn."""
+        return [text for pair in self.pairs for text in pair]
+
+    @property
+    def grouped(self) -> list[int]:
+        """The group of each pair."""
+        return list(range(len(self.pairs))) if self.groups is None else list(self.groups)
 
 
 def labelled(context, task: str, made: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 RESOURCES = Path(os.environ.get("OFFCOURSE_RESOURCES", Path(__file__).parents[3] / "resources"))
 
-FORMS = ("primer", "continuation", "letters")
+FORMS = ("primer", "continuation", "letters", "ab")
 
 # Steering methods beyond the paper's, each a module of `offcourse.steering` (docs/extending.md).
 STEERING = tuple(

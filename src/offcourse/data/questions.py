@@ -44,6 +44,7 @@ TRUTHFULQA = _filled("Question", "Best Answer", "Correct Answers", "Incorrect An
 CONTINUATIONS = _filled("full_prefix", "completion", *(f"contradiction_{i}" for i in range(3)))
 OWN = _filled("question", "best", "true", "false")
 PRIMER = _filled("question", "answer")
+BEHAVIOURS = _filled("question", "matching", "not_matching", "letter")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def _own_questions(row: QuestionSet, path: Path, content: str) -> tuple[Question
         return tuple(_from_json(path))
     own = path.suffix == ".tsv"
     reader = _continuations if row.form == "continuation" else (_own if own else _truthfulqa)
+    reader = _behaviours if row.form == "ab" else reader
     table = read_tsv(path) if own else _read_csv(path)
     if own:
         # A csv may have several lines in a cell.
@@ -283,6 +285,23 @@ def _own(path: Path, frame: pd.DataFrame):
         if both := set(true) & set(false):
             raise OffcourseError(f"{path}, row {line}: {both.pop()!r} is given as a true and as a false answer")
         yield _question(path, line, row["question"], _sentence(row["best"]), true, false)
+
+
+def _behaviours(path: Path, frame: pd.DataFrame):
+    """Questions with two lettered options, one of which shows a behaviour; the answers are the letters in brackets."""
+    frame = _checked(path, frame, BEHAVIOURS)
+    for line, row in enumerate(frame.to_dict(orient="records"), start=2):
+        if row["letter"] not in ("A", "B"):
+            raise OffcourseError(
+                f"{path}, row {line}: the letter of the matching option must be A or B, got {row['letter']!r}"
+            )
+        if row["matching"] == row["not_matching"]:
+            raise OffcourseError(f"{path}, row {line}: both options are {row['matching']!r}")
+        first = row["letter"] == "A"
+        options = (row["matching"], row["not_matching"]) if first else (row["not_matching"], row["matching"])
+        shown = "".join(f" ({letter}) {option}\n" for letter, option in zip("AB", options, strict=True))
+        true, false = ("(A)", "(B)") if first else ("(B)", "(A)")
+        yield _question(path, line, f"Question: {row['question']}\nChoices:\n{shown}Answer:", true, [true], [false])
 
 
 def _continuations(path: Path, frame: pd.DataFrame):

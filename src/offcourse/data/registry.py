@@ -193,6 +193,8 @@ def _check_questions(path: Path, row: QuestionSet, sources: Path, specs: Mapping
             f"{path}: {row.name} needs hub:owner/name@commit/configuration/split, the commit as 40 hexadecimal digits "
             f"(a branch would move), got {row.file!r}"
         )
+    if row.form == "ab" and row.fetched:
+        raise OffcourseError(f"{path}: {row.name} is of the form ab, which needs a file in resources/questions")
     if bool(row.file) == bool(row.release):
         raise OffcourseError(f"{path}: {row.name} needs a file or a release path, one of the two")
 

@@ -13,16 +13,22 @@ from offcourse.errors import OffcourseError
 PROMPTS = 3
 
 
-def require_agreement(engine: Engine, prompts: Sequence[Sequence[int]], edits: Sequence[Edit], what: str) -> None:
+def require_agreement(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    what: str,
+    answers: Sequence[Sequence[int]] | None = None,
+) -> None:
     """Raise `OffcourseError` unless the engine's states under edits agree with plain forwards.
 
     Compared are the last states of the first prompts, under the first, a middle and the last edit.
 
     The limit is that of the self-checks at load (`engine.checks`). Edits of logits change no state and always agree.
-    what: how messages name the edits.
+    what: how messages name the edits. answers: an answer behind each prompt, whose last state is then compared.
     """
     some = [edits[index] for index in sorted({0, len(edits) // 2, len(edits) - 1})]
-    found = agreement(engine, prompts[:PROMPTS], [edit for edit in some if edit.site != "logits"])
+    found = agreement(engine, prompts[:PROMPTS], [edit for edit in some if edit.site != "logits"], answers)
     if not found.error <= found.limit:
         raise OffcourseError(
             f"{what}: the states under edits are not those of one plain forward per edit (error {found.error:.2g}, "
@@ -31,14 +37,22 @@ def require_agreement(engine: Engine, prompts: Sequence[Sequence[int]], edits: S
         )
 
 
-def agreement(engine: Engine, prompts: Sequence[Sequence[int]], edits: Sequence[Edit]) -> Comparison:
-    """The engine's last states of prompts under edits against plain forwards. edits: at the same positions."""
+def agreement(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    edits: Sequence[Edit],
+    answers: Sequence[Sequence[int]] | None = None,
+) -> Comparison:
+    """The engine's last states of prompts under edits against plain forwards. edits: at the same positions.
+
+    answers: an answer behind each prompt, whose last state is then compared.
+    """
     cases = []
-    for prompt in prompts if edits else ():
-        ids = list(map(int, prompt))
-        states = last_states(engine, ids, edits)
+    for number, prompt in enumerate(prompts if edits else ()):
+        ids, answer = list(map(int, prompt)), list(map(int, answers[number])) if answers else []
+        states = last_states(engine, ids, edits, answer)
         cases += [
-            Case(ids, hooks_of(engine.model, edit, len(ids), len(ids)), [mine])
+            Case(ids + answer, hooks_of(engine.model, edit, len(ids), len(ids + answer)), [mine])
             for edit, mine in zip(edits, states, strict=True)
         ]
     return compare(engine.model, {"edits": cases})["edits"]

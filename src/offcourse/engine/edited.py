@@ -41,9 +41,12 @@ def read_edited(
 
 @halving
 @torch.inference_mode()
-def last_states(engine: Engine, prompt: Sequence[int], edits: Sequence[Edit]) -> Tensor:
-    """[edits, width] final-normed states of the prompt's last token under each edit. edits: at the same positions."""
-    where, states, _ = _states(engine, prompt, [[]], edits, None)
+def last_states(engine: Engine, prompt: Sequence[int], edits: Sequence[Edit], answer: Sequence[int] = ()) -> Tensor:
+    """[edits, width] final-normed states of the last token of the prompt and an answer under each edit.
+
+    edits: at the same positions.
+    """
+    where, states, _ = _states(engine, prompt, [answer], edits, None)
     return states[1:, where[0][-1]]
 
 

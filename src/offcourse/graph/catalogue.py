@@ -47,6 +47,14 @@ TABLE_METHODS = Table(
     "few-shot accuracy.",
     parquet="tables/table_methods.parquet",
 )
+TABLE_METHODS_QUESTIONS = Table(
+    id="table_methods_questions",
+    title="Steering methods on question sets",
+    explanation="Shares of questions without a vector (unsteered), with one at the best layer and strength (steered) "
+    "and with an instruction in front (prompting), and what steering changes against both. No question is judged by a "
+    "vector that was built from it: each fold of a set is judged by the vectors of the other.",
+    parquet="tables/table_methods_questions.parquet",
+)
 DOLA_TABLES = {
     1: (
         "Truthfulness of DoLa",
@@ -80,6 +88,7 @@ FACT_TABLES = {
 # Tables that the paper does not have. A study has a table if it has one of the methods listed with the table.
 OTHER_TABLES = [
     (TABLE_METHODS, set(STEERING)),
+    (TABLE_METHODS_QUESTIONS, set(STEERING)),
 ]
 
 

@@ -114,5 +114,9 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[ca
         study.lens_questions,
         registry.post_training(study.models_of("task_vectors")),
         vectors[1],
-        [(name, steering(name).label, [model] if model else study.models_of(name)) for name in study.steering_methods],
+        [
+            (name, steering(name).label, [model] if model else study.models_of(name))
+            for name in study.steering_methods
+            if study.tasks
+        ],
     )

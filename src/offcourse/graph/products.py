@@ -5,7 +5,7 @@ from typing import Any
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.graph import catalogue
-from offcourse.graph.product import Product
+from offcourse.graph.product import Product, table_name
 from offcourse.graph.step import HANDED
 from offcourse.graph.steps import PARTS, STEPS
 from offcourse.schemas.function_vectors import READ_POSITION
@@ -19,6 +19,9 @@ PLAIN = ("parquet", "csv", "md")
 SWEPT = tuple(f"{name}_sweep" for name in STEERING)
 # Their side effects, draws and controls; a method that changes the prompt has side effects alone.
 JUDGED = tuple(step for name in STEERING for part in PARTS if (step := f"{name}_{part}") in STEPS and step not in SWEPT)
+# Steering methods that run on question sets, and the steps that score answers under them.
+ASKING = tuple(name for name in STEERING if steering(name).on_questions)
+ANSWERED = tuple(f"{name}_answers" for name in ASKING)
 LABELS = {name: steering(name).label for name in STEERING}
 FV, TV, DOLA, LENS = "function_vectors", "task_vectors", "dola", "logit_lens"
 VIEW, DRAW = "offcourse.analysis.view:ResultsView", "offcourse.figures.style:draw"
@@ -236,6 +239,17 @@ _PRODUCTS = (
         figures=("figure_gain_harm",),
         labels=LABELS,
     ),
+    _table(
+        "table_methods_questions",
+        "methods_questions",
+        *ASKING,
+        inputs=ANSWERED,
+        columns=(FORM,),
+        switches=("ties", "score_dtype", "selection"),
+        tables=("table_methods_questions",),
+        labels={name: steering(name).label for name in ASKING},
+        asked=True,
+    ),
     *(
         _figure(
             f"figure_{name}",
@@ -282,6 +296,13 @@ def products_of(study: Study, registry: Registry) -> dict[str, Product]:
         name: product
         for name, product in PRODUCTS.items()
         if (not product.methods or set(product.methods) & set(study.methods))
+        and (not product.inputs or any(STEPS[step].runs_in(study) for step in product.inputs))
         and (not product.control or product.control in study.function_vectors.controls)
         and (name == "ro_crate" or any(product.own_files(study, registry, model) for model in product.instances(study)))
     }
+
+
+def tables_of(study: Study, registry: Registry) -> list[catalogue.Table]:
+    """The tables of a study, in the report's order."""
+    made = {table_name(table) for product in products_of(study, registry).values() for table in product.tables}
+    return [table for table in catalogue.tables(study.methods) if table["id"] in made]

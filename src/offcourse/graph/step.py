@@ -41,7 +41,7 @@ class Step:
     job: name of the rule that runs the step ("": the step's name).
     more_code: modules that `target` calls without importing them.
     asked_by: name of a setting in the method's section; the step runs if the setting is a filled list, or a number
-        above 1.
+        above 1. The units of a step that is asked by `questions` are the sets of that list.
     reads_logits: whether the step reads probabilities or hits through the engine, in the precision that
         `protocol.logits_dtype` says.
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
@@ -101,10 +101,12 @@ class Step:
     @property
     def on_questions(self) -> bool:
         """Whether the step's units are question sets."""
-        return self.methods[0] in ("dola", "logit_lens")
+        return self.methods[0] in ("dola", "logit_lens") or self.asked_by == "questions"
 
     def units(self, study: Study) -> list[str]:
         """Names of the tasks or question sets that the step computes for each of its models, one file each."""
+        if self.asked_by == "questions":
+            return list(getattr(study, self.methods[0]).questions)
         if self.on_questions:
             return {"dola": study.dola_questions, "logit_lens": study.lens_questions}[self.methods[0]]
         # Snakemake needs outputs even for the rules of a method that the study does not have.
@@ -112,7 +114,7 @@ class Step:
 
     def runs_in(self, study: Study) -> bool:
         """Whether a study has the step."""
-        if not set(self.methods) & set(study.methods):
+        if not set(self.methods) & set(study.methods) or not (self.on_questions or study.tasks):
             return False
         if not self.asked_by:
             return True

@@ -17,7 +17,7 @@ from offcourse.schemas.function_vectors import (
     STEERING_SWEEP,
 )
 from offcourse.schemas.prompts import AGAIN, PROMPTS
-from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS
+from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS, STEERED_ANSWERS
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.steering import steering
 from offcourse.steering.contract import Settings
@@ -265,10 +265,35 @@ def _steering_steps(name: str) -> Iterator[Step]:
     )
 
 
+def _question_steps(name: str) -> Iterator[Step]:
+    """The steps of a steering method on question sets: its vectors for two folds, and the scores of answers."""
+    method = steering(name)
+    if not method.on_questions:
+        return
+    settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
+    target = "offcourse.methods.question_steering:"
+    shared = {
+        "methods": (name,),
+        "switches": ("factor_shots",),
+        "reads": "model and tokenizer",
+        "more_code": (f"offcourse.steering.{name}",),
+        "asked_by": "questions",
+    }
+    scored = {"settings": ("strengths", "limit", *settings), "reads_logits": True, "reads_words": True, **shared}
+    if method.site == "prompt":
+        columns = ("form", "description")
+        yield Step(f"{name}_answers", f"{target}prompted", ".parquet", STEERED_ANSWERS, {}, columns, **scored)
+        return
+    folds = {"settings": ("limit", *settings), **shared}
+    yield Step(f"{name}_folds", f"{target}vectors", ".safetensors", None, {}, ("form",), **folds)
+    inputs = {f"{name}_folds": ()}
+    yield Step(f"{name}_answers", f"{target}answers", ".parquet", STEERED_ANSWERS, inputs, ("form",), **scored)
+
+
 def _all_steps() -> dict[str, Step]:
     """All steps by name. Raises `OffcourseError` for a steering method with the name of another step."""
     found = dict(_PAPER)
-    for step in (step for name in STEERING for step in _steering_steps(name)):
+    for step in (step for name in STEERING for step in (*_steering_steps(name), *_question_steps(name))):
         if step.name in found:
             raise OffcourseError(
                 f"src/offcourse/steering/{step.methods[0]}.py: there is a step {step.name} already; rename the file."

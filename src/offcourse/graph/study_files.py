@@ -75,8 +75,13 @@ def results_of(study: Study, registry: Registry, layout: Layout) -> Results:
         registry,
         study.protocol,
         {name: getattr(study, name).model_dump(mode="json") for name in study.methods},
-        dola_tables(study),
-        lambda: shown_files(study, registry),
+        asked={
+            name: (study.models_of(name), list(getattr(study, name).questions))
+            for name in study.steering_methods
+            if getattr(study, name).questions
+        },
+        tables=dola_tables(study),
+        shown=lambda: shown_files(study, registry),
     )
 
 

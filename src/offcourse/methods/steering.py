@@ -25,17 +25,28 @@ def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     """
     [name] = context.step.methods
     method = configured(context)
-    built = torch.as_tensor(method.build(context, task))
-    asked, wanted = _shape(method, context.engine.model)
+    built, what = method.build(context, task), f"{name} on {task.name}: build"
+    return {"vectors": require_shape(method, context.engine.model, built, what, name)}, {"method": name}
+
+
+def require_shape(method: SteeringMethod, model, built, what: str, name: str) -> np.ndarray:
+    """The vectors that a method built, as float32.
+
+    what: how messages name the function that built them. name: the method's module.
+    Raises `OffcourseError` for another shape, or for numbers that are not finite.
+    """
+    built = torch.as_tensor(built)
+    asked, wanted = _shape(method, model)
     fits = built.dim() == len(wanted) and all(
         size in (None, have) for size, have in zip(wanted, built.shape, strict=True)
     )
     if not fits or 0 in built.shape or not torch.isfinite(built).all():
         raise OffcourseError(
-            f"{name} on {task.name}: build must return finite vectors {asked}, got {list(built.shape)}. Correct "
-            f"src/offcourse/steering/{name}.py."
+            f"{what} must return finite vectors {asked}, got {list(built.shape)}"
+            + (", some of which are not finite" if fits and 0 not in built.shape else "")
+            + f". Correct src/offcourse/steering/{name}.py."
         )
-    return {"vectors": built.float().contiguous().cpu().numpy()}, {"method": name}
+    return built.float().contiguous().cpu().numpy()
 
 
 def sweep(context, task: Task) -> pd.DataFrame:
@@ -98,13 +109,18 @@ def edits(method: SteeringMethod, values: Tensor, sets: list[tuple[int, ...]]) -
     each are rows. The last token of a prompt is the only token at which the answer's first token is predicted, so
     edits of the answer are rows here too.
     """
-    layers, strengths = values.shape[:2]
+    layers = values.shape[0]
     at_end = method.site == "residual" and method.positions in ("last", "answer")
     if at_end and sets == [(layer,) for layer in range(layers)]:
         if operation(method) in ("add", "replace"):
             return ResidualRows(values, layers, replace=operation(method) == "replace")
         return OperationRows(values, layers, operation=operation(method))
-    return [edit_of(method, values[:, strength], some) for some in sets for strength in range(strengths)]
+    return edit_list(method, values, sets)
+
+
+def edit_list(method: SteeringMethod, values: Tensor, sets: list[tuple[int, ...]]) -> list[Edit]:
+    """As `edits`, without rows: each edit by itself, at the method's own positions."""
+    return [edit_of(method, values[:, strength], some) for some in sets for strength in range(values.shape[1])]
 
 
 def edit_of(method: SteeringMethod, values: Tensor, some: tuple[int, ...]) -> Edit:

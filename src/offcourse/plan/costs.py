@@ -218,6 +218,8 @@ def work(
         return _drawn(method, study, model, budget, of_tokens, slices)
     if part == "side_effects":
         return _aside(method, study, model, of_tokens, slices)
+    if asked := asking(step):
+        return _asked(*asked, study, model, unit, budget, of_tokens, slices)
     if step == "tv_icl":
         items = tasks.baseline_items + tasks.test_items
         tokens = TV_QUERY + tasks.test_items * behind / items
@@ -296,6 +298,67 @@ def _aside(name: str, study: Study, model: Model, of_tokens: int, slices: Slices
             run += forest(2 * texts, tokens, model, of_tokens)
             run += unembedding(math.ceil(2 * texts * read), 1, model, SOFTMAX, slices)
     return run
+
+
+def asking(step: str) -> tuple[str, str] | None:
+    """(steering method, "folds" or "answers") of a step on question sets; None for any other step."""
+    method, _, kind = step.rpartition("_")
+    return (method, kind) if method in STEERING and kind in ("folds", "answers") else None
+
+
+@dataclass(frozen=True)
+class AskedSizes:
+    """Sizes of a question set under a steering method.
+
+    number: questions. prompt, answer: tokens of a prompt and of an answer, that of a prompt without the beginning that
+    all prompts share (`shared`). answers: of a question. edits: of a question. anew: tokens of a prompt that an edit
+    computes anew. pairs: contrasts of all questions. texts: prompts of a question (several for an instruction).
+    """
+
+    number: float
+    shared: float
+    prompt: float
+    answers: float
+    answer: float
+    edits: int
+    anew: float
+    pairs: float
+    texts: int
+
+
+def asked_sizes(name: str, study: Study, model: Model, unit: QuestionSet) -> AskedSizes:
+    """The sizes of a question set under a steering method. A question counts one pair for two of its answers."""
+    method, settings = steering(name), getattr(study, name)
+    number, question, answers, answer = sizes(unit, settings.limit)
+    shared, prompt = beginning(unit), question / PROSE
+    texts, edits, anew = 1, 0, 0.0
+    if method.site == "prompt":
+        # A demonstration is a question and its best answer.
+        texts = 1 + len(settings.strengths)
+        prompt += sum(settings.strengths) / texts * (question + answer) / PROSE
+    else:
+        edits = len(method.layer_sets(model.layers)) * len(settings.strengths)
+        anew = 1 if method.positions in ("last", "answer") else shared + prompt
+    return AskedSizes(number, shared, prompt, answers, answer / PROSE, edits, anew, number * answers / 2, texts)
+
+
+def _asked(name: str, kind: str, study: Study, model: Model, unit, budget: int, of_tokens: int, slices: Slices) -> Work:
+    """The work of a steering method on one question set: building its vectors (folds), or scoring (answers)."""
+    of = asked_sizes(name, study, model, unit)
+    method, share = steering(name), DISTINCT.get(unit.form, 1)
+    if kind == "folds":
+        # Texts of one question share their beginning in a forest, and all of them the primer.
+        run = forest(of.number, of.prompt + of.answers * of.answer * share, model, of_tokens)
+        return run + (forest(run.block_passes / model.layers, of.shared, model, of_tokens) if of.shared else Work())
+    behind = max(1.0, of.answers * of.answer * share)
+    run = forest(of.texts * of.number, of.prompt, model, of_tokens)
+    run += forest(of.texts, of.shared, model, of_tokens) if of.shared else Work()
+    blocks = model.layers if method.together else (model.layers - 1) / 2
+    through = of.number * (of.texts * behind * model.layers + of.edits * (of.anew + behind) * blocks)
+    passes = of.number * of.texts * math.ceil((1 + of.edits) * (of.anew + behind) / budget)
+    seen = of.shared + of.prompt + behind
+    run += Work(through, through * seen, block_passes=passes * model.layers)
+    return run + unembedding((1 + of.edits) * behind, of.number * of.texts, model, SOFTMAX, slices)
 
 
 def built_again(vectors: FunctionVectors) -> dict[str, int]:

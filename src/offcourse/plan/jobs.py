@@ -17,7 +17,19 @@ from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
 from offcourse.graph.steps import part_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.costs import DTYPE_BYTES, SLICES, WORD_CALLS, Work, aside, checking, sizes, swept_edits, work
+from offcourse.plan.costs import (
+    DTYPE_BYTES,
+    SLICES,
+    WORD_CALLS,
+    Work,
+    aside,
+    asked_sizes,
+    asking,
+    checking,
+    sizes,
+    swept_edits,
+    work,
+)
 from offcourse.plan.memory import workspace
 from offcourse.plan.rates import A100, Rates
 from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
@@ -256,8 +268,13 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
         rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
         rows = {"controls": rows * len(settings.controls), "draws": vectors.test_items * settings.draws}.get(part, rows)
+    elif asked := asking(step):
+        of = asked_sizes(asked[0], study, model, unit)
+        if asked[1] == "folds":
+            return 2 * 4 * layers * model.width
+        rows = of.number * of.answers * of.texts * (1 + of.edits)
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)
         rows = number * (answers * settings if step == "dola" else layers + 1)
-    return 3e3 + rows * ROW_BYTES.get(step, HITS_BYTES)
+    return 3e3 + rows * ROW_BYTES.get("dola" if asking(step) else step, HITS_BYTES)

@@ -14,6 +14,8 @@ from offcourse.plan.costs import (
     PROSE,
     TV_QUERY,
     aside,
+    asked_sizes,
+    asking,
     beginning,
     compared,
     sizes,
@@ -25,6 +27,8 @@ from offcourse.study.config import Study
 
 # The answers of the longest question are this many times as long together as those of an average question.
 LONGEST = 3
+# Logits that are held at once when answers are scored (`engine.edited`).
+LOGIT_BYTES = 64 << 20
 # Copies of DoLa's candidate states: as captured in the pass, and joined for the matrix product.
 TAKEN = 2
 
@@ -60,6 +64,14 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
     if part in ("sweep", "controls"):
         edits, tokens = swept_edits(steering(method), getattr(study, method).strengths, layers)
         return passes(FV_QUERY, edits * tokens, vectors.test_items)
+    if (asked := asking(step)) and asked[1] == "answers":
+        of = asked_sizes(asked[0], study, model, unit)
+        behind = math.ceil(of.anew + LONGEST * of.answers * of.answer)
+        context = math.ceil(of.shared + of.prompt)
+        edited = max(behind, min(tokens, behind * (1 + of.edits)))
+        passing = footprint.of_pass(model, size, edited, 0, context=context)
+        logits = footprint.FLOAT32 * model.vocabulary + LOGIT_BYTES
+        return footprint.of_context(model, size, context) + passing + logits
     if step == "dola":
         return _dola(study, model, unit, size, tokens, device)
     forest = footprint.of_pass(model, size, tokens, 0)

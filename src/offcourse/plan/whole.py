@@ -24,6 +24,8 @@ from offcourse.plan.costs import (
     Slices,
     Work,
     aside,
+    asked_sizes,
+    asking,
     beginning,
     built_again,
     sizes,
@@ -129,6 +131,10 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
             yield count, shots * FV_DEMONSTRATION + FV_QUERY
         else:
             yield vectors.test_items * (1 + swept_edits(steering(method), settings.strengths, layers)[0]), FV_QUERY
+    elif asked := asking(step):
+        of = asked_sizes(asked[0], study, model, unit)
+        each = of.shared + of.prompt + of.answer
+        yield (2 * of.pairs if asked[1] == "folds" else of.number * of.answers * of.texts * (1 + of.edits)), each
     elif step == "tv_icl":
         yield tasks.baseline_items, TV_QUERY
         yield tasks.test_items, behind + TV_QUERY

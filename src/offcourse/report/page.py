@@ -57,6 +57,11 @@ FILES = (
         (f"{name}_side_effects/{{task}}", "neutral passages and other tasks with steering and without", (name,))
         for name in STEERING
     ),
+    *(
+        (f"{name}_answers/{{questions}}", "score of every answer by strength and layer", (name,))
+        for name in STEERING
+        if steering(name).on_questions
+    ),
 )
 # Settings with a default that depends on other settings; the report shows them only if the study sets them.
 OPTIONAL = ("models", "tasks", "dtype", "large")

@@ -16,6 +16,19 @@ DOLA = columns(
     masked_tokens=pa.Column(int, pa.Check.ge(0)),
 )
 
+# Scores of answers under a steering method: each question is judged by vectors of the fold that it is not in. Rows of
+# layer -1 and strength 0 are without an edit.
+STEERED_ANSWERS = columns(
+    fold=pa.Column(int, pa.Check.isin([0, 1])),
+    strength=pa.Column(float, pa.Check.ge(0)),
+    layer=pa.Column(int, pa.Check.ge(-1)),
+    question=pa.Column(int, pa.Check.ge(0)),
+    answer=pa.Column(int, pa.Check.ge(0)),
+    kind=pa.Column(str, pa.Check.isin(["best", "true", "false"])),
+    tokens=pa.Column(int, pa.Check.gt(0)),
+    score=pa.Column(float),
+)
+
 LOGIT_LENS = columns(
     question=pa.Column(int, pa.Check.ge(0)),
     layer=pa.Column(int, pa.Check.ge(0)),

@@ -10,7 +10,7 @@ They add the vector to all tokens after the prompt of the user. Here one token i
 of the prompt, as for function vectors.
 """
 
-from offcourse.data.contrasts import labelled
+from offcourse.data.contrasts import Contrasts, labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
@@ -49,9 +49,11 @@ class Caa(SteeringMethod):
         train = unevaluated(words, context.parameters["splits"])
         asked = context.parameters
         made = contrasts(task.name, train, asked["pairs"], asked["shots"], draw=context.draw)
-        made = labelled(context, task.name, made)
-        texts = [text for contrast in made for text in contrast]
-        states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
+        return self.from_contrasts(context, Contrasts(task.name, labelled(context, task.name, made)))
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """[layers, width] float32: the mean difference at the last token of the texts."""
+        states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in contrasts.texts])
         return (states[0::2] - states[1::2]).mean(0)
 
 

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from offcourse.data.rows import Task
-from offcourse.settings import Ascending, Draws, OnTasks, Operation, Positions, Several, Site, Strength
+from offcourse.data.contrasts import Contrasts
+from offcourse.data.rows import QuestionSet, Task
+from offcourse.settings import (
+    Ascending,
+    Draws,
+    Limit,
+    OnTasks,
+    Operation,
+    Positions,
+    Several,
+    Site,
+    Strength,
+    Text,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +37,16 @@ class Settings(OnTasks):
     draws: samples of prompts that vectors are built from; those after the first show how much a sample decides.
     controls: vectors that should do nothing, swept over the whole grid as well.
     passages: neutral passages on which side effects are measured, the first of `resources/passages/neutral.tsv`.
+    questions: question sets that the method is steered on too, in two folds (`methods.question_steering`).
+    limit: only the first questions of each of these sets.
     """
 
     strengths: Ascending[Strength] = [1.0, 4.0, 16.0]
     passages: Annotated[int, Field(ge=2, le=1000)] = 200
     draws: Draws = 1
     controls: Several[Control] = []
+    questions: Several[Text] = []
+    limit: Limit = None
 
 
 class SteeringMethod(ABC):
@@ -83,6 +99,19 @@ class SteeringMethod(ABC):
         context: the step's `run.context.StepContext`: `engine`, `tokenizer`, `prompts(task, kind)`, and `parameters`,
         the method's settings and the protocol's `splits` by name.
         """
+
+    def from_contrasts(self, context, contrasts: Contrasts) -> "Tensor":
+        """The vectors, of the shape that `build` gives them, from pairs of a right and a wrong text.
+
+        A method that has this function runs on question sets. Of a method that has none, `NotImplementedError` is
+        raised.
+        """
+        raise NotImplementedError(f"{self.label} is not built from contrasts")
+
+    @property
+    def on_questions(self) -> bool:
+        """Whether the method runs on question sets."""
+        return type(self).from_contrasts is not SteeringMethod.from_contrasts
 
     @abstractmethod
     def passes(self, settings: Settings, shots: int, trials: int) -> tuple[int, int]:
@@ -153,3 +182,12 @@ class PromptMethod(SteeringMethod):
     @abstractmethod
     def front(self, context, task: Task, strength: float) -> str:
         """What stands in front of a text that is not of the task, at one strength; side effects are measured behind."""
+
+    def introduce(self, row: QuestionSet) -> str:
+        """The instruction in front of the questions of a set; a method that has this function runs on question sets."""
+        raise NotImplementedError(f"{self.label} has no instruction for question sets")
+
+    @property
+    def on_questions(self) -> bool:
+        """Whether the method runs on question sets."""
+        return type(self).introduce is not PromptMethod.introduce

@@ -11,8 +11,9 @@ as the mean of the differences, so that a strength means the same for both metho
 
 import numpy as np
 
+from offcourse.data.contrasts import Contrasts
 from offcourse.data.rows import Task
-from offcourse.steering.mean_difference import MeanDifference, differences
+from offcourse.steering.mean_difference import MeanDifference, differences, shown
 
 
 class FirstComponent(MeanDifference):
@@ -23,7 +24,11 @@ class FirstComponent(MeanDifference):
 
     def build(self, context, task: Task):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
-        found = differences("first_component", context, task)
+        return self.from_contrasts(context, shown("first_component", context, task))
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """[layers, width] float32."""
+        found = differences(context, contrasts)
         vectors = [component(found[:, layer].double().numpy()) for layer in range(found.shape[1])]
         return np.stack(vectors).astype(np.float32)
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from offcourse.data.contrasts import labelled
+from offcourse.data.contrasts import Contrasts, labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, unevaluated
@@ -66,7 +66,16 @@ class InContextVectors(SteeringMethod):
             )
         order = keyed_generator(EVALUATION_SEED, task.name, "in_context_vectors", context.draw).permutation(len(train))
         made = labelled(context, task.name, [train[row] for row in order[: asked["demonstrations"]]])
-        texts = [text for pair in made for text in pair]
+        return self.from_contrasts(context, Contrasts(task.name, [(answer, word) for word, answer in made]))
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """[layers, width] float32: from wrong to right texts, of `demonstrations` pairs that are drawn among all."""
+        asked = context.parameters
+        pairs = contrasts.pairs
+        if len(pairs) > asked["demonstrations"]:
+            order = keyed_generator(EVALUATION_SEED, contrasts.name, "in_context_vectors", 0).permutation(len(pairs))
+            pairs = [pairs[place] for place in order[: asked["demonstrations"]]]
+        texts = [text for right, wrong in pairs for text in (wrong, right)]
         states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
         differences = (states[1::2] - states[0::2]).double().numpy()
         return parts(differences, asked["direction"]).astype(np.float32)

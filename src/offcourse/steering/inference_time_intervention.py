@@ -12,11 +12,12 @@ behind demonstrations, with its answer and with another word's. Their standard d
 questions and answers that generate); here it is over the same answers.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from offcourse.data.contrasts import labelled
+from offcourse.data.contrasts import Contrasts, labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, unevaluated
@@ -72,24 +73,33 @@ class InferenceTimeIntervention(SteeringMethod):
         words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
         train = unevaluated(words, asked["splits"])
         made = contrasts(task.name, train, asked["pairs"], asked["shots"], NAME, context.draw)
-        made = labelled(context, task.name, made)
-        prompts = [context.tokenizer.encode(text) for contrast in made for text in contrast]
+        return self.from_contrasts(context, Contrasts(task.name, labelled(context, task.name, made)))
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """[layers, heads, head_dim] float32. Raises `OffcourseError` for fewer than two groups of pairs."""
+        asked = context.parameters
+        held_out = held_out_pairs(contrasts.name, contrasts.grouped, context.draw)
+        prompts = [context.tokenizer.encode(text) for text in contrasts.texts]
         outputs = context.engine.capture_heads(prompts, [len(ids) - 1 for ids in prompts]).double().numpy()
-        held_out = held_out_pairs(task.name, asked["pairs"], context.draw)
         return shifts(outputs[0::2], outputs[1::2], held_out, asked["heads"], asked["direction"]).astype(np.float32)
 
 
-def held_out_pairs(task: str, pairs: int, draw: int = 0) -> np.ndarray:
+def held_out_pairs(name: str, groups: Sequence[int], draw: int = 0) -> np.ndarray:
     """[pairs] bool: which pairs choose the heads; the probes are fitted to the others. draw: which sample of pairs.
 
-    Raises `OffcourseError` for fewer than two pairs.
+    name: keys the draw. groups: the group of each pair; a group is held out as a whole.
+
+    Raises `OffcourseError` for fewer than two groups.
     """
-    if pairs < 2:
+    distinct = list(dict.fromkeys(groups))
+    count = len(distinct)
+    if count < 2:
         raise OffcourseError(
-            f"{NAME}.pairs: {pairs} cannot be split, since some pairs choose the heads. Use 2 or more."
+            f"{NAME}.pairs: {count} of {name} cannot be split, since some pairs choose the heads. Use 2 or more."
         )
-    order = keyed_generator(EVALUATION_SEED, task, f"{NAME} held out", draw).permutation(pairs)
-    return np.isin(np.arange(pairs), order[: max(1, round(HELD_OUT * pairs))])
+    order = keyed_generator(EVALUATION_SEED, name, f"{NAME} held out", draw).permutation(count)
+    held_out = {distinct[place] for place in order[: max(1, round(HELD_OUT * count))]}
+    return np.array([group in held_out for group in groups])
 
 
 def shifts(right: np.ndarray, wrong: np.ndarray, held_out: np.ndarray, heads: int, direction: str) -> np.ndarray:

@@ -8,7 +8,7 @@ As in their linear combination, the vector is added to every token. They choose 
 model; here both are swept.
 """
 
-from offcourse.data.contrasts import demonstrated, labelled
+from offcourse.data.contrasts import Contrasts, demonstrated, labelled
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import unevaluated
 from offcourse.data.rows import Task
@@ -40,20 +40,28 @@ class MeanDifference(SteeringMethod):
 
     def build(self, context, task: Task):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
-        return differences("mean_difference", context, task).mean(0)
+        return self.from_contrasts(context, shown("mean_difference", context, task))
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """[layers, width] float32: the mean difference at the last token of the texts."""
+        return differences(context, contrasts).mean(0)
 
 
-def differences(name: str, context, task: Task):
-    """[pairs, layers, width] float32: last-token states behind true demonstrations, less those behind shuffled ones.
+def shown(name: str, context, task: Task) -> Contrasts:
+    """Pairs of prompts with true and with shuffled demonstrations. All methods have the same pairs.
 
-    name: the method, for messages. All methods have the same pairs.
+    name: the method, for messages.
     """
     words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
     train = unevaluated(words, context.parameters["splits"])
     asked = context.parameters
     made = demonstrated(name, task.name, train, asked["pairs"], asked["shots"], context.draw)
-    made = labelled(context, task.name, made)
-    states = context.engine.capture_residuals([context.tokenizer.encode(text) for pair in made for text in pair])
+    return Contrasts(task.name, labelled(context, task.name, made))
+
+
+def differences(context, contrasts: Contrasts):
+    """[pairs, layers, width] float32: last-token states of right texts, less those of wrong ones."""
+    states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in contrasts.texts])
     return states[0::2] - states[1::2]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from offcourse.data.prompts import ADVICE
-from offcourse.data.rows import Task
+from offcourse.data.rows import QuestionSet, Task
 from offcourse.data.targets import prompt_and_answer
 from offcourse.errors import OffcourseError
 from offcourse.settings import Ascending
@@ -63,6 +63,15 @@ class Prompting(PromptMethod):
         prompts = context.prompts(task, "icl")
         text = prompts.loc[prompts["shots"] == strength, "text"].iloc[0]
         return instruction(task) + text[: text.rindex("Q: ")]
+
+    def introduce(self, row: QuestionSet) -> str:
+        """The set's description. Raises `OffcourseError` for a set without one."""
+        if not row.description:
+            raise OffcourseError(
+                f"prompting: question set {row.name} has no description, which is the instruction. Fill in the column "
+                "description of its row in resources/questions.tsv, or leave the set out of prompting.questions."
+            )
+        return row.description
 
 
 def instruction(task: Task) -> str:

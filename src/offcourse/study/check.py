@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import get_args
 
 from offcourse.data.architectures import architecture, has_heads
-from offcourse.data.names import RESOURCES
+from offcourse.data.folds import folds
+from offcourse.data.names import RESOURCES, STEERING
 from offcourse.data.passages import PASSAGES, neutral
 from offcourse.data.pins import LOCK
-from offcourse.data.questions import questions_sha256
+from offcourse.data.questions import questions_sha256, tracked_questions
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.data.tasks import word_list_sha256
@@ -33,10 +34,9 @@ def check_study(
     ):
         for name in sets:
             row = registry.question_set(name)
-            if (row.form == "letters") != lettered:
-                wanted = ", ".join(
-                    row.name for row in registry.questions.values() if (row.form == "letters") == lettered
-                )
+            needed = ("letters",) if lettered else ("primer", "continuation")
+            if row.form not in needed:
+                wanted = ", ".join(row.name for row in registry.questions.values() if row.form in needed)
                 raise OffcourseError(f"{key}.questions: {name} does not have the form that is needed; use {wanted}")
             if key in study.methods:
                 questions_sha256(row, getattr(study, key).limit, shots, resources)
@@ -52,6 +52,7 @@ def check_study(
     for method in study.methods:
         _check_scope(study, method)
     for method in study.steering_methods:
+        _check_asked(study, registry, method, shots, resources)
         _check_measured(study, registry, method, base)
     if "other_task" in study.function_vectors.controls and len(study.tasks_of("function_vectors")) == 1:
         raise OffcourseError(
@@ -122,6 +123,24 @@ def _check_scope(study: Study, method: str) -> None:
                 )
 
 
+def _check_asked(study: Study, registry: Registry, method: str, shots: int, resources: Path) -> None:
+    """Raise `OffcourseError` unless a steering method can be built from, and judged on, each of its question sets."""
+    settings, able = getattr(study, method), [name for name in STEERING if steering(name).on_questions]
+    if settings.questions and not steering(method).on_questions:
+        raise OffcourseError(
+            f"{method}.questions: {method} cannot be built from the answers of a question set (it has no "
+            f"from_contrasts, docs/extending.md). Leave questions out; {', '.join(able)} can."
+        )
+    for name in settings.questions:
+        row = registry.question_set(name)
+        if row.form == "letters":
+            wanted = ", ".join(row.name for row in registry.questions.values() if row.form != "letters")
+            raise OffcourseError(f"{method}.questions: {name} has only letters as answers; use {wanted}")
+        questions_sha256(row, settings.limit, shots, resources)
+        if not row.fetched:
+            folds(name, tracked_questions(row, settings.limit, shots, resources)[0])
+
+
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
     """Raise `OffcourseError` for neutral passages, draws or controls that a steering method cannot have.
 
@@ -158,6 +177,8 @@ def _check_measured(study: Study, registry: Registry, method: str, base: Path) -
     A steering method is measured on the queries of function vectors and against their baselines. A model whose class
     has no heads has these prompts and baselines without function vectors.
     """
+    if not study.tasks and getattr(study, method).questions:
+        return
     headless = [name for name in study.models_of(method) if not has_heads(registry.model(name).architecture)]
     if "function_vectors" not in study.methods:
         alone = headless and len(headless) == len(study.models)

@@ -19,6 +19,7 @@ from offcourse.settings import (
     Filled,
     HeadCount,
     Items,
+    Limit,
     Names,
     OfMethod,
     OnTasks,
@@ -76,8 +77,6 @@ StudyName = Annotated[
     ),
     AfterValidator(_free),
 ]
-# Questions of a set; the largest, TruthfulQA, has 817.
-Limit = Annotated[int, Field(ge=1, le=1_000_000)] | None
 Alpha = Annotated[float, Field(ge=0, lt=1)]
 # The bound is far above the size of any answer's log-probability.
 LengthBias = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -281,7 +280,8 @@ def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:
     except ValidationError as error:
         problems = dict.fromkeys(explain(problem, mapping, Study) for problem in error.errors())
         raise OffcourseError("\n".join(f"{where}: {problem}" for problem in problems)) from error
-    if not study.tasks and (on_tasks := [*study.task_methods, *study.steering_methods]):
+    on_tasks = [*study.task_methods, *(name for name in study.steering_methods if not getattr(study, name).questions)]
+    if not study.tasks and on_tasks:
         raise OffcourseError(f"{where}: the key tasks is missing, on which {', '.join(on_tasks)} would run")
     return study
 
