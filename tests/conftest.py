@@ -26,8 +26,23 @@ settings.register_profile("offcourse", deadline=None)
 settings.load_profile("offcourse")
 
 
-# Folders whose files take minutes each: they begin first, so that no core is left without work at the end.
-LONG = ("slurm", "workflow", "run", "plan", "audit", "graph", "architectures")
+# Files that take minutes each, the longest first, and folders of files that take long: they begin first, so that no
+# core is left without work at the end.
+LONGEST = (
+    "slurm/test_slurm.py",
+    "workflow/test_extending.py",
+    "mutations/test_sample.py",
+    "workflow/test_invalidation.py",
+    "workflow/test_published.py",
+    "workflow/test_healing.py",
+    "workflow/test_smoke.py",
+    "adding/test_add_model.py",
+    "models/test_pin.py",
+    "slurm/test_without_slurm.py",
+    "models/test_fetch.py",
+    "test_commands.py",
+)
+LONG = ("workflow", "run", "plan", "audit", "graph", "architectures", "cli", "check_gpu")
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -36,11 +51,14 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Put the files of `LONG` first; within a folder the order stays."""
+    """Put the files of `LONGEST` first, then those of the folders `LONG`; within a folder the order stays."""
+    here = Path(__file__).parent
 
     def place(item):
-        folder = item.path.parent.name
-        return LONG.index(folder) if folder in LONG else len(LONG)
+        file, folder = item.path.relative_to(here).as_posix(), item.path.parent.name
+        if file in LONGEST:
+            return LONGEST.index(file)
+        return len(LONGEST) + (LONG.index(folder) if folder in LONG else len(LONG))
 
     items.sort(key=place)
 
