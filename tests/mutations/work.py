@@ -4,6 +4,7 @@ A child begins with everything imported and nothing read, so that no cache holds
 """
 
 import fcntl
+import gc
 import json
 import os
 import re
@@ -31,6 +32,8 @@ SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
 def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path) -> int:
     """Do this process's share of the changes, and add a line for each to the file `kept`."""
     torch.set_num_threads(1)
+    # What is imported stays, and statsmodels has all objects looked at in each of its corrections.
+    gc.freeze()
     config = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
     prepared = place / "finished" / "resources" / "downloads" / "models"
     wanted = [each for each in changes(place / "resources", config, prepared) if only.search(each.name)]
