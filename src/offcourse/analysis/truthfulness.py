@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
-from statsmodels.stats.proportion import proportion_confint
 
 SETTING = ["bucket", "alpha", "variant"]
 # What tells the settings of a steering method apart (schema `STEERED_ANSWERS`).
@@ -188,13 +186,21 @@ class _Answers:
 
 def wilson(values: Sequence[float]) -> tuple[float, float]:
     """Wilson's 95 % interval of a mean of zeros and ones; a tie that is shared counts with its share."""
-    return tuple(float(end) for end in proportion_confint(sum(values), len(values), method="wilson"))
+    return _wilson(sum(values), len(values))
 
 
 def wilson_of(share: float, items: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of `items` items."""
-    low, high = proportion_confint(share * items, items, method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    low, high = _wilson(share * items, items)
+    return max(0.0, low), min(1.0, high)
+
+
+def _wilson(count: float, items: int) -> tuple[float, float]:
+    # Imported here, as is scipy.stats below: both take longer to import than `offcourse audit` needs for a number.
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(count, items, method="wilson")
+    return float(low), float(high)
 
 
 def mcnemar(base: Sequence[float], other: Sequence[float]) -> float:
@@ -204,4 +210,6 @@ def mcnemar(base: Sequence[float], other: Sequence[float]) -> float:
     """
     gained = sum(o > b for b, o in zip(base, other, strict=True))
     lost = sum(o < b for b, o in zip(base, other, strict=True))
+    from scipy.stats import binomtest
+
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

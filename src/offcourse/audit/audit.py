@@ -52,6 +52,14 @@ class Finding:
         return asdict(self)
 
 
+def damaged(wrong: Iterable[Finding]) -> bool:
+    """Whether some of these findings are about a file that is not what was written.
+
+    A stale file is whole: what it is made with, such as code or a setting, has changed since it was written.
+    """
+    return any(finding.state not in (INTACT, STALE) for finding in wrong)
+
+
 class Audit:
     """Compares the files of one study with its records.
 
@@ -70,6 +78,7 @@ class Audit:
         self.expected = self._expected()
         self._stale: dict[Path, str] = {}
         self._against: dict[Path, dict[str, str]] = {}
+        self._models: dict[Path, list[Finding]] = {}
         self.evidence = Evidence(study, registry, layout) if study else None
 
     def _read_records(self, layout: Layout) -> None:
@@ -328,8 +337,14 @@ class Audit:
         """{path: sha256} of the authors' released files."""
         return {spec: row.sha256 for spec, row in read_manifest().items()} if self._released in self._read else {}
 
-    def _model(self, manifest: Path) -> Iterator[Finding]:
+    def _model(self, manifest: Path) -> list[Finding]:
         """Findings on the manifest of a prepared model, and on every file that the manifest names."""
+        # A cell's lineage follows the chain of each result anew; the weights, its longest part, are hashed once.
+        if manifest not in self._models:
+            self._models[manifest] = list(self._prepared(manifest))
+        return self._models[manifest]
+
+    def _prepared(self, manifest: Path) -> Iterator[Finding]:
         name = self.path(manifest)
         try:
             files, named = (noted := read_prepared(manifest.parent))["files"], noted["digest"]
@@ -384,6 +399,8 @@ class Audit:
         """The report's line on a table or figure: `command` that audits it, fingerprint of its `code`, and `state`."""
         wrong = [finding for finding in self.chain(name) if finding.state != INTACT]
         state = f"{len(wrong)} files behind it were not intact" if wrong else "intact"
+        if wrong and not damaged(wrong):
+            state = f"intact, but for {len(wrong)} files what they are made with has changed"
         return {
             "command": f"offcourse audit {name}",
             "code": self.fingerprint(name),

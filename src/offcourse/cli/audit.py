@@ -1,5 +1,6 @@
 """Verbs about one study: `status` (what is fresh), `audit` (the files behind a number), `capsule` (a number to go)."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offcourse.cli.app import COLUMN, NAME, ROW, AsJson, Config, Directory, Published, app, print_json, study_of
-from offcourse.errors import OffcourseError
+from offcourse.errors import OffcourseError, listed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,8 +71,9 @@ def audit(
     if column is not None and row is None:
         raise OffcourseError("--column needs --row")
     checker = _release(directory) if published else Audit(*study_of(configfile, directory))
+    again = _command(configfile, directory, published)
     if row is not None:
-        _audit_cell(checker, name, row, column, as_json)
+        _audit_cell(checker, name, row, column, as_json, again)
     found = checker.everything() if everything else checker.chain(name)
     wrong = [finding for finding in found if finding.state != INTACT]
     if as_json:
@@ -83,6 +85,7 @@ def audit(
         print(_summary(found))
         for (host, device), count in checker.labs().items():
             print(f"{count} results of the study come from another lab's archive, computed by {host} on {device}")
+        _print_advice(wrong, again)
         if published:
             print(checker.origin())
     raise typer.Exit(1 if wrong else 0)
@@ -134,7 +137,17 @@ def _release(directory: Path) -> "ReleaseAudit":
     return ReleaseAudit(directory)
 
 
-def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_json: bool) -> None:
+def _command(configfile: Path, directory: Path, published: bool) -> str:
+    """The command that makes what is stale again."""
+    from offcourse.layout import command_for_release
+
+    if published:
+        return command_for_release(directory)
+    elsewhere = "" if directory.resolve() == Path.cwd() else f" --directory {shlex.quote(str(directory))}"
+    return f"snakemake --cores all --configfile {shlex.quote(str(configfile))}{elsewhere}"
+
+
+def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_json: bool, again: str) -> None:
     from offcourse.audit.audit import INTACT
     from offcourse.audit.lineage import lineage_of
 
@@ -147,6 +160,7 @@ def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_js
         _print_chain(chain)
         _print_findings(wrong)
         print(f"Behind it {_summary(found)}")
+        _print_advice(wrong, again)
     raise typer.Exit(0 if chain["agrees"] and not wrong else 1)
 
 
@@ -183,6 +197,28 @@ def _print_findings(wrong: "Sequence[Finding]") -> None:
         print(f"{finding.state}: {finding.path}: {finding.why}")
 
 
+def _print_advice(wrong: "Sequence[Finding]", again: str) -> None:
+    """Say of files that are whole and stale what has changed since, and which command makes them again."""
+    from offcourse.audit.audit import damaged
+
+    if not wrong or damaged(wrong):
+        return
+    changed = list(dict.fromkeys(why for finding in wrong for why in finding.why.split("; ")))
+    print(
+        f"No file is damaged: each is what its record says. What {len(wrong)} of them were made with has changed since: "
+        f"{listed(changed)}. To have them from today's code and settings, run: {again}"
+    )
+
+
+def _mark(wrong: Sequence[dict[str, str]]) -> str:
+    """What is said of an artefact with findings, as plain JSON, on itself or on files behind it."""
+    from offcourse.audit.audit import STALE
+
+    if not wrong:
+        return ""
+    return " intact, STALE" if all(finding["state"] == STALE for finding in wrong) else " NOT INTACT"
+
+
 def _summary(found: "Sequence[Finding]") -> str:
     counts = Counter(finding.state for finding in found)
     return f"{len(found)} files: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
@@ -203,7 +239,7 @@ def _print_chain(chain: dict[str, Any]) -> None:
     for path, known in chain["artefacts"].items():
         git = known["made"]["git"]
         commit = f"commit {git['commit'][:12]}{' with changes' if git['dirty'] else ''}" if git["commit"] else "no git"
-        print(f"  {path} sha256 {known['sha256'][:12]}{'' if not known['wrong'] else ' NOT INTACT'}")
+        print(f"  {path} sha256 {known['sha256'][:12]}{_mark(known['wrong'])}")
         print(f"    made {known['made']['ended'][:19]} by {known['rule']}, code {known['code']}, {commit}")
         if known.get("archive"):
             made = known["made"]
