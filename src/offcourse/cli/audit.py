@@ -205,8 +205,8 @@ def _print_advice(wrong: "Sequence[Finding]", again: str) -> None:
         return
     changed = list(dict.fromkeys(why for finding in wrong for why in finding.why.split("; ")))
     print(
-        f"No file is damaged: each is what its record says. What {len(wrong)} of them were made with has changed since: "
-        f"{listed(changed)}. To have them from today's code and settings, run: {again}"
+        f"No file is damaged: each is what its record says. What {len(wrong)} of them were made with has changed "
+        f"since: {listed(changed)}. To have them from today's code and settings, run: {again}"
     )
 
 
