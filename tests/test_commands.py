@@ -22,6 +22,8 @@ ELSEWHERE = {
     "offcourse audit --all --published": "reads the release that `make published` makes (tests/published)",
     "offcourse audit table6 --published": "reads the release that `make published` makes (tests/published)",
     "offcourse status --published": "reads the release that `make published` makes (tests/published)",
+    "offcourse judge": "runs a study for minutes (tests/judge)",
+    "offcourse export-vector": "needs a study with the method (tests/steering/test_vector_file.py)",
     "offcourse share": "needs archives of other labs (tests/share)",
     "offcourse verify": "loads the model and computes (tests/share/test_share_verify.py)",
     "snakemake --cores all --directory elsewhere": "needs the archive of another lab",
