@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
 
     def place(item):
-        file, folder = item.path.relative_to(here).as_posix(), item.path.parent.name
+        file, folder = os.path.relpath(item.path, here), item.path.parent.name
         if file in LONGEST:
             return LONGEST.index(file)
         return len(LONGEST) + (LONG.index(folder) if folder in LONG else len(LONG))
