@@ -20,7 +20,8 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import QuestionSet
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, key_parts, steps_of
-from offcourse.graph.products import PRODUCTS, products_of
+from offcourse.graph.product import pages
+from offcourse.graph.products import PRODUCTS, products_of, tables_of
 from offcourse.graph.study_files import results_of
 from offcourse.layout import Layout
 from offcourse.methods import question_steering
@@ -334,6 +335,8 @@ def test_a_study_without_tasks_has_neither_sweeps_nor_their_table(made):
     steps, products = steps_of(study), products_of(study, made[3])
     assert not [name for name in steps if name.endswith("_sweep") or name in ("prompts", "icl")]
     assert "table_methods_questions" in products and "table_methods" not in products
+    assert {table["id"] for table in tables_of(study, made[3])} > {"table1", "table_methods_questions"}
+    assert not {page["figure"] for page in pages(study, made[3])} & {"figure_caa", "figure_gain_harm"}
     with pytest.raises(OffcourseError, match="the key tasks is missing, on which caa would run"):
         load_study({"study": "one", "models": ["tiny"], "methods": ["caa"]})
     assert "caa_answers" not in steps_of(load_study(STUDY | {"methods": ["dola"]}))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offcourse.analysis.view import Declaration, Results, ResultsView
+from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.graph import catalogue
 from offcourse.graph.keys import STEPS
@@ -110,7 +111,8 @@ def pages(study: Study, registry: Registry, model: str | None = None) -> list[ca
     return catalogue.figures(
         vectors[0],
         study.tasks_of("function_vectors"),
-        study.methods,
+        # Without tasks, steering methods have no figure.
+        [name for name in study.methods if study.tasks or name not in STEERING],
         study.lens_questions,
         registry.post_training(study.models_of("task_vectors")),
         vectors[1],
