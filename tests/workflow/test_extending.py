@@ -233,7 +233,7 @@ def test_every_method_of_the_study_has_a_verdict_and_a_point(followed):
     results = lab.checkout / "results" / "extended"
     table = read_parquet(results / "tables" / "verdicts.parquet", VERDICTS)
     assert {(row.model, row.method) for row in table.itertuples()} == {
-        (model, label) for model in ("my-llama", "tiny-qwen3") for label in METHODS.values()
+        ("my-llama", label) for label in METHODS.values()
     }
     rebuilt = table.set_index("method")["draws"].groupby(level=0).first()
     assert rebuilt.to_dict() == {"CAA": 2, "Label shift": 1}
@@ -242,7 +242,7 @@ def test_every_method_of_the_study_has_a_verdict_and_a_point(followed):
         "Label shift": False,
     }
     points = pd.read_parquet(results / "figures" / "figure_gain_harm.parquet")
-    assert len(points) == 4
+    assert len(points) == 2
     for point in points.to_dict("records"):
         assert recompute_point(results, point, "unsteered") == pytest.approx(point["unsteered"])
     for step in ("caa_draws", "caa_controls", "label_shift_side_effects"):
