@@ -15,6 +15,7 @@ from offcourse.graph.keys import FETCHED, STEPS, dtype_of, leaf_files, release_l
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release_rules import NAME
 from offcourse.graph.study_files import job_outputs, job_parameters, records_of
+from offcourse.judge.asked import FOLDER as JUDGED
 from offcourse.layout import Layout
 from offcourse.store.shards import OTHERS
 from offcourse.study.config import load_study
@@ -71,7 +72,7 @@ def test_the_folders_of_results_are_reserved(registry):
     for rules in (Path(__file__).parents[2] / "rules").glob("*.smk"):
         folders |= set(re.findall(r"(?:RESULTS|PUBLISHED) / f?\"([a-z-]+)/", rules.read_text(encoding="utf-8")))
     layout = Layout("mine")
-    folders |= {layout.store.name, OTHERS, Layout(NAME).results.name, layout.rule_record("report").parent.name}
+    folders |= {layout.store.name, OTHERS, JUDGED, Layout(NAME).results.name, layout.rule_record("report").parent.name}
     assert folders - set(STUDY.models) == set(RESERVED)
 
 

@@ -214,7 +214,7 @@ def test_prompting_asks_with_the_description_and_the_demonstrations_of_the_basel
 
 
 def test_every_method_of_the_package_is_tested_here_or_alone():
-    assert set(STEERING) == {*SECTIONS, "prompting", "caa"}
+    assert set(STEERING) == {*SECTIONS, "prompting", "caa", "vector_file"}
     assert all(steering(name).source and steering(name).label for name in STEERING)
 
 
