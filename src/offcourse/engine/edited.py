@@ -91,14 +91,19 @@ def score_answers(
 @halving
 @torch.inference_mode()
 def read_text(
-    engine: Engine, beginning: Sequence[int], continuation: Sequence[int], edits: Sequence[Edit] = ()
+    engine: Engine,
+    beginning: Sequence[int],
+    continuation: Sequence[int],
+    edits: Sequence[Edit] = (),
+    context: Context | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(log-probabilities of the next token after a beginning, log-probability of a whole continuation), in one pass.
 
     [1 + edits, vocabulary] and [1 + edits], float32 in nats: without an edit (row 0) and under each edit.
     edits: of one site and at the same positions; the beginning is the prompt.
+    context: what `beginning` begins with, kept before (`Engine.keep`); only for edits of answers and last tokens.
     """
-    where, states, begin = _states(engine, beginning, [continuation[:-1]], edits, None)
+    where, states, begin = _states(engine, beginning, [continuation[:-1]], edits, context)
     [path] = where
     states = states[:, path[len(beginning) - 1 - begin :]]
     targets, following, scores = torch.tensor(list(continuation)), [], []

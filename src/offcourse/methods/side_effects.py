@@ -19,6 +19,7 @@ from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited, read_text
 from offcourse.engine.edits import Edit
+from offcourse.engine.forest import shared_beginning
 from offcourse.methods.steering import configured, edit_of
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_SWEEP
 from offcourse.schemas.io import as_table, read_parquet
@@ -68,9 +69,11 @@ def asked(context, task: Task) -> pd.DataFrame:
     """The rows of `compute`, of a method that changes the prompt."""
     setting, engine = best_setting(context, task), context.engine
     front = configured(context).front(context, task, setting[0])
-    rows, texts = [], passages(context)
-    for number, (plain, behind) in enumerate(zip(_shown(texts, task), passages(context, front), strict=True)):
-        before, after = (read_text(engine, *text) for text in (plain, behind))
+    rows, texts, fronted = [], passages(context), passages(context, front)
+    beginnings = [ids for ids, _ in fronted]
+    kept = engine.keep(beginnings[0][: shared_beginning(beginnings, min(map(len, beginnings)) - 1)])
+    for number, (plain, behind) in enumerate(zip(_shown(texts, task), fronted, strict=True)):
+        before, after = read_text(engine, *plain), read_text(engine, *behind, context=kept)
         found = divergence(torch.cat([before[0], after[0]]))
         rows.append((NEUTRAL, number, len(plain[1]), float(before[1]), float(after[1]), found))
 
