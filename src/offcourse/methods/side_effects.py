@@ -6,6 +6,7 @@ the prompt has its text in front of both.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,9 @@ def asked(context, task: Task) -> pd.DataFrame:
     beginnings = [ids for ids, _ in fronted]
     kept = engine.keep(beginnings[0][: shared_beginning(beginnings, min(map(len, beginnings)) - 1)])
     for number, (plain, behind) in enumerate(zip(_shown(texts, task), fronted, strict=True)):
-        before, after = read_text(engine, *plain), read_text(engine, *behind, context=kept)
+        # The passages alone are the same for every task.
+        before = context.once(("neutral passage", number), partial(read_text, engine, *plain))
+        after = read_text(engine, *behind, context=kept)
         found = divergence(torch.cat([before[0], after[0]]))
         rows.append((NEUTRAL, number, len(plain[1]), float(before[1]), float(after[1]), found))
 
