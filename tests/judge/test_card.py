@@ -93,8 +93,8 @@ def test_a_card_says_every_number_in_words():
         "+0.50 [+0.40, +0.60]",
         "p below 0.001, +0.48 [+0.38, +0.58] over luck, controls 0.12",
         "0.40 (few-shot 0.70), +0.20 [+0.10, +0.30] over it",
-        "perplexity times 1.20 [1.10, 1.30], divergence 0.31 nats, other tasks not measured, one task, broken 25 % "
-        "here and nothing to break there",
+        "perplexity times 1.20 [1.10, 1.30], divergence 0.31 nats, other tasks not measured, one task; right answers "
+        "that break: 25 % on this task, none to break on others",
         "3 draws: accuracy spreads by 0.10, cosine 0.90, answers flip on 5 %",
         "strength 4, layer 2 of 4",
     ):

@@ -135,18 +135,19 @@ def edits(judged: Mapping[str, Any]) -> str:
 def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(what, number in words) of one row of verdicts, for the card and the page."""
     yield "accuracy", f"{row['unsteered']:.2f} without, {row['steered']:.2f} with, {row['items']} items, held out"
-    yield "gain", _with_ends(row, "gain", "+.2f")
-    luck = f"p {_p(row['p_luck_holm'])}, {_with_ends(row, 'over_luck', '+.2f')} over luck"
+    yield "gain", _with_ends(row, "gain", "+z.2f")
+    luck = f"p {_p(row['p_luck_holm'])}, {_with_ends(row, 'over_luck', '+z.2f')} over luck"
     yield "luck", luck + (f", controls {row['control']:.2f}" if row["control"] is not None else "")
     yield (
         "prompting",
-        f"{row['prompting']:.2f} (few-shot {row['few_shot']:.2f}), {_with_ends(row, 'over_prompting', '+.2f')} over it",
+        f"{row['prompting']:.2f} (few-shot {row['few_shot']:.2f}), {_with_ends(row, 'over_prompting', '+z.2f')} over it",
     )
-    elsewhere = "not measured, one task" if row["elsewhere"] is None else _with_ends(row, "elsewhere", "+.2f")
+    elsewhere = "not measured, one task" if row["elsewhere"] is None else _with_ends(row, "elsewhere", "+z.2f")
     yield (
         "harm",
         f"perplexity times {_with_ends(row, 'perplexity_ratio', '.2f')}, divergence {row['divergence']:.3g} nats, "
-        f"other tasks {elsewhere}, broken {_share(row['broken'])} here and {_share(row['broken_elsewhere'])} there",
+        f"other tasks {elsewhere}; right answers that break: {_share(row['broken'])} on this task, "
+        f"{_share(row['broken_elsewhere'])} on others",
     )
     if row["draws"] > 1:
         yield (
@@ -169,7 +170,7 @@ def _p(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "nothing to break" if value is None else f"{100 * value:.0f} %"
+    return "none to break" if value is None else f"{100 * value:.0f} %"
 
 
 def lines(card: Mapping[str, Any]) -> Iterator[str]:
