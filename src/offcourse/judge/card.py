@@ -140,7 +140,8 @@ def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "luck", luck + (f", controls {row['control']:.2f}" if row["control"] is not None else "")
     yield (
         "prompting",
-        f"{row['prompting']:.2f} (few-shot {row['few_shot']:.2f}), {_with_ends(row, 'over_prompting', '+z.2f')} over it",
+        f"{row['prompting']:.2f} (few-shot {row['few_shot']:.2f}), "
+        f"{_with_ends(row, 'over_prompting', '+z.2f')} over it",
     )
     elsewhere = "not measured, one task" if row["elsewhere"] is None else _with_ends(row, "elsewhere", "+z.2f")
     yield (
