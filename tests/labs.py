@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 from safetensors.numpy import load, save
 
 from offcourse.data.registry import Registry
@@ -66,7 +67,7 @@ def run_on_another_card(base: Path, the_study: Study) -> None:
     def elsewhere(step, context, unit):
         if not step.runs_model:
             return real(step, context, unit)
-        with rounding_noise(context.engine.model, seed=7):
+        with rounding_noise(context.engine.model, torch.Generator().manual_seed(7)):
             return real(step, context, unit)
 
     job.compute = elsewhere

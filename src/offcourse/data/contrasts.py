@@ -32,6 +32,15 @@ class Contrasts:
         return list(range(len(self.pairs))) if self.groups is None else list(self.groups)
 
 
+def differences(context, contrasts: Contrasts):
+    """[pairs, layers, width] float32: last-token states of right texts, less those of wrong ones.
+
+    context: `run.context.StepContext`.
+    """
+    states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in contrasts.texts])
+    return states[0::2] - states[1::2]
+
+
 def labelled(context, task: str, made: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The pairs of texts that a steering method is built from; of a shuffled context, half of them the other way round.
 

@@ -10,7 +10,7 @@ from offcourse.engine import unembed
 from offcourse.engine.edit_hooks import hooks_of
 from offcourse.engine.edit_pass import EditPass
 from offcourse.engine.edits import BEHIND_PROMPT, OPERATIONS, Edit
-from offcourse.engine.forest import Forest
+from offcourse.engine.forest import Forest, shared_beginning
 from offcourse.engine.halving import halving
 from offcourse.engine.placed import on_device
 from offcourse.engine.run import Context, Engine
@@ -86,6 +86,11 @@ def score_answers(
         logs = _log_probabilities(engine, states.flatten(0, 1), (offsets + rows).flatten(), wanted * len(states), None)
     each = logs.view(len(states), -1).split([len(answer) for answer in answers], 1)
     return torch.stack([part.sum(1) for part in each], 1).cpu()
+
+
+def keep_shared(engine: Engine, prompts: Sequence[Sequence[int]]) -> Context:
+    """What all prompts begin with, run once and kept; each prompt has a token of its own behind."""
+    return engine.keep(prompts[0][: shared_beginning(prompts, min(map(len, prompts)) - 1)])
 
 
 @halving

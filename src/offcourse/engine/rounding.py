@@ -44,9 +44,8 @@ def plain_states(
     with ExitStack() as stack, uninstalled(model):
         for handle in edit():
             stack.callback(handle.remove)
-        for module in _readers(model) if noise is not None else ():
-            hook = _rounded_differently(noise)
-            stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        if noise is not None:
+            stack.enter_context(rounding_noise(model, noise))
         stack.callback(
             model.norm.register_forward_hook(lambda module, args, out: seen.append(model.scaled(out))).remove
         )
@@ -67,12 +66,11 @@ def ways_apart(model: LanguageModel, ids: Sequence[int], edit: Edit, seed: int, 
 
 
 @contextmanager
-def rounding_noise(model: LanguageModel, seed: int) -> Iterator[None]:
+def rounding_noise(model: LanguageModel, noise: torch.Generator) -> Iterator[None]:
     """Inside the block every pass reads numbers with random noise of at most half a step of the precision.
 
-    What a step computes inside the block shows how far rounding alone moves that step's numbers. seed: of the noise.
+    What a step computes inside the block shows how far rounding alone moves that step's numbers. noise: CPU generator.
     """
-    noise = torch.Generator().manual_seed(seed)
     with ExitStack() as stack:
         for module in _readers(model):
             hook = _rounded_differently(noise)

@@ -19,13 +19,11 @@ from offcourse.data.questions import Question, evaluated
 from offcourse.data.rows import QuestionSet
 from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
-from offcourse.engine.edited import score_answers
+from offcourse.engine.edited import keep_shared, score_answers
 from offcourse.engine.edits import BEHIND_PROMPT
-from offcourse.engine.forest import shared_beginning
 from offcourse.errors import OffcourseError
 from offcourse.methods.dola import Answer
-from offcourse.methods.steering import edit_list, require_shape
-from offcourse.steering import steering
+from offcourse.methods.steering import configured, edit_list, require_shape
 
 ADVICE = "Correct the question, or leave its set ({0}.questions) or the model ({0}.models) out."
 
@@ -36,7 +34,7 @@ def vectors(context, row: QuestionSet) -> tuple[dict[str, np.ndarray], dict]:
     Raises `OffcourseError` for a set that cannot be divided, another shape, or numbers that are not finite.
     """
     [name] = context.step.methods
-    method = steering(name)
+    method = configured(context)
     questions, shots = _questions(context, row)
     fold, stock, found = folds(row.name, questions), stock_answers(questions), {}
     for mine in (0, 1):
@@ -50,7 +48,7 @@ def vectors(context, row: QuestionSet) -> tuple[dict[str, np.ndarray], dict]:
 def answers(context, row: QuestionSet) -> pd.DataFrame:
     """The scores of every answer without an edit and under every edit (`STEERED_ANSWERS`), layer by layer."""
     [name] = context.step.methods
-    method, strengths, engine = steering(name), context.parameters["strengths"], context.engine
+    method, strengths, engine = configured(context), context.parameters["strengths"], context.engine
     questions, shots = _questions(context, row)
     stored = context.tensors(f"{name}_folds", row)
     fold = stored["fold"].tolist()
@@ -63,8 +61,7 @@ def answers(context, row: QuestionSet) -> pd.DataFrame:
     asked = _asked(context, row, [asked_text(row.form, question, shots) for question in questions], questions)
     kept = None
     if method.site == "logits" or method.positions in BEHIND_PROMPT:
-        prompts = [list(mine[0].ids[: mine[0].last + 1]) for mine in asked]
-        kept = engine.keep(prompts[0][: shared_beginning(prompts, min(map(len, prompts)) - 1)])
+        kept = keep_shared(engine, [mine[0].ids[: mine[0].last + 1] for mine in asked])
     longest = [max(mine, key=lambda answer: len(answer.ids)) for mine in asked]
     require_agreement(
         engine,
@@ -89,7 +86,7 @@ def prompted(context, row: QuestionSet) -> pd.DataFrame:
     order of the set.
     """
     [name] = context.step.methods
-    instruction, strengths = steering(name).introduce(row), context.parameters["strengths"]
+    instruction, strengths = configured(context).introduce(row), context.parameters["strengths"]
     questions, shots = _questions(context, row)
     fold = folds(row.name, questions)
     others = [[q for q, where in zip(questions, fold, strict=True) if where != mine] for mine in (0, 1)]
@@ -115,8 +112,7 @@ def _scored(context, row, texts, questions, fold, at: tuple[float, int]) -> pd.D
     for where in (0, 1):
         places = np.flatnonzero(fold == where).tolist()
         prompts = {place: asked[place][0].ids[: asked[place][0].last + 1] for place in places}
-        first, *_ = prompts.values()
-        kept = engine.keep(first[: shared_beginning(list(prompts.values()), min(map(len, prompts.values())) - 1)])
+        kept = keep_shared(engine, list(prompts.values()))
         for place, prompt in tqdm(prompts.items(), desc=f"prompting {row.name}", leave=False, disable=None):
             scores = score_answers(engine, prompt, [each.targets for each in asked[place]], [], kept)
             frames[place] = _frame(asked[place], where, [at], scores)

@@ -18,9 +18,8 @@ from offcourse.data.prompts import ADVICE
 from offcourse.data.rows import Task
 from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
-from offcourse.engine.edited import read_edited, read_text
+from offcourse.engine.edited import keep_shared, read_edited, read_text
 from offcourse.engine.edits import Edit
-from offcourse.engine.forest import shared_beginning
 from offcourse.methods.steering import configured, edit_of
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_SWEEP
 from offcourse.schemas.io import as_table, read_parquet
@@ -71,8 +70,7 @@ def asked(context, task: Task) -> pd.DataFrame:
     setting, engine = best_setting(context, task), context.engine
     front = configured(context).front(context, task, setting[0])
     rows, texts, fronted = [], passages(context), passages(context, front)
-    beginnings = [ids for ids, _ in fronted]
-    kept = engine.keep(beginnings[0][: shared_beginning(beginnings, min(map(len, beginnings)) - 1)])
+    kept = keep_shared(engine, [ids for ids, _ in fronted])
     for number, (plain, behind) in enumerate(zip(_shown(texts, task), fronted, strict=True)):
         # The passages alone are the same for every task.
         before = context.once(("neutral passage", number), partial(read_text, engine, *plain))

@@ -84,8 +84,7 @@ def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
 
 def asked(context, task: Task) -> pd.DataFrame:
     """One row per strength and item of a method that changes the prompt (`STEERING_SWEEP`); `layer` is always 0."""
-    [name] = context.step.methods
-    method, strengths, prompts = steering(name), context.parameters["strengths"], context.prompts(task, "query")
+    method, strengths, prompts = configured(context), context.parameters["strengths"], context.prompts(task, "query")
     targets = prompts["target_id"].tolist()
     found = [context.engine.read(method.ask(context, task, strength), targets).hit for strength in strengths]
     return _table(torch.stack(found)[:, None], strengths, [0], prompts)

@@ -188,9 +188,11 @@ class _Anew:
         opened = OpenedModel.of(context.folder)
         unit = step.unit(self.registry, shard.unit)
         if noise is not None:
+            import torch
+
             from offcourse.engine.rounding import rounding_noise
 
-            with rounding_noise(context.engine.model, noise):
+            with rounding_noise(context.engine.model, torch.Generator().manual_seed(noise)):
                 result = compute(step, context, unit)
         else:
             result = compute(step, context, unit)

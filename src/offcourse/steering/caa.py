@@ -10,7 +10,7 @@ They add the vector to all tokens after the prompt of the user. Here one token i
 of the prompt, as for function vectors.
 """
 
-from offcourse.data.contrasts import Contrasts, labelled
+from offcourse.data.contrasts import Contrasts, differences, labelled
 from offcourse.data.draws import keyed_generator
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import EVALUATION_SEED, Pair, prompt_text, unevaluated
@@ -53,8 +53,7 @@ class Caa(SteeringMethod):
 
     def from_contrasts(self, context, contrasts: Contrasts):
         """[layers, width] float32: the mean difference at the last token of the texts."""
-        states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in contrasts.texts])
-        return (states[0::2] - states[1::2]).mean(0)
+        return differences(context, contrasts).mean(0)
 
 
 def contrasts(

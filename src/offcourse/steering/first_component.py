@@ -11,9 +11,8 @@ as the mean of the differences, so that a strength means the same for both metho
 
 import numpy as np
 
-from offcourse.data.contrasts import Contrasts
-from offcourse.data.rows import Task
-from offcourse.steering.mean_difference import MeanDifference, differences, shown
+from offcourse.data.contrasts import Contrasts, differences
+from offcourse.steering.mean_difference import MeanDifference
 
 
 class FirstComponent(MeanDifference):
@@ -21,10 +20,6 @@ class FirstComponent(MeanDifference):
 
     label = "First component"
     question = "How much does the first principal component of these changes?"
-
-    def build(self, context, task: Task):
-        """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
-        return self.from_contrasts(context, shown("first_component", context, task))
 
     def from_contrasts(self, context, contrasts: Contrasts):
         """[layers, width] float32."""

@@ -8,7 +8,7 @@ As in their linear combination, the vector is added to every token. They choose 
 model; here both are swept.
 """
 
-from offcourse.data.contrasts import Contrasts, demonstrated, labelled
+from offcourse.data.contrasts import Contrasts, demonstrated, differences, labelled
 from offcourse.data.names import RESOURCES
 from offcourse.data.prompts import unevaluated
 from offcourse.data.rows import Task
@@ -40,29 +40,21 @@ class MeanDifference(SteeringMethod):
 
     def build(self, context, task: Task):
         """[layers, width] float32. Raises `OffcourseError` when there are too few words that are never evaluated."""
-        return self.from_contrasts(context, shown("mean_difference", context, task))
+        return self.from_contrasts(context, shown(context, task))
 
     def from_contrasts(self, context, contrasts: Contrasts):
         """[layers, width] float32: the mean difference at the last token of the texts."""
         return differences(context, contrasts).mean(0)
 
 
-def shown(name: str, context, task: Task) -> Contrasts:
-    """Pairs of prompts with true and with shuffled demonstrations. All methods have the same pairs.
-
-    name: the method, for messages.
-    """
+def shown(context, task: Task) -> Contrasts:
+    """Pairs of prompts with true and with shuffled demonstrations. All methods have the same pairs."""
+    [name] = context.step.methods
     words = load_pairs(task, context.study.data, RESOURCES, context.layout.downloads)
     train = unevaluated(words, context.parameters["splits"])
     asked = context.parameters
     made = demonstrated(name, task.name, train, asked["pairs"], asked["shots"], context.draw)
     return Contrasts(task.name, labelled(context, task.name, made))
-
-
-def differences(context, contrasts: Contrasts):
-    """[pairs, layers, width] float32: last-token states of right texts, less those of wrong ones."""
-    states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in contrasts.texts])
-    return states[0::2] - states[1::2]
 
 
 METHOD = MeanDifference()
