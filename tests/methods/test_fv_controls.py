@@ -18,7 +18,8 @@ from offcourse.layout import Layout
 from offcourse.methods.fv_controls import build_prompts, means_at, shuffled_means, vectors
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
-from offcourse.plan.costs import FV_QUERY, Work, hits, work
+from offcourse.plan.costs import work
+from offcourse.plan.passes import FV_QUERY, Work, hits
 from offcourse.provenance.records import read_record
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step

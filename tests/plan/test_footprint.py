@@ -16,8 +16,8 @@ from offcourse.data.registry import Registry
 from offcourse.engine import Engine, HeadRows, ResidualRows, contrast, unembed
 from offcourse.models import footprint, shapes
 from offcourse.models.budgets import GPU_ROWS, GPU_TOKENS
-from offcourse.plan.costs import DTYPE_BYTES
 from offcourse.plan.jobs import RUNTIME_BYTES, USABLE, plan
+from offcourse.plan.passes import DTYPE_BYTES
 from offcourse.study.config import read_study
 
 REGISTRY = Registry.load(locked=False)

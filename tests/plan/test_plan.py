@@ -18,9 +18,9 @@ from offcourse.layout import Layout
 from offcourse.methods.dola import Answer, scores
 from offcourse.models import shapes
 from offcourse.plan import costs
-from offcourse.plan.costs import Work
 from offcourse.plan.forecast import energy, forecast
 from offcourse.plan.jobs import PlannedJob, fit, plan
+from offcourse.plan.passes import Work
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates, rates_of, rates_path, write_rates
 from offcourse.plan.schedule import submissions, wall_time

@@ -190,17 +190,25 @@ _PAPER = {
 }
 
 
-# What is made of each method of `offcourse.steering`: the steps {method}_{part}.
+# What is made of each method of `offcourse.steering`, on tasks and on question sets: the steps {method}_{part}.
 PARTS = ("sweep", "side_effects", "draws", "controls")
+ASKED_PARTS = ("folds", "answers")
 
 
 def part_of(step: str) -> tuple[str, str]:
     """(steering method, part) of a step {method}_{part}; two empty texts for any other step."""
-    for part in PARTS:
+    for part in (*PARTS, *ASKED_PARTS):
         method = step.removesuffix(f"_{part}")
         if method != step and method in STEERING:
             return method, part
     return "", ""
+
+
+def _own_settings(name: str) -> tuple[str, ...]:
+    """The settings of a steering method that decide its vectors; those of every method (strengths, tasks) do not."""
+    method = steering(name)
+    aside = {*Settings.model_fields, *method.unkeyed}
+    return tuple(key for key in type(method.settings).model_fields if key not in aside)
 
 
 def _steering_steps(name: str) -> Iterator[Step]:
@@ -209,10 +217,7 @@ def _steering_steps(name: str) -> Iterator[Step]:
     That is their sweep, side effects, and with the method's `draws` and `controls` these. A method that changes the
     prompt has no vectors, so it has a sweep and side effects alone.
     """
-    method = steering(name)
-    # Settings that every method has (strengths, models, tasks) do not change the vectors.
-    shared_or_unkeyed = {*Settings.model_fields, *method.unkeyed}
-    settings = tuple(key for key in type(method.settings).model_fields if key not in shared_or_unkeyed)
+    method, settings = steering(name), _own_settings(name)
     shared = {"methods": (name,), "columns": method.columns, "more_code": (f"offcourse.steering.{name}",)}
     swept = {"settings": ("strengths", *settings), "reads": "model and tokenizer", "reads_logits": True, **shared}
     target = "offcourse.methods.steering:"
@@ -267,10 +272,9 @@ def _steering_steps(name: str) -> Iterator[Step]:
 
 def _question_steps(name: str) -> Iterator[Step]:
     """The steps of a steering method on question sets: its vectors for two folds, and the scores of answers."""
-    method = steering(name)
+    method, settings = steering(name), _own_settings(name)
     if not method.on_questions:
         return
-    settings = tuple(key for key in type(method.settings).model_fields if key not in Settings.model_fields)
     target = "offcourse.methods.question_steering:"
     shared = {
         "methods": (name,),

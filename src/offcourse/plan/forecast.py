@@ -11,8 +11,8 @@ from offcourse.graph.keys import STEPS, steps_of
 from offcourse.graph.products import products_of
 from offcourse.layout import Layout
 from offcourse.plan.compute_site import ENERGY, site_of
-from offcourse.plan.costs import assumed
 from offcourse.plan.jobs import CHECK, PlannedJob, disk, downloads, plan
+from offcourse.plan.passes import assumed
 from offcourse.plan.probe import job_threads
 from offcourse.plan.rates import A100, Rates
 from offcourse.plan.schedule import Submission, submissions, wall_time

@@ -14,24 +14,14 @@ from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
-from offcourse.graph.steps import part_of
+from offcourse.graph.steps import ASKED_PARTS, part_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
-from offcourse.plan.costs import (
-    DTYPE_BYTES,
-    SLICES,
-    WORD_CALLS,
-    Work,
-    aside,
-    asked_sizes,
-    asking,
-    checking,
-    sizes,
-    swept_edits,
-    work,
-)
+from offcourse.plan.costs import checking, work
 from offcourse.plan.memory import workspace
+from offcourse.plan.passes import DTYPE_BYTES, SLICES, WORD_CALLS, Work, sizes
 from offcourse.plan.rates import A100, Rates
+from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
 from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
 from offcourse.steering import steering
 from offcourse.study.config import Study
@@ -237,7 +227,7 @@ ROW_BYTES: Mapping[str, float] = {
 
 def _result(step: str, study: Study, model: Model, unit) -> float:
     vectors, tasks, layers = study.function_vectors, study.task_vectors, model.layers
-    datasets = tasks.dev_items + tasks.test_items
+    datasets, (method, part) = tasks.dev_items + tasks.test_items, part_of(step)
     if step == "head_means":
         return 4 * layers * model.heads * model.head_dim
     if step == "function_vectors":
@@ -261,20 +251,19 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             * len(vectors.n_heads)
             * len(vectors.strengths)
         )
-    elif part_of(step)[1]:
-        method, part = part_of(step)
+    elif part in ASKED_PARTS:
+        of = asked_sizes(method, study, model, unit)
+        if part == "folds":
+            return 2 * 4 * layers * model.width
+        rows = of.number * of.answers * of.texts * (1 + of.edits)
+    elif part:
         settings = getattr(study, method)
         if part == "side_effects":
             return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
         rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
         rows = {"controls": rows * len(settings.controls), "draws": vectors.test_items * settings.draws}.get(part, rows)
-    elif asked := asking(step):
-        of = asked_sizes(asked[0], study, model, unit)
-        if asked[1] == "folds":
-            return 2 * 4 * layers * model.width
-        rows = of.number * of.answers * of.texts * (1 + of.edits)
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)
         rows = number * (answers * settings if step == "dola" else layers + 1)
-    return 3e3 + rows * ROW_BYTES.get("dola" if asking(step) else step, HITS_BYTES)
+    return 3e3 + rows * ROW_BYTES.get("dola" if part in ASKED_PARTS else step, HITS_BYTES)

@@ -5,7 +5,8 @@ import math
 from offcourse.data.rows import Model
 from offcourse.graph.steps import part_of
 from offcourse.models import footprint
-from offcourse.plan.costs import (
+from offcourse.plan.costs import compared
+from offcourse.plan.passes import (
     CHECKED,
     CPU_SLICES,
     FV_DEMONSTRATION,
@@ -13,15 +14,11 @@ from offcourse.plan.costs import (
     MARKUP,
     PROSE,
     TV_QUERY,
-    aside,
-    asked_sizes,
-    asking,
     beginning,
-    compared,
     sizes,
-    swept_edits,
     together,
 )
+from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
 from offcourse.steering import steering
 from offcourse.study.config import Study
 
@@ -64,8 +61,8 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
     if part in ("sweep", "controls"):
         edits, tokens = swept_edits(steering(method), getattr(study, method).strengths, layers)
         return passes(FV_QUERY, edits * tokens, vectors.test_items)
-    if (asked := asking(step)) and asked[1] == "answers":
-        of = asked_sizes(asked[0], study, model, unit)
+    if part == "answers":
+        of = asked_sizes(method, study, model, unit)
         behind = math.ceil(of.anew + LONGEST * of.answers * of.answer)
         context = math.ceil(of.shared + of.prompt)
         edited = max(behind, min(tokens, behind * (1 + of.edits)))

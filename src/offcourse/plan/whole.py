@@ -12,7 +12,9 @@ from offcourse.data.names import STEERING
 from offcourse.data.rows import Model
 from offcourse.graph.steps import part_of
 from offcourse.models import footprint
-from offcourse.plan.costs import (
+from offcourse.plan.costs import built_again, work
+from offcourse.plan.memory import workspace
+from offcourse.plan.passes import (
     CHECKED,
     CPU_SLICES,
     FV_DEMONSTRATION,
@@ -23,16 +25,10 @@ from offcourse.plan.costs import (
     TV_QUERY,
     Slices,
     Work,
-    aside,
-    asked_sizes,
-    asking,
     beginning,
-    built_again,
     sizes,
-    swept_edits,
-    work,
 )
-from offcourse.plan.memory import workspace
+from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
 from offcourse.steering import steering
 from offcourse.study.config import Study
 
@@ -124,17 +120,17 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
     elif part == "controls":
         for _ in getattr(study, method).controls:
             yield from forwards(f"{method}_sweep", study, model, unit)
-    elif part:
+    elif part == "sweep":
         settings = getattr(study, method)
         if steering(method).site == "prompt":
             count, shots = steering(method).passes(settings, vectors.shots, vectors.test_items)
             yield count, shots * FV_DEMONSTRATION + FV_QUERY
         else:
             yield vectors.test_items * (1 + swept_edits(steering(method), settings.strengths, layers)[0]), FV_QUERY
-    elif asked := asking(step):
-        of = asked_sizes(asked[0], study, model, unit)
+    elif part:
+        of = asked_sizes(method, study, model, unit)
         each = of.shared + of.prompt + of.answer
-        yield (2 * of.pairs if asked[1] == "folds" else of.number * of.answers * of.texts * (1 + of.edits)), each
+        yield (2 * of.pairs if part == "folds" else of.number * of.answers * of.texts * (1 + of.edits)), each
     elif step == "tv_icl":
         yield tasks.baseline_items, TV_QUERY
         yield tasks.test_items, behind + TV_QUERY
