@@ -16,6 +16,7 @@ if not workflow.overwrite_configfiles:
 
 include: "rules/common.smk"
 include: "rules/cluster.smk"
+include: "rules/reported.smk"
 include: "rules/inputs.smk"
 include: "rules/models.smk"
 include: "rules/function_vectors.smk"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offcourse.audit.audit import INTACT, MISSING, STALE, TAMPERED, Finding, damaged
+from offcourse.audit.finding import INTACT, MISSING, STALE, TAMPERED, Finding, damaged
 from offcourse.cli.audit import _mark, _print_advice
 
 OLDER = Finding("results/s/tables/table3.csv", STALE, "code of offcourse.analysis.recovery; parameter template: a -> b")

@@ -8,7 +8,8 @@ import labs
 import pytest
 from filelock import FileLock
 
-from offcourse.audit.audit import INTACT, Audit
+from offcourse.audit.audit import Audit
+from offcourse.audit.finding import INTACT
 from offcourse.cli import main
 from offcourse.data.registry import Registry
 from offcourse.layout import Layout

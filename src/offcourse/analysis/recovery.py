@@ -44,6 +44,14 @@ def hits(sweep: pd.DataFrame) -> pd.DataFrame:
     return sweep.pivot(index=SETTING, columns="item", values="hit").sort_index()
 
 
+def steering_hits(sweep: pd.DataFrame, *first: str) -> pd.DataFrame:
+    """The hits of a steering method's sweep: a row per strength and layer (the index), a column per item.
+
+    first: axes that come before strength and layer, such as `control`.
+    """
+    return sweep.pivot(index=[*first, "strength", "layer"], columns="item", values="hit").sort_index()
+
+
 def items(sweep: pd.DataFrame) -> int:
     """The number of items that each setting and layer of a sweep was evaluated on."""
     return int((shares(sweep, SETTING)["n"] if "hit" in sweep else sweep["items"]).max())

@@ -149,11 +149,11 @@ def verdict(row: dict) -> str:
     return WORKS
 
 
-def paired(results: Folder, name: str, model: str, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """(hits without steering, held-out hits with steering), both [items]."""
-    swept = grid(read_steering(results, name, model, task))
+def paired(results: Folder, name: str, model: str, task: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """(hits of the sweep [settings, items], hits without steering [items], held-out hits with steering [items])."""
+    swept = recovery.steering_hits(read_steering(results, name, model, task))
     base = _without(results, model, task, 0, swept.columns)
-    return base, held_out(swept.to_numpy(float), halves(task, len(base)))
+    return swept, base, held_out(swept.to_numpy(float), halves(task, len(base)))
 
 
 def halves(task: str, items: int) -> list[list[Direction]]:
@@ -172,9 +172,8 @@ def _without(results: Folder, model: str, task: str, shots: int, items: pd.Index
 
 
 def _row(results: Folder, name: str, model: str, task: str) -> dict:
-    swept = grid(read_steering(results, name, model, task))
+    swept, base, steered = paired(results, name, model, task)
     items, repeated = swept.columns, halves(task, swept.shape[1])
-    base, steered = paired(results, name, model, task)
     gain = difference(steered - base, task)
     shots, few_shot = recovery.baseline(read_shots(results, model, task))
     found = {"model": model, "task": task, "items": len(items), "layers": read_model(results, model)["layers"]}
@@ -182,14 +181,14 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
 
     prompted = [_without(results, model, task, shots, items)[None]]
     if has(results, path := steering_path(PROMPTING, model, task)):
-        prompted.append(_same(grid(read_steering(results, PROMPTING, model, task)), items, path))
+        prompted.append(_same(recovery.steering_hits(read_steering(results, PROMPTING, model, task)), items, path))
     prompting = held_out(np.concatenate(prompted), repeated)
     against = UNKNOWN if name == PROMPTING else difference(steered - prompting, task)
     found |= {"prompting": prompting.mean(), **_spread("gain", gain), **_spread("over_prompting", against)}
     found["p_prompting"] = np.nan if name == PROMPTING else inference.above_zero(steered - prompting, task)
 
     if has(results, path := steering_controls_path(name, model, task)):
-        controls = grid(read_parquet(results / path, STEERING_CONTROLS), "control")
+        controls = recovery.steering_hits(read_parquet(results / path, STEERING_CONTROLS), "control")
         luck = held_out(np.concatenate([base[None], _same(controls, items, path)]), repeated)
         found |= {"control": held_out(_same(controls, items, path), repeated).mean()}
         found |= {"p_luck": inference.above_zero(steered - luck, task)}
@@ -198,11 +197,6 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
         found |= {"control": np.nan, **_spread("over_luck", gain)}
         found["p_luck"] = inference.largest_by_swapping(base, swept.to_numpy(float), task).p
     return found | side_effects(results, name, model, task, swept, base) | _draws(results, name, model, task)
-
-
-def grid(sweep: pd.DataFrame, *first: str) -> pd.DataFrame:
-    """The hits of a sweep: a row per setting (the index), a column per item. first: axes before strength and layer."""
-    return sweep.pivot(index=[*first, "strength", "layer"], columns="item", values="hit").sort_index()
 
 
 def _same(hits: pd.DataFrame, items: pd.Index, path: str) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from offcourse.archive.manifest import MANIFEST as MANIFEST_OF_RELEASE
 from offcourse.archive.manifest import read_manifest
 from offcourse.archive.packed import damage
 from offcourse.audit.evidence import Evidence, misstated
+from offcourse.audit.finding import INTACT, MISSING, STALE, TAMPERED, UNRECORDED, Finding, damaged
 from offcourse.audit.release_changes import changes as released_changes
 from offcourse.audit.status import inputs_of, product_changes, step_changes
 from offcourse.data.names import RESOURCES
@@ -30,34 +30,8 @@ from offcourse.provenance.records import OlderRecordError, fingerprint_of, locat
 from offcourse.store.shards import ShardStore
 from offcourse.study.config import Study
 
-INTACT, STALE, MISSING, TAMPERED, UNRECORDED = "intact", "stale", "missing", "tampered", "unrecorded"
 # Folders of a study without results.
 OTHER = ("logs", "benchmarks", "provenance")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The state of one file of a chain.
-
-    state: intact, stale (made from something that has changed since), missing, tampered (changed after it was written)
-    or unrecorded (no record says how it was made). why: the reason in words, "" for an intact file.
-    """
-
-    path: str
-    state: str
-    why: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """The finding as plain JSON."""
-        return asdict(self)
-
-
-def damaged(wrong: Iterable[Finding]) -> bool:
-    """Whether some of these findings are about a file that is not what was written.
-
-    A stale file is whole: what it is made with, such as code or a setting, has changed since it was written.
-    """
-    return any(finding.state not in (INTACT, STALE) for finding in wrong)
 
 
 class Audit:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from offcourse.analysis.cells import plotted, recompute, recompute_point, rows_of
 from offcourse.audit import summaries
-from offcourse.audit.audit import INTACT, Audit
+from offcourse.audit.audit import Audit
+from offcourse.audit.finding import INTACT
 from offcourse.audit.rows import telling
 from offcourse.audit.summaries import plain, same
 from offcourse.data.names import RESOURCES

@@ -17,7 +17,7 @@ from offcourse.audit.status import PREPARE, State, can_repair, status
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import locked, scratch_of, sweep
-from offcourse.graph.keys import FETCHED, STEPS, Step, steps_of
+from offcourse.graph.keys import FETCHED, STEPS, Step, units_of
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
@@ -38,11 +38,9 @@ def heal(study: Study, registry: Registry, layout: Layout, change: bool) -> list
     if change:
         _sweep(study, registry, layout)
     evidence, repaired = Evidence(study, registry, layout), set()
-    for model in study.models:
-        for step in steps_of(study, model).values():
-            for unit in step.units(study):
-                if can_repair(step, evidence, model, unit, repaired):
-                    repaired.add(_repair(step, evidence, model, unit, change))
+    for model, step, unit in units_of(study):
+        if can_repair(step, evidence, model, unit, repaired):
+            repaired.add(_repair(step, evidence, model, unit, change))
     again = [state for state in status(study, registry, layout) if state.job]
     for state in again:
         _distrust(state, evidence, change)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.audit.evidence import Evidence, misstated, not_as_read
-from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256
@@ -105,7 +104,7 @@ def _fetches(step: Step) -> list[str]:
     """The rules whose downloads the rule of a step waits for."""
     if step.on_questions:
         return ["fetch_questions"]
-    return ["fetch_words"] if step.name == "prompts" or step.name in STEERING or step.reads_words else []
+    return ["fetch_words"] if step.is_leaf else []
 
 
 def step_reasons(step: Step, evidence: Evidence, model: str, unit: str, repaired: Collection[Path] = ()) -> list[str]:

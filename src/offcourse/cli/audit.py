@@ -14,7 +14,8 @@ from offcourse.errors import OffcourseError, listed
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from offcourse.audit.audit import Audit, Finding
+    from offcourse.audit.audit import Audit
+    from offcourse.audit.finding import Finding
     from offcourse.audit.status import State
     from offcourse.published.audit import ReleaseAudit
 
@@ -62,7 +63,8 @@ def audit(
     --column, print what one number was computed from, and compute the number again. Exit code 0 if all is intact,
     else 1.
     """
-    from offcourse.audit.audit import INTACT, Audit
+    from offcourse.audit.audit import Audit
+    from offcourse.audit.finding import INTACT
 
     if (name is None) != everything:
         raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
@@ -148,7 +150,7 @@ def _command(configfile: Path, directory: Path, published: bool) -> str:
 
 
 def _audit_cell(checker: "Audit", name: str, row: str, column: str | None, as_json: bool, again: str) -> None:
-    from offcourse.audit.audit import INTACT
+    from offcourse.audit.finding import INTACT
     from offcourse.audit.lineage import lineage_of
 
     chain = lineage_of(checker, name, row, column)
@@ -199,7 +201,7 @@ def _print_findings(wrong: "Sequence[Finding]") -> None:
 
 def _print_advice(wrong: "Sequence[Finding]", again: str) -> None:
     """Say of files that are whole and stale what has changed since, and which command makes them again."""
-    from offcourse.audit.audit import damaged
+    from offcourse.audit.finding import damaged
 
     if not wrong or damaged(wrong):
         return
@@ -212,7 +214,7 @@ def _print_advice(wrong: "Sequence[Finding]", again: str) -> None:
 
 def _mark(wrong: Sequence[dict[str, str]]) -> str:
     """What is said of an artefact with findings, as plain JSON, on itself or on files behind it."""
-    from offcourse.audit.audit import STALE
+    from offcourse.audit.finding import STALE
 
     if not wrong:
         return ""

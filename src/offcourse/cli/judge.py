@@ -38,8 +38,6 @@ def judge(
     from offcourse.judge.asked import asked
     from offcourse.judge.run import run
     from offcourse.layout import Layout
-    from offcourse.study.check import check_study
-    from offcourse.study.config import load_study
 
     try:
         factors = [float(part) for part in strengths.split(",") if part.strip()]
@@ -52,9 +50,7 @@ def judge(
     # The file is read here first, so that whatever is wrong with it is said before anything is written.
     wanted.check(registry)
     path = wanted.write(directory)
-    study = load_study(wanted.study(), where=str(path))
-    check_study(study, registry, base=directory)
-    layout = Layout(study.study, directory)
+    layout = Layout(path.parent.name, directory)
     began = time.monotonic()
     run(path, directory, [cards.target(layout)], cores)
     found = cards.card(wanted, path, directory, time.monotonic() - began)

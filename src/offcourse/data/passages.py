@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from offcourse.data.names import RESOURCES
+from offcourse.data.tsv import read_tsv
 from offcourse.errors import OffcourseError
 
 # Relative to `resources`. We wrote the passages for this project.
@@ -18,7 +17,7 @@ def neutral(count: int | None = None, resources: Path = RESOURCES) -> list[tuple
     with an empty cell, or with fewer passages.
     """
     path = resources / PASSAGES
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    frame = read_tsv(path)
     columns = ["beginning", "continuation"]
     if list(frame.columns) != columns or (frame == "").any(axis=None):
         raise OffcourseError(f"{path}: expected the columns {' and '.join(columns)}, and no empty cell.")

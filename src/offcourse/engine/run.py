@@ -106,7 +106,7 @@ class Engine:
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], targets: Sequence[int]) -> unembed.Readout:
         """Probability and rank of one target token after each prompt; shared beginnings are computed once."""
-        states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
+        states = [self._forest_states(forest, _ends(forest)) for _, forest in forests(prompts, self.max_tokens)]
         return self._unembed(torch.cat(states), torch.as_tensor(list(targets)), probability=True).cpu()
 
     @torch.inference_mode()
@@ -129,7 +129,7 @@ class Engine:
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """The most likely token after each prompt: [prompts] ids."""
-        states = [self._forest_states(forest, _ends(forest)) for _, forest in self._cut(prompts)]
+        states = [self._forest_states(forest, _ends(forest)) for _, forest in forests(prompts, self.max_tokens)]
         return unembed.predict(self.model.head, torch.cat(states), self.wide).cpu()
 
     def predict_rows(self, prompts: Sequence[Sequence[int]], rows: Rows) -> Iterator[Tensor]:
@@ -257,7 +257,7 @@ class Engine:
     def _states_of(self, part: slice, prompts, positions, layers: Sequence[int], context: Context) -> list[States]:
         """`states` of some of the prompts."""
         begin, found = len(context.tokens), []
-        for within, forest in self._cut([prompt[begin:] for prompt in prompts[part]]):
+        for within, forest in forests([prompt[begin:] for prompt in prompts[part]], self.max_tokens):
             mine = slice(part.start + within.start, part.start + within.stop)
             paths = [
                 [path[position - begin] for position in places]
@@ -288,7 +288,7 @@ class Engine:
     def _readings_of(self, part: slice, prompts: Sequence[Sequence[int]]) -> list[Readings]:
         """`readings` of some of the prompts."""
         model, found = self.model, []
-        for within, forest in self._cut(prompts[part]):
+        for within, forest in forests(prompts[part], self.max_tokens):
             nodes = _ends(forest)
             mine = slice(part.start + within.start, part.start + within.stop)
             seen = Readings(mine, {}, {}, {}, torch.empty(0))
@@ -322,7 +322,7 @@ class Engine:
         heads: number of heads that the argument joins; each head is filled up with zeros to the largest size.
         """
         out: list[OnTheWay] = []
-        for part, forest in self._cut(prompts):
+        for part, forest in forests(prompts, self.max_tokens):
             nodes = [path[position] for path, position in zip(forest.where, positions[part], strict=True)]
             nodes = Placed(torch.tensor(nodes))
             captured: dict[int, Tensor] = {}
@@ -360,9 +360,6 @@ class Engine:
         """The model's final-normed states. tokens, positions: [prompts, sequence], on the host."""
         device = self.model.input_device
         return self.model.forward(on_device(torch.as_tensor(tokens), device), on_device(positions, device))
-
-    def _cut(self, prompts):
-        return forests(prompts, self.max_tokens)
 
     def _parts(self, prompts, context: Context) -> list[slice]:
         return list(cuts([prompt[len(context.tokens) :] for prompt in prompts], self.max_tokens))

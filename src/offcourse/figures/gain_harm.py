@@ -46,7 +46,7 @@ def numbers(results: Folder, name: str, model: str, tasks: Sequence[str]) -> dic
     """
     bases, gains, aside = [], [], []
     for task in tasks:
-        base, steered = verdicts.paired(results, name, model, task)
+        _, base, steered = verdicts.paired(results, name, model, task)
         bases.append(base)
         gains.append(steered - base)
         table = read_parquet(results / side_effects_path(name, model, task), SIDE_EFFECTS)

@@ -6,7 +6,7 @@ keeps a result as a shard under its key.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,14 @@ def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
     """The steps of the study's methods, in the order in which they can run. model: only steps that run on it."""
     steps = {name: step for name, step in STEPS.items() if step.runs_in(study)}
     return {name: step for name, step in steps.items() if model is None or model in study.models_of(*step.methods)}
+
+
+def units_of(study: Study) -> Iterator[tuple[str, Step, str]]:
+    """(model, step, unit) of every result of a study; a result comes after those of its model that it is made from."""
+    for model in study.models:
+        for step in steps_of(study, model).values():
+            for unit in step.units(study):
+                yield model, step, unit
 
 
 def checked_by(study: Study, model: str) -> Step:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from offcourse.data.registry import Registry
-from offcourse.graph.keys import steps_of
+from offcourse.graph.keys import units_of
 from offcourse.graph.products import products_of
 from offcourse.graph.study_files import job_outputs
 from offcourse.layout import Layout
@@ -14,9 +14,7 @@ def record_places(study: Study, registry: Registry, layout: Layout) -> dict[Path
     """The place of the record of every result, table, figure and page that the study should have, by its file."""
     found = {
         layout.artefact(step.name, step.suffix, model, unit): layout.record(step.name, model, unit)
-        for model in study.models
-        for step in steps_of(study, model).values()
-        for unit in step.units(study)
+        for model, step, unit in units_of(study)
     }
     for product in products_of(study, registry).values():
         for model in product.instances(study):

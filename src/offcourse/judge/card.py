@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.analysis.verdicts import LEVEL, MARGIN, VERDICTS
-from offcourse.audit.audit import INTACT, Audit
+from offcourse.audit.audit import Audit
+from offcourse.audit.finding import INTACT
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS
 from offcourse.judge.asked import BASELINE, Asked

@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -23,6 +22,7 @@ from offcourse.files import write_whole
 from offcourse.report import claims as report_claims
 from offcourse.report import methods as report_methods
 from offcourse.report import off_by_one, pictures, short
+from offcourse.report.templates import environment_of
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS, FACT_CELLS, OFF_BY_ONE
 from offcourse.steering import steering
@@ -91,13 +91,7 @@ def write(
     made: the entries `made` of the study's records. budget: bytes of pictures in the page.
     """
     out, audits = Path(out), audits or {}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of(Path(__file__).parent)
     environment.filters["groupby_run"] = lambda rows, key: [
         (name, list(group)) for name, group in groupby(rows, key=lambda row: row[key])
     ]

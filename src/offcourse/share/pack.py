@@ -12,7 +12,7 @@ from offcourse.audit.evidence import Evidence
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256, sha256
-from offcourse.graph.keys import STEPS, steps_of
+from offcourse.graph.keys import STEPS, units_of
 from offcourse.layout import Layout
 from offcourse.provenance.environment import git_state
 from offcourse.provenance.records import read_record
@@ -85,15 +85,13 @@ def pack(study: Study, registry: Registry, layout: Layout, out: Path, allowed: I
 def _results(study: Study, layout: Layout) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
     """(model, step, unit, record) of every result of a study; each is what its record and its shard say."""
     store, missing, found = ShardStore(layout.store), [], []
-    for model in study.models:
-        for step in steps_of(study, model).values():
-            for unit in step.units(study):
-                record = layout.record(step.name, model, unit)
-                artefact = layout.artefact(step.name, step.suffix, model, unit)
-                if record.exists() and artefact.exists():
-                    found.append((model, step, unit, record, artefact))
-                else:
-                    missing.append(record if artefact.exists() else artefact)
+    for model, step, unit in units_of(study):
+        record = layout.record(step.name, model, unit)
+        artefact = layout.artefact(step.name, step.suffix, model, unit)
+        if record.exists() and artefact.exists():
+            found.append((model, step, unit, record, artefact))
+        else:
+            missing.append(record if artefact.exists() else artefact)
     if missing:
         raise OffcourseError(
             f"study {study.study} is not finished: {len(missing)} files of results are missing, the first is "

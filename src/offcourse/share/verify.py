@@ -15,7 +15,7 @@ from typing import Any
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.files import known_sha256, sha256
-from offcourse.graph.keys import STEPS, key_parts, steps_of
+from offcourse.graph.keys import STEPS, key_parts, units_of
 from offcourse.layout import Layout
 from offcourse.models.manifest import MANIFEST, OpenedModel
 from offcourse.run.context import StepContext
@@ -120,26 +120,22 @@ def _shards(study: Study, registry: Registry, store: ShardStore, scratch: Layout
 
     The results become links in the scratch folder, where the keys of what follows are made from them.
     """
-    for model in study.models:
-        for step in steps_of(study, model).values():
-            for unit in step.units(study):
-                upstream = [scratch.artefact(up, STEPS[up].suffix, model, its) for up, its in _read(step, study, unit)]
-                if not all(path.exists() for path in upstream):
-                    continue
-                key = digest(key_parts(step, study, registry, scratch, model, unit))
-                # Of labs that computed the same content, one is enough.
-                pairs = reversed(list(store.places(key, step.suffix)))
-                contents = {known_sha256(path) if path.exists() else str(path): path for path, _ in pairs}
-                places = list(reversed(contents.values()))
-                yield from (Shard(model, step.name, unit, key, place) for place in places)
-                if places and not store.damage(key, step.suffix):
-                    target = scratch.artefact(step.name, step.suffix, model, unit)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.symlink_to(places[0].resolve())
-
-
-def _read(step: Any, study: Study, unit: str) -> list[tuple[str, str]]:
-    return list(step.upstream(study, unit).values())
+    for model, step, unit in units_of(study):
+        upstream = [
+            scratch.artefact(up, STEPS[up].suffix, model, its) for up, its in step.upstream(study, unit).values()
+        ]
+        if not all(path.exists() for path in upstream):
+            continue
+        key = digest(key_parts(step, study, registry, scratch, model, unit))
+        # Of labs that computed the same content, one is enough.
+        pairs = reversed(list(store.places(key, step.suffix)))
+        contents = {known_sha256(path) if path.exists() else str(path): path for path, _ in pairs}
+        places = list(reversed(contents.values()))
+        yield from (Shard(model, step.name, unit, key, place) for place in places)
+        if places and not store.damage(key, step.suffix):
+            target = scratch.artefact(step.name, step.suffix, model, unit)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(places[0].resolve())
 
 
 class _Anew:

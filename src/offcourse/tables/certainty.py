@@ -35,7 +35,6 @@ from offcourse.schemas.results import CERTAINTY
 from offcourse.schemas.task_vectors import TV_SWEEP
 from offcourse.tables import writing
 from offcourse.tables.dola_runs import METRICS, DolaRun, measure
-from offcourse.tables.methods import hits as of_sweep
 from offcourse.tables.table3 import QUANTILES
 
 PAIRS = "all pairs"
@@ -131,7 +130,7 @@ def _null(accuracy: float, items: int) -> float:
 
 def _steered(results: Folder, label: str, model: str, task: str, name: str) -> dict:
     """The row of a method of `offcourse.steering`. label: the method's name in the table."""
-    swept = of_sweep(read_steering(results, name, model, task))
+    swept = recovery.steering_hits(read_steering(results, name, model, task))
     return _on_queries(results, label, model, task, *paired_hits(results, model, task, swept))
 
 

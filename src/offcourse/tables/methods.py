@@ -80,7 +80,8 @@ def _read(results: Folder, method: str | None, pairs: Sequence[tuple[str, str]],
         if method is None:
             path, swept = sweep_path(model, task), recovery.hits(read_sweep(results, model, task))
         else:
-            path, swept = steering_path(method, model, task), hits(read_steering(results, method, model, task))
+            path = steering_path(method, model, task)
+            swept = recovery.steering_hits(read_steering(results, method, model, task))
         repeated = repetitions(selection, task, swept.shape[1])
         row = {"pair": (model, task), "path": path, "shots": shots, "zero_shot": float(accuracy.loc[0])}
         row |= {
@@ -96,11 +97,6 @@ def _read(results: Folder, method: str | None, pairs: Sequence[tuple[str, str]],
             }
         )
     return pd.DataFrame(rows)
-
-
-def hits(sweep: pd.DataFrame) -> pd.DataFrame:
-    """A row per strength and layer (the index), a column per item; True is a hit."""
-    return sweep.pivot(index=["strength", "layer"], columns="item", values="hit").sort_index()
 
 
 def cells(label: str, pairs: pd.DataFrame) -> list[tuple]:
