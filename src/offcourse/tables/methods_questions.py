@@ -89,11 +89,8 @@ def _chosen(row: str, run: Steered) -> str:
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """The printed table: methods by columns, as text; changes with their intervals."""
-    text = [
-        f"{cell.value:+.2f} [{cell.ci_low:+.2f}, {cell.ci_high:+.2f}]" if cell.unit == CHANGE else f"{cell.value:.2f}"
-        for cell in table.itertuples()
-    ]
+    """The printed table: methods by columns, as text; the report sets each interval below its number."""
+    text = [f"{cell.value:{'+z.2f' if cell.unit == CHANGE else '.2f'}}" for cell in table.itertuples()]
     form = table.assign(text=text).pivot(index="row", columns="column", values="text").fillna("")
     form = form.reindex(index=table["row"].unique(), columns=table["column"].unique())
     return form.rename_axis(index="Method", columns=None)

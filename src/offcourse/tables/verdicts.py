@@ -60,6 +60,7 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
             "model": row.model,
             "method": row.method,
             "task": row.task,
+            "verdict": row.verdict,
             "items": str(row.items),
             "setting": f"strength {row.strength:g}, layer {row.layer} of {row.layers}",
             "unsteered": share(row.unsteered),
@@ -78,7 +79,6 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
             "spread": share(row.spread),
             "cosine": "" if pd.isna(row.cosine) else f"{row.cosine:.2f}",
             "flips": share(row.flips),
-            "verdict": row.verdict,
         }
         for row in frame.itertuples()
     ]
