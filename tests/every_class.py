@@ -35,6 +35,8 @@ CHUNKS = (1, 7, 1000)
 BATCHES = (1, 3 * len(LONG), 1000 * len(LONG))
 LIMIT = 1e-4
 DOCS = Path(__file__).parents[1] / "docs" / "classes.md"
+# The device that tiny models are put on: the first entry.
+DEVICE = ["cpu"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Verdict:
 
 def made(model_type: str, class_name: str) -> LanguageModel:
     """A tiny random model of a class, with the row that the finder gives it."""
-    module = tiny_module(model_type, class_name, seed=1)
+    module = tiny_module(model_type, class_name, seed=1).to(DEVICE[0])
     return LanguageModel(module, complete_row(module, find_row(module, name_of(class_name))))
 
 
 def plainly(model_type: str, class_name: str) -> PlainModel:
     """A tiny random model of a class, with the row that the finder gives it for the plain path."""
-    module = tiny_module(model_type, class_name, seed=1)
+    module = tiny_module(model_type, class_name, seed=1).to(DEVICE[0])
     return PlainModel(module, find_plain_row(module, name_of(class_name)))
 
 
@@ -110,7 +112,8 @@ def error_of(model: LanguageModel) -> float:
 
 
 def _largest(model: LanguageModel, pairs: list) -> float:
-    return max(float((oracles.unembedded(model, state) - logits).norm() / logits.norm()) for state, logits in pairs)
+    compared = ((oracles.unembedded(model, state.to(model.head_device)), logits) for state, logits in pairs)
+    return max(float((ours.to(logits.device) - logits).norm() / logits.norm()) for ours, logits in compared)
 
 
 @torch.inference_mode()
@@ -290,7 +293,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("classes", nargs="*", help="names of the table (default: all)")
     parser.add_argument("--write", action="store_true", help="write resources/classes.tsv and docs/classes.md")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; the tables and the page are made on the CPU")
     asked = parser.parse_args()
+    DEVICE[0] = asked.device
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)

@@ -6,12 +6,18 @@ from offcourse.check_gpu.subjects import Subject, build, prompt
 from offcourse.engine import Engine, HeadRows, unembed
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.checks import TIMES_FLOOR, engine_agrees
+from offcourse.engine.edit_checks import agreement
+from offcourse.engine.edits import Edit
 from offcourse.models.load import LanguageModel
 
 # Long enough to cross the sliding windows, and as short as the study's prompts.
 TOKENS = 40
 READ_OUT = "the read-out equals the softmax of the plain logits"
 WIDE = "logits in float32 equal products in float32"
+EVERY_TOKEN = "edits of every token equal one forward per edit"
+ANSWERS = "edits of an answer's tokens equal one forward per edit"
+# Tokens of an answer.
+ANSWER = 8
 
 
 def check(subject: Subject, dtype: str, device: str) -> dict[str, dict]:
@@ -23,7 +29,30 @@ def check_model(model: LanguageModel, subject: Subject) -> dict[str, dict]:
     """{check: passed, error, rounding floor, limit}, as in `engine.checks`."""
     engine = Engine(model)
     ids = prompt(subject.row, TOKENS)
-    return {**engine_agrees(engine, ids), READ_OUT: _read_out(engine, ids), WIDE: _wide(engine, ids)}
+    return {
+        **engine_agrees(engine, ids),
+        EVERY_TOKEN: agreement(engine, [ids], _edits(engine, ids, "all")).report(),
+        ANSWERS: agreement(engine, [ids[:-ANSWER]], _edits(engine, ids, "answer"), [ids[-ANSWER:]]).report(),
+        READ_OUT: _read_out(engine, ids),
+        WIDE: _wide(engine, ids),
+    }
+
+
+def _edits(engine: Engine, ids: list[int], positions: str) -> list[Edit]:
+    """Edits as steering methods make them: of one block, of all blocks, and of the heads of a block."""
+    model = engine.model
+    middle, generator = model.layers // 2, torch.Generator().manual_seed(6)
+    # As large as the stream itself, as in the checks at load.
+    size = engine.capture_residuals([ids])[0, middle].square().mean().sqrt()
+    vector = size * torch.randn(model.width, generator=generator)
+    direction = torch.randn(model.width, generator=generator)
+    heads = engine.capture_heads([ids], [len(ids) - 1])[0].roll(1, 1)
+    return [
+        *(Edit("residual", "add", positions, {layer: vector}) for layer in (0, middle, model.layers - 1)),
+        Edit("residual", "project_out", positions, {middle: direction / direction.norm()}),
+        Edit("residual", "add_keeping_norm", positions, dict.fromkeys(range(model.layers), direction / 30)),
+        Edit("heads", "add", positions, {middle: heads[middle]}),
+    ]
 
 
 @torch.inference_mode()

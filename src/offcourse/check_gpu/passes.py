@@ -14,7 +14,10 @@ from offcourse.engine import Engine, HeadRows, ResidualRows
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.checks import after_block, in_head
 from offcourse.engine.contrast import contrast
-from offcourse.engine.rounding import Edit
+from offcourse.engine.edit_hooks import hooks_of
+from offcourse.engine.edited import last_states, score_answers
+from offcourse.engine.edits import Edit
+from offcourse.engine.rounding import Edit as Hooks
 from offcourse.models import footprint, shapes
 from offcourse.models.load import LanguageModel
 
@@ -24,6 +27,9 @@ SHOTS, QUERY, EDITS = 97, 7, 56
 TOGETHER, TIMED = 4, 16
 # States that predict a token of an answer to DoLa's question, and number of candidate layers.
 ANSWERS, CANDIDATES = 60, 16
+# Tokens of a question, its answers and tokens of each, and strengths of a steering method, which edits every block in
+# turn at the tokens of the answers.
+QUESTION, CHOICES, CHOICE, STRENGTHS = 48, 4, 12, 3
 SAMPLE, REPEATS = 6, 5
 
 
@@ -59,6 +65,10 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
     states = states.to(model.head_device, model.module.dtype)
     token = torch.arange(ANSWERS) % row.vocabulary
     rows = ResidualRows(vectors, model.layers)
+    # Edits of every token of a prompt, as many as one pass holds.
+    each = [
+        Edit("residual", "add", "all", {0: vector}) for vector in vectors[:1].expand(engine.max_tokens // SHOTS, -1)
+    ]
 
     def compare():
         hidden = {layer: states.roll(layer + 1, 0) for layer in range(CANDIDATES)}
@@ -81,6 +91,7 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
             prompts=TOGETHER,
         ),
         Pass("a forest of prompts", lambda: engine.read(many, [5] * len(many)), SHOTS * len(many), 0),
+        Pass("edits of every token", lambda: last_states(engine, ids, each), SHOTS * (1 + len(each)), 0),
         Pass("DoLa's layers", compare, ANSWERS, 0, contrasts=True),
     ]
 
@@ -125,7 +136,7 @@ def operations(row: Model, tokens: int, row_blocks: int, unembedded: int) -> flo
 
 @torch.inference_mode()
 def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
-    """Time causal effects and a sweep, of one prompt and of several, and the naive loop. rate: FLOP/s of products."""
+    """Time causal effects and sweeps, of one prompt and of several, and the naive loop. rate: FLOP/s of products."""
     engine = Engine(model)
     means = torch.randn(model.layers, model.heads, model.head_dim, generator=torch.Generator().manual_seed(3))
     edits = torch.randn(EDITS, model.width, generator=torch.Generator().manual_seed(4))
@@ -165,7 +176,39 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
         slow = statistics.median(seconds(naive)) / SAMPLE * count
         found.append(_timed(f"{name} on a prompt", lambda r=run, p=prompts: r(p[:1]), slow, count, work, rate))
         found.append(_timed(f"{name}, {TIMED} prompts", lambda r=run, p=prompts: r(p), slow, count, work, rate, TIMED))
-    return found
+    return [*found, _answers(subject, model, engine, rate)]
+
+
+def _answers(subject: Subject, model: LanguageModel, engine: Engine, rate: float) -> dict:
+    """Time a sweep of edits at the tokens of a question's answers: every block at some strengths.
+
+    The naive loop runs the question with each answer, as one batch, for each edit.
+    """
+    question = prompt(subject.row, QUESTION)
+    answers = [prompt(subject.row, CHOICE + 1, seed)[1:] for seed in range(1, 1 + CHOICES)]
+    direction = torch.randn(model.width, generator=torch.Generator().manual_seed(5))
+    edits = [
+        Edit("residual", "add", "answer", {layer: strength * direction})
+        for layer in range(model.layers)
+        for strength in range(1, 1 + STRENGTHS)
+    ]
+    tokens = torch.tensor([[*question, *answer[:-1]] for answer in answers], device=model.input_device)
+    sampled = edits[:: len(edits) // SAMPLE][:SAMPLE]
+
+    def naive():
+        with uninstalled(model, "sdpa"):
+            for edit in sampled:
+                with ExitStack() as stack:
+                    for handle in hooks_of(model, edit, QUESTION, tokens.shape[1])():
+                        stack.callback(handle.remove)
+                    model.module(tokens, use_cache=False, logits_to_keep=CHOICE).logits.float().log_softmax(-1)
+
+    behind = 1 + CHOICES * (CHOICE - 1)
+    through = behind * (model.layers + sum(model.layers - 1 - layer for edit in edits for layer in edit.values))
+    work = operations(subject.row, QUESTION - 1, through, behind * (1 + len(edits)))
+    slow = statistics.median(seconds(naive)) / len(sampled) * len(edits)
+    name = f"a sweep of edits at the tokens of {CHOICES} answers"
+    return _timed(name, lambda: score_answers(engine, question, answers, edits), slow, len(edits), work, rate)
 
 
 def _timed(name: str, run, slow: float, count: int, work: float, rate: float, prompts: int = 1) -> dict:
@@ -182,7 +225,7 @@ def _timed(name: str, run, slow: float, count: int, work: float, rate: float, pr
     }
 
 
-def _last_probabilities(model: LanguageModel, ids: list[int], edit: Edit) -> torch.Tensor:
+def _last_probabilities(model: LanguageModel, ids: list[int], edit: Hooks) -> torch.Tensor:
     """Probabilities [vocabulary] of one plain forward with an edit, which is one turn of the naive loop."""
     with ExitStack() as stack:
         for handle in edit():
