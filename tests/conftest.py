@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from forking import begin
 from hypothesis import settings
 from lab import Lab
 
@@ -48,6 +49,12 @@ LONG = ("workflow", "run", "plan", "audit", "graph", "architectures", "cli", "ch
 def pytest_xdist_auto_num_workers(config):
     """One process more than cores: tests of Slurm and of whole runs wait half of their time."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_configure(config):
+    """Begin the server of forks that pytest-xdist's processes share. Without them the first start begins one."""
+    if config.getoption("numprocesses", None) and not config.getoption("collectonly"):
+        begin()
 
 
 def pytest_collection_modifyitems(items):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from forking import environment, python
 
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
@@ -37,13 +38,6 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
-# What a user's environment may hold and no artefact may say; those that are really set are looked for as well.
-SECRETS = {
-    "HF_TOKEN": "hf_TheTokenThatNoArtefactHolds",
-    "HF_ENDPOINT": "https://someone:ThePasswordThatNoArtefactHolds@hub.invalid",
-}
-
-
 class Lab:
     """A folder in which studies run, and the commands that a user has.
 
@@ -58,10 +52,10 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(map(str, (*self.packages, self.checkout / "src")))
-        return SECRETS | os.environ | {"OMP_WAIT_POLICY": "passive", "COLUMNS": "400", "PYTHONPATH": path}
+        return environment() | {"PYTHONPATH": path}
 
     def _run(self, command: list, **more) -> subprocess.CompletedProcess:
-        words = [str(part) for part in command]
+        words = [python() if part == sys.executable else str(part) for part in command]
         return subprocess.run(words, capture_output=True, text=True, cwd=self.checkout, env=self.environment, **more)
 
     def command(self, *more) -> list[str]:

@@ -3,9 +3,9 @@
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
+from forking import python
 from lab import CHECKOUT, SMOKE
 
 from offcourse.plan.rates import A100, rates_path, write_rates
@@ -92,7 +92,7 @@ def test_snakemake_starts(page, line, finished):
     """As written, but on the smoke study and as a dry run."""
     words = [HERE.get(word, word) for word in shlex.split(line)[1:]]
     own = ["--configfile", str(SMOKE)] if "--configfile" not in words else []
-    command = [sys.executable, "-m", "snakemake", *words, *own, "--directory", str(finished.folder)]
+    command = [python(), "-m", "snakemake", *words, *own, "--directory", str(finished.folder)]
     command += [] if {"-n", "--report"} & set(words) else ["--dry-run"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=finished.environment, check=False)
     assert done.returncode == 0, f"{page}: {line}: {done.stderr}"
@@ -116,6 +116,6 @@ def test_a_verb_runs(page, line, finished, tmp_path):
         write_rates(rates_path(finished.folder), A100, {})
     own = [] if words[0] in NO_STUDY or "--published" in words else ["--configfile", str(SMOKE)]
     own += [] if words[0] in ("diff", "--version", "--help") else ["--directory", str(finished.folder)]
-    command = [sys.executable, "-m", "offcourse", *words, *own]
+    command = [python(), "-m", "offcourse", *words, *own]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, env=finished.environment, check=False)
     assert done.returncode in (0, 1), f"{page}: {line}: {done.stderr}"

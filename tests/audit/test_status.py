@@ -8,10 +8,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
+from forking import python
 from lab import CHECKOUT, SMOKE, Lab, copy_checkout
 
 from offcourse.data.registry import Registry
@@ -57,7 +57,7 @@ def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     places = [str(place) for place in path] + list(filter(None, [os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}
-    command = [sys.executable, "-m", "offcourse", "status", "--configfile", "study.yaml", "--json"]
+    command = [python(), "-m", "offcourse", "status", "--configfile", "study.yaml", "--json"]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert "Traceback" not in run.stderr, run.stderr
     states = json.loads(run.stdout)["states"] if run.stdout else []

@@ -1,13 +1,12 @@
 """docs/extending.md, done literally in a copy of the checkout: its files, its commands, and what they promise."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import forking
 import pandas as pd
 import pytest
 import yaml
@@ -55,7 +54,7 @@ def followed(tmp_path_factory):
     # This machine's rates take half a minute of both cores; tests/cli/test_answers.py measures them.
     write_rates(rates_path(checkout), A100, {})
     # As in an environment that is active.
-    environment = lab.environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = lab.environment | {"PATH": forking.path()}
     for block in blocks():
         if block.language == "sh":
             for command in [block.text] if "<<" in block.text else block.text.splitlines():

@@ -3,9 +3,9 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
+from forking import python
 from lab import CHECKOUT, SMOKE, Lab
 
 MODEL = "tiny-llama"
@@ -33,7 +33,7 @@ def run(folder, prefix: str, *more: str) -> subprocess.CompletedProcess:
     targets = ", ".join(repr(os.path.join(prefix, target)) for target in TARGETS)
     text = WORKFLOW.format(checkout=CHECKOUT, prefix=f'prefix: "{prefix}"' if prefix else "", targets=targets)
     (folder / "Snakefile").write_text(text)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(SMOKE), "--nolock", *more]
+    command = [python(), "-m", "snakemake", "--cores", "2", "--configfile", str(SMOKE), "--nolock", *more]
     return subprocess.run(command, cwd=folder, env=Lab(folder).environment, capture_output=True, text=True)
 
 
@@ -100,5 +100,5 @@ def test_a_prefix_that_replaces_parts_of_paths_is_refused(tmp_path):
 
 def run_in(folder, *more: str) -> subprocess.CompletedProcess:
     """Whatever workflow is in `folder`."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *more]
+    command = [python(), "-m", "snakemake", "--cores", "2", "--nolock", *more]
     return subprocess.run(command, cwd=folder, env=Lab(folder).environment, capture_output=True, text=True)

@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
+from forking import python
 from lab import CHECKOUT, SMOKE, Lab
 from pretended_driver import pretend
 
@@ -55,7 +55,7 @@ def test_the_profile_asks_for_the_cards_that_the_plan_gives_each_step(workstatio
     lab = workstation(24564, 24564)
     words = ["--profile", "workstation", "--configfile", lab.configfile, "--directory", lab.folder, "--dry-run"]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *map(str, words)],
+        [python(), "-m", "snakemake", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=CHECKOUT,

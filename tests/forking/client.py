@@ -1,0 +1,46 @@
+"""The program that Snakemake, a test or a shell starts instead of Python: asks the server for a fork and waits for it.
+
+It is copied into the server's folder as `python3`, which takes Python's arguments, and as commands named like a module.
+Without a fork Python itself runs them.
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def main(path: str, arguments: list[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        mask = os.umask(0)
+        os.umask(mask)
+        asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        asked |= {"umask": mask, "group": os.getpgrp()}
+        body = json.dumps(asked).encode("utf-8", "surrogateescape")
+        try:
+            server.connect(path)
+            files = array.array("i", [0, 1, 2])
+            server.sendmsg([b"%12d" % len(body)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+            server.sendall(body)
+            answers = server.makefile("r")
+            found = answers.readline()
+        except OSError:
+            found = ""
+        if not found or found.startswith("no"):
+            os.execv(sys.executable, [sys.executable, *arguments])
+        child = int(found)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda which, frame: os.kill(child, which))
+        status = answers.readline()
+    code = os.waitstatus_to_exitcode(int(status)) if status else 1
+    if code < 0:
+        # Die as the fork did.
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+folder, name = os.path.split(sys.argv[0])
+main(os.path.join(folder, "socket"), [*([] if name == "python3" else ["-m", name]), *sys.argv[1:]])
