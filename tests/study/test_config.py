@@ -13,6 +13,7 @@ from offcourse.study.check import check_study
 from offcourse.study.config import Study, load_study, read_study
 
 ROOT = RESOURCES.parent
+SHIPPED = ("smoke", "laptop", "three", "bench")
 LEAST = {"study": "mine", "models": ["tiny-llama"], "tasks": ["antonym"]}
 
 
@@ -73,7 +74,7 @@ def test_a_study_survives_its_own_dump():
     assert load_study(study.model_dump(mode="json")) == study
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "studies/smoke.yaml", "studies/laptop.yaml", "studies/three.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", *(f"studies/{name}.yaml" for name in SHIPPED)])
 def test_the_shipped_studies_are_valid(name):
     check_study(read_study(ROOT / name), Registry.load())
 
@@ -83,6 +84,15 @@ def test_the_study_on_three_models_is_the_default_study_with_one_more():
     assert three.pop("models") == [*default.pop("models"), "qwen2.5-coder-0.5b-instruct"]
     assert default.pop("study") == "default" and three.pop("study") == "three"
     assert default == three
+
+
+def test_the_study_of_all_methods_has_the_papers_methods_as_the_default_study_has_them():
+    default, bench = (read_study(ROOT / name).model_dump() for name in ("config.yaml", "studies/bench.yaml"))
+    for name in ("models", "data", "protocol", "function_vectors", "task_vectors", "dola"):
+        assert bench[name] == default[name], name
+    assert set(bench["methods"]) == {"function_vectors", "task_vectors", "dola", *STEERING} - {"vector_file"}
+    for name in ("caa", "prompting"):
+        assert bench[name]["questions"] == ["misconceptions"] and bench[name]["limit"] == bench["dola"]["limit"]
 
 
 def test_every_key_of_the_default_study_is_explained():
