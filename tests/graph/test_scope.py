@@ -12,9 +12,9 @@ from offcourse.audit.status import status
 from offcourse.data.names import RESERVED
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import FETCHED, STEPS, dtype_of, leaf_files, release_lists, rule_params, steps_of
-from offcourse.graph.products import PRODUCTS
+from offcourse.graph.products import PRODUCTS, products_of
 from offcourse.graph.release_rules import NAME
-from offcourse.graph.study_files import job_outputs, job_parameters, records_of
+from offcourse.graph.study_files import job_outputs, job_parameters, records_of, results_of
 from offcourse.judge.asked import FOLDER as JUDGED
 from offcourse.layout import Layout
 from offcourse.store.shards import OTHERS
@@ -115,6 +115,33 @@ def test_tables_and_figures_show_the_models_and_tasks_of_their_methods(registry)
         **{(step, "gemma-3-270m"): 2 for step in ("tv_icl", "tv_sweep")},
     }
     assert PRODUCTS["tables_dola"].models(STUDY) == ["tiny-llama"]
+
+
+def test_tables_of_methods_are_made_for_steering_methods_alone(registry):
+    """What stands beside steering methods in a table does not ask for it."""
+    steered = STUDY.model_copy(update={"methods": [*STUDY.methods, "caa"]})
+    asked = steered.model_copy(update={"caa": steered.caa.model_copy(update={"questions": ["passages"]})})
+    found = [
+        [name for name in products_of(study, registry) if name.startswith("table_methods")]
+        for study in (STUDY, steered, asked)
+    ]
+    assert found == [[], ["table_methods"], ["table_methods", "table_methods_questions"]]
+
+
+def test_tables_of_methods_wait_for_what_their_view_lets_them_read(registry):
+    """As tests/analysis/test_view.py holds of the smoke study, which has no steering method."""
+    sets = {"questions": ["passages"], "models": ["gemma-3-270m"]}
+    caa, prompting = (getattr(STUDY, name).model_copy(update=sets) for name in ("caa", "prompting"))
+    study = STUDY.model_copy(
+        update={"methods": [*STUDY.methods, "caa", "prompting"], "caa": caa, "prompting": prompting}
+    )
+    layout = Layout(study.study)
+    for name in ("table_methods", "table_methods_questions"):
+        product = PRODUCTS[name]
+        waited = {layout.artefact(step, ".parquet", *of) for step, *of in product.upstream(study, None)}
+        waited |= {layout.results / each / "model.json" for each in product.models(study)}
+        view = product.view(results_of(study, registry, layout))
+        assert {layout.results / path for path in view.paths} == waited, name
 
 
 def test_status_records_and_audit_are_about_the_same_results(registry, tmp_path):

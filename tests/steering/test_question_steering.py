@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import oracles
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -30,12 +33,13 @@ from offcourse.models.load import load
 from offcourse.plan.jobs import work
 from offcourse.run.context import StepContext
 from offcourse.run.job import run_step
+from offcourse.run.products import code_of
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.questions import DOLA, STEERED_ANSWERS
 from offcourse.steering import steering
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
-from offcourse.tables.methods_questions import write
+from offcourse.tables.methods_questions import COLUMNS, write
 
 KNOWN = Registry.load()
 LIMIT = 6
@@ -186,23 +190,97 @@ def test_every_prompt_is_that_of_dola(made):
         ]
 
 
+def written(made, rule: str, out, **protocol) -> None:
+    """Write a table of the study, under another protocol."""
+    _, _, study, registry, layout = made
+    (layout.results / "tiny/model.json").write_text('{"parameters": 300000}')
+    study = study.model_copy(update={"protocol": study.protocol.model_copy(update=protocol)})
+    product = PRODUCTS[rule]
+    code_of(product)(product.view(results_of(study, registry, layout)), out)
+
+
 @pytest.fixture(scope="module")
 def table(made):
-    _, _, study, registry, layout = made
-    (layout.results / "tiny/model.json").write_text("{}")
-    view = PRODUCTS["table_methods_questions"].view(results_of(study, registry, layout))
-    write(view, layout.results / "tables")
-    return pd.read_parquet(layout.results / "tables/table_methods_questions.parquet")
+    out = made[4].results / "tables"
+    written(made, "table_methods_questions", out)
+    return pd.read_parquet(out / "table_methods_questions.parquet")
 
 
 def test_the_table_is_computed_again_from_its_sources(made, table):
-    assert set(table["row"]) == {f"{steering(m).label}, tiny ({name})" for m in SECTIONS for name in ON[m]}
+    rows = {f"{steering(m).label}, tiny ({name})" for m in SECTIONS for name in ON[m]}
+    assert set(table["row"]) == rows | {f"DoLa, tiny ({name})" for name in SETS[:2]}
     for _, cell in table.iterrows():
         assert recompute(made[4].results, cell) == pytest.approx(cell["value"], abs=1e-12)
         assert cell["ci_low"] <= cell["value"] <= cell["ci_high"]
     assert {entry["artefact"].split("/")[1] for cell in table["sources"] for entry in json.loads(cell)} == {
-        f"{name}_answers" for name in SECTIONS
+        "dola",
+        *(f"{name}_answers" for name in SECTIONS),
     }
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [{}, {"selection": "halves"}, {"ties": "shared", "dola_mask": "removed", "score_dtype": "float64"}],
+    ids=["as_published", "halves", "other_switches"],
+)
+def test_the_row_of_dola_has_the_numbers_of_its_own_tables(made, tmp_path, protocol):
+    for rule in ("table_methods_questions", "tables_dola", "dola_changes"):
+        written(made, rule, tmp_path, **protocol)
+    cells = pd.read_parquet(tmp_path / "table_methods_questions.parquet").set_index(["row", "column"])
+    changes = pd.read_parquet(tmp_path / "dola_changes.parquet").set_index(["questions", "metric"])
+    for number, name, metrics, scale in ((1, SETS[0], ("MC1", "MC2", "MC3"), 1), (2, SETS[1], ("accuracy",), 100)):
+        own = pd.read_parquet(tmp_path / f"table{number}.parquet").set_index(["row", "column"])["value"]
+        for metric in metrics:
+            for what, theirs in (("unsteered", "base"), ("steered", "DoLa")):
+                value = cells.loc[(f"DoLa, tiny ({name})", f"{metric} {what}"), "value"]
+                assert scale * value == pytest.approx(own[f"tiny ({name})", f"{metric} {theirs}"], abs=1e-12)
+            cell, change = cells.loc[(f"DoLa, tiny ({name})", f"{metric} change")], changes.loc[(name, metric)]
+            assert cell["value"] == pytest.approx(change["change"], abs=1e-12)
+            ends = (change["ci_low"], change["ci_high"])
+            assert (cell["ci_low"], cell["ci_high"]) == pytest.approx(ends, abs=1e-12) and cell["n"] == LIMIT
+            against = cells.loc[(f"DoLa, tiny ({name})", f"{metric} change against prompting"), "value"]
+            sides = [
+                cells.loc[(f"DoLa, tiny ({name})", f"{metric} {what}"), "value"] for what in ("steered", "prompting")
+            ]
+            assert against == pytest.approx(sides[0] - sides[1])
+            prompting = cells.loc[(f"Prompting, tiny ({name})", f"{metric} steered"), "value"]
+            assert sides[1] == prompting
+    for _, cell in cells.reset_index().iterrows():
+        assert recompute(made[4].results, cell) == pytest.approx(cell["value"], abs=1e-12)
+    said = (tmp_path / "table_methods_questions.md").read_text()
+    assert "DoLa, tiny (misconceptions): 6 questions; best bucket" in said and "those of Tables 1 and 2" in said
+    header = next(line for line in said.splitlines() if line.startswith("| Method"))
+    first = [column.strip() for column in header.split("|")[2:7]]
+    assert first == [f"MC1 {what}" for what in COLUMNS]
+
+
+def test_dola_on_other_questions_is_not_compared_with_prompting(made, tmp_path):
+    """A limit of its own: the numbers stand, and a note says why the comparison does not."""
+    _, _, study, registry, layout = made
+    path = layout.artefact("dola", ".parquet", "tiny", SETS[0])
+    few = read_parquet(path, DOLA).query("question < 4")
+    other = Layout("one", tmp_path)
+    shutil.copytree(layout.results, other.results)
+    table, noted = pq.read_table(path), other.artefact("dola", ".parquet", "tiny", SETS[0])
+    kept = table.filter(pc.less(table["question"], 4))
+    assert len(kept) == len(few) > 0
+    pq.write_table(kept, noted)
+    view = PRODUCTS["table_methods_questions"].view(results_of(study, registry, other))
+    write(view, tmp_path)
+    cells = pd.read_parquet(tmp_path / "table_methods_questions.parquet")
+    mine = cells[cells["row"] == "DoLa, tiny (misconceptions)"]
+    assert set(mine["n"]) == {4} and not mine["column"].str.contains("prompting").any()
+    said = (tmp_path / "table_methods_questions.md").read_text()
+    assert "DoLa, tiny (misconceptions) is on 4 questions and prompting on 6" in said
+
+
+def test_without_dola_the_table_has_steering_methods_alone(made, tmp_path):
+    _, _, study, registry, layout = made
+    study = study.model_copy(update={"methods": list(SECTIONS)})
+    view = PRODUCTS["table_methods_questions"].view(results_of(study, registry, layout))
+    write(view, tmp_path)
+    assert not pd.read_parquet(tmp_path / "table_methods_questions.parquet")["row"].str.startswith("DoLa").any()
+    assert "DoLa" not in (tmp_path / "table_methods_questions.md").read_text().split("\n\n", 1)[1]
 
 
 def test_changes_are_steered_less_unsteered_and_less_prompting(table):

@@ -38,7 +38,7 @@ class Declaration:
     tracked: files of `resources` that are read whole; a folder stands for its files.
     switches: switches of the protocol. settings: settings of the configuration, such as "function_vectors.n_heads".
     labels: {method of `offcourse.steering`: name that the product shows}.
-    asked: whether the question sets of steering methods are shown, and not their tasks.
+    asked: whether methods are shown on question sets: steering methods on theirs, and not on their tasks.
     known: attributes of `Results` that are read: "last", "adds_bos", "cannot", "without".
     shown: whether every table and figure of the folder is read.
     unordered: whether the product is the same for any order of the study's models and units.
@@ -153,7 +153,10 @@ class ResultsView:
 
     @property
     def _scopes(self) -> Mapping[str, Scope]:
-        return self._results.asked if self._declared.asked else self._results.scopes
+        if not self._declared.asked:
+            return self._results.scopes
+        on_questions = {name: scope for name, scope in self._results.scopes.items() if name in ON_QUESTIONS}
+        return {**on_questions, **self._results.asked}
 
     def scope(self, method: str) -> Scope:
         """(models, units) of a method, units being tasks or question sets; empty if the folder lacks the method."""

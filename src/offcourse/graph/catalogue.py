@@ -44,7 +44,7 @@ TABLE_METHODS = Table(
     title="Steering methods compared",
     explanation="Mean accuracy without a vector (0-shot), with one at the best layer and setting (steered) and with "
     "examples (few-shot); then the share of model-task pairs whose best accuracy reaches the given fraction of "
-    "few-shot accuracy.",
+    "few-shot accuracy. Task vectors are on prompts and words of their own, so compare their row within itself.",
     parquet="tables/table_methods.parquet",
 )
 TABLE_METHODS_QUESTIONS = Table(
@@ -52,7 +52,8 @@ TABLE_METHODS_QUESTIONS = Table(
     title="Steering methods on question sets",
     explanation="Shares of questions without a vector (unsteered), with one at the best layer and strength (steered) "
     "and with an instruction in front (prompting), and what steering changes against both. No question is judged by a "
-    "vector that was built from it: each fold of a set is judged by the vectors of the other.",
+    "vector that was built from it: each fold of a set is judged by the vectors of the other. DoLa, in its best "
+    "setting, stands beside the methods where they are on the same set.",
     parquet="tables/table_methods_questions.parquet",
 )
 DOLA_TABLES = {

@@ -222,10 +222,13 @@ _PRODUCTS = (
     _table(
         "table_methods",
         "methods",
+        FV,
+        TV,
         *STEERING,
-        inputs=("icl", "fv_sweep", *SWEPT),
-        switches=("selection",),
-        settings=("function_vectors.models",),
+        inputs=("icl", "fv_sweep", "tv_icl", "tv_sweep", *SWEPT),
+        needs=SWEPT,
+        columns=(GROUP,),
+        switches=("tv_denominator", "tv_direction", "tv_score", "selection"),
         tables=("table_methods",),
         labels=LABELS,
     ),
@@ -242,10 +245,12 @@ _PRODUCTS = (
     _table(
         "table_methods_questions",
         "methods_questions",
+        DOLA,
         *ASKING,
-        inputs=ANSWERED,
+        inputs=("dola", *ANSWERED),
+        needs=ANSWERED,
         columns=(FORM,),
-        switches=("ties", "score_dtype", "selection"),
+        switches=("dola_mask", "ties", "score_dtype", "selection"),
         tables=("table_methods_questions",),
         labels={name: steering(name).label for name in ASKING},
         asked=True,
@@ -296,7 +301,7 @@ def products_of(study: Study, registry: Registry) -> dict[str, Product]:
         name: product
         for name, product in PRODUCTS.items()
         if (not product.methods or set(product.methods) & set(study.methods))
-        and (not product.inputs or any(STEPS[step].runs_in(study) for step in product.inputs))
+        and (not product.inputs or any(STEPS[step].runs_in(study) for step in product.needs or product.inputs))
         and (not product.control or product.control in study.function_vectors.controls)
         and (name == "ro_crate" or any(product.own_files(study, registry, model) for model in product.instances(study)))
     }

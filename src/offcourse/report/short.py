@@ -17,7 +17,7 @@ CONTENTS = (
     ("Which claims of the paper hold?", ("claims", "comparison")),
     (
         "What steers each model, and how sure is that?",
-        ("steering", "verdicts", "figure_gain_harm", "certainty", "figure1"),
+        ("steering", "verdicts", "figure_gain_harm", "certainty", "table_methods_questions", "figure1"),
     ),
     ("How much do function and task vectors give back?", ("table3", "figure3", "table_methods")),
     (

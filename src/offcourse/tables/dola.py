@@ -225,7 +225,7 @@ def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:
         which = f" {size} {LARGE_ABOVE}B parameters" if size else ""
         kind = {"primer": "questions", "continuation": "texts to be continued"}[FORM_OF[number]]
         return [f"Empty: this study has no model{which} with a set of {kind}."]
-    lines = [_choices(run) for run in runs]
+    lines = [choices(run) for run in runs]
     if number in BY_BUCKET:
         lines += [_premature(run) for run in runs if len(run.premature)]
     else:
@@ -250,8 +250,8 @@ def notes(number: int, runs: Sequence[DolaRun], shared_ties: bool) -> list[str]:
     return lines
 
 
-def _choices(run: DolaRun) -> str:
-    """A note: the best settings of one run."""
+def choices(run: DolaRun) -> str:
+    """A note: the best settings of one run, which it begins with."""
     bucket, often = run.usual(run.best_bucket)
     (best, alpha, _), share = run.usual(run.best)
     chosen = ["", ""] if run.selected == "same_items" else [f" ({part:.0%} of the choices)" for part in (often, share)]

@@ -79,8 +79,12 @@ class DolaRun:
 
     def sources(self, choice: Choice, column: str) -> str:
         """The column `sources` of a cell made from `values`, see `analysis.sources`."""
+        return listed(*self.entries("value", choice, column))
+
+    def entries(self, role: str, choice: Choice, column: str) -> list[dict]:
+        """The entries of `sources` of a mean of `values`."""
         counts = selection.weights(self.repeated, choice)
-        return listed(*(self.entry("value", setting, column, times=times) for setting, times in counts.items()))
+        return [self.entry(role, setting, column, times=times) for setting, times in counts.items()]
 
     def paired_sources(self, choices: Sequence[tuple[str, Choice]]) -> str:
         """The column `sources` of a paired test of base and DoLa: the questions of one repetition after another."""

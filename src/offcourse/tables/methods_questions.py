@@ -1,24 +1,65 @@
-"""The table of steering methods on question sets: MC1 to MC3 or accuracy, beside no vector and an instruction."""
+"""The table of methods on question sets: MC1 to MC3 or accuracy, beside no vector and an instruction.
+
+DoLa has a row where a steering method is on the same model and set; its numbers are those of Tables 1 and 2.
+"""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from offcourse.analysis import inference, selection
+from offcourse.analysis import inference, selection, truthfulness
+from offcourse.analysis.results import read_dola
 from offcourse.analysis.sources import CHANGE, SHARE
 from offcourse.analysis.steered_questions import METRICS, Steered, measure, read
 from offcourse.analysis.view import ResultsView
 from offcourse.schemas.results import as_cells
-from offcourse.tables import writing
+from offcourse.tables import dola, dola_runs, writing
 
-PROMPTING = "prompting"
+PROMPTING, DOLA, NO_CONTRAST = "prompting", "DoLa", ("", 0.0, "base")
 CAPTION = (
-    "Shares of questions without a vector, with one at the best layer and strength and with an instruction in front, "
-    "and what steering changes against both. Each fold of a set is judged by vectors that were built from the other."
+    "Shares of questions without a vector, with one at the best layer and strength (DoLa: in its best setting) and "
+    "with an instruction in front, and what steering changes against both. Each fold of a set is judged by vectors "
+    "that were built from the other."
 )
+UNSTEERED, STEERED, CHANGED = "unsteered", "steered", "change"
+COLUMNS = (UNSTEERED, STEERED, PROMPTING, CHANGED, f"{CHANGED} against {PROMPTING}")
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """DoLa on one model and question set, with the numbers that `Steered` has of a steering method."""
+
+    run: dola_runs.DolaRun
+
+    @property
+    def questions(self) -> str:
+        """Name of the question set."""
+        return self.run.questions
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """From `truthfulness.per_question`, a row per question and setting."""
+        return self.run.metrics
+
+    def unsteered(self, column: str) -> np.ndarray:
+        """[questions] of the model alone."""
+        return self.run.values(_no_contrast, column).mean(0)
+
+    def steered(self, column: str) -> np.ndarray:
+        """[questions] in the settings that were chosen without the question, mean over the halvings."""
+        return self.run.values(self.run.best, column).mean(0)
+
+    def entries(self, role: str, column: str, edited: bool = True) -> list[dict]:
+        """Entries of `sources` of `steered`, or of `unsteered`."""
+        return self.run.entries(role, self.run.best if edited else _no_contrast, column)
+
+
+def _no_contrast(questions: np.ndarray) -> dola_runs.Setting:
+    return NO_CONTRAST
 
 
 def write(view: ResultsView, out: Path) -> None:
@@ -27,21 +68,38 @@ def write(view: ResultsView, out: Path) -> None:
     The protocol's `selection` decides on which questions layers and strengths are chosen, see `analysis.selection`.
     """
     shared, exact = view.switch("ties") == "shared", view.switch("score_dtype") == "float64"
-    selected, rows, lines = view.switch("selection"), [], []
+    selected, rows, lines, apart = view.switch("selection"), [], [], []
     forms = {name: form for method in view.steering for name, form in view.forms(method)}
     runs = {
         (method, model, name): read(view, method, model, name, forms[name], selected, shared, exact)
         for method in view.steering
         for model, name in _pairs(view, method)
     }
+    steered = list(dict.fromkeys((model, name) for _, model, name in runs))
+    contrasted = {pair: read_contrasted(view, *pair, forms[pair[1]]) for pair in _both(view, steered)}
+    for (model, name), run in contrasted.items():
+        row, beside = f"{DOLA}, {model} ({name})", runs.get((PROMPTING, model, name))
+        if beside is not None and not _same_questions(run, beside):
+            counts = [each.metrics["question"].nunique() for each in (run, beside)]
+            apart.append(
+                f"{row} is on {counts[0]} questions and prompting on {counts[1]} (limit), so the two are not compared."
+            )
+            beside = None
+        rows += _cells_of(row, run, beside, forms[name], shared)
+        lines.append(f"{DOLA}, {dola.choices(run.run)}")
     for (method, model, name), run in runs.items():
         row = f"{view.label(method)}, {model} ({name})"
         beside = runs.get((PROMPTING, model, name)) if method != PROMPTING else None
-        for metric, label in METRICS[forms[name]].items():
-            rows += [(row, f"{label} {what}", *cell) for what, *cell in cells(run, beside, measure(metric, shared))]
+        rows += _cells_of(row, run, beside, forms[name], shared)
         lines.append(_chosen(row, run))
     table = as_cells(rows)
-    lines.append(selection.note(selected, "Layers and strengths"))
+    lines += apart
+    if contrasted:
+        lines.append(
+            f"{DOLA} adds no vector: it contrasts the final layer with an earlier one. Its numbers are those of Tables "
+            "1 and 2, here with intervals of the same kind as the other rows'."
+        )
+    lines.append(selection.note(selected, "Layers and strengths" + (", and DoLa's settings," if contrasted else "")))
     lines.append(
         "Intervals are 95 % by bootstrap over questions. A change is steered less the other, question by question."
     )
@@ -51,31 +109,58 @@ def write(view: ResultsView, out: Path) -> None:
     writing.write(out, "_methods_questions", CAPTION, table, printed(table), lines, title=title)
 
 
+def read_contrasted(view: ResultsView, model: str, name: str, form: str) -> Contrasted:
+    """DoLa on one model and question set, by the study's protocol. form: of the set."""
+    removed, exact = view.switch("dola_mask") == "removed", view.switch("score_dtype") == "float64"
+    how = view.switch("ties") == "shared", view.switch("selection"), removed, exact
+    metrics = truthfulness.per_question(read_dola(view, model, name), removed, exact)
+    return Contrasted(dola_runs.run_of(view, model, name, form, metrics, *how))
+
+
+def _both(view: ResultsView, steered: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The models and sets that DoLa is on as well."""
+    models, names = view.scope("dola")
+    return [(model, name) for model, name in steered if model in models and name in names]
+
+
+def _same_questions(run: Contrasted, beside: Steered) -> bool:
+    return set(run.metrics["question"]) == set(beside.metrics["question"])
+
+
+def _cells_of(row: str, run: Steered | Contrasted, beside: Steered | None, form: str, shared: bool) -> list[tuple]:
+    return [
+        (row, f"{label} {what}", *cell)
+        for metric, label in METRICS[form].items()
+        for what, *cell in cells(run, beside, measure(metric, shared))
+    ]
+
+
 def _pairs(view: ResultsView, method: str) -> list[tuple[str, str]]:
     models, names = view.scope(method)
     return [(model, name) for name in names for model in models]
 
 
-def cells(run: Steered, beside: Steered | None, column: str) -> Iterator[tuple]:
+def cells(run: Steered | Contrasted, beside: Steered | None, column: str) -> Iterator[tuple]:
     """(what, value, n, low, high, unit, sources) of one metric. beside: prompting on the same model and questions."""
     sides = {
-        "unsteered": (run.unsteered(column), run.entries("value", column, edited=False)),
-        "steered": (run.steered(column), run.entries("value", column)),
+        UNSTEERED: (run.unsteered(column), run.entries("value", column, edited=False)),
+        STEERED: (run.steered(column), run.entries("value", column)),
     }
     if beside is not None:
-        sides["prompting"] = (beside.steered(column), beside.entries("value", column))
+        sides[PROMPTING] = (beside.steered(column), beside.entries("value", column))
     for what, (values, entries) in sides.items():
         yield what, *_mean(values, run.questions, (0.0, 1.0)), SHARE, json.dumps(entries)
-    steered, _ = sides.pop("steered")
+    steered, _ = sides.pop(STEERED)
     against = {what: [{**entry, "role": "against"} for entry in entries] for what, (_, entries) in sides.items()}
     for what, (values, _) in sides.items():
         sources = [*run.entries("steered", column), *against[what]]
-        name = "change" if what == "unsteered" else f"change against {what}"
+        name = CHANGED if what == UNSTEERED else f"{CHANGED} against {what}"
         yield name, *_mean(steered - values, run.questions, (-1.0, 1.0)), CHANGE, json.dumps(sources)
 
 
 def _mean(values: np.ndarray, questions: str, bounds: tuple[float, float]) -> tuple[float, int, float, float]:
-    low, high = inference.over_items(values, questions, bounds)
+    # DoLa can be on a single question; a steering method cannot, since its sets have two folds.
+    low, high = inference.over_items(values, questions, bounds) if len(values) > 1 else (np.nan, np.nan)
     return float(values.mean()), len(values), low, high
 
 
@@ -92,5 +177,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     """The printed table: methods by columns, as text; the report sets each interval below its number."""
     text = [f"{cell.value:{'+z.2f' if cell.unit == CHANGE else '.2f'}}" for cell in table.itertuples()]
     form = table.assign(text=text).pivot(index="row", columns="column", values="text").fillna("")
-    form = form.reindex(index=table["row"].unique(), columns=table["column"].unique())
+    metrics = list(dict.fromkeys(column.split()[0] for column in table["column"]))
+    columns = [f"{metric} {what}" for metric in metrics for what in COLUMNS]
+    form = form.reindex(index=table["row"].unique(), columns=[name for name in columns if name in form])
     return form.rename_axis(index="Method", columns=None)

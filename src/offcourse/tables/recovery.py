@@ -44,7 +44,7 @@ def write(view: ResultsView, out: Path) -> None:
     if "function_vectors" in view.methods:
         how = view.switch("default_heads"), view.switch("selection")
         pairs = table3.read_pairs(view, *view.scope("function_vectors"), *how)
-        before = table3.left_over(pairs, view.known("last"))
+        before = table3.left_over(view, *view.scope("function_vectors"), view.known("last"))
         rows += [row for pair in pairs.itertuples() for row in _function_vector(view, pair)]
     if "task_vectors" in view.methods:
         switches = view.switches("tv_denominator", "tv_direction", "tv_score")

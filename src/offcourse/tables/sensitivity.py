@@ -95,7 +95,8 @@ class Turned:
             pairs = self.pairs(protocol)
             parts.append(table3.function_vector_cells(pairs))
             counted.append(_function_vectors(pairs))
-            before = table3.left_over(pairs, self.view.known("last"))
+            scope = self.view.scope("function_vectors")
+            before = table3.left_over(self.view, *scope, self.view.known("last"))
         models, tasks = self.view.scope("task_vectors")
         if models:
             switches = {name: getattr(protocol, name) for name in ("tv_denominator", "tv_direction", "tv_score")}

@@ -57,7 +57,7 @@ def write(view: ResultsView, out: Path) -> None:
         large = view.setting("function_vectors.large")
         grids = view.setting("function_vectors.n_heads"), large and large["n_heads"]
         lines += notes(pairs, default_heads, selection) + left_out(pairs, *grids)
-        before = left_over(pairs, view.known("last"))
+        before = left_over(view, *view.scope("function_vectors"), view.known("last"))
     if "task_vectors" in view.methods:
         pairs = task_vectors.read_pairs(view, *view.scope("task_vectors"), view.groups(), switches, before)
         parts.append(task_vector_cells(pairs))
@@ -67,13 +67,18 @@ def write(view: ResultsView, out: Path) -> None:
     writing.write(out, 3, CAPTION, table, paper_form(table), lines)
 
 
-def left_over(pairs: pd.DataFrame, last: tuple[str, str] | None = None) -> tuple[float, list[tuple[str, int, int]]]:
+def left_over(
+    results: Folder, models: Sequence[str], tasks: Sequence[str], last: tuple[str, str] | None = None
+) -> tuple[float, list[tuple[str, int, int]]]:
     """The value of the variable that the authors' code leaves over from function vectors, and the entries behind it.
 
-    See `analysis.task_vectors.read_pairs`. last: the model and task computed last (None: the last row's).
+    See `analysis.task_vectors.read_pairs`. models, tasks: of function vectors. last: the pair computed last (None: the
+    last model on the last task).
     """
-    left = pairs.set_index(["model", "task"]).loc[last or tuple(pairs.iloc[-1][["model", "task"]])]
-    return float(left["few_shot"]), [(icl_path(*left.name), int(left["shots"]), int(left["items"]))]
+    model, task = last or (models[-1], tasks[-1])
+    shots, few_shot = recovery.baseline(read_shots(results, model, task))
+    path = icl_path(model, task)
+    return few_shot, [(path, shots, read_items(results, path, shots))]
 
 
 def read_pairs(
@@ -149,15 +154,18 @@ def _function_vector_sources(pair, chosen: str) -> list[dict]:
 
 def task_vector_cells(pairs: pd.DataFrame) -> pd.DataFrame:
     """The cells of task vectors. pairs: from `analysis.task_vectors.read_pairs`."""
-    sources = []
-    for pair in pairs.itertuples():
-        group = f"{pair.model} {pair.task}"
-        where = {"split": pair.split, "layer": pair.layer}
-        sources.append(source("best", tv_sweep_path(pair.model, pair.task), where, pair.items, group=group))
-        sources += [
-            source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
-        ]
+    sources = [entry for pair in pairs.itertuples() for part in task_vector_sources(pair) for entry in part]
     return as_cells(method_cells("TV", pairs, sources))
+
+
+def task_vector_sources(pair) -> tuple[list[dict], list[dict]]:
+    """Entries of the roles `best` and `few_shot` of a pair, a row of `analysis.task_vectors.read_pairs`."""
+    group, where = f"{pair.model} {pair.task}", {"split": pair.split, "layer": pair.layer}
+    best = source("best", tv_sweep_path(pair.model, pair.task), where, pair.items, group=group)
+    divided_by = [
+        source("few_shot", path, {"shots": shots}, items, group=group) for path, shots, items in pair.divided_by
+    ]
+    return [best], divided_by
 
 
 def method_cells(method: str, pairs: pd.DataFrame, sources: list[dict]) -> list[tuple]:
@@ -255,7 +263,13 @@ def task_vector_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[
         "dev": "on the development prompts that choose the layer",
         "test": "on test prompts, at the layer that is best on the development prompts",
     }[switches["tv_score"]]
-    lines = [f"TV is the accuracy {where}, against {shots}-shot accuracy on the test prompts of task vectors."]
+    first = f"TV is the accuracy {where}, against {shots}-shot accuracy on the test prompts of task vectors."
+    return [first, *divisor_notes(pairs, switches)]
+
+
+def divisor_notes(pairs: pd.DataFrame, switches: Mapping[str, str]) -> list[str]:
+    """Notes on the accuracy that task vectors are divided by, and on pairs that count as recovered."""
+    shots, lines = pairs["shots"].iloc[0], []
     stale = pairs[pairs["denominator"] == "previous_model"]
     if len(stale):
         lines.append(
