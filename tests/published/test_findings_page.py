@@ -5,15 +5,22 @@ import pytest
 from lab import CHECKOUT
 from scipy.stats import t
 
+from offcourse.analysis.view import Results
 from offcourse.archive.sweep import read_sweeps
-from offcourse.claims.findings import FOLDER, read_findings
+from offcourse.claims.findings import FOLDER, peak_recoveries, read_findings
+from offcourse.claims.verdicts import read_claims
 from offcourse.data.names import RESOURCES
 from offcourse.errors import OffcourseError
-from offcourse.graph.release import Release, results_of_release
+from offcourse.graph.products import FV, PRODUCTS
+from offcourse.graph.release import Release, results_of_release, write_models
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published.findings import BEGIN, END, README_PAGE, README_PICTURE, write_page
+from offcourse.published import packed
+from offcourse.published.convert import SCHEMAS
+from offcourse.published.findings import BEGIN, END, README_PAGE, README_PICTURE, write_finding, write_page
 from offcourse.report.off_by_one import as_markdown
+from offcourse.schemas.io import write_parquet
+from offcourse.tables.sensitivity import Turned, split_by_bos
 
 
 def test_the_page_is_what_the_tables_say(tmp_path):
@@ -58,6 +65,45 @@ def test_peak_recovery_is_eq_7_of_the_released_pages(release):
         half = t.ppf(0.975, len(shares) - 1) * shares.std(ddof=1) / np.sqrt(len(shares))
         expected = [len(shares), shares.mean(), shares.mean() - half, shares.mean() + half]
         assert found.loc[model, ["tasks", "recovery", "low", "high"]].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Results:
+    """The released function vectors as results, unpacked from what travels with the repository."""
+    release = Release(Layout(NAME, tmp_path_factory.mktemp("unpacked")))
+    for name in release.names("function_vectors"):
+        for made in packed.tables(release, "function_vectors", name):
+            path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
+            write_parquet(path, made.frame, SCHEMAS[made.step])
+    write_models(release)
+    return results_of_release(release)
+
+
+def written_again(name, frame, folder) -> str:
+    """A table of findings as `make findings` writes it."""
+    write_finding(folder / name, frame)
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def tracked(name) -> str:
+    return (RESOURCES / FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_the_tracked_peak_recoveries_are_what_the_release_gives(unpacked, tmp_path):
+    models, tasks = unpacked.scopes[FV]
+    labels = {model: unpacked.registry.model(model).label for model in models}
+    found = peak_recoveries(unpacked.folder, labels, tasks, unpacked.adds_bos)
+    name = "peak-recovery.tsv"
+    assert written_again(name, found, tmp_path) == tracked(name), "run `make published findings`"
+
+
+def test_the_tracked_split_by_bos_is_what_the_release_gives(unpacked, tmp_path):
+    """With the claims of today, so that a rule that decides otherwise is seen."""
+    view = PRODUCTS["sensitivity"].view(unpacked)
+    claims = read_claims(view.tracked("claims.tsv").parent)
+    found = split_by_bos(Turned(view).pairs(view.protocol), unpacked.adds_bos, claims, checked=False)
+    name = "by-bos.tsv"
+    assert written_again(name, found, tmp_path) == tracked(name), "run `make published findings`"
 
 
 def test_the_readmes_picture_is_a_page_of_the_default_study():

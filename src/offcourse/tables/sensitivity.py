@@ -1,6 +1,6 @@
 """The sensitivity table: the numbers and claims that each protocol switch changes (`claims.sensitivity`)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -11,7 +11,7 @@ from offcourse.analysis import task_vectors, truthfulness
 from offcourse.analysis.results import read_dola, read_model, read_other_position, read_sweep
 from offcourse.analysis.view import ResultsView
 from offcourse.claims.sensitivity import NUMBERS, PAIRS, SENSITIVITY, Limits, by_bos, by_read_position, sensitivity
-from offcourse.claims.verdicts import read_claims
+from offcourse.claims.verdicts import Claim, read_claims
 from offcourse.data.architectures import BIASED
 from offcourse.data.prompts import reads_early
 from offcourse.schemas.function_vectors import READ_POSITION
@@ -130,13 +130,7 @@ def write(view: ResultsView, out: Path) -> None:
     frame = sensitivity(results.tables, protocol, limits, claims)
     if vectors:
         pairs = results.pairs(protocol)
-        group = pairs["model"].map(adds_bos).astype(bool)
-        tables = tuple(
-            {3: table3.function_vector_cells(pairs[mine]), PAIRS: _function_vectors(pairs[mine])}
-            for mine in (group, ~group)
-        )
-        counts = tuple(pairs.loc[mine, "model"].nunique() for mine in (group, ~group))
-        parts = [by_bos(tables, counts, claims, checked=known is None)]
+        parts = [split_by_bos(pairs, adds_bos, claims, checked=known is None)]
         if both:
             own = protocol.head_read_position
             for other in (value for value in POSITIONS if value != own):
@@ -147,6 +141,22 @@ def write(view: ResultsView, out: Path) -> None:
             parts.append(frame[frame["switch"] != "head_read_position"])
         frame = pd.concat(parts, ignore_index=True)
     writing.write_plain(out, NAME, "Sensitivity", CAPTION, frame, SENSITIVITY, texts(frame))
+
+
+def split_by_bos(
+    pairs: pd.DataFrame, adds_bos: Mapping[str, bool], claims: Sequence[Claim], checked: bool
+) -> pd.DataFrame:
+    """Table 3 of function vectors for models whose tokenizer adds a BOS and for the others, see `by_bos`.
+
+    pairs: of function vectors, from `table3.read_pairs`. adds_bos: of their models.
+    """
+    group = pairs["model"].map(adds_bos).astype(bool)
+    tables = tuple(
+        {3: table3.function_vector_cells(pairs[mine]), PAIRS: _function_vectors(pairs[mine])}
+        for mine in (group, ~group)
+    )
+    counts = tuple(pairs.loc[mine, "model"].nunique() for mine in (group, ~group))
+    return by_bos(tables, counts, claims, checked)
 
 
 def _function_vectors(pairs: pd.DataFrame) -> pd.DataFrame:
