@@ -15,6 +15,7 @@ from offcourse.audit.lineage import same
 from offcourse.cli import main
 from offcourse.data.registry import Registry
 from offcourse.layout import Layout
+from offcourse.models.manifest import changes, note, read_manifest
 from offcourse.provenance.records import write_record
 from offcourse.published.pages import recorded
 from offcourse.study.config import read_study
@@ -112,6 +113,21 @@ def test_one_changed_byte_is_found_and_named(lab, what):
     assert found[name] == "tampered"
     # Nothing else was written to; what was made from the file may be stale.
     assert {file for file, state in found.items() if state == "tampered"} == {name}
+
+
+def test_an_audit_of_a_cell_hashes_the_weights_whatever_was_noted_of_them(lab):
+    """Also those whose size, times and inode are the ones of the last hashing, which a run takes for unchanged."""
+    folder = Layout("smoke", lab.folder).model_folder("tiny-llama")
+    flip(folder / "model.safetensors")
+    files = read_manifest(folder)["files"]
+    note(folder, files, files)
+    assert changes(folder) == {}
+    cells = pd.read_parquet(lab.results / "tables" / "table3.parquet")
+    done = lab.offcourse("audit", "table3", "--row", cells["row"][0], "--column", cells["column"][0], "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 1 and found["agrees"] and not found["intact"]
+    path = (folder / "model.safetensors").relative_to(lab.folder).as_posix()
+    assert found["wrong"] == [{"path": path, "state": "tampered", "why": "not what was prepared"}]
 
 
 def test_what_was_made_on_demand_is_audited_too(lab):

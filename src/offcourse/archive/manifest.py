@@ -12,8 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import pandera.pandas as pa
-import pooch
-import requests
 
 from offcourse.data.names import ARCHIVE, RESOURCES
 from offcourse.data.registry import Registry
@@ -199,6 +197,10 @@ def _download(url: str, folder: Path) -> Path:
 
     The archive has no fixed sha256, since its host packs it anew now and then. Callers check the files inside.
     """
+    # Imported here: most runs and all audits download nothing.
+    import pooch
+    import requests
+
     pooch.get_logger().setLevel("WARNING")
     try:
         downloader = pooch.HTTPDownloader(timeout=60)

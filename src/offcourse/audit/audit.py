@@ -1,6 +1,6 @@
 """Audit: hash every file behind a table or figure again, from its own files down to the weights (the chain)."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -12,6 +12,7 @@ from offcourse.archive.manifest import read_manifest
 from offcourse.archive.packed import damage
 from offcourse.audit.evidence import Evidence, misstated
 from offcourse.audit.finding import INTACT, MISSING, STALE, TAMPERED, UNRECORDED, Finding, damaged
+from offcourse.audit.hashing import Hashing
 from offcourse.audit.release_changes import changes as released_changes
 from offcourse.audit.status import inputs_of, product_changes, step_changes
 from offcourse.data.names import RESOURCES
@@ -53,7 +54,8 @@ class Audit:
         self._stale: dict[Path, str] = {}
         self._against: dict[Path, dict[str, str]] = {}
         self._models: dict[Path, list[Finding]] = {}
-        self.evidence = Evidence(study, registry, layout) if study else None
+        self.evidence = Evidence(study, registry, layout, dict(self.records)) if study else None
+        self._hashing = Hashing()
 
     def _read_records(self, layout: Layout) -> None:
         self._read.add(layout)
@@ -181,26 +183,51 @@ class Audit:
 
         A leaf is a file that no job of the study made: a prepared model, a download or a tracked table.
         """
+        reached = list(self._reached(paths))
+        self._begin(path for path, producer in reached if producer is None)
         findings: dict[str, Finding] = {}
-        waiting = list(paths)
-        while waiting:
-            path = waiting.pop(0)
+        for path, producer in reached:
             if path in findings:
                 continue
-            producer = self._producer(path)
-            if producer is None and path in self.expected:
-                findings |= {finding.path: finding for finding in self._unrecorded(path)}
-                waiting += self.expected[path][1]
-                continue
             if producer is None:
-                findings |= {finding.path: finding for finding in self._leaf(path)}
+                found = self._unrecorded(path) if path in self.expected else self._leaf(path)
+                findings |= {finding.path: finding for finding in found}
                 continue
             record = self.records[producer]
             for output in record["outputs"]:
                 findings[output] = self._output(output, producer)
-            waiting += record["inputs"]
             findings |= {finding.path: finding for finding in self._shard(record)}
         return list(findings.values())
+
+    def _reached(self, paths: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
+        """Files, those that they were made from, and so on, each once and with the record of the job that made it.
+
+        Of the files of one job the first one stands for all.
+        """
+        seen: set[str] = set()
+        waiting = deque(paths)
+        while waiting:
+            path = waiting.popleft()
+            if path in seen:
+                continue
+            producer = self._producer(path)
+            record = self.records[producer] if producer else {"outputs": (), "inputs": ()}
+            seen |= {path, *record["outputs"]}
+            waiting += record["inputs"] if producer else self.expected[path][1] if path in self.expected else ()
+            yield path, producer
+
+    def begin(self, path: str) -> None:
+        """Begin to hash the prepared models behind a file in threads of their own, while the caller does other work."""
+        self._begin(leaf for leaf, producer in self._reached([path]) if producer is None)
+
+    def _begin(self, leaves: Iterable[str]) -> None:
+        if not self.weights or self.study is None:
+            return
+        for leaf in leaves:
+            path = located(leaf, self.layout.base)
+            if path.name == MANIFEST:
+                # A study's copy of a manifest lies in a folder of the model's name.
+                self._hashing.begin([self.layout.model_folder(path.parent.name)])
 
     def _unrecorded(self, path: str) -> Iterator[Finding]:
         record, _ = self.expected[path]
@@ -335,8 +362,10 @@ class Audit:
         if not why and self.evidence and manifest.parent.name in self.study.models:
             why = "; ".join(self.evidence.of_origin(manifest.parent.name))
         yield Finding(name, STALE if why else INTACT, why)
-        # Without the weights only what was touched since it was hashed is hashed again.
-        bad = changes(manifest.parent, all_files=self.weights)
+        # This hashes what was touched since its last hashing. Nothing else vouches for the rest: it is all hashed.
+        bad = changes(manifest.parent)
+        if self.weights:
+            bad |= self._hashing.wrong(manifest.parent, files, bad)
         for file in dict.fromkeys([*files, *bad]):
             path = manifest.parent / file
             state = INTACT if file not in bad else TAMPERED if path.exists() else MISSING

@@ -27,21 +27,22 @@ from offcourse.study.config import Study
 
 
 class Evidence:
-    """What the records, the store and the prepared models below one folder say of the files of a study."""
+    """What the records, the store and the prepared models below one folder say of the files of a study.
 
-    def __init__(self, study: Study, registry: Registry, layout: Layout):
-        self.study, self.registry, self.layout = study, registry, layout
+    records: the records of the study that can be read, by path, from a caller that has read them.
+    """
+
+    def __init__(
+        self, study: Study, registry: Registry, layout: Layout, records: Mapping[Path, dict[str, Any]] | None = None
+    ):
+        self.study, self.registry, self.layout, self._records = study, registry, layout, records
         self.store = ShardStore(layout.store)
 
     @cached_property
     def _read(self) -> dict[str, list[tuple[str, str, str]]]:
         """By file: the record of each job that read it, the sha256 that it read, and the origin of the file then."""
         found: dict[str, list[tuple[str, str, str]]] = {}
-        for path in sorted((self.layout.results / "provenance").rglob("*.json")):
-            try:
-                record = read_record(path)
-            except OffcourseError:
-                continue
+        for path, record in (self._records or readable(self.layout)).items():
             origins = record.get("origins")
             for file, origin in origins.items() if isinstance(origins, dict) else ():
                 if sha := record["inputs"].get(file):
@@ -162,6 +163,15 @@ class Evidence:
             if (sha := said.get(name, {}).get("sha256")) and (results / name).exists()
             if sha != known_sha256(results / name)
         ]
+
+
+def readable(layout: Layout) -> dict[Path, dict[str, Any]]:
+    """The records of a study that are not damaged, by path."""
+    found = {}
+    for path in sorted((layout.results / "provenance").rglob("*.json")):
+        with suppress(OffcourseError):
+            found[path] = read_record(path)
+    return found
 
 
 def misstated(step: Step, known: Mapping[str, Any], record: Path, study: Study) -> list[str]:

@@ -36,6 +36,7 @@ def lineage_of(audit: Audit, name: str, row: str, column: str | None) -> dict[st
     (`audit.summaries`). Raises `OffcourseError` with a did-you-mean for a name that does not exist.
     """
     path = _numbers(audit, name)
+    audit.begin(path)
     file = located(path, audit.layout.base)
     if not file.exists():
         raise OffcourseError(f"{path} is not there. Run the workflow.")

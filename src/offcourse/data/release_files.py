@@ -7,9 +7,6 @@ import tarfile
 from functools import lru_cache
 from pathlib import Path
 
-import pooch
-import requests
-
 from offcourse.data.names import ARCHIVE, RESOURCES
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Source
@@ -118,6 +115,10 @@ def _keep(content: bytes, source: Source, path: Path, origin: object) -> None:
 
 def _from_network(source: Source, url: str, path: Path) -> None:
     """Download a file; pooch writes to a temporary file and moves it only if the sha256 is right."""
+    # Imported here: most runs and all audits download nothing.
+    import pooch
+    import requests
+
     pooch.get_logger().setLevel("WARNING")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
