@@ -9,10 +9,6 @@ from test_layers import LAYERS
 
 # Folders of tests that are about no single package.
 WHOLE = {"workflow", "slurm", "architectures", "mutations", "torture"}
-# Packages whose tests are those of other packages, and why.
-ELSEWHERE = {
-    "schemas": "every table that a test reads or writes is checked by its schema",
-}
 # Test files that import nothing of their package, and how they reach it.
 FROM_OUTSIDE = {
     "adding/test_add_model.py": "runs `offcourse add-model`",
@@ -50,7 +46,7 @@ def files_by_folder() -> dict[str, list[Path]]:
 
 def test_every_folder_of_tests_is_a_package_and_every_package_has_one():
     packages = {path.parent.name for path in (CHECKOUT / "src/offcourse").glob("*/__init__.py")}
-    assert set(files_by_folder()) - {"tests"} - WHOLE == packages - set(ELSEWHERE)
+    assert set(files_by_folder()) - {"tests"} - WHOLE == packages
 
 
 def test_a_file_of_tests_is_in_the_folder_of_what_it_tests():

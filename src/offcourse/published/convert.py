@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import Any
 
 import pandera.pandas as pa
+import pyarrow
 
 from offcourse.archive import paths
 from offcourse.data.names import ARCHIVE
@@ -25,7 +26,7 @@ from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_r
 from offcourse.provenance.sharing import host_as
 from offcourse.published import packed
 from offcourse.published.table import Made
-from offcourse.schemas.io import write_parquet
+from offcourse.schemas.quick import write_checked
 from offcourse.schemas.released import (
     APATHY_MEANS,
     CIE_SHADES,
@@ -151,7 +152,7 @@ def _convert(group: str, layout: Layout, rule: str, original: bool, name: str) -
     folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
     for made in _CONVERT[group](release, name) if original else packed.tables(release, group, name):
         target = layout.artefact(made.step, ".parquet", folder, made.unit)
-        write_parquet(target, made.frame, SCHEMAS[made.step])
+        write_checked(target, made.frame, SCHEMAS[made.step])
         if original:
             read, more = [release_path(spec, layout.downloads) for spec in made.files], {}
         else:
@@ -185,7 +186,8 @@ def convert(group: str, layout: Layout, rule: str, threads: int = 1, original: b
     """
     release, pages, watch = Release(layout), [], Stopwatch(host_as("digest", layout.base))
     names = release.names(group)
-    with ProcessPoolExecutor(max_workers=threads) as pool:
+    # Each process has one core: arrow would start a thread per core and table.
+    with ProcessPoolExecutor(threads, initializer=pyarrow.set_cpu_count, initargs=(1,)) as pool:
         for name, said in zip(names, pool.map(partial(_convert, group, layout, rule, original), names), strict=True):
             print(f"{group} {name}", file=sys.stderr, flush=True)
             pages += said

@@ -8,16 +8,16 @@ from them, which the report of every study shows. No text of a question is packe
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from offcourse.archive.manifest import MANIFEST
 from offcourse.archive.packed import AGAIN, DIGESTS, ORIGINS, folder, whole
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256, write_whole
+from offcourse.files import known_sha256, sha256, write_whole
 from offcourse.graph.release import Release
 from offcourse.graph.release_rules import CONVERTED
 from offcourse.layout import Layout
@@ -36,16 +36,28 @@ def tables(release: Release, group: str, name: str) -> Iterator[Made]:
     than the manifest lists.
     """
     origins, *_ = behind(release.resources, "")
-    listed = read_unchecked(whole(origins, release.resources))
+    listed = _read(whole(origins, release.resources), known_sha256(origins))
     mine = listed[(listed["group"] == group) & (listed["name"] == name)]
     for step, rows in mine.groupby("step", sort=False):
         *_, path = behind(release.resources, step)
-        wanted = [("model", "==", rows["model"].iloc[0])]
-        packed = pq.read_table(whole(path, release.resources), filters=wanted).to_pandas()
+        packed = _by_table(whole(path, release.resources), known_sha256(path))
         for row in rows.itertuples():
             _require_listed(release, origins, row)
-            frame = packed[packed["unit"] == row.unit].drop(columns=["model", "unit"]).reset_index(drop=True)
+            frame = packed[row.model, row.unit].reset_index(drop=True)
             yield Made(step, row.unit, frame, tuple(json.loads(row.files)), json.loads(row.notes))
+
+
+# Cached, since one process unpacks many models. content: the sha256 of the file as it is now.
+@cache
+def _read(path: Path, content: str) -> pd.DataFrame:
+    return read_unchecked(path)
+
+
+@cache
+def _by_table(path: Path, content: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """The tables of a packed file by model and unit."""
+    packed = _read(path, content)
+    return {key: rows.drop(columns=["model", "unit"]) for key, rows in packed.groupby(["model", "unit"], sort=False)}
 
 
 def behind(resources: Path, step: str) -> list[Path]:

@@ -1,0 +1,97 @@
+"""A quick yes is only said of tables that pandera accepts, and of every released table; the rest is pandera's."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from offcourse.archive import packed
+from offcourse.errors import OffcourseError
+from offcourse.published.convert import SCHEMAS
+from offcourse.schemas.function_vectors import FV_SWEEP, ICL
+from offcourse.schemas.io import read_parquet, read_unchecked, write_parquet
+from offcourse.schemas.quick import fits, read_checked, write_checked
+
+
+def released(step: str) -> pd.DataFrame:
+    """The released tables of a step below one another."""
+    return read_unchecked(packed.folder() / f"{step}.parquet").drop(columns=["model", "unit"])
+
+
+def accepts(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> bool:
+    try:
+        pd.testing.assert_frame_equal(schema.validate(frame), frame)
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors):
+        return False
+    return True
+
+
+def spoiled(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A table with one thing changed, and what; most changes are wrong ones."""
+    names = list(frame.columns)
+    yield "another order", frame[names[::-1]]
+    yield "no row", frame.iloc[:0]
+    yield "a column more", frame.assign(more=1)
+    yield "a column twice", frame[[*names, names[-1]]]
+    for name in names:
+        yield f"without {name}", frame.drop(columns=name)
+        yield f"{name} as text", frame.assign(**{name: frame[name].astype(str)})
+        yield f"{name} as objects", frame.assign(**{name: frame[name].astype(object)})
+        yield f"{name} missing once", frame.assign(**{name: frame[name].where(frame.index != 1)})
+        yield f"{name} missing", frame.assign(**{name: frame[name].where(frame.index < 0)})
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            for value in (-1e6, -1, 0, 1e6):
+                yield f"{name} is {value:g}", frame.assign(**{name: pd.array([value] * len(frame), frame[name].dtype)})
+            yield f"{name} is infinite", frame.assign(**{name: float("-inf")})
+            yield f"{name} in another type", frame.assign(**{name: frame[name].astype("Float64").astype("float32")})
+        else:
+            yield f"an unknown word in {name}", frame.assign(**{name: frame[name].where(frame.index != 1, "unknown")})
+
+
+@pytest.mark.parametrize("step", SCHEMAS)
+def test_released_tables_fit_and_spoiled_ones_only_if_pandera_agrees(step):
+    frame, schema = released(step), SCHEMAS[step]
+    assert fits(frame, schema) and accepts(schema, frame.head(1000))
+    found = {what: (fits(each, schema), accepts(schema, each)) for what, each in spoiled(frame.head(40))}
+    assert {what for what, (quick, slow) in found.items() if quick and not slow} == set()
+    assert sum(not slow for _, slow in found.values()) > 3 * len(frame.columns)
+
+
+def test_a_schema_with_more_than_it_knows_is_left_to_pandera():
+    frame = pd.DataFrame({"n": [1, 2, 3]})
+    plain = pa.DataFrameSchema({"n": pa.Column(int)}, strict=True, ordered=True)
+    assert fits(frame, plain)
+    more = (
+        plain.update_column("n", checks=pa.Check.ne(4)),
+        plain.update_column("n", checks=pa.Check(lambda column: column < 4)),
+        plain.update_column("n", checks=pa.Check.in_range(0, 4, include_max=False)),
+        plain.update_column("n", unique=True),
+        plain.update_column("n", coerce=True),
+        pa.DataFrameSchema({"n": pa.Column(int)}, checks=pa.Check(lambda frame: len(frame) == 3), strict=True),
+        pa.DataFrameSchema({"n": pa.Column(int)}, strict=True, ordered=True, unique=["n"]),
+        pa.DataFrameSchema({"n": pa.Column(int)}, ordered=True),
+    )
+    assert [fits(frame, schema) for schema in more] == [False] * len(more)
+
+
+def test_reading_and_writing_are_those_of_pandera(tmp_path):
+    frame = pd.DataFrame([(5, 0, True), (0, 0, False)], columns=list(ICL.columns), index=[7, 8])
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    write_checked(one, frame, ICL)
+    write_parquet(other, frame, ICL)
+    assert one.read_bytes() == other.read_bytes()
+    pd.testing.assert_frame_equal(read_checked(one, FV_SWEEP, ICL), read_parquet(one, FV_SWEEP, ICL))
+    frame.attrs["said"] = "beside the table"
+    write_checked(one, frame, ICL)
+    assert read_checked(one, ICL).attrs == {"said": "beside the table"}
+    with pytest.raises(pa.errors.SchemaError):
+        write_checked(one, frame.assign(shots=-1), ICL)
+    frame.assign(shots=-1).to_parquet(other)
+    with pytest.raises(OffcourseError, match=r"other\.parquet is not the table that was expected"):
+        read_checked(other, ICL)
+    other.write_bytes(one.read_bytes()[:-20])
+    with pytest.raises(OffcourseError, match=r"other\.parquet is not the table that was expected"):
+        read_checked(other, ICL)
+    with pytest.raises(OffcourseError, match=r"none\.parquet is not the table that was expected"):
+        read_checked(tmp_path / "none.parquet", ICL)
