@@ -17,7 +17,7 @@ from offcourse.analysis.off_by_one import SILENT
 from offcourse.analysis.results import Folder, read_accuracy, read_shots
 from offcourse.claims.sensitivity import SENSITIVITY
 from offcourse.errors import OffcourseError
-from offcourse.schemas.io import columns
+from offcourse.schemas.io import columns, validated
 from offcourse.schemas.results import OFF_BY_ONE
 
 FOLDER = "findings"
@@ -69,8 +69,8 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     try:
         empty = {name: [""] for name in set(types) - set(texts)}
         frame = pd.read_csv(path, sep="\t", dtype=texts, keep_default_na=False, na_values=empty)
-        return schema.validate(frame.astype(types))
-    except (pa.errors.SchemaError, OSError, ValueError, KeyError) as error:
+        return validated(frame.astype(types), schema)
+    except (OSError, ValueError, KeyError) as error:
         raise OffcourseError(
             f"{path} is not the table that was expected ({str(error).splitlines()[0]}). Take it from the repository "
             "again, or make it anew with `make findings`."

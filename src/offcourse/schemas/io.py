@@ -41,9 +41,21 @@ def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
     frame = read_unchecked(path)
     schema = next((each for each in schemas if _has_columns(each, frame)), schemas[0])
     try:
-        return schema.validate(frame)
-    except (pa.errors.SchemaError, ValueError) as error:
+        return validated(frame, schema)
+    except ValueError as error:
         raise _refusal(path, error) from error
+
+
+def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """The table as the schema gives it. Raises `ValueError` that says what is wrong with it."""
+    try:
+        return schema.validate(frame)
+    except pa.errors.SchemaErrors as errors:
+        # Columns that are wrong as a whole: one too many, or another order.
+        has, expected = (", ".join(map(str, names)) for names in (frame.columns, schema.columns))
+        raise ValueError(f"it has the columns {has}, expected {expected}") from errors
+    except pa.errors.SchemaError as error:
+        raise ValueError(str(error)) from error
 
 
 def read_unchecked(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
