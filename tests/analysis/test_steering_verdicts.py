@@ -28,9 +28,11 @@ from offcourse.schemas.function_vectors import (
     SIDE_EFFECTS,
     STEERING_CONTROLS,
     STEERING_DRAWS,
+    STEERING_PRECISIONS,
     STEERING_SWEEP,
 )
 from offcourse.schemas.io import as_table, write_parquet
+from offcourse.tables.verdicts import notes, texts
 
 MODEL, TASKS, ITEMS, PASSAGES = "m", ("one", "two"), 40, 30
 # What sets each kind of result apart: (hits with the method, with a control, with prompting, loss in nats per token).
@@ -101,6 +103,34 @@ def write_results(root, kind, controls=True, draws=True, name="caa"):
             path = folder / f"{name}_draws" / f"{task}.parquet"
             write_parquet(path, as_table(rows, STEERING_DRAWS), STEERING_DRAWS)
     return root
+
+
+def test_precisions_are_compared_item_by_item_and_printed_with_the_study_s_own_first(tmp_path):
+    root = write_results(tmp_path, WORKS)
+    # Hits of each precision on the first task: 20 items, other 21 of which 18 are the same, and 19 of the 20.
+    hit = {
+        "bfloat16": set(range(20)),
+        "float32": {*range(18), 30, 31, 32},
+        "float16": set(range(19)),
+    }
+    alike = {"bfloat16": 1.0, "float32": 0.98, "float16": 0.99}
+    rows = [(name, 1.0, 1, item, item in hit[name], alike[name]) for name in hit for item in range(ITEMS)]
+    path = root / MODEL / "caa_precisions" / "one.parquet"
+    write_parquet(path, as_table(rows, STEERING_PRECISIONS), STEERING_PRECISIONS)
+    frame = judged(root).set_index("task")
+    row, without = frame.loc["one"], frame.loc["two"]
+    assert row["precision"] == "bfloat16" and row["precision_cosine"] == 0.98
+    assert {name: row[name] for name in hit} == {name: len(mine) / ITEMS for name, mine in hit.items()}
+    differ = [item for item in range(ITEMS) if len({item in mine for mine in hit.values()}) > 1]
+    assert row["precision_flips"] == len(differ) / ITEMS == 5 / ITEMS
+    assert without["precision"] == "" and without[["float32", "bfloat16", "precision_flips"]].isna().all()
+    shown = texts(frame.reset_index())
+    assert shown["precisions"].tolist() == ["bfloat16 50%, float32 52%, float16 48%", ""]
+    assert shown["flips between precisions"].tolist() == ["12%", ""]
+    assert shown["cosine between precisions"].tolist() == ["0.9800", ""]
+    assert any(note.startswith("Precisions:") for note in notes(frame, prompting=False))
+    alone = frame.loc[["two"]].reset_index()
+    assert "precisions" not in texts(alone) and not any("Precisions:" in note for note in notes(alone, False))
 
 
 def judged(root, name="caa", tasks=TASKS) -> pd.DataFrame:

@@ -56,6 +56,7 @@ ROW = {
     "spread": 0.1,
     "cosine": 0.9,
     "flips": 0.05,
+    "precision": "",
     "verdict": "works but harms",
 }
 CARD = {
@@ -99,7 +100,13 @@ def test_a_card_says_every_number_in_words():
         "strength 4, layer 2 of 4",
     ):
         assert words in text
-    assert "one set of vectors; nothing was drawn again" in text
+    assert "one set of vectors; nothing was drawn again" in text and "bfloat16" not in text
+
+
+def test_a_card_of_a_study_with_precisions_says_what_each_gives():
+    row = ROW | {"precision": "float32", "float32": 0.6, "bfloat16": 0.55, "float16": None}
+    said = dict(cards.facts(row | {"precision_cosine": 0.99912, "precision_flips": 0.1}))
+    assert said["precision"] == "float32 0.60, bfloat16 0.55; cosine 0.9991, answers flip on 10 %"
 
 
 LAYOUT = """({

@@ -244,7 +244,10 @@ def test_every_method_of_the_study_has_a_verdict_and_a_point(followed):
     assert len(points) == 2
     for point in points.to_dict("records"):
         assert recompute_point(results, point, "unsteered") == pytest.approx(point["unsteered"])
-    for step in ("caa_draws", "caa_controls", "label_shift_side_effects"):
+    compared = table.set_index("method").groupby(level=0).first()
+    assert compared["precision"].to_dict() == {"CAA": "float32", "Label shift": ""}
+    assert compared.loc["CAA", "bfloat16"] >= 0 and compared.loc["CAA", "precision_cosine"] > 0.9
+    for step in ("caa_draws", "caa_precisions", "caa_controls", "label_shift_side_effects"):
         assert step in said["offcourse plan"]
     report = (results / "report.html").read_text()
     assert "Gain against harm" in report and "Verdicts on steering methods" in report

@@ -87,6 +87,11 @@ def draws_path(method: str, model: str, task: str) -> str:
     return f"{model}/{method}_draws/{task}.parquet"
 
 
+def precisions_path(method: str, model: str, task: str) -> str:
+    """Path of the hits in several precisions of a method of `offcourse.steering` for one pair."""
+    return f"{model}/{method}_precisions/{task}.parquet"
+
+
 def answers_path(method: str, model: str, questions: str) -> str:
     """Path of the scores of answers under a steering method, for one model and question set."""
     return f"{model}/{method}_answers/{questions}.parquet"

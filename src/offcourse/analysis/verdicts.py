@@ -24,6 +24,7 @@ from offcourse.analysis.results import (
     draws_path,
     has,
     icl_path,
+    precisions_path,
     read_model,
     read_shots,
     read_steering,
@@ -33,7 +34,14 @@ from offcourse.analysis.results import (
 )
 from offcourse.analysis.selection import Direction, repetitions, reported
 from offcourse.errors import OffcourseError
-from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_CONTROLS, STEERING_DRAWS
+from offcourse.schemas.function_vectors import (
+    ICL,
+    NEUTRAL,
+    SIDE_EFFECTS,
+    STEERING_CONTROLS,
+    STEERING_DRAWS,
+    STEERING_PRECISIONS,
+)
 from offcourse.schemas.io import read_parquet
 
 WORKS = "works"
@@ -72,6 +80,10 @@ _P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
 # broken: share of the items that the unsteered model answers and the steered one does not, of this task without
 # demonstrations; broken_elsewhere: of the other tasks with demonstrations. spread: largest less smallest accuracy over
 # draws of prompts; cosine: mean over pairs of draws; flips: share of items whose hit is not the same in all draws.
+# precision: the study's own, empty if it was compared with no other. float32, bfloat16, float16: accuracy in that
+# precision, in the best setting over all items. precision_cosine: smallest of another precision's vectors with the
+# study's; precision_flips: share of items whose hit is not the same in all precisions.
+PRECISIONS = ("float32", "bfloat16", "float16")
 VERDICTS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -96,6 +108,8 @@ VERDICTS = pa.DataFrameSchema(
         "spread": _MAYBE,
         "cosine": _MAYBE,
         "flips": _MAYBE,
+        "precision": pa.Column(str, pa.Check.isin(("", *PRECISIONS))),
+        **dict.fromkeys((*PRECISIONS, "precision_cosine", "precision_flips"), _MAYBE),
         "p_luck_holm": _P,
         "p_prompting_holm": _P,
         "verdict": pa.Column(str, pa.Check.isin(WORDS)),
@@ -196,7 +210,8 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
     else:
         found |= {"control": np.nan, **_spread("over_luck", gain)}
         found["p_luck"] = inference.largest_by_swapping(base, swept.to_numpy(float), task).p
-    return found | side_effects(results, name, model, task, swept, base) | _draws(results, name, model, task)
+    found |= side_effects(results, name, model, task, swept, base)
+    return found | _draws(results, name, model, task) | _precisions(results, name, model, task)
 
 
 def _same(hits: pd.DataFrame, items: pd.Index, path: str) -> np.ndarray:
@@ -257,6 +272,22 @@ def _draws(results: Folder, name: str, model: str, task: str) -> dict:
         "spread": accuracy.max() - accuracy.min(),
         "cosine": table.groupby("draw")["cosine"].first().mean(),
         "flips": (hits.nunique() > 1).mean(),
+    }
+
+
+def _precisions(results: Folder, name: str, model: str, task: str) -> dict:
+    missing = dict.fromkeys((*PRECISIONS, "precision_cosine", "precision_flips"), np.nan)
+    if not has(results, path := precisions_path(name, model, task)):
+        return {"precision": "", **missing}
+    table = read_parquet(results / path, STEERING_PRECISIONS)
+    own = table["precision"].iloc[0]
+    hits = table.pivot(index="precision", columns="item", values="hit").astype(float)
+    return {
+        "precision": own,
+        **missing,
+        **hits.mean(axis=1).to_dict(),
+        "precision_cosine": table.loc[table["precision"] != own, "cosine"].min(),
+        "precision_flips": (hits.nunique() > 1).mean(),
     }
 
 

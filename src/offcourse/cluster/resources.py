@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.graph.keys import Step, checked_by, dtype_of, steps_of
+from offcourse.graph.keys import Step, checked_by, dtypes_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
 from offcourse.plan.jobs import CHECK, DTYPE_BYTES, NUMBERS, PlannedJob, plan
@@ -101,7 +101,8 @@ class Sizes:
     def _asked(self, job: PlannedJob, step: Step, held: bool) -> Needs:
         """held: whether cards hold all the weights."""
         row = self.registry.model(job.model)
-        weights = DTYPE_BYTES[dtype_of(self.study, self.registry, job.model, step)] * shapes.parameters(row)
+        size = max(DTYPE_BYTES[dtype] for dtype in dtypes_of(self.study, self.registry, job.model, step))
+        weights = size * shapes.parameters(row)
         memory = weights * ON_THE_WAY if held else weights * ON_THE_HOST + max(0, job.memory - weights)
         # Loading counts twice: the first load of a job reads from the file system and not from the memory of the node.
         seconds = (job.wall + job.load_seconds) * (1 if held else HOST_SLOWER)

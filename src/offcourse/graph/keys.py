@@ -124,15 +124,21 @@ def dtype_of(study: Study, registry: Registry, model: str, step: Step) -> str:
     return registry.model(model).dtype if asked == "auto" else asked
 
 
+def dtypes_of(study: Study, registry: Registry, model: str, step: Step) -> list[str]:
+    """All precisions in which a step runs the model, the method's own first."""
+    return [dtype_of(study, registry, model, step), *step.more_precisions(study)]
+
+
 def numerics_of(study: Study, registry: Registry, model: str, step: Step) -> dict[str, Any]:
     """The entries of `numerics` that decide a result: precision, attention and `max_rows`; and `logits_dtype`.
 
     The shape of a matrix product decides how it rounds. Another `max_rows` changes the last digits in float32, and hits
-    in half precision (docs/gpu.md). The precision of logits counts where it differs from the model's.
+    in half precision (docs/gpu.md). The precision of logits counts where it differs from the model's, in any of the
+    step's precisions; those beside the method's own are among the step's parameters.
     """
-    dtype = dtype_of(study, registry, model, step)
-    found = {"dtype": dtype, "attention": study.numerics.attention, "max_rows": study.numerics.max_rows}
-    if step.reads_logits and dtype != "float32":
+    dtypes = dtypes_of(study, registry, model, step)
+    found = {"dtype": dtypes[0], "attention": study.numerics.attention, "max_rows": study.numerics.max_rows}
+    if step.reads_logits and set(dtypes) != {"float32"}:
         found["logits_dtype"] = study.protocol.logits_dtype
     return found
 

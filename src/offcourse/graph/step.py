@@ -121,6 +121,10 @@ class Step:
         asked = getattr(getattr(study, self.methods[0]), self.asked_by)
         return asked > 1 if isinstance(asked, int) else bool(asked)
 
+    def more_precisions(self, study: Study) -> list[str]:
+        """The precisions beside its method's own in which the step runs the model."""
+        return list(getattr(study, self.methods[0]).precisions) if self.asked_by == "precisions" else []
+
     def next_unit(self, study: Study, unit: str) -> str:
         """The unit after `unit` in the study's order; after the last comes the first."""
         units = self.units(study)

@@ -14,6 +14,7 @@ from offcourse.schemas.function_vectors import (
     SIDE_EFFECTS,
     STEERING_CONTROLS,
     STEERING_DRAWS,
+    STEERING_PRECISIONS,
     STEERING_SWEEP,
 )
 from offcourse.schemas.prompts import AGAIN, PROMPTS
@@ -191,7 +192,7 @@ _PAPER = {
 
 
 # What is made of each method of `offcourse.steering`, on tasks and on question sets: the steps {method}_{part}.
-PARTS = ("sweep", "side_effects", "draws", "controls")
+PARTS = ("sweep", "side_effects", "draws", "controls", "precisions")
 ASKED_PARTS = ("folds", "answers")
 
 
@@ -214,8 +215,8 @@ def _own_settings(name: str) -> tuple[str, ...]:
 def _steering_steps(name: str) -> Iterator[Step]:
     """The steps of a method of `offcourse.steering`: its vectors (under the method's name), and what is made of them.
 
-    That is their sweep, side effects, and with the method's `draws` and `controls` these. A method that changes the
-    prompt has no vectors, so it has a sweep and side effects alone.
+    That is their sweep, side effects, and with the method's `draws`, `controls` and `precisions` these. A method that
+    changes the prompt has no vectors, so it has a sweep and side effects alone.
     """
     method, settings = steering(name), _own_settings(name)
     shared = {"methods": (name,), "columns": method.columns, "more_code": (f"offcourse.steering.{name}",)}
@@ -267,6 +268,16 @@ def _steering_steps(name: str) -> Iterator[Step]:
         inputs,
         **again | {"settings": ("strengths", "controls", *settings), "asked_by": "controls"},
         borrows={name: "wrong_task"},
+    )
+    inputs = {"prompts": ("query", *method.kinds), name: (), f"{name}_sweep": ()}
+    again["more_code"] += ("offcourse.run.context:StepContext.in_precisions",)
+    yield Step(
+        f"{name}_precisions",
+        "offcourse.methods.precisions:compute",
+        ".parquet",
+        STEERING_PRECISIONS,
+        inputs,
+        **again | {"settings": ("precisions", *settings), "asked_by": "precisions"},
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from offcourse.analysis.verdicts import LEVEL, MARGIN, VERDICTS
+from offcourse.analysis.verdicts import LEVEL, MARGIN, PRECISIONS, VERDICTS
 from offcourse.audit.audit import Audit
 from offcourse.audit.finding import INTACT
 from offcourse.data.registry import Registry
@@ -159,6 +159,14 @@ def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "reliability", "one set of vectors; nothing was drawn again"
+    # A card of an earlier version has no precisions.
+    if own := row.get("precision"):
+        others = [f"{name} {row[name]:.2f}" for name in PRECISIONS if name != own and row[name] is not None]
+        yield (
+            "precision",
+            f"{own} {row[own]:.2f}, {', '.join(others)}; cosine {row['precision_cosine']:.4f}, answers flip on "
+            f"{_share(row['precision_flips'])}",
+        )
     yield "setting", f"strength {row['strength']:g}, layer {row['layer']} of {row['layers']}"
 
 

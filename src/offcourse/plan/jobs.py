@@ -4,7 +4,7 @@ Nothing is loaded, downloaded or submitted. docs/plan.md has the formulae, the d
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -13,7 +13,7 @@ from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.errors import OffcourseError
-from offcourse.graph.keys import STEPS, Step, checked_by, dtype_of, steps_of
+from offcourse.graph.keys import STEPS, Step, checked_by, dtypes_of, steps_of
 from offcourse.graph.steps import ASKED_PARTS, part_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
@@ -98,11 +98,16 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
     plain = is_plain(model)
     count, checks = (whole_work, whole_checking) if plain else (work, checking)
     passes: dict[str, list] = {CHECK: [(CHECK, None)]}
+    again: dict[str, Work] = {}
     for name, step in steps_of(study, model.name).items():
         units = [step.unit(registry, unit) for unit in step.units(study)] if step.runs_model else []
         of_units = [count(name, sized, model, unit, *budgets, SLICES[rates.device]) for unit in units]
         parts.setdefault(step.rule, (step, []))[1].extend(of_units)
         passes.setdefault(step.rule, []).extend((name, unit) for unit in units)
+        if step.more_precisions(study):
+            # The work of one precision more, in which the vectors are built as well.
+            built = [count(step.methods[0], sized, model, unit, *budgets, SLICES[rates.device]) for unit in units]
+            again[step.rule] = reduce(add, [*of_units, *built])
 
     def taken(rule: str, size: int) -> float:
         asked = [(name, sized, model, unit, size) for name, unit in passes[rule]]
@@ -111,8 +116,8 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         return max(workspace(*each, *budgets, rates.device) for each in asked)
 
     for name, (step, works) in parts.items():
-        dtype = dtype_of(study, registry, model.name, step)
-        size = DTYPE_BYTES[dtype]
+        dtypes = dtypes_of(study, registry, model.name, step)
+        size = max(DTYPE_BYTES[dtype] for dtype in dtypes)
         needs_tokenizer = "tokenizer" in step.reads or name == CHECK
         reading = WORD_CALLS * (model.vocabulary or 0) * rates.call if needs_tokenizer else 0
         if name != CHECK and not step.runs_model:
@@ -120,8 +125,9 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
             yield PlannedJob(name, model.name, 0, 0, CPU_RUNTIME_BYTES, 0, seconds, rates.imports, 0, rates.launch)
             continue
         _complete(model)
-        asked = reduce(add, works, checks(model) if name == CHECK else Work())
-        load = size * shapes.parameters(model) / rates.load
+        asked = dict.fromkeys(dtypes, again.get(name, Work()))
+        asked[dtypes[0]] = reduce(add, works, checks(model) if name == CHECK else Work())
+        load = _loading(model, dtypes, len(passes[name]), rates)
         if name == CHECK:
             # The check also hashes the files, and reads the tokenizer with `transformers` as well.
             reading = reading * (1 + PLAIN_TOKENIZER) + HASHING * load
@@ -129,10 +135,22 @@ def _jobs(study: Study, registry: Registry, model: Model, rates: Rates) -> Itera
         widest = max(taken(rule, size) for rule in passes if passes[rule])
         cards, memory = _room(study, model, size, taken(name, size), widest, rates)
         # Blocks are spread over the cards, one after the other. The host waits for each pass of the check.
-        work_seconds = asked.seconds(model, dtype, rates, 1 if name == CHECK else max(1, cards))
+        at_once = 1 if name == CHECK else max(1, cards)
+        work_seconds = sum(one.seconds(model, dtype, rates, at_once) for dtype, one in asked.items())
         seconds = rates.start + load + reading + work_seconds
-        numbers = asked.flops(model), asked.weight_bytes(model, size), memory, cards
+        read = sum(one.weight_bytes(model, DTYPE_BYTES[dtype]) for dtype, one in asked.items())
+        numbers = sum(one.flops(model) for one in asked.values()), read, memory, cards
         yield PlannedJob(name, model.name, *numbers, seconds, rates.start, load, rates.launch, work_seconds)
+
+
+def _loading(model: Model, dtypes: Sequence[str], units: int, rates: Rates) -> float:
+    """Seconds in which a job loads its model.
+
+    A job with several precisions has one model at a time. Each unit begins with the one that the unit before has left.
+    """
+    times = 1 + (len(dtypes) - 1) * units
+    sizes = [DTYPE_BYTES[dtype] for dtype in dtypes]
+    return times * sum(sizes) / len(sizes) * shapes.parameters(model) / rates.load
 
 
 def rows_budget(study: Study, auto: int = A100.rows) -> int:
@@ -261,7 +279,11 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
         if part == "side_effects":
             return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
         rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
-        rows = {"controls": rows * len(settings.controls), "draws": vectors.test_items * settings.draws}.get(part, rows)
+        rows = {
+            "controls": rows * len(settings.controls),
+            "draws": vectors.test_items * settings.draws,
+            "precisions": vectors.test_items * (1 + len(settings.precisions)),
+        }.get(part, rows)
     else:
         number, _, answers, _ = sizes(unit, getattr(study, "dola" if step == "dola" else "logit_lens").limit)
         settings = 2 + 2 * 4 * len(study.dola.alphas)

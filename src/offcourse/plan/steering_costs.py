@@ -37,7 +37,10 @@ def swept_edits(method: SteeringMethod, strengths: Sequence[float], layers: int)
 def steered(
     name: str, part: str, study: Study, model: Model, unit, budget: int, of_tokens: int, slices: Slices
 ) -> Work:
-    """The work of one part of a steering method for one unit. The other arguments are those of `costs.work`."""
+    """The work of one part of a steering method for one unit. The other arguments are those of `costs.work`.
+
+    Of `precisions` it is the work in the method's own precision; in each other one the vectors are built as well.
+    """
     if part == "sweep":
         return _swept(name, study, model, budget, of_tokens, slices)
     if part == "controls":
@@ -45,6 +48,8 @@ def steered(
         return sum([of_control] * len(getattr(study, name).controls), Work())
     if part == "draws":
         return _drawn(name, study, model, budget, of_tokens, slices)
+    if part == "precisions":
+        return _in_precision(study, model, of_tokens, budget, slices)
     if part == "side_effects":
         return _aside(name, study, model, of_tokens, slices)
     return _asked(name, part, study, model, unit, budget, of_tokens, slices)
@@ -71,6 +76,12 @@ def _drawn(name: str, study: Study, model: Model, budget: int, of_tokens: int, s
     run = forest((draws - 1) * count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
     run += forest(vectors.test_items * (1 + draws), FV_QUERY, model, of_tokens)
     return run + hits(draws + 1, vectors.test_items, FV_QUERY, model, budget, slices)
+
+
+def _in_precision(study: Study, model: Model, of_tokens: int, budget: int, slices: Slices) -> Work:
+    """The work of one precision of a steering method without its vectors: one edit of every item, and the item."""
+    items = study.function_vectors.test_items
+    return forest(items * 2, FV_QUERY, model, of_tokens) + hits(2, items, FV_QUERY, model, budget, slices)
 
 
 def aside(name: str, study: Study) -> list[tuple[float, float, float]]:

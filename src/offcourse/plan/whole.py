@@ -117,6 +117,8 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
         count, shots = steering(method).passes(getattr(study, method), vectors.shots, vectors.trials)
         yield (draws - 1) * count, shots * FV_DEMONSTRATION + FV_QUERY
         yield vectors.test_items * (1 + draws), FV_QUERY
+    elif part == "precisions":
+        yield vectors.test_items * 2, FV_QUERY
     elif part == "controls":
         for _ in getattr(study, method).controls:
             yield from forwards(f"{method}_sweep", study, model, unit)

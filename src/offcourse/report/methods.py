@@ -96,6 +96,8 @@ def versions(made: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
         numerics = each.get("numerics") or {}
         for name in ("dtype", "attention"):
             note(name, numerics.get(name))
+        for other in numerics.get("precisions", ()):
+            note("dtype", other)
         note("device", each.get("device"))
         note("platform", each.get("platform"))
     return [(name, ", ".join(sorted(values))) for name, values in found.items()]

@@ -1,6 +1,6 @@
 """The context that a job gives to the code of its steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,9 @@ from offcourse.layout import Layout
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
 from offcourse.study.config import Study
+
+# The contexts of a job with several precisions, by precision, in `StepContext.known`.
+PRECISIONS = "precisions"
 
 
 @dataclass
@@ -43,18 +46,26 @@ class StepContext:
         self.parameters = self.step.parameters(self.study)
 
     def numerics(self) -> dict[str, Any] | None:
-        """Precision, attention, batch and threads of this job's passes; None if the job has made none."""
-        if "engine" not in self.__dict__:
+        """Precision, attention, batch and threads of this job's passes; None if the job has made none.
+
+        Of a job with several precisions (`in_precisions`), `precisions` are those beside the method's own.
+        """
+        contexts = self.known.get(PRECISIONS, {None: self})
+        held = [context.__dict__["engine"] for context in contexts.values() if "engine" in context.__dict__]
+        if not held:
             return None
         import torch
 
+        [engine] = held
+        own, *others = contexts
         return {
-            "dtype": str(self.engine.model.module.dtype).removeprefix("torch."),
-            "attention": "eager" if self.engine.explicit else "sdpa",
-            "max_rows": self.engine.max_rows,
-            "logits_dtype": "float32" if self.engine.wide else "model",
+            "dtype": own or str(engine.model.module.dtype).removeprefix("torch."),
+            **({"precisions": others} if others else {}),
+            "attention": "eager" if engine.explicit else "sdpa",
+            "max_rows": engine.max_rows,
+            "logits_dtype": "float32" if engine.wide else "model",
             "threads": torch.get_num_threads(),
-            "device": str(self.engine.model.input_device),
+            "device": str(engine.model.input_device),
         }
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -100,6 +111,33 @@ class StepContext:
         dtype = dtype_of(self.study, self.registry, self.model, self.step)
         model = load(self.folder, row.architecture, dtype, offload=numerics.offload == "allow")
         return Engine(model, numerics.max_rows, numerics.attention, self.study.protocol.logits_dtype)
+
+    def in_precisions(self, others: Sequence[str]) -> Iterator[tuple[str, "StepContext"]]:
+        """(precision, context with the model in it) for the method's own precision, which is this context, and others.
+
+        One model is loaded at a time: the one before is let go of when the next is asked for, so keep no engine of it.
+        The precision whose model is loaded already comes first.
+        """
+        import gc
+
+        import torch
+
+        [name] = self.step.methods
+
+        def other(dtype: str) -> "StepContext":
+            section = getattr(self.study, name).model_copy(update={"dtype": dtype})
+            study = self.study.model_copy(update={name: section})
+            return type(self)(self.step, study, self.registry, self.layout, self.model, self.threads)
+
+        own = dtype_of(self.study, self.registry, self.model, self.step)
+        contexts = self.once(PRECISIONS, lambda: {own: self} | {dtype: other(dtype) for dtype in others})
+        for dtype in sorted(contexts, key=lambda dtype: "engine" not in contexts[dtype].__dict__):
+            for let_go in contexts.keys() - {dtype}:
+                contexts[let_go].__dict__.pop("engine", None)
+            # A loaded model refers to itself through its hooks.
+            gc.collect()
+            torch.cuda.empty_cache()
+            yield dtype, contexts[dtype]
 
     def input(self, step: str, task: Task) -> Path:
         """Path of an upstream step's result for this model and task."""

@@ -61,6 +61,14 @@ STEERING_DRAWS = columns(
     cosine=pa.Column(float, pa.Check.in_range(-1.001, 1.001)),
 )
 
+# Hits in one setting with model and vectors of each precision, the study's own first. cosine: of the vectors of this
+# precision with the study's, over the edited layers.
+STEERING_PRECISIONS = columns(
+    precision=pa.Column(str, pa.Check.isin(("float32", "bfloat16", "float16"))),
+    **STEERING_SWEEP.columns,
+    cosine=pa.Column(float, pa.Check.in_range(-1.001, 1.001)),
+)
+
 # Names of controls: vectors that should do nothing (`methods.fv_controls`).
 NULL_CONTROLS = ("random_direction", "random_heads", "shuffled_labels", "other_task")
 

@@ -205,6 +205,10 @@ class _Anew:
         context = context_of(step, self.study, self.registry, self.scratch, shard.model, threads if known else None)
         if not step.runs_model:
             return context
+        if step.more_precisions(self.study):
+            # The step loads its models itself, one after the other.
+            self._loaded.clear()
+            return context
         asked = (shard.model, note["parts"]["dtype"], note["parts"].get("logits_dtype"))
         if asked not in self._loaded:
             # One model at a time: two of them may not fit into memory.

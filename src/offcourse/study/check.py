@@ -142,7 +142,7 @@ def _check_asked(study: Study, registry: Registry, method: str, shots: int, reso
 
 
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
-    """Raise `OffcourseError` for neutral passages, draws or controls that a steering method cannot have.
+    """Raise `OffcourseError` for neutral passages, draws, precisions or controls that a steering method cannot have.
 
     one: the method, as the study configures it.
     """
@@ -164,11 +164,27 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         refused["wrong_task"] = "has one task in this study, and the control takes another task's vectors"
     if one.site == "prompt":
         alone = "changes the prompt, so it has no vector that could be built again or replaced"
-        refused |= dict.fromkeys(("draws", *get_args(Control)), alone)
-    for name in (*(["draws"] if asked.draws > 1 else []), *asked.controls):
+        refused |= dict.fromkeys(("draws", "precisions", *get_args(Control)), alone)
+    numbers = [*(["draws"] if asked.draws > 1 else []), *(["precisions"] if asked.precisions else [])]
+    for name in (*numbers, *asked.controls):
         if name in refused:
-            key = "draws" if name == "draws" else f"controls: {name}"
+            key = name if name in numbers else f"controls: {name}"
             raise OffcourseError(f"{method}.{key} cannot be had: {method} {refused[name]}. Leave it out.")
+
+
+def _check_precisions(study: Study, registry: Registry, method: str) -> None:
+    """Raise `OffcourseError` for a precision that is a steering method's own on one of its models."""
+    asked = study.dtype_of(method)
+    key = f"{method}.dtype" if getattr(study, method).dtype else "numerics.dtype"
+    for name in study.models_of(method):
+        own = registry.model(name).dtype if asked == "auto" else asked
+        if own in getattr(study, method).precisions:
+            source = f"its dtype in resources/models.tsv, since {key} is auto" if asked == "auto" else key
+            raise OffcourseError(
+                f"{method}.precisions: {own} is the precision that {method} has on {name} already ({source}), so it "
+                f"would be compared with itself. Leave {own} out of {method}.precisions, or set {method}.dtype to "
+                "another precision."
+            )
 
 
 def _check_measured(study: Study, registry: Registry, method: str, base: Path) -> None:
@@ -202,6 +218,7 @@ def _check_measured(study: Study, registry: Registry, method: str, base: Path) -
             f"{method} edits. Leave it out of {method}.models."
         )
     _check_judged(study, method, configured)
+    _check_precisions(study, registry, method)
     most = configured.demonstrations(getattr(study, method))
     if most > (shots := study.function_vectors.shots):
         raise OffcourseError(

@@ -31,6 +31,7 @@ from offcourse.settings import (
     Threads,
 )
 from offcourse.steering import steering
+from offcourse.steering.contract import Settings
 from offcourse.study.messages import explain, shown
 from offcourse.study.protocol import Protocol
 from offcourse.study.yaml_file import read_yaml
@@ -77,6 +78,8 @@ StudyName = Annotated[
     ),
     AfterValidator(_free),
 ]
+# Sorted, since the order in which precisions are written changes no number.
+Precisions = Annotated[Several[Literal["float32", "bfloat16", "float16"]], AfterValidator(sorted)]
 Alpha = Annotated[float, Field(ge=0, lt=1)]
 # The bound is far above the size of any answer's log-probability.
 LengthBias = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -261,12 +264,20 @@ class _Study(Section):
             )
 
 
-Study = create_model(
-    "Study",
-    __base__=_Study,
-    __doc__=_Study.__doc__,
-    **{name: (type(steering(name).settings), steering(name).settings) for name in STEERING},
-)
+def _section(name: str) -> tuple[type[Settings], Settings]:
+    """(class, defaults) of a steering method's section: the method's own settings, and `precisions`.
+
+    precisions: precisions beside the method's own, in which its vectors are built and its best setting is tested again.
+    The code of a method does not read them. They are no field of `Settings`, since they would be in each method's key.
+    """
+    own = steering(name).settings
+    section = create_model(
+        type(own).__name__, __base__=type(own), __doc__=type(own).__doc__, precisions=(Precisions, [])
+    )
+    return section, section.model_construct(**{key: getattr(own, key) for key in type(own).model_fields})
+
+
+Study = create_model("Study", __base__=_Study, __doc__=_Study.__doc__, **{name: _section(name) for name in STEERING})
 
 
 def load_study(mapping: Mapping[str, Any], where: str = "config") -> Study:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from offcourse.analysis.verdicts import LEVEL, MARGIN, PERPLEXITY, PROMPTING, VERDICTS, verdicts
+from offcourse.analysis.verdicts import LEVEL, MARGIN, PERPLEXITY, PRECISIONS, PROMPTING, VERDICTS, verdicts
 from offcourse.analysis.view import ResultsView
 from offcourse.tables import writing
 
@@ -42,6 +42,11 @@ def notes(frame: pd.DataFrame, prompting: bool) -> list[str]:
         found.append("With one task in a study there are no other tasks to measure harm on.")
     if (frame["draws"] == 1).any():
         found.append("Where vectors are built from one sample of prompts, how much a sample decides is not known.")
+    if (frame["precision"] != "").any():
+        found.append(
+            "Precisions: accuracy in the best setting with model and vectors of each, the study's own first; the share "
+            "of items whose answer is not the same in all of them; the smallest cosine of vectors with the study's own."
+        )
     return found
 
 
@@ -54,6 +59,11 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
     def interval(row, name: str) -> str:
         ends = [getattr(row, f"{name}{end}") for end in ("", "_low", "_high")]
         return "" if pd.isna(ends[0]) else "{:.2f} [{:.2f}, {:.2f}]".format(*ends).replace("-0.00", "0.00")
+
+    def precisions(row) -> str:
+        ours = [row.precision, *(name for name in PRECISIONS if name != row.precision)] if row.precision else []
+        known = [(name, getattr(row, name)) for name in ours]
+        return ", ".join(f"{name} {share(value)}" for name, value in known if not pd.isna(value))
 
     rows = [
         {
@@ -79,7 +89,12 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
             "spread": share(row.spread),
             "cosine": "" if pd.isna(row.cosine) else f"{row.cosine:.2f}",
             "flips": share(row.flips),
+            "precisions": precisions(row),
+            "flips between precisions": share(row.precision_flips),
+            "cosine between precisions": "" if pd.isna(row.precision_cosine) else f"{row.precision_cosine:.4f}",
         }
         for row in frame.itertuples()
     ]
-    return pd.DataFrame(rows).set_index("model")
+    shown = pd.DataFrame(rows).set_index("model")
+    # Most studies have one precision.
+    return shown if (frame["precision"] != "").any() else shown.loc[:, :"flips"]
