@@ -8,7 +8,7 @@ from lab import CHECKOUT
 from test_layers import LAYERS
 
 # Folders of tests that are about no single package.
-WHOLE = {"workflow", "slurm", "architectures", "mutations", "torture"}
+WHOLE = {"workflow", "slurm", "architectures", "mutations", "torture", "forking"}
 # Test files that import nothing of their package, and how they reach it.
 FROM_OUTSIDE = {
     "adding/test_add_model.py": "runs `offcourse add-model`",

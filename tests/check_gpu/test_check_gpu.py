@@ -40,7 +40,13 @@ def test_the_check_runs_on_an_image_without_the_workflows_packages(image, tmp_pa
     classes = {(row["model"].split(",")[0], row["dtype"]) for row in found["exact"]}
     assert classes >= {(name, dtype) for name in WIDTHS for dtype in ("float32", "bfloat16", "float16")}
     assert (WHOLE, "bfloat16") in classes
-    passes = {"rows of edits", "rows of several prompts", "a forest of prompts", "DoLa's layers"}
+    passes = {
+        "rows of edits",
+        "rows of several prompts",
+        "a forest of prompts",
+        "edits of every token",
+        "DoLa's layers",
+    }
     assert {row["pass"] for row in found["memory"]} == passes
     assert all(row["times_faster"] > 1 for row in found["speed"])
     assert read_rates(rates_path(tmp_path)).device == "cpu"
