@@ -1,5 +1,5 @@
-# Steering methods beyond the paper's (src/offcourse/steering): a rule per step, named like it. Its vectors and what is made
-# of them on tasks, and the same on question sets in two folds.
+# Steering methods beyond the paper's (src/offcourse/steering). Each step has a rule of its name: vectors and what is measured
+# with them, on tasks, and on question sets in two folds.
 
 
 for step in STEPS.values():

@@ -37,7 +37,8 @@ def main(path: str, arguments: list[str]) -> None:
     code = os.waitstatus_to_exitcode(int(status)) if status else 1
     if code < 0:
         # Die as the fork did.
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 

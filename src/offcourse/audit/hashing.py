@@ -62,7 +62,7 @@ class Hashing:
 def _hashed(path: Path) -> tuple[Marks, str | None]:
     """The marks of a file before it was hashed, and its sha256."""
     marks, digest = _marks(path), hashlib.sha256()
-    # Small files are many: a whole block for each of them costs more than to hash it.
+    # No larger than the file: for a small file, making a whole block takes longer than hashing.
     block = bytearray(min(BLOCK, marks[0] if marks else 1) or 1)
     try:
         with open(path, "rb", buffering=0) as file:

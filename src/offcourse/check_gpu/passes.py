@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +66,7 @@ def widest(engine: Engine, row: Model) -> list[Pass]:
     token = torch.arange(ANSWERS) % row.vocabulary
     rows = ResidualRows(vectors, model.layers)
     # Edits of every token of a prompt, as many as one pass holds.
-    each = [
-        Edit("residual", "add", "all", {0: vector}) for vector in vectors[:1].expand(engine.max_tokens // SHOTS, -1)
-    ]
+    each = [Edit("residual", "add", "all", {0: vectors[0]})] * (engine.max_tokens // SHOTS)
 
     def compare():
         hidden = {layer: states.roll(layer + 1, 0) for layer in range(CANDIDATES)}
@@ -182,7 +180,8 @@ def speed(subject: Subject, model: LanguageModel, rate: float) -> list[dict]:
 def _answers(subject: Subject, model: LanguageModel, engine: Engine, rate: float) -> dict:
     """Time a sweep of edits at the tokens of a question's answers: every block at some strengths.
 
-    The naive loop runs the question with each answer, as one batch, for each edit.
+    The naive loop runs the question with its answers, as one batch, for each edit. Its hooks edit the first answer
+    alone, which takes as long.
     """
     question = prompt(subject.row, QUESTION)
     answers = [prompt(subject.row, CHOICE + 1, seed)[1:] for seed in range(1, 1 + CHOICES)]
@@ -198,9 +197,7 @@ def _answers(subject: Subject, model: LanguageModel, engine: Engine, rate: float
     def naive():
         with uninstalled(model, "sdpa"):
             for edit in sampled:
-                with ExitStack() as stack:
-                    for handle in hooks_of(model, edit, QUESTION, tokens.shape[1])():
-                        stack.callback(handle.remove)
+                with _hung(hooks_of(model, edit, QUESTION, tokens.shape[1])):
                     model.module(tokens, use_cache=False, logits_to_keep=CHOICE).logits.float().log_softmax(-1)
 
     behind = 1 + CHOICES * (CHOICE - 1)
@@ -225,11 +222,18 @@ def _timed(name: str, run, slow: float, count: int, work: float, rate: float, pr
     }
 
 
+@contextmanager
+def _hung(hooks: Hooks) -> Iterator[None]:
+    """Hang an edit into the model, and take it out again."""
+    with ExitStack() as stack:
+        for handle in hooks():
+            stack.callback(handle.remove)
+        yield
+
+
 def _last_probabilities(model: LanguageModel, ids: list[int], edit: Hooks) -> torch.Tensor:
     """Probabilities [vocabulary] of one plain forward with an edit, which is one turn of the naive loop."""
-    with ExitStack() as stack:
-        for handle in edit():
-            stack.callback(handle.remove)
+    with _hung(edit):
         tokens = torch.tensor([ids], device=model.input_device)
         return model.module(tokens, use_cache=False).logits[0, -1].float().softmax(-1)
 

@@ -33,7 +33,7 @@ class Contrasts:
 
 
 def differences(context, contrasts: Contrasts):
-    """[pairs, layers, width] float32: last-token states of right texts, less those of wrong ones.
+    """[pairs, layers, width] float32: last-token states of right texts, minus the states of the wrong texts.
 
     context: `run.context.StepContext`.
     """

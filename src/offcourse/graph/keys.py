@@ -39,7 +39,7 @@ def steps_of(study: Study, model: str | None = None) -> dict[str, Step]:
 
 
 def units_of(study: Study) -> Iterator[tuple[str, Step, str]]:
-    """(model, step, unit) of every result of a study; a result comes after those of its model that it is made from."""
+    """(model, step, unit) of every result of a study. A result comes after the results that it is made from."""
     for model in study.models:
         for step in steps_of(study, model).values():
             for unit in step.units(study):

@@ -26,7 +26,7 @@ class Product(Declaration):
     target: "module:function" where the code begins: `write(view, out)` of a table, `page(view, shown)` of a figure.
     tables: numbers or names of the tables that it writes. figures: ids of the figures that it draws. files: other
     files.
-    needs: steps of which a study must have one for the rule to run (empty: one of `inputs`).
+    needs: the rule runs if the study has one of these steps (empty: one of `inputs`).
     per_model: whether there is a job for each model. local: whether the job runs where Snakemake itself runs.
     released: whether the product is also made from the authors' release (a table by the rule `published_{rule}`).
     control: one of `function_vectors.controls` that a study must have for the rule to run ("": none).

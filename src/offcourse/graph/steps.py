@@ -206,7 +206,7 @@ def part_of(step: str) -> tuple[str, str]:
 
 
 def _own_settings(name: str) -> tuple[str, ...]:
-    """The settings of a steering method that decide its vectors; those of every method (strengths, tasks) do not."""
+    """The settings of a steering method that decide its vectors, not those that every method has (strengths, tasks)."""
     method = steering(name)
     aside = {*Settings.model_fields, *method.unkeyed}
     return tuple(key for key in type(method.settings).model_fields if key not in aside)
