@@ -21,12 +21,16 @@ SENT = workflow.exec_mode == ExecMode.REMOTE
 # All GPU steps of a model form one Slurm job. `models_in_memory=1` runs them one after another, so the job needs only the
 # GPUs and memory of its largest step. Without it Snakemake would run independent steps of the group in parallel.
 GROUP = "{model}" if REMOTE or SENT else None
+# All tables and figures form another, which makes a few of them at a time.
+SHOWN_GROUP, SHOWN_MINUTES = ("tables_and_figures" if GROUP else None), 5
 if GROUP:
     workflow.register_resource("models_in_memory", 1)
+    workflow.register_resource("shown_at_once", 4)
 
 
 resource_scopes:
     models_in_memory="local",
+    shown_at_once="local",
 
 
 try:
@@ -70,6 +74,13 @@ def asks(rule):
     partition = (workflow.resource_settings.default_resources or {}).get("gpu_partition")
     named = {"slurm_partition": partition.raw} if partition else {}
     return {name: ask(name) for name in ("gpu", "mem_mb", "runtime")} | {"models_in_memory": 1} | named
+
+
+def asks_to_show():
+    """Resources of a table or figure, beside the memory that the profile gives it: they are minutes of one job."""
+    if not GROUP:
+        return {}
+    return {"runtime": lambda wildcards, attempt: SHOWN_MINUTES * attempt, "shown_at_once": 1}
 
 
 def needed(rule, model):

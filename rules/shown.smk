@@ -17,9 +17,13 @@ for product in PRODUCTS.values():
             record=record(product.rule, model),
         log:
             RESULTS / "logs" / (f"{product.rule}/{model}.log" if model else f"{product.rule}.log"),
+        group:
+            None if product.local else SHOWN_GROUP
         localrule: product.local
         conda:
             "../envs/offcourse.yaml"
+        resources:
+            **({} if product.local else asks_to_show()),
         params:
             code=code(product.rule),
             settings=settings(product.rule),

@@ -175,6 +175,14 @@ def test_a_model_is_one_job_with_its_cards_whatever_goes_wrong(story):
     assert not alone & {f"rule_{rule}" for rule in RULES}
 
 
+def test_tables_and_figures_are_one_job_without_a_card(story):
+    [job] = accounted("tables_and_figures")
+    assert (job["State"], job["ReqMem"]) == ("COMPLETED", f"{4 * 3000}M")
+    assert "gres/gpu" not in job["AllocTRES"] and "cpu=4" in job["AllocTRES"].split(",")
+    records = [json.loads(path.read_text())["made"] for path in (story.lab.results / "provenance").glob("*.json")]
+    assert sum(made["slurm_job"] == job["JobID"] for made in records) > 15
+
+
 def test_its_steps_ran_one_after_the_other(story):
     made = [json.loads(path.read_text())["made"] for path in (story.lab.results / "provenance" / MODEL).rglob("*.json")]
     spans = sorted((each["started"], each["ended"]) for each in made if each["slurm_job"] in story.at_work)
