@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forking
 from lab import CHECKOUT, SMOKE
 from slurm_cluster import PATH, run
 
@@ -28,8 +29,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def snakemake(folder: Path, *more, study: Path | None = SMOKE, **variables: str) -> subprocess.CompletedProcess:
-    words = slurm_command(folder, *more, study=study)
-    return subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT, env=environment(**variables))
+    """A run that submits nothing."""
+    _, *words = slurm_command(folder, *more, study=study)
+    command, given = [forking.python(), *words], forking.SECRETS | environment(**variables)
+    return subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, env=given)
 
 
 def accounted(comment: str) -> list[dict[str, str]]:

@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import forking
 import pytest
 import yaml
 from lab import SMOKE, Lab, copy_checkout, jobs, named_by, reasons
@@ -208,11 +210,17 @@ def study_of(lab: Lab, **changes) -> None:
     lab.configfile.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | changes))
 
 
-def start(lab: Lab, out: Path) -> subprocess.Popen:
-    """A run in a process group of its own, its messages in `out`."""
+def start(lab: Lab, out: Path, *python: str) -> subprocess.Popen:
+    """A run in a process group of its own, its messages in `out`. python: what starts it instead of Python."""
+    _, *words = lab.command()
     with open(out, "w") as file:
         return subprocess.Popen(
-            lab.command(), cwd=lab.checkout, env=lab.environment, stdout=file, stderr=file, start_new_session=True
+            [*(python or [sys.executable]), *words],
+            cwd=lab.checkout,
+            env=lab.environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
 
 
@@ -289,7 +297,7 @@ def test_a_grown_study_computes_what_is_new_also_when_killed_and_started_twice(e
     when_killed = edited.shards()
     assert ("dola", OTHER, "misconceptions") in names(when_killed, but=at_first)
 
-    run = start(edited, tmp_path / "two")
+    run = start(edited, tmp_path / "two", forking.python())
     wait_for(lambda: "Execute" in (tmp_path / "two").read_text(), run, tmp_path / "two")
     refused = edited.snakemake()
     assert refused.returncode == 1
