@@ -90,12 +90,9 @@ def line(axes: Axes, points: pd.DataFrame, x: str, y: str, **look: Any) -> None:
     """Draw `y` against `x` in the order of the rows, and the band from `ci_low` to `ci_high` if `points` has these."""
     if "ci_low" in points:
         axes.fill_between(points[x], points["ci_low"], points["ci_high"], color=look["color"], alpha=BAND, lw=0)
-    said = axes.get_xlabel(), axes.get_ylabel()
-    values = {"x": points[x].to_numpy(), "y": points[y].to_numpy()}
-    sns.lineplot(**values, estimator=None, errorbar=None, sort=False, legend=False, ax=axes, **look)
-    axes.set(xlabel=said[0], ylabel=said[1])
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_visible(True)  # seaborn hides the labels of inner panels
+    # As seaborn's `lineplot` draws it, which takes twenty times as long: a missing point is left out.
+    known = points[[x, y]].astype(float).dropna()
+    axes.plot(known[x].to_numpy(), known[y].to_numpy(), **{"markeredgewidth": 0.75, "markeredgecolor": "w"} | look)
 
 
 def heat_map(
