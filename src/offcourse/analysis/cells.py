@@ -6,9 +6,11 @@ An entry is one element of `sources`, see `analysis.sources`.
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from offcourse.analysis import choices, recovery, truthfulness
@@ -30,17 +32,40 @@ from offcourse.schemas.io import read_unchecked
 
 Entry = Mapping[str, Any]
 CHOICES = ("n_heads", "strength", "layer_percent")
+SMALL = 50_000  # bytes of a file: such as every sweep of the release
 
 
 def rows_of(results: Path, entry: Entry) -> pd.DataFrame:
     """The rows that an entry selects. Raises `OffcourseError` when the artefact cannot be read or lacks a column."""
     path = Path(results) / entry["artefact"]
-    rows = read_unchecked(path)
+    written = _written(path)
+    rows = (_read_small if sum(written[:1]) < SMALL else _read_large)(path, written)
+    chosen = np.ones(len(rows), bool)
     for column, value in entry["where"].items():
         if column not in rows:
             raise OffcourseError(f"{path} has no column {column!r}, which a cell names; run the workflow again.")
-        rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
-    return rows
+        chosen &= rows[column].isin(value if isinstance(value, list) else [value]).to_numpy()
+    return rows[chosen]
+
+
+# Cached, since cells and points of one table or figure name the same files. Of large ones few are kept.
+@lru_cache(maxsize=1024)
+def _read_small(path: Path, written: tuple[int, ...]) -> pd.DataFrame:
+    return read_unchecked(path)
+
+
+@lru_cache(maxsize=16)
+def _read_large(path: Path, written: tuple[int, ...]) -> pd.DataFrame:
+    return read_unchecked(path)
+
+
+def _written(path: Path) -> tuple[int, ...]:
+    """Size and times of a file, which say that it was written anew; nothing for no file, whose reader raises an error."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def items(results: Path, entry: Entry) -> pd.Series:
@@ -76,7 +101,7 @@ def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
     """
     if "hits" in rows:
         counts = rows[["hits", "items"]].astype(int).to_numpy()
-        return pd.Series([float(item < hits) for hits, items in counts for item in range(items)], dtype=float)
+        return pd.Series(np.concatenate([np.arange(items) < hits for hits, items in counts] or [[]]), dtype=float)
     count = next((name for name in ("n", "trials") if name in rows), None)
     return rows[measure].repeat(rows[count]).astype(float) if count else None
 
@@ -158,13 +183,25 @@ def _groups(results: Path, entries: Sequence[Entry]) -> dict[str, dict[str, floa
 def _pooled(results: Path, entries: Sequence[Entry]) -> float:
     """Mean of the entries' means. Entries with `times`: mean over items, each weighted by how often it was reported."""
     if not any("times" in entry for entry in entries):
-        return _mean([items(results, entry).mean() for entry in entries])
+        return _mean([_mean_item(results, entry) for entry in entries])
     total, count = 0.0, 0
     for entry in entries:
         times = entry.get("times", [1] * entry["n"])
         total += float((items(results, entry) * times).sum())
         count += sum(times)
     return total / count
+
+
+def _mean_item(results: Path, entry: Entry) -> float:
+    """Mean of the numbers that an entry averages."""
+    path = Path(results) / entry["artefact"]
+    return _mean_of_items(results, json.dumps(entry), _written(path))
+
+
+# Cached, since cells of one row of a table name the same hundreds of entries.
+@lru_cache(maxsize=100_000)
+def _mean_of_items(results: Path, entry: str, written: tuple[int, ...]) -> float:
+    return items(results, json.loads(entry)).mean()
 
 
 def _share_of_pairs(results: Path, cell: Mapping[str, Any], entries: Sequence[Entry]) -> float | None:

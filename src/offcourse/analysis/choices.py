@@ -3,6 +3,7 @@
 A pair is one model and one task.
 """
 
+import numpy as np
 import pandas as pd
 
 from offcourse.analysis import recovery
@@ -45,5 +46,6 @@ def best(results: Folder, models: list[str], tasks: list[str]) -> pd.DataFrame:
 
 def _best(accuracies: pd.DataFrame, axis: str) -> list[float]:
     """The values of an axis that reach the largest accuracy, in order."""
-    profile = accuracies.groupby(axis, sort=True)["accuracy"].max()
-    return profile.index[profile >= profile.max() - recovery.SLACK].tolist()
+    values, accuracy = accuracies[axis].to_numpy(), accuracies["accuracy"].to_numpy()
+    # A value reaches the largest accuracy if one of its rows does.
+    return np.unique(values[accuracy >= np.nanmax(accuracy) - recovery.SLACK]).tolist()

@@ -22,8 +22,10 @@ def shares(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """
     if "hit" in frame:
         return frame.groupby(by, sort=True)["hit"].agg(accuracy="mean", n="size")
-    counts = frame.set_index(by).sort_index()
-    return pd.DataFrame({"accuracy": counts["hits"].astype(float) / counts["items"], "n": counts["items"]})
+    counts = pd.MultiIndex.from_frame(frame[by]) if len(by) > 1 else pd.Index(frame[by[0]])
+    hits, items = frame["hits"].astype(float).to_numpy(), frame["items"].to_numpy()
+    found = pd.DataFrame({"accuracy": hits / items, "n": items}, index=counts)
+    return found if counts.is_monotonic_increasing else found.sort_index()
 
 
 def accuracy(sweep: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +83,12 @@ def peak_recovery(accuracies: pd.DataFrame, few_shot: float) -> float:
 
 def average_recovery(accuracies: pd.DataFrame, few_shot: float) -> float:
     """Eq. 8: mean accuracy of the best setting over layers, as a fraction of `few_shot`; NaN if `few_shot` is 0."""
-    return _fraction(accuracies.groupby(["n_heads", "strength"])["accuracy"].mean().max(), few_shot)
+    return _fraction(over_layers(accuracies).max(), few_shot)
+
+
+def over_layers(accuracies: pd.DataFrame) -> pd.Series:
+    """The mean accuracy of every setting over its layers, by `n_heads` and `strength`."""
+    return accuracies.groupby(["n_heads", "strength"])["accuracy"].mean()
 
 
 def _fraction(value: float, few_shot: float) -> float:

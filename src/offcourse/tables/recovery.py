@@ -61,15 +61,13 @@ def _function_vector(view: ResultsView, pair) -> list[tuple]:
     accuracy = read_accuracy(view, pair.model, pair.task)
     _, few_shot = recovery.baseline(read_shots(view, pair.model, pair.task))
     rows = [] if np.isnan(pair.default) else [(DEFAULT, 0, pair.default, np.nan)]
-    rows.append((SEARCH, 0, pair.search, _average(accuracy)))
-    for n_heads, tried in accuracy.groupby("n_heads"):
-        rows.append((BY_HEADS, int(n_heads), float(tried["accuracy"].max()), _average(tried)))
+    # The average is that of the setting where it is largest (the numerator of Eq. 8).
+    averages = recovery.over_layers(accuracy)
+    rows.append((SEARCH, 0, pair.search, float(averages.max())))
+    by_heads = averages.groupby("n_heads").max()
+    for n_heads, peak in accuracy.groupby("n_heads")["accuracy"].max().items():
+        rows.append((BY_HEADS, int(n_heads), float(peak), float(by_heads[n_heads])))
     return [(pair.model, pair.task, *row, pair.few_shot, few_shot) for row in rows]
-
-
-def _average(tried: pd.DataFrame) -> float:
-    """Mean accuracy over layers, of the setting where it is largest (the numerator of Eq. 8)."""
-    return recovery.average_recovery(tried, 1.0)
 
 
 def _task_vector(view: ResultsView, pair) -> tuple:

@@ -42,7 +42,7 @@ class Turned:
     adds_bos: Mapping[str, bool] = field(default_factory=dict)
     _metrics: dict[tuple, pd.DataFrame] = field(default_factory=dict)
     _pairs: dict[tuple, pd.DataFrame] = field(default_factory=dict)
-    _sweeps: dict[tuple, pd.DataFrame] = field(default_factory=dict)
+    _sweeps: dict[tuple, tuple[pd.DataFrame, int]] = field(default_factory=dict)
 
     def tables(
         self, protocol: Protocol, wanted: Collection[int], without: Collection[str] = ()
@@ -75,10 +75,10 @@ class Turned:
     def _read_pairs(self, protocol: Protocol) -> pd.DataFrame:
         alike = self.alike(protocol.head_read_position)
 
-        def read(view: ResultsView, model: str, task: str) -> pd.DataFrame:
+        def read(view: ResultsView, model: str, task: str) -> tuple[pd.DataFrame, int]:
             reader = read_sweep if not self.adds_bos or model in alike else read_other_position
             if (reader, model, task) not in self._sweeps:
-                self._sweeps[reader, model, task] = reader(view, model, task)
+                self._sweeps[reader, model, task] = table3.read_hits(view, model, task, reader)
             return self._sweeps[reader, model, task]
 
         scope = self.view.scope("function_vectors")

@@ -81,15 +81,23 @@ def left_over(
     return few_shot, [(path, shots, read_items(results, path, shots))]
 
 
+def read_hits(
+    results: Folder, model: str, task: str, read: Callable[[Folder, str, str], pd.DataFrame] = read_sweep
+) -> tuple[pd.DataFrame, int]:
+    """(hits of a sweep, see `recovery.hits`; its number of items). read: reads the sweep of a model and task."""
+    scored = read(results, model, task)
+    return recovery.hits(scored), recovery.items(scored)
+
+
 def read_pairs(
     results: Folder,
     models: list[str],
     tasks: list[str],
     default_heads: str,
     selection: str = "same_items",
-    read: Callable[[Folder, str, str], pd.DataFrame] = read_sweep,
+    read: Callable[[Folder, str, str], tuple[pd.DataFrame, int]] = read_hits,
 ) -> pd.DataFrame:
-    """One row per model and task. read: reads the sweep of a model and task.
+    """One row per model and task. read: reads the hits of a model and task, see `read_hits`.
 
     Columns: `few_shot`, the accuracy with `shots` examples over `items` items; `search`, the best accuracy over all
     settings and layers; `default`, the best accuracy over the default settings, NaN if the sweep has none of them;
@@ -105,8 +113,7 @@ def read_pairs(
         large = is_large(read_model(results, model)["parameters"])
         for task in tasks:
             shots, few_shot = recovery.baseline(read_shots(results, model, task))
-            scored = read(results, model, task)
-            sweep, count = recovery.hits(scored), recovery.items(scored)
+            sweep, count = read(results, model, task)
             if selection != "same_items" and sweep.shape[1] != count:
                 raise OffcourseError(
                     f"{results / sweep_path(model, task)} has counts, not items, so that no half of them can be chosen "
