@@ -12,7 +12,7 @@ rule published:
         released_and_recorded(*CONVERTED),
         of_release("published_comparison"),
         [of_release(name) for name in TABLES],
-        of_release("published_figures"),
+        [of_release(name) for name in FIGURES],
         of_release("published_report"),
 
 
@@ -43,9 +43,12 @@ for group in CONVERTED:
             PUBLISHED_FILES[group],
         log:
             PUBLISHED / f"logs/published_{group}.log",
+        # All else reads them.
+        priority: 20
         conda:
             "../envs/offcourse.yaml"
-        threads: 2
+        # Unpacking takes seconds, and most of them to start.
+        threads: 2 if ORIGINAL else 1
         params:
             code=code_of_release(f"published_{group}"),
             original=ORIGINAL,
@@ -95,22 +98,28 @@ for name, product in TABLES.items():
             "../workflow/scripts/published.py"
 
 
-rule published_figures:
-    input:
-        released("function_vectors", "task_vectors", "readings", "cie"),
-        of_release("published_models"),
-    output:
-        of_release("published_figures"),
-        record=PUBLISHED / "provenance/published_figures.json",
-    log:
-        PUBLISHED / "logs/published_figures.log",
-    conda:
-        "../envs/offcourse.yaml"
-    threads: 2
-    params:
-        code=code_of_release("published_figures"),
-    script:
-        "../workflow/scripts/published.py"
+# The figures, a rule for those that read the same results (`FIGURES` in src/offcourse/graph/release_rules.py).
+for name, products in FIGURES.items():
+
+    rule:
+        name:
+            name
+        input:
+            released(*groups_of(*products)),
+            of_release("published_models"),
+        output:
+            of_release(name),
+            record=PUBLISHED / f"provenance/{name}.json",
+        log:
+            PUBLISHED / f"logs/{name}.log",
+        # They take longest.
+        priority: 10
+        conda:
+            "../envs/offcourse.yaml"
+        params:
+            code=code_of_release(name),
+        script:
+            "../workflow/scripts/published.py"
 
 
 # Pages of the sweep that the paper does not show: snakemake results/published/figures/figure17/llama-7b_antonym.svg
@@ -137,7 +146,7 @@ rule published_report:
     input:
         of_release("published_comparison"),
         [of_release(name) for name in TABLES],
-        of_release("published_figures"),
+        [of_release(name) for name in FIGURES],
     output:
         of_release("published_report"),
         record=PUBLISHED / "provenance/published_report.json",

@@ -3,7 +3,7 @@ from offcourse.archive.manifest import MANIFEST, fetched
 from offcourse.data.names import RESOURCES
 from offcourse.graph.study_files import results_of
 from offcourse.graph.release import Release
-from offcourse.graph.release_rules import NAME, CONVERTED, TABLES, groups_of
+from offcourse.graph.release_rules import NAME, CONVERTED, FIGURES, TABLES, groups_of
 from offcourse.published import files as published_files
 from offcourse.published import side_by_side as pages_of_both
 from offcourse.published.figures import SWEEP_PAGES

@@ -1,15 +1,14 @@
 """The names of the release's figures, which the workflow reads at each start, equal the figures that are drawn."""
 
 from offcourse.graph.release import Release, results_of_release
-from offcourse.graph.release_rules import NAME
+from offcourse.graph.release_rules import FIGURES, NAME
 from offcourse.layout import Layout
-from offcourse.published.drawings import drawings
-from offcourse.published.figures import figure_files, names, pages_of
+from offcourse.published.figures import figure_files, names, names_of, pages_of
 
 
 def test_the_names_are_those_of_the_drawings(tmp_path):
     release = Release(Layout(NAME, tmp_path))
-    drawn = [name for job in drawings(release) for name in job]
+    drawn = [name for rule in FIGURES for name in names_of(release, rule)]
     assert sorted(drawn) == sorted(names(release))
     pages = pages_of(release, results_of_release(release))
     assert sorted(page["id"] for page in pages) == sorted(drawn)

@@ -8,4 +8,4 @@ from offcourse.run.log import logged
 
 with logged(snakemake.log[0]):
     rule, base = place_of(snakemake.output.record, {Layout(NAME).rule_record(rule): rule for rule in PAGES})
-    make(rule, list(snakemake.input), Layout(NAME, base), snakemake.threads)
+    make(rule, list(snakemake.input), Layout(NAME, base))

@@ -60,7 +60,7 @@ def _read_large(path: Path, written: tuple[int, ...]) -> pd.DataFrame:
 
 
 def _written(path: Path) -> tuple[int, ...]:
-    """Size and times of a file, which say that it was written anew; nothing for no file, whose reader raises an error."""
+    """Size and time of a file, which say whether it was written anew; nothing where no file is: its reader raises."""
     try:
         stat = path.stat()
     except OSError:

@@ -29,13 +29,30 @@ ON_DEMAND = ("comparison", "side_by_side")
 TABLES = {
     f"published_{name}": product for name, product in PRODUCTS.items() if product.released and not product.figures
 }
-# Where the code of the figures begins, from their declarations.
+# {rule that draws figures of the release: the products that it draws}. A rule draws what reads the same results, in one
+# process that reads them once. Snakemake looks at each input once for each output, and inputs are a thousand tables.
+FIGURES = {
+    rule: tuple(PRODUCTS[name] for name in names)
+    for rule, names in {
+        "published_figures": (
+            *("figure_off_by_one", "figure_overview", "figure_recovery", "figure_heads", "figure_shots"),
+            "figure_choices",
+        ),
+        "published_task_vector_figures": ("figure_task_vectors", "figure_post_training"),
+        "published_page_figures": ("figure_sweep", "figure_lens", "figure_apathy", "figure_cie"),
+    }.items()
+}
+# Where the code of all figures begins, from their declarations.
 _FIGURES = tuple(dict.fromkeys(target for each in PRODUCTS.values() if each.figures for target in each.targets))
+DRAWN = "offcourse.published.drawings:draw_figures"
 # {rule of tables, figures or pages: where its code begins}, see `published.files` and `published.pages`.
 PAGES = {
     "published_models": ("offcourse.graph.release:write_models",),
     **{rule: product.targets for rule, product in TABLES.items()},
-    "published_figures": ("offcourse.published.drawings:draw_figures", *_FIGURES),
+    **{
+        rule: tuple(dict.fromkeys((DRAWN, *(target for product in products for target in product.targets))))
+        for rule, products in FIGURES.items()
+    },
     "published_sweep_page": PRODUCTS["figure_sweep"].targets,
     "published_comparison": ("offcourse.analysis.comparison:comparison",),
     "published_report": PRODUCTS["report"].targets,
@@ -54,9 +71,9 @@ def targets_of(rule: str, original: bool = False) -> tuple[str, ...]:
     return UNPACKED if rule.removeprefix("published_") in CONVERTED and not original else TARGETS[rule]
 
 
-def groups_of(product: Product) -> list[str]:
-    """The groups of released results that a product reads."""
-    return list(dict.fromkeys(GROUPS[step] for step in product.inputs if step in GROUPS))
+def groups_of(*products: Product) -> list[str]:
+    """The groups of released results that some products read."""
+    return list(dict.fromkeys(GROUPS[step] for each in products for step in each.inputs if step in GROUPS))
 
 
 def script_of(rule: str) -> str:

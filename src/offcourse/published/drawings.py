@@ -1,17 +1,13 @@
 """Drawing the figures of the authors' release with the code that draws a study's; `published.figures` names them."""
 
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
 from pathlib import Path
 
-from offcourse.analysis.view import Results
 from offcourse.errors import OffcourseError
 from offcourse.files import write_json
 from offcourse.graph import catalogue
 from offcourse.graph.release import Release, results_of_release
-from offcourse.layout import Layout, picture_files
-from offcourse.published.figures import covered, names, not_released, pages_of
+from offcourse.layout import picture_files
+from offcourse.published.figures import covered, names_of, not_released, pages_of
 from offcourse.run.products import draw
 
 # {figure: part that cannot be drawn from the release, and why}.
@@ -27,34 +23,14 @@ NOT_RELEASED = {
 }
 
 
-# Figures that read the same results; one process draws all of them and reads the results once.
-TOGETHER = ("figure3", "figure5", "figure11", "figure13", "figure14", "figure15")
-
-
-def drawings(release: Release) -> list[list[str]]:
-    """The figures of the release by id (see `published.figures.names`). One process draws those of one list."""
-    return [list(TOGETHER), *([name] for name in names(release) if name not in TOGETHER)]
-
-
-def draw_figures(release: Release, threads: int = 1) -> None:
-    """Draw all figures of the release, `threads` lists at a time, and write the list of parts that cannot be drawn."""
-    with ProcessPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(partial(_draw, release.layout, release.resources), drawings(release)))
-    write_json(not_released(release), NOT_RELEASED)
-
-
-@cache
-def _covered(layout: Layout, resources: Path) -> tuple[Release, Results]:
-    """One pair per process: it reads the registry and the manifest."""
-    release = Release(layout, resources)
-    return release, results_of_release(release)
-
-
-def _draw(layout: Layout, resources: Path, ids: Sequence[str]) -> None:
-    release, results = _covered(layout, resources)
+def draw_figures(release: Release, rule: str) -> None:
+    """Draw the figures of a rule; `published_figures` also writes the list of parts that cannot be drawn."""
+    results, ids = results_of_release(release), set(names_of(release, rule))
     for page in pages_of(release, results):
         if page["id"] in ids:
             draw(covered(release, results, page), page)
+    if rule == "published_figures":
+        write_json(not_released(release), NOT_RELEASED)
 
 
 def draw_sweep_page(release: Release, page: str) -> list[Path]:

@@ -10,6 +10,7 @@ from offcourse.analysis.view import Results
 from offcourse.graph import catalogue
 from offcourse.graph.products import DRAWN_BY, FV, LENS
 from offcourse.graph.release import CIE_TASKS, Release, apathy_models, models_of
+from offcourse.graph.release_rules import FIGURES
 from offcourse.graph.study_files import pages_in
 from offcourse.layout import picture_files
 
@@ -52,11 +53,24 @@ def names(release: Release) -> list[str]:
     ]
 
 
-def figure_files(release: Release) -> list[Path]:
-    """The files of every figure of the release, and the list of figures that cannot be drawn."""
-    folder = release.layout.results / "figures"
-    drawn = [path for name in names(release) for path in picture_files(folder / name)]
-    return [*drawn, not_released(release)]
+def names_of(release: Release, rule: str) -> list[str]:
+    """The ids of the figures that a rule draws."""
+    kinds = {figure for product in FIGURES[rule] for figure in product.figures}
+    # Figures 6 and 7 are a study's Figure 2.
+    kinds |= set(LENS_FIGURES) if "figure2" in kinds else set()
+    return [name for name in names(release) if name.split("/")[0] in kinds]
+
+
+def figure_files(release: Release, *rules: str) -> list[Path]:
+    """The files of the figures that some rules draw (none named: all rules).
+
+    `published_figures` also writes the list of figures that cannot be drawn.
+    """
+    folder, found = release.layout.results / "figures", []
+    for rule in rules or FIGURES:
+        found += [path for name in names_of(release, rule) for path in picture_files(folder / name)]
+        found += [not_released(release)] if rule == "published_figures" else []
+    return found
 
 
 def not_released(release: Release) -> Path:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from offcourse.graph.release import Release, all_models, parameters_of
-from offcourse.graph.release_rules import NAME, TABLES, script_of, targets_of
+from offcourse.graph.release_rules import FIGURES, NAME, TABLES, script_of, targets_of
 from offcourse.published.figures import figure_files
 from offcourse.store.fingerprint import fingerprint, script_digest
 
@@ -24,7 +24,7 @@ def outputs(release: Release, rule: str) -> list[Path]:
         return comparison_files(results)
     if rule == "published_report":
         return [results / "report.html"]
-    return figure_files(release)
+    return figure_files(release, *([rule] if rule in FIGURES else []))
 
 
 def comparison_files(results: Path) -> list[Path]:

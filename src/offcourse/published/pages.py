@@ -14,7 +14,7 @@ from pathlib import Path
 from offcourse.graph import catalogue
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release import Release, parameters_of, results_of_release, write_models
-from offcourse.graph.release_rules import NAME, TABLES, script_of
+from offcourse.graph.release_rules import FIGURES, NAME, TABLES, script_of
 from offcourse.graph.release_rules import PAGES as TARGETS
 from offcourse.layout import Layout, picture_files
 from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_record
@@ -26,7 +26,7 @@ from offcourse.store.fingerprint import freeze_imports, script_digest
 from offcourse.study.protocol import Protocol
 
 
-def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None:
+def make(rule: str, inputs: list[str], layout: Layout) -> None:
     """Run one rule of the release and write its record."""
     release = Release(layout)
     if rule in TABLES:
@@ -34,7 +34,7 @@ def make(rule: str, inputs: list[str], layout: Layout, threads: int = 1) -> None
     else:
         write = {
             "published_models": partial(write_models, release),
-            "published_figures": partial(write_figures, release, threads),
+            **{each: partial(write_figures, release, each) for each in FIGURES},
             "published_comparison": partial(write_comparison, layout.results, None),
             "published_report": partial(write_report, release),
         }[rule]
@@ -89,11 +89,11 @@ def make_sweep_page(inputs: list[str], page: str, layout: Layout) -> None:
     recorded("published_sweep_page", layout, inputs, files, lambda: draw_sweep_page(release, page), page=page)
 
 
-def write_figures(release: Release, threads: int) -> None:
-    """Draw all figures of the release, see `published.drawings`."""
+def write_figures(release: Release, rule: str) -> None:
+    """Draw the figures of a rule, see `published.drawings`."""
     from offcourse.published.drawings import draw_figures
 
-    draw_figures(release, threads)
+    draw_figures(release, rule)
 
 
 def write_report(release: Release) -> None:
