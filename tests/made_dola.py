@@ -1,6 +1,7 @@
 """Made-up scores of DoLa, logit lens and apathy, and what tables must find in them, counted one by one."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +52,31 @@ def write_scores(folder: Path) -> Path:
 
 def hits(results, model: str, name: str, setting: tuple, shared: bool = False) -> list[float]:
     """Per question, whether the best answer is above every false one; ties by either rule, one by one."""
-    frame = read_parquet(results / model / "dola" / f"{name}.parquet", DOLA)
-    bucket, alpha, variant = setting
-    frame = frame[(frame["bucket"] == bucket) & (frame["alpha"] == alpha) & (frame["variant"] == variant)]
+    path = results / model / "dola" / f"{name}.parquet"
     found = []
-    for _, question in frame.groupby("question"):
-        best = question.loc[question["kind"] == "best", "score"].item()
-        false = question.loc[question["kind"] == "false", "score"].tolist()
+    for best, false in _answers(path, path.stat().st_mtime_ns)[setting]:
         tie = 1 / (1 + false.count(best)) if shared else float(name == "told")
         found.append(tie if best == max(false) else float(best > max(false)))
     return found
+
+
+# Cached, since a test asks for every setting several times.
+@cache
+def _answers(path: Path, written: int) -> dict[tuple, list[tuple[float, list[float]]]]:
+    """{setting: (score of the best answer, scores of the false ones) of each question, in order}."""
+    found: dict[tuple, dict[int, list[tuple[str, float]]]] = {}
+    for row in read_parquet(path, DOLA).itertuples():
+        questions = found.setdefault((row.bucket, row.alpha, row.variant), {})
+        questions.setdefault(row.question, []).append((row.kind, row.score))
+    return {
+        setting: [_best_and_false(questions[question]) for question in sorted(questions)]
+        for setting, questions in found.items()
+    }
+
+
+def _best_and_false(answers: list[tuple[str, float]]) -> tuple[float, list[float]]:
+    [best] = (score for kind, score in answers if kind == "best")
+    return best, [score for kind, score in answers if kind == "false"]
 
 
 def mc1(results, model: str, name: str, bucket: str, alpha: float, variant: str) -> float:

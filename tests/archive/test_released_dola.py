@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 
-from offcourse.analysis.truthfulness import mc1, mc2, mc3
+from offcourse.analysis.truthfulness import per_question
 from offcourse.archive import dola
 from offcourse.data.names import RESOURCES
 from offcourse.data.questions import load_questions
@@ -33,14 +32,11 @@ def made(release):
     }
 
 
-def metrics(frame) -> dict[str, float]:
-    values = []
-    starts = np.flatnonzero(np.diff(frame["question"])) + 1
-    columns = [np.split(frame[name].to_numpy(), starts) for name in ("score", "kind")]
-    for score, kind in zip(*columns, strict=True):
-        true, false, best = score[kind != "false"], score[kind == "false"], score[kind == "best"][0]
-        values.append((mc1(best, false), mc2(true, false), mc3(true, false), best >= false.max()))
-    return dict(zip(("MC1", "MC2", "MC3", "accuracy"), np.mean(values, axis=0), strict=True))
+def metrics(frame) -> dict[tuple, dict[str, float]]:
+    """{setting: mean of each metric over the questions}, by the code that makes a study's tables."""
+    columns = {"MC1": "mc1", "MC2": "mc2", "MC3": "mc3", "accuracy": "factor"}
+    means = per_question(frame).groupby(["bucket", "alpha", "variant"])[list(columns.values())].mean()
+    return {setting: dict(zip(columns, row, strict=True)) for setting, row in zip(means.index, means.to_numpy())}  # noqa: B905
 
 
 def test_the_printed_tables_follow_from_the_scores(made):
@@ -49,13 +45,13 @@ def test_the_printed_tables_follow_from_the_scores(made):
         if step != "dola":
             continue
         searched = set(each.frame.loc[(each.frame["variant"] == "softmax") & (each.frame["alpha"] != 0.1), "bucket"])
-        for (bucket, alpha, variant), group in each.frame.groupby(["bucket", "alpha", "variant"]):
+        for (bucket, alpha, variant), values in metrics(each.frame).items():
             if variant not in ("base", "softmax"):
                 continue
             names = ["base"] if variant == "base" else []
             names += [f"{bucket}%"] if variant == "softmax" and alpha == 0.1 else []
             names += [f"alpha {alpha:g}"] if bucket in searched else []
-            for metric, value in metrics(group).items():
+            for metric, value in values.items():
                 found |= {(f"{model} ({questions})", f"{metric} {name}"): value for name in names}
     cells, differ = 0, {}
     for number in (4, 5, 6, 8, 9, 10):
