@@ -4,13 +4,14 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from offcourse.errors import did_you_mean
 from offcourse.settings import Section
-from offcourse.study.schema import in_words, locate
+from offcourse.study.schema import Schema, in_words, locate
 
 
 def shown(value: Any) -> str:
@@ -19,13 +20,19 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+@cache
+def _schema(model: type[BaseModel]) -> Schema:
+    """The schema of a model, which takes a tenth of a second."""
+    return model.model_json_schema()
+
+
 def explain(problem: Mapping[str, Any], mapping: Any, model: type[BaseModel]) -> str:
     """The message for one of pydantic's problems: the key path, what the schema expects, what the mapping has."""
     if problem["type"] in ("extra_forbidden", "missing"):
         path = _path(problem["loc"])
         missing = problem["type"] == "missing"
         return f"the key {path} is missing" if missing else f"unknown key {path}; {_suggest(path, model)}"
-    place, schema = locate(model.model_json_schema(), problem["loc"])
+    place, schema = locate(_schema(model), problem["loc"])
     path = _path(place)
     if problem["type"] == "said":
         return f"{path}: {problem['msg']}"
