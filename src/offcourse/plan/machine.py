@@ -16,7 +16,8 @@ MATRICES = {"cpu": 24, "gpu": 8}  # like a model's matrices, these together do n
 # Sizes of elementwise operations: tokens of a block's activations, and words of a slice of the vocabulary.
 ELEMENTWISE = {"cpu": (300, 256), "gpu": (4096, 4096)}
 LOADED = {"cpu": 256 << 20, "gpu": 1 << 30}  # bytes of the weights that are loaded
-REPEATS = 9
+# Measurements of one rate. Of those that take long, which vary less, none begins after some seconds but the first ones.
+REPEATS, LEAST, ENOUGH = 9, 3, 1.5
 
 
 # Files that the drivers of NVIDIA's and AMD's cards make.
@@ -40,7 +41,7 @@ def device_rates(device: str, scratch: Path) -> dict[str, float]:
         """Median seconds of one call; the median and not the minimum, since a job gets the usual speed."""
         call()
         found = []
-        for _ in range(REPEATS):
+        while len(found) < REPEATS and (len(found) < LEAST or sum(found) * times < ENOUGH):
             wait()
             begin = time.perf_counter()
             for _ in range(times):
