@@ -24,7 +24,7 @@ from offcourse.files import follow_umask, locked, refusal, scratch_of, sha256, w
 from offcourse.models import local
 from offcourse.models.bins import INDEX, pickled
 from offcourse.models.folder import UNDAMAGED, check_folder
-from offcourse.models.hub import asking
+from offcourse.models.hub import asking, require_answer
 from offcourse.models.manifest import MANIFEST, SEEN, changes, digest_of, note, read_manifest, unchanging
 from offcourse.models.tokenizer import Tokenizer
 
@@ -124,6 +124,7 @@ def _from_hub(model: Model, registry: Registry, folder: Path, downloads: Path) -
     with asking(model, where, unreachable):
         from huggingface_hub import HfApi, snapshot_download
 
+        require_answer()
         bins = pickled(HfApi().list_repo_files(model.repo, revision=model.revision))
         snapshot_download(model.repo, revision=model.revision, local_dir=folder, allow_patterns=[*FILES, *bins])
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -61,3 +61,15 @@ def asking(model: Model, where: str, unreachable: str) -> Iterator[None]:
         reason = without_password((str(error) or "no reason given").splitlines()[0])
         # Not `from error`: a traceback would show the client's own message, with the address in it.
         raise OffcourseError(unreachable.format(reason=f"{type(error).__name__}: {reason}")) from None
+
+
+def require_answer() -> None:
+    """Ask the hub's address for its head, once more if nobody answers, and raise the client's error then.
+
+    Any answer will do. The client asks for lists and files six times, which takes half a minute where connections are
+    refused, and longer where a firewall drops them. Called inside `asking`.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import http_backoff
+
+    http_backoff("HEAD", HfApi().endpoint, max_retries=1, retry_on_status_codes=(), timeout=10)
