@@ -1,8 +1,10 @@
 """A process whose files cannot grow beyond a limit: what a disk that becomes full does to every library, for real."""
 
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
+
+from forking import environment, python
 
 LIMIT = """
 import resource, signal
@@ -16,8 +18,13 @@ def limit_files(size):
 def run(code: str, folder: Path, **more) -> subprocess.CompletedProcess:
     """Run Python `code` in `folder`; after `limit_files(bytes)` a write beyond that size fails."""
     # No compiled modules are written: they are files too, and would be cut.
-    command = [sys.executable, "-B", "-c", LIMIT + code]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **more)
+    variables = environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
+    # Elsewhere, since tests look at each file of the folder.
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as program:
+        program.write(LIMIT + code)
+        program.flush()
+        command = [python(), program.name]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables, **more)
 
 
 def files(folder: Path) -> dict[Path, bytes]:

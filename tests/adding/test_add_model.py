@@ -8,13 +8,13 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 
 import gguf
 import hub
 import pytest
 import torch
 from bin_files import in_bins
+from forking import environment, python
 from safetensors.torch import load_file, save_file
 from tiny_gguf import write_gguf
 
@@ -56,9 +56,9 @@ class Desk:
 
     def started(self, *words, **variables):
         own = {"OFFCOURSE_RESOURCES": str(self.resources)} | variables
-        command = [sys.executable, "-m", "offcourse", *map(str, words)]
+        command = [python(), "-m", "offcourse", *map(str, words)]
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | own, timeout=300, check=False
+            command, capture_output=True, text=True, cwd=self.folder, env=environment() | own, timeout=300, check=False
         )
 
     def add(self, *words, **variables):

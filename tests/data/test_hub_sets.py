@@ -1,14 +1,13 @@
 """Question sets of the hub: fetched at their commit over real HTTP, kept, read offline, refused if changed."""
 
 import io
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forking import environment, python
 from hub_of_sets import serving
 
 from offcourse.data.fetched import fetched_path, is_fetched, pinned_files
@@ -37,6 +36,10 @@ GENERATION = {
 }
 CHOICE = {"question": ["Why?"], "mc1_targets": [{"choices": ["So.", "No.", "Never."], "labels": [1, 0, 0]}]}
 TEXTS = {"full_prefix": ["One,"], "completion": ["two"]} | {f"contradiction_{i}": [f"{i}"] for i in range(3)}
+# Nobody answers here, or at the second one.
+SILENT = "http://127.0.0.1:9"
+WITH_PASSWORD = "http://someone:TheSecretWord@127.0.0.1:9"
+NO_ADDRESS = "http://someone:TheSecretWord/more@127.0.0.1:9"
 OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 READ = """
 import sys
@@ -69,16 +72,35 @@ def file(config: str, commit: str = COMMIT, split: str = "validation") -> str:
     return f"hub:{REPO}@{commit}/{config}/{split}"
 
 
+def begun(folder: Path, form: str, name: str, address: str, **more: str) -> subprocess.Popen:
+    """Read a set in a process of its own, since the hub's client takes its address when it is imported."""
+    variables = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "home"), "HF_TOKEN": "", **more}
+    (folder / "read.py").write_text(READ)
+    command = [python(), str(folder / "read.py"), form, name, str(folder / "downloads")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment() | variables, **pipes)
+
+
+def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 @pytest.fixture
 def read(tmp_path):
-    """Read a set in a process of its own, since the hub's client takes its address when it is imported."""
-
-    def reader(form: str, name: str, address: str = "http://127.0.0.1:9", **more: str):
-        variables = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "", **more}
-        command = [sys.executable, "-c", READ, form, name, str(tmp_path / "downloads")]
-        return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    def reader(form: str, name: str, address: str = SILENT, **more: str):
+        return ended(begun(tmp_path, form, name, address, **more))
 
     return reader
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting(tmp_path_factory):
+    """{address: process that asks there}. The client asks for half a minute, during which the other tests run."""
+    return {
+        address: begun(tmp_path_factory.mktemp("waiting"), "primer", file("generation"), address)
+        for address in (SILENT, WITH_PASSWORD, NO_ADDRESS)
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,18 +126,6 @@ def test_a_set_is_fetched_at_its_commit_and_then_read_without_the_network(read, 
     assert (again.returncode, again.stdout) == (0, first.stdout)
     kept = sorted(path.name for path in (tmp_path / "downloads").rglob("*") if path.is_file())
     assert kept == ["validation.parquet", "validation.sha256"]
-
-
-@pytest.mark.parametrize(
-    ("address", "says"),
-    [
-        ("http://someone:TheSecretWord@127.0.0.1:9", "cannot fetch the question set"),
-        ("http://someone:TheSecretWord/more@127.0.0.1:9", "HF_ENDPOINT is no address"),
-    ],
-)
-def test_no_message_holds_the_password_of_the_address(read, address, says):
-    done = read("primer", file("generation"), address)
-    assert done.returncode != 0 and says in done.stderr and "TheSecretWord" not in done.stderr
 
 
 def test_a_kept_set_that_was_changed_is_named(read, tmp_path):
@@ -154,11 +164,6 @@ def test_a_set_that_cannot_be_had_or_read_is_named(read, form, name, variables, 
     assert done.returncode != 0 and "Traceback" not in done.stderr
 
 
-def test_a_hub_that_does_not_answer_is_named(read):
-    done = read("primer", file("generation"))
-    assert done.returncode != 0 and "cannot fetch the question set owner/truthful" in done.stderr
-
-
 def test_the_digest_and_the_receipt_name_the_commit():
     rows = [QuestionSet("set", "Set", "letters", file("a", commit), "", "") for commit in (COMMIT, "b" * 40)]
     assert len({questions_sha256(row, limit) for row in rows for limit in (None, 3)}) == 4
@@ -172,3 +177,18 @@ def test_a_set_that_names_no_commit_is_refused(tmp_path, cell):
         (tmp_path / f"{table}.tsv").write_text(text.replace("misconceptions.tsv", cell), encoding="utf-8")
     with pytest.raises(OffcourseError, match="needs hub:owner/name@commit/configuration/split"):
         Registry.load(Path(tmp_path)).question_set("misconceptions")
+
+
+# The last tests, since they wait.
+def test_a_hub_that_does_not_answer_is_named(waiting):
+    done = ended(waiting[SILENT])
+    assert done.returncode != 0 and "cannot fetch the question set owner/truthful" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [(WITH_PASSWORD, "cannot fetch the question set"), (NO_ADDRESS, "HF_ENDPOINT is no address")],
+)
+def test_no_message_holds_the_password_of_the_address(waiting, address, says):
+    done = ended(waiting[address])
+    assert done.returncode != 0 and says in done.stderr and "TheSecretWord" not in done.stderr

@@ -1,6 +1,6 @@
-"""The program that Snakemake, a test or a shell starts instead of Python: asks the server for a fork and waits for it.
+"""The program that Snakemake, a test or a shell starts instead of Python: asks the servers for a fork and waits for it.
 
-It is copied into the server's folder as `python3`, which takes Python's arguments, and as commands named like a module.
+It is copied into the servers' folder as `python3`, which takes Python's arguments, and as commands named like a module.
 Without a fork Python itself runs them.
 """
 
@@ -13,12 +13,20 @@ import sys
 
 
 def main(path: str, arguments: list[str]) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+    asked |= {"umask": mask, "group": os.getpgrp()}
+    body = json.dumps(asked).encode("utf-8", "surrogateescape")
+    # The second one has not imported the packages of the hub.
+    for server in (path, f"{path}.light"):
+        ask(server, body)
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def ask(path: str, body: bytes) -> None:
+    """End as the fork ends that a server makes. Returns if it makes none."""
     with socket.socket(socket.AF_UNIX) as server:
-        mask = os.umask(0)
-        os.umask(mask)
-        asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
-        asked |= {"umask": mask, "group": os.getpgrp()}
-        body = json.dumps(asked).encode("utf-8", "surrogateescape")
         try:
             server.connect(path)
             files = array.array("i", [0, 1, 2])
@@ -29,7 +37,7 @@ def main(path: str, arguments: list[str]) -> None:
         except OSError:
             found = ""
         if not found or found.startswith("no"):
-            os.execv(sys.executable, [sys.executable, *arguments])
+            return
         child = int(found)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, lambda which, frame: os.kill(child, which))

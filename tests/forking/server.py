@@ -2,6 +2,10 @@
 
 python -P server.py SOCKET WRAPPER. SOCKET appears when it is ready, and it ends when its standard input does. WRAPPER
 is the program that forks find as `sys.executable`, so that what they start is forked too.
+
+It is two processes. One has imported everything and listens at SOCKET. The other one has not imported the packages of
+the hub, which read variables of the hub meanwhile, and listens at SOCKET.light: a fork of it imports them with its own
+values of these variables.
 """
 
 import array
@@ -22,26 +26,41 @@ from pathlib import Path
 
 # Modules of the lock's packages that the workflow's processes use and that take most of a start's time.
 PRELOADED = Path(__file__).with_name("preloaded.txt").read_text(encoding="utf-8").split()
+# Packages that read variables of the hub while they are imported, and these variables, by their beginnings.
+OF_THE_HUB = ("huggingface_hub", "transformers", "tokenizers", "accelerate", "datasets")
+READ_BY_THEM = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TOKENIZERS", "ACCELERATE", "DATASETS")
 # Variables that packages read while they are imported: a fork needs the server's own values.
 READ_EARLY = (
-    "PYTHON", "LC_", "LANG", "LD_", "HF_", "HUGGINGFACE", "TRANSFORMERS", "TOKENIZERS", "ACCELERATE", "DATASETS",
-    "TORCH", "PYTORCH", "CUDA", "OMP_", "MKL_", "OPENBLAS", "NUMEXPR", "KMP_", "GOMP", "MPL", "XDG_", "HOME", "TZ",
-    "SNAKEMAKE", "ARROW", "NO_COLOR", "FORCE_COLOR", "TERM",
+    *READ_BY_THEM, "PYTHON", "LC_", "LANG", "LD_", "TORCH", "PYTORCH", "CUDA", "OMP_", "MKL_", "OPENBLAS", "NUMEXPR",
+    "KMP_", "GOMP", "MPL", "XDG_", "HOME", "TZ", "SNAKEMAKE", "ARROW", "NO_COLOR", "FORCE_COLOR", "TERM",
 )  # fmt: skip
 # Numbers of threads, which Snakemake gives each job: a fork sets them (`set_threads`).
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 NOT_READ = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", *THREADS)
 
 
-def early(environment: dict[str, str]) -> dict[str, str]:
-    """The variables of an environment that packages read while they are imported."""
-    return {name: value for name, value in environment.items() if name.startswith(READ_EARLY) and name not in NOT_READ}
+class Watched(type(os.environ)):
+    """An environment that knows which variables were read."""
+
+    read: set[str] = set()
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return super().__getitem__(name)
 
 
-def refusal(asked: dict, own: dict[str, str], set_then: dict[str, str], loaded: set[str]) -> str:
+def early(environment: dict[str, str], light: bool) -> dict[str, str]:
+    """The variables of an environment that packages read while they are imported. light: those of the hub are not."""
+    late = READ_BY_THEM if light else ()
+    read = {name for name in environment if name.startswith(READ_EARLY) and not name.startswith(late)}
+    return {name: environment[name] for name in read if name not in NOT_READ}
+
+
+def refusal(asked: dict, own: dict[str, str], set_then: dict[str, str], loaded: set[str], light: bool = False) -> str:
     """Why a start must be a real one, or "".
 
     own: the server's variables before its imports, set_then: those that its imports set. loaded: what it has imported.
+    light: whether the packages of the hub are not among it.
 
     A start is real if it has options of Python beside `-m`, a variable that an import reads with another value, or a
     folder on Python's path that holds another version of an imported package.
@@ -49,7 +68,7 @@ def refusal(asked: dict, own: dict[str, str], set_then: dict[str, str], loaded: 
     arguments = asked["arguments"]
     if not arguments or (arguments[0].startswith("-") and not (arguments[0] == "-m" and len(arguments) > 1)):
         return "options of Python"
-    own, found = early(own), early(asked["environment"])
+    own, found = early(own, light), early(asked["environment"], light)
     changed = {name for name in own.keys() | found.keys() if own.get(name) != found.get(name)}
     # What a fork starts has the variables that imports set.
     if changed := {name for name in changed if name not in set_then or found.get(name) != set_then[name]}:
@@ -86,6 +105,7 @@ def run(asked: dict, files: list[int], wrapper: str) -> int:
     os.environ.clear()
     os.environ.update(asked["environment"])
     set_threads()
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     arguments = asked["arguments"]
     module = arguments[0] == "-m"
     paths = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
@@ -140,19 +160,56 @@ def received(connection: socket.socket) -> tuple[dict, list[int]]:
     return json.loads(body.decode("utf-8", "surrogateescape")), list(files)
 
 
-def serve(path: str, wrapper: str) -> None:
-    """Answer clients until standard input ends."""
-    own = dict(os.environ)
+def load(of_the_hub: bool) -> None:
+    """Import the packages of the hub, or all others, which must not read its variables."""
     for name in PRELOADED:
-        importlib.import_module(name)
-    set_then = {name: value for name, value in os.environ.items() if own.get(name) != value}
-    loaded = {name.split(".")[0] for name in sys.modules}
+        if (name.split(".")[0] in OF_THE_HUB) == of_the_hub:
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def load_without_the_hub() -> None:
+    """`load` what reads no variable of the hub. Raises `RuntimeError` if that is not so."""
+    # Not there, so that who copies the whole environment does not read them either.
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(READ_BY_THEM)}
+    kind, os.environ.__class__ = os.environ.__class__, Watched
+    load(of_the_hub=False)
+    os.environ.__class__ = kind
+    os.environ.update(kept)
+    read = [name for name in map(str, Watched.read) if name.startswith(READ_BY_THEM)]
+    if early_ones := [*read, *sorted(sys.modules.keys() & set(OF_THE_HUB))]:
+        raise RuntimeError(f"read or imported before the packages of the hub: {', '.join(early_ones)}")
+
+
+def listening_at(path: str) -> socket.socket:
+    """A socket at a path that appears when clients can ask."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{path}.part")
     listening.listen(64)
     os.rename(f"{path}.part", path)
+    return listening
+
+
+def start(path: str, wrapper: str) -> None:
+    """Become the two processes that answer clients, until standard input ends."""
+    own = dict(os.environ)
+    load_without_the_hub()
+    listening = listening_at(f"{path}.light")
+    if other := os.fork():
+        serve(listening, own, wrapper, light=True)
+        os.waitpid(other, 0)
+    else:
+        listening.close()
+        load(of_the_hub=True)
+        serve(listening_at(path), own, wrapper)
+    os._exit(0)
+
+
+def serve(listening: socket.socket, own: dict[str, str], wrapper: str, light: bool = False) -> None:
+    """Answer clients until standard input ends. own, light: as in `refusal`."""
+    set_then = {name: value for name, value in os.environ.items() if own.get(name) != value}
+    loaded = {name.split(".")[0] for name in sys.modules}
     waiting = selectors.DefaultSelector()
     waiting.register(listening, selectors.EVENT_READ, "client")
     waiting.register(sys.stdin.fileno(), selectors.EVENT_READ, "end")
@@ -160,11 +217,11 @@ def serve(path: str, wrapper: str) -> None:
     while True:
         for key, _ in waiting.select():
             if key.data == "end":
-                os._exit(0)
+                return
             if key.data == "client":
                 connection, _ = listening.accept()
                 asked, files = received(connection)
-                if refusal(asked, own, set_then, loaded):
+                if refusal(asked, own, set_then, loaded, light):
                     connection.sendall(b"no\n")
                     connection.close()
                 else:
@@ -203,4 +260,4 @@ def serve(path: str, wrapper: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    start(*sys.argv[1:])

@@ -16,7 +16,7 @@ PROGRAM = """
 import json, os, sys, threading
 import torch, threadpoolctl
 import offcourse
-threading.Thread(target=lambda: print("from a thread")).start()
+threading.Thread(target=lambda: sys.stdout.write("from a thread\\n")).start()
 blas = {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
 print(json.dumps({
     "arguments": sys.argv, "folder": os.getcwd(), "name": __name__, "input": sys.stdin.read(), "first": sys.path[:2],
@@ -97,13 +97,44 @@ ASK = (
 def test_what_a_fork_cannot_be_is_a_real_start(started, tmp_path):
     """Another value of a variable that imports read, another version of a package, options of Python."""
     assert started(python(), ASK).stdout == "preloaded python3\n"
-    assert started(python(), ASK, HF_ENDPOINT="http://127.0.0.1:9").stdout.startswith("new")
+    assert started(python(), ASK, MPLBACKEND="svg").stdout.startswith("new")
     (tmp_path / "packages").mkdir()
     assert started(python(), ASK, PYTHONPATH=str(tmp_path / "packages")).stdout.startswith("preloaded")
     (tmp_path / "packages" / "torch.py").touch()
     assert started(python(), ASK, PYTHONPATH=str(tmp_path / "packages")).stdout.startswith("new")
     done = subprocess.run([python(), "-c", ASK], capture_output=True, text=True, env=environment())
     assert done.stdout.startswith("new")
+
+
+HUB = """
+import json, os, sys
+of_the_hub = {"huggingface_hub", "transformers", "tokenizers", "accelerate", "datasets"}
+print(*of_the_hub & sys.modules.keys(), "snakemake.cli" in sys.modules, file=sys.stderr)
+import accelerate, datasets, huggingface_hub, transformers
+from huggingface_hub import constants
+def seen(module):
+    values = {name: value for name, value in vars(module).items() if name.isupper()}
+    # The order of a set is another one in each process.
+    ordered = lambda value: sorted(value) if isinstance(value, (set, frozenset)) else value
+    return {name: repr(ordered(value)) for name, value in values.items()}
+print(json.dumps({
+    "hub": seen(constants), "sets": seen(datasets.config),
+    "token": huggingface_hub.get_token(), "words": transformers.logging.get_verbosity(),
+    "environment": dict(os.environ),
+}))
+"""
+
+
+def test_the_hub_s_packages_read_their_variables_as_in_a_process_of_its_own(started, tmp_path):
+    """Its address, its folder, a token and offline mode: a fork that is asked for these imports the packages anew."""
+    own = {"HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_another", "HF_HUB_OFFLINE": "1"}
+    own |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    fork, real = (started(program, HUB, **own) for program in (python(), sys.executable))
+    assert (fork.stderr, real.stderr) == ("True\n", "False\n")
+    found, wanted = json.loads(fork.stdout), json.loads(real.stdout)
+    assert found["hub"]["ENDPOINT"] == "'http://127.0.0.1:9'" and found["hub"]["HF_HUB_OFFLINE"] == "True"
+    assert {name: found["environment"].get(name) for name in wanted["environment"]} == wanted.pop("environment")
+    assert {name: found[name] for name in wanted} == wanted
 
 
 def _waiting(tmp_path, *words: str) -> tuple[subprocess.Popen, int]:

@@ -1,17 +1,16 @@
 """`offcourse pin`: the hub's client, in a process of its own, against a hub on this machine."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import traceback
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import hub
 import pytest
+from forking import environment, python
 
 from offcourse.data.names import RESOURCES
 from offcourse.data.pins import LOCK, PUBLIC_CODE, UNKNOWN, read_lock
@@ -42,9 +41,9 @@ class Desk:
 
     def offcourse(self, *words, **variables) -> subprocess.CompletedProcess:
         own = {"OFFCOURSE_RESOURCES": str(self.resources)} | self.served.environment(self.folder / "home")
-        command = [sys.executable, "-m", "offcourse", *map(str, words)]
+        command = [python(), "-m", "offcourse", *map(str, words)]
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | own | variables, timeout=120
+            command, capture_output=True, text=True, cwd=self.folder, env=environment() | own | variables, timeout=120
         )
 
     def pin(self, *words, **variables) -> subprocess.CompletedProcess:
