@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forking import environment, python
 from lab import copy_checkout
 
 from offcourse.data.registry import Registry
@@ -49,9 +49,10 @@ def begun(tmp_path) -> tuple[Path, Layout]:
 
 
 def start(checkout: Path, folder: Path) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
-    command = [sys.executable, "-c", CODE.format(study=STUDY, model=MODEL)]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    program = folder.with_name("program.py")
+    program.write_text(CODE.format(study=STUDY, model=MODEL))
+    variables = environment() | {"PYTHONPATH": str(checkout / "src")}
+    return subprocess.Popen([python(), str(program)], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_job_finishes_with_the_code_it_started_with(begun):

@@ -180,27 +180,46 @@ def test_texts_of_errors_end_in_no_result():
         # The texts of this error end in the report, and count.
         ("claims.verdicts", "NoDataError"),
     }
+    # Many targets reach the same statements; each is looked at once.
+    code = {
+        (module, each.node)
+        for made in (*STEPS.values(), *PRODUCTS.values())
+        for target in made.targets
+        for module, statements in reached.reached(target).code.items()
+        for each in statements
+    }
     found = set()
-    for target in [
-        *(target for step in STEPS.values() for target in step.targets),
-        *(target for product in PRODUCTS.values() for target in product.targets),
-    ]:
-        for module, code in reached.reached(target).code.items():
-            for handler in (node for each in code for node in ast.walk(each.node)):
-                if not (isinstance(handler, ast.ExceptHandler) and handler.name):
-                    continue
-                if not isinstance(handler.body[-1], ast.Raise):
-                    kept = [node for node in handler.body if not isinstance(node, ast.Raise)]
-                    texts = {node.id for each in kept for node in ast.walk(each) if isinstance(node, ast.Name)}
-                    if handler.name in texts:
-                        found.add((module.removeprefix("offcourse."), ast.unparse(handler.type)))
+    for module, handler in ((module, node) for module, statement in code for node in ast.walk(statement)):
+        if not (isinstance(handler, ast.ExceptHandler) and handler.name):
+            continue
+        if not isinstance(handler.body[-1], ast.Raise):
+            kept = [node for node in handler.body if not isinstance(node, ast.Raise)]
+            texts = {node.id for each in kept for node in ast.walk(each) if isinstance(node, ast.Name)}
+            if handler.name in texts:
+                found.add((module.removeprefix("offcourse."), ast.unparse(handler.type)))
     assert found <= known, found - known
 
 
+@pytest.fixture(scope="module")
+def unedited(tmp_path_factory):
+    """(a copy of our own package in which its statements are kept, `codes` of it)."""
+    folder = tmp_path_factory.mktemp("unedited") / "offcourse"
+    shutil.copytree(fingerprint.SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statements, "SOURCE", folder)
+        for function in CACHED:
+            function.cache_clear()
+        found = codes()
+        statements.keep()
+    for function in CACHED:
+        function.cache_clear()
+    return folder, found
+
+
 @pytest.fixture
-def ours(package, tmp_path):
+def ours(unedited, package, tmp_path):
     """A copy of our own package that may be edited."""
-    shutil.copytree(fingerprint.SOURCE, tmp_path / "src" / "offcourse", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(unedited[0], tmp_path / "src" / "offcourse")
     return package
 
 
@@ -226,9 +245,9 @@ NOTHING = [
 
 
 @pytest.mark.parametrize(("file", "old", "new"), NOTHING, ids=[f"{file} {new[:20]}" for file, _, new in NOTHING])
-def test_a_line_that_no_result_reads_makes_nothing_anew(ours, file, old, new):
+def test_a_line_that_no_result_reads_makes_nothing_anew(ours, unedited, file, old, new):
     path = ours() / file
-    before, text = codes(), path.read_text(encoding="utf-8")
+    before, text = unedited[1], path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     ours()

@@ -3,8 +3,8 @@
 import os
 import re
 import subprocess
-import sys
 
+from forking import environment, python
 from lab import CHECKOUT, Lab
 
 from torture.damages import sampled
@@ -24,11 +24,11 @@ SAMPLE = (
 
 def test_spoiled_inputs_are_refused_by_name(finished: Lab):
     """Each in a child of one process, but for the first: that is how a user meets it."""
-    command = [sys.executable, "-m", "torture", "--part", "malformed", "--study", finished.folder]
+    command = [python(), "-m", "torture", "--part", "malformed", "--study", finished.folder]
     path = os.pathsep.join([str(CHECKOUT / "tests"), str(CHECKOUT / "src")])
     done = subprocess.run(
         [*map(str, command), "--only", f"^({'|'.join(SAMPLE)})$"],
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment() | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
     )
