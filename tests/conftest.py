@@ -37,10 +37,7 @@ LONGEST = (
     "workflow/test_published.py",
     "workflow/test_healing.py",
     "workflow/test_smoke.py",
-    "adding/test_add_model.py",
-    "models/test_pin.py",
     "slurm/test_without_slurm.py",
-    "models/test_fetch.py",
     "test_commands.py",
 )
 LONG = ("workflow", "run", "plan", "audit", "graph", "architectures", "cli", "check_gpu")

@@ -97,10 +97,14 @@ def read(tmp_path):
 @pytest.fixture(scope="module", autouse=True)
 def waiting(tmp_path_factory):
     """{address: process that asks there}. The client asks for half a minute, during which the other tests run."""
-    return {
+    processes = {
         address: begun(tmp_path_factory.mktemp("waiting"), "primer", file("generation"), address)
         for address in (SILENT, WITH_PASSWORD, NO_ADDRESS)
     }
+    yield processes
+    for process in processes.values():
+        with process:
+            process.kill()
 
 
 @pytest.mark.parametrize(
