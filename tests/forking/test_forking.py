@@ -18,11 +18,11 @@ import torch, threadpoolctl
 import offcourse
 threading.Thread(target=lambda: sys.stdout.write("from a thread\\n")).start()
 blas = {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
-print(json.dumps({
+sys.stdout.write(json.dumps({
     "arguments": sys.argv, "folder": os.getcwd(), "name": __name__, "input": sys.stdin.read(), "first": sys.path[:2],
     "environment": dict(os.environ), "umask": os.umask(0), "package": offcourse.__file__, "group": os.getpgrp(),
     "threads": torch.get_num_threads(), "blas": sorted(blas),
-}))
+}) + "\\n")
 print("a message", file=sys.stderr)
 sys.exit(int(sys.argv[1]))
 """
