@@ -17,7 +17,7 @@ from offcourse.figures import heads
 from offcourse.files import write_whole
 from offcourse.graph.products import PRODUCTS
 from offcourse.graph.release import models_of, results_of_release, tasks_of, write_models
-from offcourse.published.convert import _CONVERT
+from offcourse.published import packed
 from offcourse.published.pages import write_comparison
 from offcourse.run.products import make
 from offcourse.schemas.io import write_parquet
@@ -120,10 +120,10 @@ def test_what_is_missing_is_said(tmp_path):
 
 @pytest.fixture(scope="module")
 def converted(release):
-    """The release with function vectors from the digitised pages and task vectors from the CSVs."""
+    """The release's vectors, from the numbers that travel with the repository."""
     for group in ("function_vectors", "task_vectors"):
         for name in release.names(group):
-            for made in _CONVERT[group](release, name):
+            for made in packed.tables(release, group, name):
                 path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
                 made.frame.pipe(lambda frame, path=path: write_whole(path, frame.to_parquet))
     write_models(release)
