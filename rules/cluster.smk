@@ -21,7 +21,7 @@ SENT = workflow.exec_mode == ExecMode.REMOTE
 # All GPU steps of a model form one Slurm job. `models_in_memory=1` runs them one after another, so the job needs only the
 # GPUs and memory of its largest step. Without it Snakemake would run independent steps of the group in parallel.
 GROUP = "{model}" if REMOTE or SENT else None
-# All tables and figures form another, which makes a few of them at a time.
+# All tables and figures form another Slurm job, which makes a few tables or figures at a time (`shown_at_once`).
 SHOWN_GROUP, SHOWN_MINUTES = ("tables_and_figures" if GROUP else None), 5
 if GROUP:
     workflow.register_resource("models_in_memory", 1)

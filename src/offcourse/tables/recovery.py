@@ -61,7 +61,7 @@ def _function_vector(view: ResultsView, pair) -> list[tuple]:
     accuracy = read_accuracy(view, pair.model, pair.task)
     _, few_shot = recovery.baseline(read_shots(view, pair.model, pair.task))
     rows = [] if np.isnan(pair.default) else [(DEFAULT, 0, pair.default, np.nan)]
-    # The average is that of the setting where it is largest (the numerator of Eq. 8).
+    # Column average: the largest mean over layers that a setting has (the numerator of Eq. 8).
     averages = recovery.over_layers(accuracy)
     rows.append((SEARCH, 0, pair.search, float(averages.max())))
     by_heads = averages.groupby("n_heads").max()
