@@ -50,7 +50,10 @@ class Watched(type(os.environ)):
 
 
 def early(environment: dict[str, str], light: bool) -> dict[str, str]:
-    """The variables of an environment that packages read while they are imported. light: leave out those that only the hub's packages read."""
+    """The variables of an environment that packages read while they are imported.
+
+    light: without the variables that only the hub's packages read.
+    """
     late = READ_BY_THEM if light else ()
     read = {name for name in environment if name.startswith(READ_EARLY) and not name.startswith(late)}
     return {name: environment[name] for name in read if name not in NOT_READ}

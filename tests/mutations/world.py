@@ -279,9 +279,9 @@ class Trace:
 def _places(entries: list, first: Callable) -> set[str]:
     """File and line of every function that ran, by the entries of the profile of a call of `first`.
 
-    `datasets` looks at the classes of every package that the process has loaded. This process has loaded the packages of
-    all steps, torch and transformers among them, but the job of a step without a model has not. So a function of torch
-    or transformers counts only where something else than `datasets` calls it.
+    `datasets` looks at the classes of every package that the process has loaded. This process has loaded the packages
+    of all steps, torch and transformers among them, but the job of a step without a model has not. So a function of
+    torch or transformers counts only where something else than `datasets` calls it.
     """
     called = {entry.code: [inner.code for inner in entry.calls or ()] for entry in entries}
     reached = {first.__code__} | set(called) - {code for inner in called.values() for code in inner}
