@@ -1,6 +1,7 @@
 """Digests of the code that a step runs: of its syntax trees, blind to comments, docstrings and formatting."""
 
 import ast
+import gc
 import hashlib
 import importlib
 import importlib.metadata
@@ -117,6 +118,9 @@ def freeze_imports(modules: Iterable[str]) -> None:
             "Nothing was computed; run the same command again."
         )
     _FROZEN.update(modules)
+    # They stay. Drawing makes objects by the hundred thousand, and each search for unused objects among them would look
+    # at all that was imported, too.
+    gc.freeze()
 
 
 def _changed(path: Path) -> float:
