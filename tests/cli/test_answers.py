@@ -13,7 +13,6 @@ from lab import CHECKOUT, SMOKE, Lab
 from test_verbs import run
 
 from offcourse.errors import OffcourseError
-from offcourse.plan.machine import has_cards
 from offcourse.study.config import load_study
 
 HELP = """
@@ -145,20 +144,6 @@ def test_a_study_of_questions_needs_no_tasks(tmp_path):
     jobs = json.loads(lab.offcourse("plan", "--rates", "a100", "--json").stdout)["jobs"]
     assert {job["name"] for job in jobs} == {"check_model", "dola", "readings"}
     assert lab.offcourse("status").returncode == 1
-
-
-def test_a_machine_without_cards_is_measured(tmp_path, monkeypatch, capsys):
-    """This machine has no cards where its drivers say so; otherwise an A100 is planned for."""
-    words = ["plan", "--configfile", SMOKE, "--directory", tmp_path]
-    _, out, err = run(monkeypatch, capsys, *words)
-    measured = tmp_path / "results" / "rates.json"
-    assert measured.exists() != has_cards()
-    assert ("A100" in out.split("Rates: ")[1].splitlines()[0]) == has_cards()
-    assert ("are measured first" in err) != has_cards()
-    if not has_cards():
-        before = measured.read_bytes()
-        assert "are measured first" not in run(monkeypatch, capsys, *words)[2]
-        assert measured.read_bytes() == before
 
 
 def test_a_study_that_is_not_there_is_said_before_anything_is_installed(tmp_path):
