@@ -19,7 +19,7 @@ from offcourse.published import packed
 from offcourse.published.convert import SCHEMAS
 from offcourse.published.findings import BEGIN, END, README_PAGE, README_PICTURE, write_finding, write_page
 from offcourse.report.off_by_one import as_markdown
-from offcourse.schemas.quick import write_checked
+from offcourse.schemas.io import write_parquet
 from offcourse.tables.sensitivity import Turned, split_by_bos
 
 
@@ -74,7 +74,7 @@ def unpacked(tmp_path_factory) -> Results:
     for name in release.names("function_vectors"):
         for made in packed.tables(release, "function_vectors", name):
             path = release.layout.artefact(made.step, ".parquet", release.folder(name), made.unit)
-            write_checked(path, made.frame, SCHEMAS[made.step])
+            write_parquet(path, made.frame, SCHEMAS[made.step])
     write_models(release)
     return results_of_release(release)
 

@@ -24,9 +24,8 @@ from offcourse.schemas.function_vectors import (
     READ_POSITION,
     STEERING_SWEEP,
 )
-from offcourse.schemas.io import read_unchecked
+from offcourse.schemas.io import read_parquet, read_unchecked
 from offcourse.schemas.questions import APATHY, DOLA, LOGIT_LENS, STEERED_ANSWERS
-from offcourse.schemas.quick import read_checked
 from offcourse.schemas.released import (
     APATHY_MEANS,
     LENS_MEANS,
@@ -134,7 +133,7 @@ def apathy_path(model: str, questions: str) -> str:
 
 def read_dola(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """DoLa's scores, of schema `DOLA`; the release's are of schema `PUBLISHED_DOLA`."""
-    return read_checked(results / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
+    return read_parquet(results / dola_path(model, questions), DOLA, PUBLISHED_DOLA)
 
 
 def read_premature_layers(results: Folder, model: str, questions: str) -> pd.DataFrame:
@@ -175,14 +174,14 @@ def _released_layers(results: Folder, path: str) -> pd.DataFrame:
     # The release has these counts for TruthfulQA alone.
     if not has(results, path):
         return pd.DataFrame(columns=columns)
-    chosen = read_checked(results / path, PREMATURE_LAYERS)
+    chosen = read_parquet(results / path, PREMATURE_LAYERS)
     # The choice of a layer does not depend on alpha or softmax, so all runs of a bucket have equal counts; one is read.
     return chosen.drop_duplicates(["bucket", "layer"])[columns].reset_index(drop=True)
 
 
 def read_lens(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """The logit lens, of schema `LOGIT_LENS`."""
-    return read_checked(results / lens_path(model, questions), LOGIT_LENS)
+    return read_parquet(results / lens_path(model, questions), LOGIT_LENS)
 
 
 def read_lens_means(results: Folder, model: str, questions: str) -> pd.DataFrame:
@@ -192,7 +191,7 @@ def read_lens_means(results: Folder, model: str, questions: str) -> pd.DataFrame
     `analysis.sources` for `sources`.
     """
     path = lens_path(model, questions)
-    lens = read_checked(results / path, LOGIT_LENS, LENS_MEANS)
+    lens = read_parquet(results / path, LOGIT_LENS, LENS_MEANS)
     if "line" in lens:
         rows = lens.itertuples()
         return lens.assign(
@@ -214,7 +213,7 @@ def is_drawn(results: Folder, path: str) -> bool:
 
 def read_apathy(results: Folder, model: str, questions: str) -> pd.DataFrame:
     """Apathy, of schema `APATHY`; the release has scaled means, of schema `APATHY_MEANS`."""
-    return read_checked(results / apathy_path(model, questions), APATHY, APATHY_MEANS)
+    return read_parquet(results / apathy_path(model, questions), APATHY, APATHY_MEANS)
 
 
 def model_path(model: str) -> str:
@@ -228,7 +227,7 @@ def read_sweep(results: Folder, model: str, task: str) -> pd.DataFrame:
 
 
 def _sweep(path: Path) -> pd.DataFrame:
-    sweep = read_checked(path, FV_SWEEP, PUBLISHED_FV_SWEEP)
+    sweep = read_parquet(path, FV_SWEEP, PUBLISHED_FV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{path} holds no setting. Delete it and run the workflow again.")
     return sweep
@@ -236,12 +235,12 @@ def _sweep(path: Path) -> pd.DataFrame:
 
 def read_steering(results: Folder, method: str, model: str, task: str) -> pd.DataFrame:
     """The sweep of a steering method, of schema `STEERING_SWEEP`."""
-    return read_checked(results / steering_path(method, model, task), STEERING_SWEEP)
+    return read_parquet(results / steering_path(method, model, task), STEERING_SWEEP)
 
 
 def read_answers(results: Folder, method: str, model: str, questions: str) -> pd.DataFrame:
     """The scores of answers under a steering method, of schema `STEERED_ANSWERS`."""
-    return read_checked(results / answers_path(method, model, questions), STEERED_ANSWERS)
+    return read_parquet(results / answers_path(method, model, questions), STEERED_ANSWERS)
 
 
 def read_accuracy(results: Folder, model: str, task: str) -> pd.DataFrame:
@@ -266,7 +265,7 @@ def read_control_accuracy(results: Folder, model: str, task: str) -> pd.DataFram
 
     Of each draw of each control that should do nothing, and of the function vector read at the other position.
     """
-    controls = read_checked(results / controls_path(model, task), FV_CONTROLS)
+    controls = read_parquet(results / controls_path(model, task), FV_CONTROLS)
     # Crosses and further draws of the build prompts have a table of their own (`tables/off_by_one`).
     shown = controls["control"].isin(NULL_CONTROLS)
     shown |= (controls["control"] == READ_POSITION) & (controls["draw"] == 0)
@@ -288,7 +287,7 @@ def read_other_position(results: Folder, model: str, task: str) -> pd.DataFrame:
 def read_control(results: Folder, model: str, task: str, control: str, draw: int = 0) -> pd.DataFrame:
     """The sweep of one draw of one control, see `FV_SWEEP`. Raises `OffcourseError` for a file that lacks it."""
     path = results / controls_path(model, task)
-    controls = read_checked(path, FV_CONTROLS)
+    controls = read_parquet(path, FV_CONTROLS)
     mine = controls[(controls["control"] == control) & (controls["draw"] == draw)]
     if mine.empty:
         raise OffcourseError(f"{path} holds no draw {draw} of {control}. Delete it and run the workflow again.")
@@ -317,7 +316,7 @@ def _shots(results: Folder, path: str) -> pd.Series:
 
 @cache
 def _shares_by_shots(path: Path, changed: int) -> pd.DataFrame:
-    return recovery.shares(read_checked(path, ICL, PUBLISHED_ICL), ["shots"])
+    return recovery.shares(read_parquet(path, ICL, PUBLISHED_ICL), ["shots"])
 
 
 def items_by_shots(results: Folder, path: str) -> pd.Series:
@@ -358,7 +357,7 @@ def _tv_items(path: Path, changed: int, split: str) -> int:
 
 @cache
 def _tv_shares_of(path: Path, changed: int) -> pd.DataFrame:
-    sweep = read_checked(path, TV_SWEEP, PUBLISHED_TV_SWEEP)
+    sweep = read_parquet(path, TV_SWEEP, PUBLISHED_TV_SWEEP)
     if sweep.empty:
         raise OffcourseError(f"{path} holds no layer. Delete it and run the workflow again.")
     return recovery.shares(sweep, ["layer", "split"])

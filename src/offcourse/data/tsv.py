@@ -16,7 +16,7 @@ from offcourse.files import sha256
 
 def text_column(*checks: pa.Check, **more) -> pa.Column:
     """A column of text."""
-    return pa.Column(str, list(checks), **more)
+    return pa.Column(None, list(checks), **more)
 
 
 def one_of(*values: str) -> pa.Column:

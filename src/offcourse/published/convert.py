@@ -26,7 +26,7 @@ from offcourse.provenance.records import Stopwatch, code_behind, hashes, write_r
 from offcourse.provenance.sharing import host_as
 from offcourse.published import packed
 from offcourse.published.table import Made
-from offcourse.schemas.quick import write_checked
+from offcourse.schemas.io import write_parquet
 from offcourse.schemas.released import (
     APATHY_MEANS,
     CIE_SHADES,
@@ -152,7 +152,7 @@ def _convert(group: str, layout: Layout, rule: str, original: bool, name: str) -
     folder, commit = release.folder(name), release.registry.sources[ARCHIVE].file
     for made in _CONVERT[group](release, name) if original else packed.tables(release, group, name):
         target = layout.artefact(made.step, ".parquet", folder, made.unit)
-        write_checked(target, made.frame, SCHEMAS[made.step])
+        write_parquet(target, made.frame, SCHEMAS[made.step])
         if original:
             read, more = [release_path(spec, layout.downloads) for spec in made.files], {}
         else:

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
+from offcourse.schemas.fits import fits
+
+# The key of pandas' `attrs` in the metadata of a file.
+ATTRS = b"PANDAS_ATTRS"
 
 
 def columns(**columns: pa.Column) -> pa.DataFrameSchema:
@@ -28,7 +33,8 @@ def as_table(rows: Sequence[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> None:
     """Check `frame` against `schema` and write it, whole or not at all."""
-    checked = schema.validate(frame.reset_index(drop=True))
+    frame = frame.reset_index(drop=True)
+    checked = frame if fits(frame, schema) else schema.validate(frame)
     write_whole(path, lambda temporary: checked.to_parquet(temporary, index=False, compression="zstd"))
 
 
@@ -48,6 +54,8 @@ def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
 
 def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """The table as the schema gives it. Raises `ValueError` that says what is wrong with it."""
+    if fits(frame, schema):
+        return frame
     try:
         return schema.validate(frame)
     except pa.errors.SchemaErrors as errors:
@@ -61,6 +69,13 @@ def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def read_unchecked(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a parquet file, or some of its columns, without a schema. Raises `OffcourseError` for a damaged file."""
     try:
+        if columns is None:
+            # Threads and reading ahead cost more than they save for some hundred rows.
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                table = file.read(use_threads=False)
+            # pandas alone reads `attrs`.
+            if ATTRS not in (table.schema.metadata or {}):
+                return table.to_pandas(use_threads=False)
         return pd.read_parquet(path, columns=columns)
     except (OSError, ValueError, ArrowException) as error:
         raise _refusal(path, error) from error
