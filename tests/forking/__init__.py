@@ -3,8 +3,8 @@
 A test of the workflow starts Snakemake, and Snakemake starts a process for each job. Each start imports torch,
 transformers, pandas and Snakemake, which takes five seconds and was most of the time of many tests. `python()` names a
 program that takes Python's arguments and runs them in a fork. A fork has the environment, folder, files and signals of
-a process of its own, and imports the project's own code anew. What a fork cannot be is started for real: see
-`server.refusal`.
+a process of its own, and imports the project's own code anew unless it is this checkout's. What a fork cannot be is
+started for real: see `server.refusal`.
 
 `make smoke`, the runs under Slurm and the tests that kill or interrupt a run start every process for real.
 OFFCOURSE_FORKING=no does so everywhere.

@@ -18,8 +18,8 @@ def main(path: str, arguments: list[str]) -> None:
     asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     asked |= {"umask": mask, "group": os.getpgrp()}
     body = json.dumps(asked).encode("utf-8", "surrogateescape")
-    # The second one has not imported the packages of the hub.
-    for server in (path, f"{path}.light"):
+    # From the one that has imported most to the one that has imported least.
+    for server in (f"{path}.own", path, f"{path}.light"):
         ask(server, body)
     os.execv(sys.executable, [sys.executable, *arguments])
 

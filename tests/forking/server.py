@@ -3,9 +3,10 @@
 python -P server.py SOCKET WRAPPER. SOCKET appears when it is ready, and it ends when its standard input does. WRAPPER
 is the program that forks find as `sys.executable`, so that what they start is forked too.
 
-It is two processes. One has imported everything and listens at SOCKET. The other one has not imported the packages of
-the hub, which read variables of the hub meanwhile, and listens at SOCKET.light: a fork of it imports them with its own
-values of these variables.
+It is three processes. One has imported all packages and listens at SOCKET. Another one has also imported the package of
+this checkout and listens at SOCKET.own, for starts that would import that from this checkout. The third one has not
+imported the packages of the hub, which read variables of the hub meanwhile, and listens at SOCKET.light: a fork of it
+imports them with its own values of these variables.
 """
 
 import array
@@ -13,19 +14,27 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 # Modules of the lock's packages that the workflow's processes use and that take most of a start's time.
 PRELOADED = Path(__file__).with_name("preloaded.txt").read_text(encoding="utf-8").split()
+# Where the package of this checkout is, and the variables that its modules read while they are imported.
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+PACKAGE = "offcourse"
+READ_BY_PACKAGE = ("OFFCOURSE_RESOURCES",)
 # Packages that read variables of the hub while they are imported, and these variables, by their beginnings.
 OF_THE_HUB = ("huggingface_hub", "transformers", "tokenizers", "accelerate", "datasets")
 READ_BY_THEM = ("HF_", "HUGGINGFACE", "TRANSFORMERS", "TOKENIZERS", "ACCELERATE", "DATASETS")
@@ -60,13 +69,13 @@ def early(environment: dict[str, str], light: bool) -> dict[str, str]:
 
 
 def refusal(asked: dict, own: dict[str, str], set_then: dict[str, str], loaded: set[str], light: bool = False) -> str:
-    """Why a start must be a real one, or "".
+    """Why a server cannot make a start, or "". If no server can, the start is a real one.
 
     own: the server's variables before its imports, set_then: those that its imports set. loaded: what it has imported.
     light: whether the packages of the hub are not among it.
 
-    A start is real if it has options of Python beside `-m`, a variable that an import reads with another value, or a
-    folder on Python's path that holds another version of an imported package.
+    It cannot make a start with options of Python beside `-m`, with another value of a variable that an import reads, or
+    with a folder on Python's path that holds another version of an imported package.
     """
     arguments = asked["arguments"]
     if not arguments or (arguments[0].startswith("-") and not (arguments[0] == "-m" and len(arguments) > 1)):
@@ -76,9 +85,17 @@ def refusal(asked: dict, own: dict[str, str], set_then: dict[str, str], loaded: 
     # What a fork starts has the variables that imports set.
     if changed := {name for name in changed if name not in set_then or found.get(name) != set_then[name]}:
         return f"other values of {', '.join(sorted(changed))}"
+    if PACKAGE in loaded:
+        if changed := [name for name in READ_BY_PACKAGE if own.get(name) != asked["environment"].get(name)]:
+            return f"other values of {', '.join(changed)}"
+        # Python looks there before it looks at its path.
+        first = asked["folder"] if arguments[0] == "-m" else os.path.dirname(os.path.realpath(arguments[0]))
+        if os.path.exists(os.path.join(first, PACKAGE)):
+            return f"{first} holds {PACKAGE}"
     for folder in filter(None, asked["environment"].get("PYTHONPATH", "").split(os.pathsep)):
         names = {name.split(".")[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
-        if shadowed := names & (loaded | {"sitecustomize", "usercustomize"}):
+        known = loaded - {PACKAGE} if folder == str(SOURCE) else loaded
+        if shadowed := names & (known | {"sitecustomize", "usercustomize"}):
             return f"{folder} holds {', '.join(sorted(shadowed))}"
     return ""
 
@@ -114,6 +131,9 @@ def run(asked: dict, files: list[int], wrapper: str) -> int:
     paths = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     first = os.getcwd() if module else os.path.dirname(os.path.realpath(arguments[0]))
     sys.path[:] = [first, *paths, *sys.path]
+    for name in (PACKAGE, f"{PACKAGE}.store.fingerprint"):
+        if name in sys.modules:
+            sys.modules[name].STARTED = time.time()
     sys.executable = wrapper
     sys.argv = arguments[1:] if module else arguments
     importlib.invalidate_caches()
@@ -185,6 +205,21 @@ def load_without_the_hub() -> None:
         raise RuntimeError(f"read or imported before the packages of the hub: {', '.join(early_ones)}")
 
 
+def has_own_package() -> bool:
+    """Whether this environment imports the package from this checkout."""
+    found = importlib.util.find_spec(PACKAGE)
+    return found is not None and Path(found.origin).resolve().is_relative_to(SOURCE)
+
+
+def load_own_package() -> None:
+    """Import all modules of this checkout's package."""
+    for found in pkgutil.walk_packages([str(SOURCE / PACKAGE)], f"{PACKAGE}."):
+        if not found.name.endswith(".__main__"):
+            importlib.import_module(found.name)
+    gc.collect()
+    gc.freeze()
+
+
 def listening_at(path: str) -> socket.socket:
     """A socket at a path that appears when clients can ask."""
     listening = socket.socket(socket.AF_UNIX)
@@ -195,17 +230,30 @@ def listening_at(path: str) -> socket.socket:
 
 
 def start(path: str, wrapper: str) -> None:
-    """Become the two processes that answer clients, until standard input ends."""
+    """Become the processes that answer clients, until standard input ends."""
     own = dict(os.environ)
-    load_without_the_hub()
-    listening = listening_at(f"{path}.light")
-    if other := os.fork():
-        serve(listening, own, wrapper, light=True)
-        os.waitpid(other, 0)
-    else:
-        listening.close()
+
+    def with_own_package() -> None:
+        load_own_package()
+        serve(listening_at(f"{path}.own"), own, wrapper)
+
+    def with_the_hub() -> None:
         load(of_the_hub=True)
-        serve(listening_at(path), own, wrapper)
+        serve_and_go_on(listening_at(path), with_own_package if has_own_package() else None)
+
+    def serve_and_go_on(listening: socket.socket, further: Callable[[], None] | None, light: bool = False) -> None:
+        """Serve in this process, and do what comes after in a fork."""
+        other = os.fork() if further else None
+        if other == 0:
+            listening.close()
+            further()
+            return
+        serve(listening, own, wrapper, light)
+        if other:
+            os.waitpid(other, 0)
+
+    load_without_the_hub()
+    serve_and_go_on(listening_at(f"{path}.light"), with_the_hub, light=True)
     os._exit(0)
 
 

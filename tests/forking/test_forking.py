@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,28 @@ def test_what_a_fork_cannot_be_is_a_real_start(started, tmp_path):
     assert started(python(), ASK, PYTHONPATH=str(tmp_path / "packages")).stdout.startswith("new")
     done = subprocess.run([python(), "-c", ASK], capture_output=True, text=True, env=environment())
     assert done.stdout.startswith("new")
+
+
+OWN = """
+import sys
+print("offcourse.graph.keys" in sys.modules)
+from offcourse.data.names import RESOURCES
+print(RESOURCES)
+"""
+
+
+def test_the_package_of_this_checkout_is_imported_where_a_start_would_import_it(started, tmp_path):
+    """Another checkout's package, another folder of resources, a folder beside the program: imported anew."""
+    resources = str(CHECKOUT / "resources")
+    patience = time.monotonic() + 60
+    while started(python(), OWN).stdout != f"True\n{resources}\n":
+        assert time.monotonic() < patience
+    other = tmp_path / "other"
+    shutil.copytree(CHECKOUT / "src", other / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    assert started(python(), OWN, PYTHONPATH=str(other / "src")).stdout == f"False\n{other / 'resources'}\n"
+    assert started(python(), OWN, OFFCOURSE_RESOURCES=str(other)).stdout == f"False\n{other}\n"
+    (tmp_path / "offcourse").mkdir()
+    assert started(python(), OWN).stdout.startswith("False")
 
 
 HUB = """
