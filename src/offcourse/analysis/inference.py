@@ -158,17 +158,24 @@ def _drawn_pairs(unit: str, models: int, tasks: int, resamples: int) -> tuple[np
     return rows, columns
 
 
-def difference_of_pairs(differences: pd.DataFrame, unit: str) -> Interval:
-    """Interval of the mean difference of two shares of the same model-task pairs: models and tasks are drawn.
+def mean_of_pairs(values: pd.DataFrame, unit: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """`over_models_and_tasks`; where all pairs are equal, a bootstrap has no width and `over_items` says what is taken.
 
-    Where all pairs differ alike, a bootstrap has no width; see `over_items` for what is taken then.
-    differences: [models, tasks], of -1 to 1; NaN where a pair is missing.
+    values: [models, tasks], each within `bounds`; NaN where a pair is missing.
     """
-    known = differences.to_numpy(float)
+    known = values.to_numpy(float)
     known = known[~np.isnan(known)]
     if len(known) > 1 and (known == known[0]).all():
-        return over_items(known, unit, (-1.0, 1.0))
-    return over_models_and_tasks(differences, unit)
+        return over_items(known, unit, bounds)
+    return over_models_and_tasks(values, unit)
+
+
+def difference_of_pairs(differences: pd.DataFrame, unit: str) -> Interval:
+    """Interval of the mean difference of two shares of the same model-task pairs, see `mean_of_pairs`.
+
+    differences: [models, tasks], of -1 to 1; NaN where a pair is missing.
+    """
+    return mean_of_pairs(differences, unit, (-1.0, 1.0))
 
 
 def spread_of_pairs(values: pd.DataFrame, share: float, unit: str, resamples: int = 2000) -> tuple[float, float, float]:

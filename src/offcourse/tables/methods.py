@@ -195,7 +195,7 @@ def cells(label: str, pairs: pd.DataFrame) -> list[tuple]:
 
     rows = []
     for role, name in ACCURACIES.items():
-        ends = inference.over_models_and_tasks(named.pivot(index="model", columns="task", values=role), "pairs")
+        ends = inference.mean_of_pairs(named.pivot(index="model", columns="task", values=role), "pairs")
         rows.append((label, name, pairs[role].mean(), len(pairs), *ends, ACCURACY, json.dumps(entries(role))))
     divided = named.assign(few_shot=named["divisor"])
     return rows + method_cells(label, divided, [*entries("best"), *entries("divisor")])
