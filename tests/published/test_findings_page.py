@@ -1,6 +1,7 @@
 """`make findings`: the page says what the tables say, and the tables of the release are what the release gives."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from lab import CHECKOUT
 from scipy.stats import t
@@ -15,9 +16,9 @@ from offcourse.graph.products import FV, PRODUCTS
 from offcourse.graph.release import Release, results_of_release, write_models
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
-from offcourse.published import packed
+from offcourse.published import bench, packed
 from offcourse.published.convert import SCHEMAS
-from offcourse.published.findings import BEGIN, END, README_PAGE, README_PICTURE, write_finding, write_page
+from offcourse.published.findings import BEGIN, BENCH, END, README_PAGE, README_PICTURE, write_finding, write_page
 from offcourse.report.off_by_one import as_markdown
 from offcourse.schemas.io import write_parquet
 from offcourse.tables.sensitivity import Turned, split_by_bos
@@ -112,3 +113,38 @@ def test_the_readmes_picture_is_a_page_of_the_default_study():
     if not page.exists():
         pytest.skip(f"{README_PAGE} is not here: run make, the default study")
     assert page.read_bytes() == (CHECKOUT / "docs" / README_PICTURE).read_bytes(), "run make findings"
+
+
+def test_methods_are_side_by_side_with_intervals_and_with_counts_of_their_verdicts(tmp_path):
+    steered = [("CAA", "steered", 0.25, 4, 0.1, 0.5), ("Function vectors", "steered", 0.5, 4, 0.25, 0.75)]
+    others = [(row, "few-shot", 0.8, 4, 0.7, 0.9) for row, *_ in steered]
+    reached = [("CAA", "0.90", 0.0, 4, 0.0, 49.0), ("Function vectors", "0.90", 75.0, 4, 0.0, 100.0)]
+    counts = [("CAA (count)", "0.90", 0.0, 4, np.nan, np.nan)]
+    changes = [("DoLa, m (q)", f"MC{k} change", -0.004, 24, -0.1, 0.1) for k in (1, 2, 3)]
+    columns = ["row", "column", "value", "n", "ci_low", "ci_high"]
+    verdicts = [("CAA", "works"), ("CAA", "no better than luck"), ("CAA", "no better than luck")]
+    for name, rows in (("table_methods", [*steered, *others, *reached, *counts]), ("table_methods_questions", changes)):
+        pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / f"{name}.parquet")
+    pd.DataFrame(verdicts, columns=["method", "verdict"]).to_parquet(tmp_path / "verdicts.parquet")
+    lines = bench.as_markdown(tmp_path).splitlines()
+    assert lines[2:4] == [
+        "| CAA | 0.25 [0.10, 0.50] | 0.80 | 0 of 4 | no better than luck: 2, works: 1 |",
+        "| Function vectors | 0.50 [0.25, 0.75] | 0.80 | 3 of 4 | \N{EN DASH} |",
+    ]
+    assert lines[4:] == [
+        "",
+        "| method, on 24 questions | MC1 change | MC2 change | MC3 change |",
+        "| --- | ---: | ---: | ---: |",
+        "| DoLa, m (q) |" + " 0.00 [\N{MINUS SIGN}0.10, 0.10] |" * 3,
+    ]
+    (tmp_path / "verdicts.parquet").unlink()
+    with pytest.raises(OffcourseError, match=r"verdicts\.parquet is not the table that was expected"):
+        bench.as_markdown(tmp_path)
+
+
+def test_the_readmes_tables_of_methods_are_those_of_the_bench_study():
+    if not (CHECKOUT / BENCH).exists():
+        pytest.skip(f"{BENCH} is not here: run make CONFIG=studies/bench.yaml")
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    made = bench.as_markdown(CHECKOUT / BENCH)
+    assert made == text.partition(BEGIN)[2].partition(END)[0].strip("\n"), "run make findings"

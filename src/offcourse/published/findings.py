@@ -2,7 +2,8 @@
 
 `python -m offcourse.published.findings` writes `resources/findings/` (`claims.findings`) from results/published and
 from results/off-by-one, of those that are there, and docs/findings.md and its picture from these tables. README's
-picture of function vectors is a page of results/default, if that is there.
+picture of function vectors is a page of results/default, if that is there, and its tables of methods are those of
+results/bench.
 """
 
 import shutil
@@ -20,6 +21,7 @@ from offcourse.graph.products import FV
 from offcourse.graph.release import Release, results_of_release
 from offcourse.graph.release_rules import NAME
 from offcourse.layout import Layout
+from offcourse.published import bench
 from offcourse.report.off_by_one import as_markdown
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import OFF_BY_ONE
@@ -30,6 +32,8 @@ PICTURE = "off-by-one.png"
 # README's picture, and the page of the default study that it is.
 README_PICTURE = "function-vectors.png"
 README_PAGE = Layout("default").results / "figures/figure17/smollm2-135m-instruct_present-past.png"
+# The tables of the study that README shows.
+BENCH = Layout(bench.STUDY).results / "tables"
 BEGIN, END = "<!-- made by make findings: begin -->", "<!-- made by make findings: end -->"
 
 
@@ -43,8 +47,8 @@ def of_release(release: Release) -> tuple[pd.DataFrame, pd.DataFrame]:
     return peak_recoveries(covered.folder, labels, tasks, covered.adds_bos or {}), switches[split]
 
 
-def update(base: Path, resources: Path, page: Path) -> list[str]:
-    """Write the tables that `base` has results for, and the page; the names of the tables that were written."""
+def update(base: Path, resources: Path, page: Path, readme: Path) -> list[str]:
+    """Write the tables that `base` has results for, and both pages; the names of the tables that were written."""
     folder, written = resources / FOLDER, {}
     if Layout(NAME, base).results.exists():
         written |= dict(zip(("peak-recovery.tsv", "by-bos.tsv"), of_release(Release(Layout(NAME, base))), strict=True))
@@ -57,6 +61,8 @@ def update(base: Path, resources: Path, page: Path) -> list[str]:
     write_picture(page.with_name(PICTURE), resources)
     if (base / README_PAGE).exists():
         shutil.copyfile(base / README_PAGE, page.with_name(README_PICTURE))
+    if (base / BENCH).exists():
+        write_between(readme, BEGIN, END, bench.as_markdown(base / BENCH))
     return list(written)
 
 
@@ -81,9 +87,10 @@ def write_page(page: Path, resources: Path) -> None:
 
 def main() -> None:
     """Write tables and page of this checkout."""
-    written = update(Path(), RESOURCES, Path("docs/findings.md"))
+    written = update(Path(), RESOURCES, Path("docs/findings.md"), Path("README.md"))
     pictures = [PICTURE, *([README_PICTURE] if README_PAGE.exists() else [])]
-    print(f"Written: {', '.join([*written, 'docs/findings.md', *(f'docs/{name}' for name in pictures)])}")
+    pages = ["docs/findings.md", *(f"docs/{name}" for name in pictures), *(["README.md"] if BENCH.exists() else [])]
+    print(f"Written: {', '.join([*written, *pages])}")
 
 
 if __name__ == "__main__":
