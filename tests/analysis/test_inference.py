@@ -68,10 +68,11 @@ def test_pairs_that_differ_alike_have_an_interval_and_others_that_of_the_bootstr
     assert i.difference_of_pairs(mixed, "pairs") == i.over_models_and_tasks(mixed, "pairs")
 
 
-def test_the_spread_of_pairs_equals_the_plain_loop():
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_the_spread_of_pairs_equals_the_plain_loop(missing):
     random = np.random.default_rng(4)
     table = random.random((10, 5)) * 100
-    table[random.random((10, 5)) < 0.2] = np.nan
+    table[random.random((10, 5)) < missing] = np.nan
     value, low, high = i.spread_of_pairs(pd.DataFrame(table), 0.8, "pairs")
     known = np.sort(table[~np.isnan(table)])
     assert value == pytest.approx(np.quantile(known, 0.9) - np.quantile(known, 0.1))

@@ -186,9 +186,12 @@ def spread_of_pairs(values: pd.DataFrame, share: float, unit: str, resamples: in
     table, ends = values.to_numpy(float), ((1 - share) / 2, (1 + share) / 2)
     generator = keyed_generator(SEED, unit, "spread over models and tasks", table.size)
     rows, columns = (generator.integers(size, size=(resamples, size)) for size in table.shape)
-    drawn = [table[np.ix_(*each)] for each in zip(rows, columns, strict=True)]
-    widths = [float(np.diff(np.nanquantile(each, ends))[0]) for each in drawn if not np.isnan(each).all()]
-    return (float(np.diff(np.nanquantile(table, ends))[0]), *map(float, np.quantile(widths, _ENDS)))
+    drawn = table[rows[:, :, None], columns[:, None, :]].reshape(resamples, -1)
+    drawn = drawn[~np.isnan(drawn).all(axis=1)]
+    # numpy looks for NaN row by row, which takes twenty times as long.
+    quantile = np.nanquantile if np.isnan(drawn).any() else np.quantile
+    low, high = quantile(drawn, ends, axis=1)
+    return (float(np.diff(np.nanquantile(table, ends))[0]), *map(float, np.quantile(high - low, _ENDS)))
 
 
 class Correlation(NamedTuple):
