@@ -8,7 +8,7 @@ import pandera.pandas as pa
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter
 
 from offcourse.analysis import verdicts
 from offcourse.analysis.results import Folder, icl_path, side_effects_path
@@ -91,12 +91,10 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
             _point(panel, row, colour, marker or shapes[row.model])
         panel.axvline(0, color=style.GREY, linewidth=0.6, zorder=0)
         panel.axhline(1, color=style.GREY, linewidth=0.6, zorder=0)
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter(ScalarFormatter())
-        # Within one power of ten the labels between are the only ones.
-        wide = drawn["harm_high"].max() > 10 * drawn["harm_low"].min()
-        panel.yaxis.set_minor_formatter(NullFormatter() if wide else ScalarFormatter())
-        panel.set(xlabel="gain in accuracy on the tasks, held out", ylabel="ratio of perplexities, neutral passages")
+        set_ratios(panel, drawn["harm_low"].min(), drawn["harm_high"].max())
+        panel.set(
+            xlabel="gain in accuracy on the tasks, held out", ylabel="ratio of perplexities, neutral passages (log)"
+        )
         said = [(view.label(name), colour, marker or "o") for name, (colour, marker) in looks.items()]
         said += [(names[model], style.GREY, marker) for model, marker in shapes.items()] if len(models) > 1 else []
         handles = [
@@ -108,6 +106,17 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
         style.note(canvas, f"95% intervals over {items} items (gain) and {passages} passages (perplexity)")
 
     return style.Page((5.0, 3.9), drawn, NUMBERS, compose)
+
+
+def set_ratios(panel: Axes, low: float, high: float) -> None:
+    """Scale and labels of a vertical axis of ratios, which are drawn from `low` to `high`.
+
+    Every label is written out, since some vectors raise the perplexity a million times.
+    """
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:,.10g}")
+    # Within one power of ten the labels between are the only ones.
+    panel.yaxis.set_minor_formatter(NullFormatter() if high > 10 * low else "{x:,.10g}")
 
 
 def _size(marker: str) -> float:
