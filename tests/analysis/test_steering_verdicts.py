@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from views import page
 
 from offcourse.analysis import inference, verdicts
 from offcourse.analysis.selection import repetitions
@@ -31,7 +33,7 @@ from offcourse.schemas.function_vectors import (
     STEERING_PRECISIONS,
     STEERING_SWEEP,
 )
-from offcourse.schemas.io import as_table, write_parquet
+from offcourse.schemas.io import as_table, read_parquet, write_parquet
 from offcourse.tables.verdicts import notes, texts
 
 MODEL, TASKS, ITEMS, PASSAGES = "m", ("one", "two"), 40, 30
@@ -131,6 +133,39 @@ def test_precisions_are_compared_item_by_item_and_printed_with_the_study_s_own_f
     assert any(note.startswith("Precisions:") for note in notes(frame, prompting=False))
     alone = frame.loc[["two"]].reset_index()
     assert "precisions" not in texts(alone) and not any("Precisions:" in note for note in notes(alone, False))
+
+
+def with_one_layer(root) -> None:
+    """Leave of each sweep what a method gives that steers all layers at once: one layer, 0."""
+    for path in (root / MODEL / "caa_sweep").glob("*.parquet"):
+        sweep = read_parquet(path, STEERING_SWEEP)
+        write_parquet(path, sweep[sweep["layer"] == 1].assign(layer=0), STEERING_SWEEP)
+    for path in (root / MODEL / "caa_side_effects").glob("*.parquet"):
+        write_parquet(path, read_parquet(path, SIDE_EFFECTS).assign(layer=0), SIDE_EFFECTS)
+
+
+def test_a_layer_is_named_only_where_layers_are_steered_one_after_the_other(tmp_path):
+    root = write_results(tmp_path, WORKS, controls=False, draws=False)
+    assert set(texts(judged(root))["setting"]) == {"strength 1, layer 1 of 3"}
+    with_one_layer(root)
+    assert set(texts(judged(root))["setting"]) == {"strength 1"}
+
+
+@pytest.mark.parametrize(("alone", "axis"), [(False, "steered layer"), (True, "strength")])
+def test_accuracy_is_drawn_against_the_layer_or_where_none_is_swept_the_strength(tmp_path, alone, axis):
+    root = write_results(tmp_path, WORKS, controls=False, draws=False)
+    if alone:
+        with_one_layer(root)
+    shown = page("figure_caa", root, MODEL, scopes={"caa": ([MODEL], list(TASKS))}, labels={"caa": "CAA"})
+    figure = Figure(layout="constrained")
+    shown.compose(figure)
+    figure.draw_without_rendering()
+    panel = figure.axes[0]
+    assert panel.get_xlabel() == axis
+    lines = [line.get_xdata() for line in panel.lines if len(line.get_xdata()) == (2 if alone else 3)]
+    assert {tuple(map(float, line)) for line in lines} >= {(1.0, 4.0) if alone else (0.0, 1.0, 2.0)}
+    if alone:
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
 
 
 def judged(root, name="caa", tasks=TASKS) -> pd.DataFrame:

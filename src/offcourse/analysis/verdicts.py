@@ -25,7 +25,6 @@ from offcourse.analysis.results import (
     has,
     icl_path,
     precisions_path,
-    read_model,
     read_shots,
     read_steering,
     side_effects_path,
@@ -82,7 +81,8 @@ _P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
 # draws of prompts; cosine: mean over pairs of draws; flips: share of items whose hit is not the same in all draws.
 # precision: the study's own, empty if it was compared with no other. float32, bfloat16, float16: accuracy in that
 # precision, in the best setting over all items. precision_cosine: smallest of another precision's vectors with the
-# study's; precision_flips: share of items whose hit is not the same in all precisions.
+# study's; precision_flips: share of items whose hit is not the same in all precisions. layers: how many were steered
+# one after the other; 1 if all were steered at once, or none.
 PRECISIONS = ("float32", "bfloat16", "float16")
 VERDICTS = pa.DataFrameSchema(
     {
@@ -163,6 +163,11 @@ def verdict(row: dict) -> str:
     return WORKS
 
 
+def setting(strength: float, layer: int, layers: int) -> str:
+    """The setting of a row in words. A method that steers all layers at once, or none, has no layer to name."""
+    return f"strength {strength:g}" + (f", layer {layer} of {layers}" if layers > 1 else "")
+
+
 def paired(results: Folder, name: str, model: str, task: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """(hits of the sweep [settings, items], hits without steering [items], held-out hits with steering [items])."""
     swept = recovery.steering_hits(read_steering(results, name, model, task))
@@ -190,7 +195,8 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
     items, repeated = swept.columns, halves(task, swept.shape[1])
     gain = difference(steered - base, task)
     shots, few_shot = recovery.baseline(read_shots(results, model, task))
-    found = {"model": model, "task": task, "items": len(items), "layers": read_model(results, model)["layers"]}
+    found = {"model": model, "task": task, "items": len(items)}
+    found["layers"] = swept.index.get_level_values("layer").nunique()
     found |= {"unsteered": base.mean(), "steered": steered.mean(), "few_shot": few_shot}
 
     prompted = [_without(results, model, task, shots, items)[None]]

@@ -62,15 +62,25 @@ def without_vector(
     return columns, entries
 
 
-def panel(axes: Axes, drawn: pd.DataFrame) -> None:
-    """Draw the horizontal lines and the band of one panel, and set its axes and ticks."""
+def panel(axes: Axes, drawn: pd.DataFrame, x: str = "layer") -> None:
+    """Draw the horizontal lines and the band of one panel, and set its axes and ticks.
+
+    x: the column along the axis: `layer`, or another one, whose few values are the ticks.
+    """
     axes.axhspan(drawn["zero_low"].iloc[0], drawn["zero_high"].iloc[0], **CHANCE)
     axes.axhline(drawn["few_shot"].iloc[0], **style.FEW_SHOT)
     axes.axhline(drawn["zero_shot"].iloc[0], **style.ZERO_SHOT)
-    last = drawn["layer"].max()
-    axes.set(xlim=(-0.02 * last - 0.2, 1.02 * last + 0.2), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
+    axes.set(ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
     axes.set_yticklabels(["0", "0.5", "1"])
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+    if x == "layer":
+        last = drawn[x].max()
+        axes.set_xlim(-0.02 * last - 0.2, 1.02 * last + 0.2)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
+        return
+    places = sorted(drawn[x].unique())
+    edge = 0.1 * (places[-1] - places[0]) or 1
+    axes.set_xlim(places[0] - edge, places[-1] + edge)
+    axes.set_xticks(places, [f"{place:g}" for place in places])
 
 
 def names_without_vector(numbers: pd.DataFrame) -> list[str]:
@@ -102,10 +112,12 @@ def page(
     axis: str,
     lines: Mapping[str, Mapping[str, Any]],
     put: Callable[[Axes, pd.DataFrame], None],
+    x: str = "layer",
 ) -> style.Page:
     """A page with a panel per task.
 
-    axis: label of the layers. lines: {name in the legend: look}. put: draws the lines into a panel.
+    axis: label of the layers, or of the column `x`, see `panel`. lines: {name in the legend: look}. put: draws the
+    lines into a panel.
     """
     # As square as possible: four tasks are two rows of two, the paper's nine tasks three rows of three.
     columns = min(COLUMNS, math.isqrt(len(tasks) - 1) + 1)
@@ -115,7 +127,7 @@ def page(
         panels = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, task in zip(panels.flat, tasks, strict=False):
             mine = numbers[numbers["task"] == task]
-            panel(axes, mine)
+            panel(axes, mine, x)
             put(axes, mine)
             axes.set_title(task_label(task))
         for axes in list(panels.flat)[len(tasks) :]:

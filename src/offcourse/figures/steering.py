@@ -37,18 +37,24 @@ def page(view: ResultsView, shown: style.Shown) -> style.Page:
     [method], model = view.steering, shown["model"]
     tasks, label = view.tasks(method), view.label(method)
     drawn = numbers(view, method, model, tasks)
+    title = f"{view.cell('models', 'label', model)}: {label}"
+    if drawn["layer"].nunique() == 1:
+        # All layers at once, or none: the strengths are all that differs.
+        look = {"color": style.BLUE, "marker": "o"}
+
+        def put(axes: Axes, mine: pd.DataFrame) -> None:
+            style.line(axes, mine.sort_values("strength"), "strength", "accuracy", **look)
+
+        return by_layer.page(drawn, NUMBERS, tasks, title, "strength", {f"with {label}": look}, put, "strength")
+
     strengths = sorted(drawn["strength"].unique())
     # The palest of seaborn's blues do not stand out from the paper.
     shades = sns.color_palette("Blues", len(strengths) + 2).as_hex()[2:]
     looks = {strength: {"color": shade} for strength, shade in zip(strengths, shades, strict=True)}
 
-    # All layers at once, or none, are one point, which a line does not show.
-    points = {"marker": "o"} if drawn["layer"].nunique() == 1 else {}
-
-    def put(axes: Axes, mine: pd.DataFrame) -> None:
+    def put_each(axes: Axes, mine: pd.DataFrame) -> None:
         for strength, setting in mine.groupby("strength"):
-            style.line(axes, setting, "layer", "accuracy", **looks[strength], **points)
+            style.line(axes, setting, "layer", "accuracy", **looks[strength])
 
     lines = {f"strength {strength:g}": look for strength, look in looks.items()}
-    title = f"{view.cell('models', 'label', model)}: {label}"
-    return by_layer.page(drawn, NUMBERS, tasks, title, "steered layer", lines, put)
+    return by_layer.page(drawn, NUMBERS, tasks, title, "steered layer", lines, put_each)

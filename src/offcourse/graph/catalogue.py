@@ -188,11 +188,11 @@ def _steering(method: str, label: str, model: str) -> Figure:
     return _figure(
         f"figure_{method}/{model}",
         f"figure_{method}",
-        f"{label}: accuracy by layer",
+        f"{label}: accuracy by layer or strength",
         f"Zero-shot accuracy with {label} against the layer that it edits, a line per strength, between the accuracies "
-        "without a vector; a panel per task. A method that edits all layers at once, or the prompt, has one point a "
-        "strength, at layer 0.",
-        "Line panels of accuracy against layer for {model}, one panel per task.",
+        "without a vector; a panel per task. A method that edits all layers at once, or the prompt, is shown against "
+        "its strength.",
+        "Line panels of accuracy against layer or strength for {model}, one panel per task.",
         model,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from offcourse.analysis.verdicts import LEVEL, MARGIN, PRECISIONS, VERDICTS
+from offcourse.analysis.verdicts import LEVEL, MARGIN, PRECISIONS, VERDICTS, setting
 from offcourse.audit.audit import Audit
 from offcourse.audit.finding import INTACT
 from offcourse.data.registry import Registry
@@ -167,7 +167,7 @@ def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{own} {row[own]:.2f}, {', '.join(others)}; cosine {row['precision_cosine']:.4f}, answers flip on "
             f"{_share(row['precision_flips'])}",
         )
-    yield "setting", f"strength {row['strength']:g}, layer {row['layer']} of {row['layers']}"
+    yield "setting", setting(row["strength"], row["layer"], row["layers"])
 
 
 def _with_ends(row: Mapping[str, Any], name: str, form: str) -> str:

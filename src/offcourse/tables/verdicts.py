@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from offcourse.analysis.verdicts import LEVEL, MARGIN, PERPLEXITY, PRECISIONS, PROMPTING, VERDICTS, verdicts
+from offcourse.analysis.verdicts import LEVEL, MARGIN, PERPLEXITY, PRECISIONS, PROMPTING, VERDICTS, setting, verdicts
 from offcourse.analysis.view import ResultsView
 from offcourse.tables import writing
 
@@ -72,7 +72,7 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
             "task": row.task,
             "verdict": row.verdict,
             "items": str(row.items),
-            "setting": f"strength {row.strength:g}, layer {row.layer} of {row.layers}",
+            "setting": setting(row.strength, row.layer, row.layers),
             "unsteered": share(row.unsteered),
             "steered": share(row.steered),
             "few-shot": share(row.few_shot),
