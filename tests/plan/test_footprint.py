@@ -25,6 +25,8 @@ PAPER = read_study(RESOURCES.parent / "studies" / "paper.yaml")
 MOST = 1.3
 SHOTS = 97
 PROMPTS = GPU_TOKENS // SHOTS
+# Of a forest of these prompts, which share their first token.
+TOKENS = 1 + PROMPTS * (SHOTS - 1)
 # MB beside the weights that torch 2.11 held on an NVIDIA H100 80GB HBM3 (engine of commit 66bbc6c), in the models of
 # `check_gpu`: 4,096 rows less those that join at the final norm, and 42 prompts that share their first token.
 ON_H100 = {
@@ -48,7 +50,7 @@ def model_of(name: str, dtype: str = "bfloat16", layers: int | None = None):
 
 def forest(row, model):
     engine, many = Engine(model), prompts(row)
-    return 1 + PROMPTS * (SHOTS - 1), lambda: engine.predict(many)
+    return lambda: engine.predict(many)
 
 
 def prompts(row) -> list[list[int]]:
@@ -69,15 +71,29 @@ def graph(mode, run) -> int:
         return pretended_card.peak(mode, run).peak
 
 
+@cache
+def graph_of_rows(name: str, dtype: str = "bfloat16") -> int:
+    row, mode, model = model_of(name, dtype)
+    return graph(mode, rows(row, model)[1])
+
+
+@cache
+def graph_of_forest(name: str, dtype: str = "bfloat16") -> int:
+    row, mode, model = model_of(name, dtype)
+    return graph(mode, forest(row, model))
+
+
 @pytest.mark.parametrize("name", WIDTHS)
 def test_the_graph_by_shapes_is_what_a_real_card_held(name):
-    row, mode, model = model_of(name)
+    row = model_of(name)[0]
     for kind, measured in ON_H100[name].items():
-        count, run = rows(row, model) if kind == "rows" else forest(row, model)
         # What the engine keeps through a pass since: the edits, and the mask of each kind of layer.
         masks = 2 if row.architecture in footprint.TWO_KINDS else 1
-        since = 2 * GPU_ROWS // row.layers * row.width if kind == "rows" else masks * count**2
-        assert (graph(mode, run) - since) / 1e6 == pytest.approx(measured, rel=0.02)
+        if kind == "rows":
+            held, since = graph_of_rows(name), 2 * GPU_ROWS // row.layers * row.width
+        else:
+            held, since = graph_of_forest(name), masks * TOKENS**2
+        assert (held - since) / 1e6 == pytest.approx(measured, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +103,9 @@ def test_the_graph_by_shapes_is_what_a_real_card_held(name):
 def test_passes_take_what_is_planned(name, dtype):
     row, mode, model = model_of(name, dtype)
     size = DTYPE_BYTES[dtype]
-    tokens, of_prompts = forest(row, model)
-    assert 1 <= footprint.of_pass(row, size, tokens, 0) / graph(mode, of_prompts) <= MOST
-    count, of_rows = rows(row, model)
-    assert 1 <= footprint.of_pass(row, size, SHOTS, count) / graph(mode, of_rows) <= MOST
+    assert 1 <= footprint.of_pass(row, size, TOKENS, 0) / graph_of_forest(name, dtype) <= MOST
+    count, _ = rows(row, model)
+    assert 1 <= footprint.of_pass(row, size, SHOTS, count) / graph_of_rows(name, dtype) <= MOST
     count, in_chunks = rows(row, model, 3)
     grid = count + 3 * (GPU_ROWS // row.layers)
     assert 1 <= footprint.of_pass(row, size, SHOTS, GPU_ROWS, grid=grid) / graph(mode, in_chunks) <= MOST
@@ -164,8 +179,7 @@ def test_slices_of_the_plan_are_the_engine_s():
 @pytest.mark.parametrize("name", ["llama-3-70b", "qwen2-72b", "gemma-2-27b", "llama-3.1-8b"])
 def test_cards_of_four_sizes_hold_a_model_and_its_passes(name):
     """A full forest, whatever the number of blocks; of one model the effects of every head, through all blocks."""
-    row, mode, model = model_of(name)
-    graphs = {"head_means": graph(mode, forest(row, model)[1])}
+    graphs = {"head_means": graph_of_forest(name)}
     row = REGISTRY.model(name)
     if name == "llama-3-70b":
         _, mode, model = model_of(name, layers=row.layers)
