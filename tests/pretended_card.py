@@ -16,7 +16,6 @@ import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from offcourse.check_gpu.subjects import NARROW, build, configuration
 from offcourse.data.architectures import architecture
@@ -76,11 +75,11 @@ class Meter(TorchDispatchMode):
                 found = func.decompose(*args, **kwargs)
             if found is not NotImplemented:
                 return found
-        for leaf in _on_card((args, kwargs)):
+        for leaf in _on_card((*args, *kwargs.values())):
             # Whatever was there before: the model, and what it is given.
             self._known(leaf.untyped_storage(), 0, "")
         out = func(*args, **kwargs)
-        for leaf in _on_card(out):
+        for leaf in _on_card((out,)):
             storage = leaf.untyped_storage()
             self._known(storage, -(-storage.nbytes() // GRAIN) * GRAIN, f"{func} {tuple(leaf.shape)} {leaf.dtype}")
         return out
@@ -112,8 +111,15 @@ class Meter(TorchDispatchMode):
         return sorted(self.at_peak.values(), reverse=True)[:count]
 
 
-def _on_card(tree) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.device.type == "cuda"]
+def _on_card(values) -> list[torch.Tensor]:
+    """Tensors on the card among the values that an operation takes or returns, and in their lists and tuples."""
+    found = []
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            found += _on_card(value)
+        elif isinstance(value, torch.Tensor) and value.device.type == "cuda":
+            found.append(value)
+    return found
 
 
 def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
