@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pypdf
@@ -30,7 +31,9 @@ MARGIN = 0.05  # matplotlib's axes.ymargin
 TOLERANCE = 1e-6
 GRID = 1e-4  # largest distance of an accuracy from k/items
 
-_TOKEN = re.compile(rb"\((?:\\.|[^\\()])*\)|[\[\]]|[^\s()\[\]]+", re.DOTALL)
+# The vertices of a path together ("x y m x y l ..."), which are nearly all that a page has; a text; another word.
+_VERTEX = rb"[-.\d]+ [-.\d]+ [ml](?![^\s()\[\]])"
+_TOKEN = re.compile(rb"%b(?:\s+%b)*|\((?:\\.|[^\\()])*\)|[\[\]]|[^\s()\[\]]+" % (_VERTEX, _VERTEX), re.DOTALL)
 _ESCAPED = re.compile(rb"\\([()\\])")
 _WORD_SPACE = -200  # a TJ operator moves the pen at least so far between words, in thousandths of the type size
 
@@ -75,8 +78,7 @@ class Panel:
 
 def drawing(content: bytes) -> list[Line | Text]:
     """Paths and texts of a page's content stream, in drawing order."""
-    # pypdf's ContentStream finds the same operators (a test compares them) but takes 4.2 times as long: 8.3 s instead
-    # of 2.0 s for every seventh page of the release (62 pages, both runs interleaved).
+    # pypdf's ContentStream finds the same operators (a test compares them) but takes several times as long.
     found: list[Line | Text] = []
     stack: list[bytes] = []
     colours, colour, filling = [], ("0",), ("0",)
@@ -84,12 +86,15 @@ def drawing(content: bytes) -> list[Line | Text]:
     place, pieces = None, []
     for token in _TOKEN.findall(content):
         first = token[:1]
+        if first in b"0123456789-." and token[-1:] in b"ml":
+            numbers = token.split()
+            path += zip(map(float, numbers[::3]), map(float, numbers[1::3]), strict=True)
+            stack = []
+            continue
         if first in b"0123456789-.(/[]":
             stack.append(token)
             continue
-        if token in (b"m", b"l"):
-            path.append((float(stack[-2]), float(stack[-1])))
-        elif token == b"h":
+        if token == b"h":
             closed = True
         elif token in (b"f", b"S", b"B", b"n", b"W"):
             if path and token != b"n":
@@ -263,12 +268,9 @@ def read_page(pdf: bytes, items: int, layers: int | None, name: str) -> Digitise
 def counts(panel: Panel, items: int) -> dict[tuple[int, int], np.ndarray]:
     """{(0-shot count, 5-shot count): counts of the sweep [layers]}, for every pair that agrees with the panel."""
     heights = np.concatenate(list(panel.lines.values()))
-    low, high = np.triu_indices(items + 1, 1)
-    margin = MARGIN * (high - low) / items
-    bottom = np.minimum(0, low / items - margin)
-    top = np.maximum(1, high / items + margin)
-    fits = np.abs((low / items - bottom) / (top - bottom) - heights.min()) < TOLERANCE
-    fits &= np.abs((high / items - bottom) / (top - bottom) - heights.max()) < TOLERANCE
+    bottom, top, lowest, highest = _scales(items)
+    fits = np.abs(lowest - heights.min()) < TOLERANCE
+    fits &= np.abs(highest - heights.max()) < TOLERANCE
     for value, height in panel.ticks.items():
         fits &= np.abs((value - bottom) / (top - bottom) - height) < TOLERANCE
     agreed = {}
@@ -278,6 +280,16 @@ def counts(panel: Panel, items: int) -> dict[tuple[int, int], np.ndarray]:
         if max(np.abs(accuracy[label] - nearest[label] / items).max() for label in accuracy) < GRID:
             agreed[int(nearest[ZERO][0]), int(nearest[FIVE][0])] = nearest[SWEEP]
     return agreed
+
+
+@cache
+def _scales(items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The limits of an axes (bottom, top) for every smallest and largest count, and the heights of these counts."""
+    low, high = np.triu_indices(items + 1, 1)
+    margin = MARGIN * (high - low) / items
+    bottom = np.minimum(0, low / items - margin)
+    top = np.maximum(1, high / items + margin)
+    return bottom, top, (low / items - bottom) / (top - bottom), (high / items - bottom) / (top - bottom)
 
 
 def read_means(pdf: bytes, name: str) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from offcourse.analysis.truthfulness import factor, mc1, mc2, mc3
+from offcourse.analysis.truthfulness import factor, per_question
 from offcourse.archive.paths import OTHER_PACKAGES, ReleasedRun
 from offcourse.data.questions import Question
 from offcourse.data.rows import Model, is_large
@@ -65,7 +65,8 @@ def read_dola(
     setting that cannot be inferred.
     """
     unused = [run.path for run in runs if run.layers and run.layers[-1] != model.layers]
-    loaded = [_load(read, run, questions, known) for run in runs if run.path not in unused]
+    every = _template(questions)
+    loaded = [_load(read, run, questions, every, known) for run in runs if run.path not in unused]
     settled = _settle(loaded)
     large = is_large(model.parameters)
     frames, layers = {}, []
@@ -74,7 +75,8 @@ def read_dola(
         key = name, each.run.alpha or 0.0, each.run.variant
         if key in frames:  # the search of buckets and the search of alphas both hold the best bucket, with equal scores
             continue
-        frames[key] = _template(questions, len(each.values)).assign(
+        # A file with fewer texts has the first ones.
+        frames[key] = every.head(len(each.values)).assign(
             bucket=name, alpha=key[1], variant=each.run.variant, score=each.values
         )
         layers += [(*key, layer, tokens) for layer, tokens in each.chosen.items()]
@@ -86,23 +88,31 @@ def read_dola(
     return frame[columns], chosen, unused
 
 
-def _template(questions: Sequence[Question], answers: int) -> pd.DataFrame:
-    """A row per answer: question, answer, kind and tokens; the first `answers` rows if a file has fewer texts."""
+def _template(questions: Sequence[Question]) -> pd.DataFrame:
+    """A row per answer: question, answer, kind and tokens."""
     rows = [
         (number, answer, kind)
         for number, question in enumerate(questions)
         for answer, (kind, _) in enumerate(question.answers)
-    ][:answers]
+    ]
     frame = pd.DataFrame(rows, columns=["question", "answer", "kind"])
     return frame.assign(tokens=pd.array([pd.NA] * len(frame), "Int64"))
 
 
 def _load(
-    read: Callable[[str], bytes], run: ReleasedRun, questions: Sequence[Question], known: Iterable[str]
+    read: Callable[[str], bytes],
+    run: ReleasedRun,
+    questions: Sequence[Question],
+    every: pd.DataFrame,
+    known: Iterable[str],
 ) -> Scores:
+    """every: see `_template`."""
     try:
         content = json.loads(read(run.path))
-        values = (_truthfulqa if run.questions == "tfqa" else _factor)(content, questions, run.path)
+        if run.questions == "tfqa":
+            values = _truthfulqa(content, questions, every, run.path)
+        else:
+            values = _factor(content, questions, run.path)
         chosen = json.loads(read(run.layers_path)) if run.layers_path in known else {}
         chosen = {int(layer): int(tokens) for layer, tokens in chosen.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -110,23 +120,23 @@ def _load(
     return Scores(run, np.array(values, float), chosen)
 
 
-def _truthfulqa(content: dict, questions: Sequence[Question], path: str) -> list[float]:
+def _truthfulqa(content: dict, questions: Sequence[Question], every: pd.DataFrame, path: str) -> list[float]:
     scores, asked = content["model_scores"], content["question"]
     if len(scores) != len(questions) or len(asked) != len(questions):
         raise OffcourseError(f"{path} has scores of {len(scores)} questions, expected {len(questions)}")
-    values, metrics = [], []
+    values = []
     for question, said, each in zip(questions, asked, scores, strict=True):
         true, false = each["scores-true"], each["scores-false"]
         if said["question"] != question.text or (len(true), len(false)) != (len(question.true), len(question.false)):
             raise OffcourseError(f"{path}: the scores are not those of the answers to {question.text!r}")
-        best = true[question.true.index(question.best)]
-        got = mc1(best, false), mc2(np.array(true), np.array(false)), mc3(true, false)
-        if any(abs(one - each[name]) > TOTALS for one, name in zip(got, ("MC1", "MC2", "MC3"), strict=True)):
-            raise OffcourseError(f"{path}: MC1, MC2, MC3 of {question.text!r} do not follow from its scores")
-        metrics.append(got)
         values += [*true, *false]
+    metrics = per_question(every.assign(score=np.array(values, float)))[["mc1", "mc2", "mc3"]].to_numpy()
+    printed = np.array([[each[name] for name in ("MC1", "MC2", "MC3")] for each in scores], float)
+    if (wrong := (np.abs(metrics - printed) > TOTALS).any(1)).any():
+        text = questions[int(wrong.argmax())].text
+        raise OffcourseError(f"{path}: MC1, MC2, MC3 of {text!r} do not follow from its scores")
     totals = [content[name] for name in ("total_mc1", "total_mc2", "total_mc3")]
-    if np.abs(np.mean(metrics, axis=0) - totals).max() > TOTALS:
+    if np.abs(metrics.mean(0) - totals).max() > TOTALS:
         raise OffcourseError(f"{path}: the totals of MC1, MC2, MC3 do not follow from its scores")
     return values
 
