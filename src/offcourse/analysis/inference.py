@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, stdtrit
 from scipy.stats import binom, permutation_test, rankdata
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from offcourse.analysis.recovery import SLACK
@@ -244,7 +243,12 @@ def _rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values with Holm's step-down correction: each may be compared with 0.05, even if the tests are dependent."""
-    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+    # As statsmodels' multipletests, which collects all of Python's garbage at each call (0.2 s).
+    p_values = np.asarray(p_values, float)
+    order, corrected = np.argsort(p_values), np.empty(len(p_values))
+    steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    corrected[order] = np.minimum(steps, 1)
+    return corrected.tolist()
 
 
 class Maximum(NamedTuple):
