@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/provenance.md")
     parser.add_argument("--outcomes", type=Path, help="keep what was found in this file, and go on from what is in it")
+    parser.add_argument("--as-finished", action="store_true", help="do not compute the study as it is, which has run")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.part:
@@ -47,8 +48,7 @@ def main() -> int:
         if any(codes):
             print("a worker of the mutation test failed; see its messages above", file=sys.stderr)
             return 1
-        trace = kept.with_suffix(".trace.json")
-        missing = uncounted(json.loads(trace.read_text(encoding="utf-8"))) if trace.exists() else []
+        missing = uncounted(json.loads(kept.with_suffix(".trace.json").read_text(encoding="utf-8")))
         outcomes = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     outcomes = [outcome for outcome in outcomes if re.search(asked.only, outcome["name"])]
     print(judge.summary(outcomes, time.monotonic() - started))
@@ -67,6 +67,7 @@ def _lay_out(study: Path, place: Path) -> None:
 def _start(asked: argparse.Namespace, place: Path, number: int, kept: Path) -> subprocess.Popen:
     words = ["--study", str(place), "--only", asked.only, "--outcomes", str(kept)]
     path = os.pathsep.join([str(CHECKOUT / "tests"), str(CHECKOUT / "src")])
+    words += ["--as-finished"] if asked.as_finished else []
     more = {"OFFCOURSE_RESOURCES": str(place / "resources"), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mutations", "--part", f"{number}/{asked.processes}", *words]
     return subprocess.Popen(command, env=os.environ | more, cwd=CHECKOUT)
@@ -76,7 +77,8 @@ def _worker(asked: argparse.Namespace) -> int:
     from mutations import work
 
     number, processes = map(int, asked.part.split("/"))
-    return work.every(asked.study, re.compile(asked.only), number, processes, asked.outcomes)
+    only = re.compile(asked.only)
+    return work.every(asked.study, only, number, processes, asked.outcomes, asked.as_finished)
 
 
 if __name__ == "__main__":

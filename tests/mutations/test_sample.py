@@ -6,9 +6,9 @@ a model's tokenizer in tests/workflow/test_keys.py.
 
 import os
 import subprocess
-import sys
 
 import pytest
+from forking import environment, python
 from lab import CHECKOUT, Lab
 
 SAMPLE = (r"resources/tasks\.tsv: task_vector_match",)
@@ -16,11 +16,11 @@ SAMPLE = (r"resources/tasks\.tsv: task_vector_match",)
 
 @pytest.fixture(scope="module")
 def sampled(finished: Lab) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "mutations", "--study", finished.folder, "--only", f"^({'|'.join(SAMPLE)})$"]
+    command = [python(), "-m", "mutations", "--study", finished.folder, "--only", f"^({'|'.join(SAMPLE)})$"]
     path = os.pathsep.join([str(CHECKOUT / "tests"), str(CHECKOUT / "src")])
     return subprocess.run(
-        [*map(str, command), "--processes", "1"],
-        env=os.environ | {"PYTHONPATH": path},
+        [*map(str, command), "--processes", "1", "--as-finished"],
+        env=environment() | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
     )

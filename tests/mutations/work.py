@@ -29,8 +29,11 @@ from offcourse.store.fingerprint import COUNTED
 SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
 
 
-def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path) -> int:
-    """Do this process's share of the changes, and add a line for each to the file `kept`."""
+def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path, as_finished: bool) -> int:
+    """Do this process's share of the changes, and add a line for each to the file `kept`.
+
+    as_finished: the study as it is, is that of the finished folder. It is not computed, so the first change is traced.
+    """
     torch.set_num_threads(1)
     # What is imported stays, and statsmodels has all objects looked at in each of its corrections.
     gc.freeze()
@@ -43,11 +46,12 @@ def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path
         if change.name in done:
             continue
         if base is None:
-            base = in_child(lambda: _compute(place, config, prepared))
+            base = in_child(lambda: _read(place) if as_finished else _compute(place, config, prepared))
             _write_trace(kept, base["ran"])
             if base["refused"]:
                 raise RuntimeError(f"the study as it is cannot be computed: {base['refused']}")
         outcome = _outcome(place, config, prepared, change, base)
+        _write_trace(kept, outcome.pop("ran"))
         with open(kept, "a", encoding="utf-8") as out:
             fcntl.flock(out, fcntl.LOCK_EX)
             out.write(json.dumps(outcome) + "\n")
@@ -77,7 +81,8 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         # The model of random weights takes its tokenizer from the word lists; a model that is there stays as it is.
         given = prepared if change.where.startswith(("resources/words", "model ")) else None
         # Another version that a package's metadata say computes nothing otherwise.
-        run = base if change.where == "package" else in_child(lambda: _compute(place, mine.config, given, change, base))
+        known = change.where == "package" and base["ran"]
+        run = base if known else in_child(lambda: _compute(place, mine.config, given, change, base))
     finally:
         for name, target in (("resources", place / "resources"), ("models", prepared)):
             shutil.rmtree(target)
@@ -95,15 +100,16 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         "gone": sorted(base["results"].keys() - run["results"].keys()),
         "refused": run["refused"],
         "refusing": run["refusing"],
-        "uses": _users(base["ran"], change.what) if change.where == "package" else [],
+        "uses": _users(run["ran"], change.what) if change.where == "package" else [],
+        "ran": run["ran"],
         "seconds": time.monotonic() - began,
     }
 
 
 def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
-    """Beside the outcomes: what ran for the results of the study as it is."""
+    """Beside the outcomes: what ran for the results of the first study that was traced."""
     trace = kept.with_suffix(".trace.json")
-    if not trace.exists():
+    if ran and not trace.exists():
         trace.write_text(json.dumps(ran), encoding="utf-8")
 
 
@@ -141,7 +147,7 @@ def _plan(place: Path, configfile: Path) -> dict[str, Any]:
 def _compute(
     place: Path, config: dict, prepared: Path | None, change: Change | None = None, base: dict | None = None
 ) -> dict[str, Any]:
-    """The study from nothing; as it is, traced, when no change is given.
+    """The study from nothing; as it is when no change is given. Traced, unless a study as it is (`base`) was traced.
 
     A change of a file that is not opened before some job moves nothing before that job: the results up to there are
     those of the study as it is.
@@ -151,10 +157,11 @@ def _compute(
     shutil.rmtree(folder, ignore_errors=True)
     tracer, opened = world.Trace(), {}
     first, known = None, None
-    if change is None:
+    if base is None or not base["ran"]:
         tracer.install()
+    if change is None:
         sys.addaudithook(lambda event, words: _note(event, words, place / "resources", opened))
-    elif change.where.startswith("resources/"):
+    elif change.where.startswith("resources/") and base["ran"]:
         files = base["opened"].get(change.where.removeprefix("resources/"), [])
         known = world.Run({tuple(unit.split(" ")): digest for unit, digest in base["results"].items()})
         first = lambda job: list(job) in files  # noqa: E731
@@ -168,6 +175,17 @@ def _compute(
     if change is None:
         shutil.rmtree(place / "as it is", ignore_errors=True)
         shutil.copytree(folder, place / "as it is", copy_function=shutil.copy2)
+    return _said(run, opened, tracer)
+
+
+def _read(place: Path) -> dict[str, Any]:
+    """The study as it is, as the finished folder has it; what ran and what was opened is not known."""
+    os.chdir(place / "finished")
+    return _said(world.read(SMOKE), {}, world.Trace())
+
+
+def _said(run: world.Run, opened: dict[str, list], tracer: world.Trace) -> dict[str, Any]:
+    """A run in plain JSON."""
     return {
         "opened": opened,
         "results": {_text(unit): digest for unit, digest in run.results.items()},

@@ -123,6 +123,13 @@ def run_all(
     return found
 
 
+def read(configfile: Path) -> Run:
+    """A study that has run below the working folder."""
+    found, study = Run(), read_study(configfile)
+    _collect(found, study, Registry.load(), Layout(study.study))
+    return found
+
+
 def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tuple[Job, str, list[str], Outputs]]:
     """Every job in an order in which they can run: (job, script, inputs, outputs)."""
     products = products_of(study, registry)
