@@ -23,9 +23,14 @@ LACKING = ("pandera", "pydantic", "pandas", "grimp", "snakemake", "pooch", "rocr
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """A folder whose `sitecustomize` makes the workflow's packages unimportable, as on a GPU image."""
+    """A folder whose `sitecustomize` makes the workflow's packages unimportable, as on a GPU image.
+
+    It also lets few and small products measure the machine: tests/workflow/test_plan_of_a_run.py has the full measure.
+    """
     folder = tmp_path_factory.mktemp("image")
     text = f"import sys\nfor name in {LACKING!r}:\n    sys.modules[name] = None\n"
+    text += "from offcourse.plan import machine\nmachine.REPEATS = 3\n"
+    text += "machine.MATRICES['cpu'], machine.LOADED['cpu'] = 2, 1 << 22\n"
     (folder / "sitecustomize.py").write_text(text)
     return folder
 

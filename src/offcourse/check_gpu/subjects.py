@@ -34,7 +34,7 @@ WHOLE = "llama-3.1-8b"
 # Length of the sliding windows, shorter than the prompts of the check, so that the prompts cross them.
 WINDOW = 24
 # Sizes of narrow models, for a CPU.
-NARROW = dict(width=64, mlp_width=128, heads=4, head_dim=16, vocabulary=512, context=512)
+NARROW = dict(width=32, mlp_width=64, heads=4, head_dim=8, vocabulary=256, context=512)
 
 
 @dataclass(frozen=True)
