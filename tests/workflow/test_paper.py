@@ -9,6 +9,7 @@ import sys
 
 import hub
 import pytest
+from forking import environment, python
 from lab import CHECKOUT
 
 from benchmarks import startup
@@ -21,35 +22,31 @@ from offcourse.study.config import read_study
 SECONDS, BYTES = 30, 1 << 30
 
 
-@pytest.fixture
-def resources(tmp_path):
+def unpinned(folder):
     """The tracked resources, without a lock."""
-    folder = tmp_path / "resources"
     shutil.copytree(RESOURCES, folder, ignore=shutil.ignore_patterns("downloads", LOCK))
     return folder
 
 
-def dry_run(tmp_path, resources, study: str) -> subprocess.CompletedProcess:
-    """`snakemake -n` with at most `BYTES` of memory and `SECONDS` of processor time."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
-    command += ["--configfile", f"studies/{study}.yaml", "--directory", str(tmp_path / "run")]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-
+def dry_run(tmp_path, resources, program: str, limit=None) -> subprocess.CompletedProcess:
+    """`snakemake -n` of the paper's study. program: Python. limit: called in the process before it begins."""
+    command = [program, "-m", "snakemake", "-n", "--cores", "1"]
+    command += ["--configfile", "studies/paper.yaml", "--directory", str(tmp_path / "run")]
+    more = {"OFFCOURSE_RESOURCES": str(resources), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=CHECKOUT,
-        env=os.environ | {"OFFCOURSE_RESOURCES": str(resources), "OPENBLAS_NUM_THREADS": "1"},
-        preexec_fn=limit,
+        command, capture_output=True, text=True, cwd=CHECKOUT, env=environment() | more, preexec_fn=limit
     )
 
 
-def test_an_unpinned_study_stops_with_one_message(tmp_path, resources):
-    done = dry_run(tmp_path, resources, "paper")
+def limit() -> None:
+    """At most `BYTES` of memory and `SECONDS` of processor time."""
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
+def test_an_unpinned_study_stops_with_one_message(tmp_path):
+    resources = unpinned(tmp_path / "resources")
+    done = dry_run(tmp_path, resources, python())
     assert done.returncode != 0
     # Snakemake says first which profile it uses.
     [said] = [line for line in done.stderr.splitlines() if "profile" not in line]
@@ -57,12 +54,14 @@ def test_an_unpinned_study_stops_with_one_message(tmp_path, resources):
     assert said.endswith(f"where the hub can be reached, and commit {resources / LOCK}.")
 
 
-@pytest.fixture
-def pinned(tmp_path, resources):
-    """The same with every model of the hub pinned."""
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory):
+    """The tracked resources with every model of the hub pinned."""
+    folder = tmp_path_factory.mktemp("pinned")
+    resources = unpinned(folder / "resources")
     with hub.serving(hub.Hub()) as served:
-        environment = os.environ | {"OFFCOURSE_RESOURCES": str(resources)} | served.environment(tmp_path / "home")
-        subprocess.run([sys.executable, "-m", "offcourse", "pin"], env=environment, check=True, capture_output=True)
+        own = {"OFFCOURSE_RESOURCES": str(resources)} | served.environment(folder / "home")
+        subprocess.run([python(), "-m", "offcourse", "pin"], env=environment() | own, check=True, capture_output=True)
     return resources
 
 
@@ -80,7 +79,7 @@ def test_a_slurm_job_of_it_starts_without_what_only_steps_and_drawings_need(tmp_
 
 def test_a_pinned_study_has_its_jobs_in_little_time_and_memory(tmp_path, pinned):
     """That paper-corrected differs in protocol and precision only is in tests/study/test_whole_studies.py."""
-    done = dry_run(tmp_path, pinned, "paper")
+    done = dry_run(tmp_path, pinned, sys.executable, limit)
     assert done.returncode == 0, done.stderr
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
     expected = {
