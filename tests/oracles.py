@@ -5,11 +5,17 @@ import torch
 from offcourse.engine.attention import uninstalled
 
 
-@torch.inference_mode()
 def logits(model, ids) -> torch.Tensor:
     """[sequence, vocabulary] float32 of the plain model."""
+    return batch_logits(model, [ids])[0]
+
+
+@torch.inference_mode()
+def batch_logits(model, prompts) -> torch.Tensor:
+    """[prompts, sequence, vocabulary] float32 of the plain model, for prompts of one length."""
+    tokens = torch.tensor([list(ids) for ids in prompts], device=model.input_device)
     with uninstalled(model):
-        return model.module(torch.tensor([list(ids)], device=model.input_device), use_cache=False).logits[0].float()
+        return model.module(tokens, use_cache=False).logits.float()
 
 
 def probability(model, ids, target) -> float:
@@ -71,15 +77,20 @@ def unembedded(model, state) -> torch.Tensor:
 
 def residual_edited(model, ids, layer, vector, replace=False) -> torch.Tensor:
     """Last logits [vocabulary] when `vector` is added to (or put in place of) a block's last output state."""
+    return each_residual_edited(model, ids, layer, vector[None], replace)[0]
+
+
+def each_residual_edited(model, ids, layer, vectors, replace=False) -> torch.Tensor:
+    """`residual_edited` of each of `vectors` [edits, width], as a batch of whole prompts: [edits, vocabulary]."""
 
     def edit(module, args, out):
         hidden = (out[0] if isinstance(out, tuple) else out).clone()
-        hidden[0, -1] = vector.to(hidden) if replace else hidden[0, -1] + vector.to(hidden)
+        hidden[:, -1] = vectors.to(hidden) if replace else hidden[:, -1] + vectors.to(hidden)
         return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
 
     handle = model.blocks[layer].register_forward_hook(edit)
     try:
-        return logits(model, ids)[-1]
+        return batch_logits(model, [ids] * len(vectors))[:, -1]
     finally:
         handle.remove()
 

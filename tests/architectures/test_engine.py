@@ -35,8 +35,8 @@ def once(oracle):
     return answer
 
 
-probability, head_patched, residual_edited = map(
-    once, (oracles.probability, oracles.head_patched, oracles.residual_edited)
+probability, head_patched, residual_edited, each_residual_edited = map(
+    once, (oracles.probability, oracles.head_patched, oracles.residual_edited, oracles.each_residual_edited)
 )
 
 
@@ -73,12 +73,7 @@ def test_residual_rows_equal_one_forward_per_layer_and_edit(model, ids, max_rows
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(3)) * torch.tensor([[0.5], [4], [60]])
     rows = ResidualRows(vectors, model.layers, replace)
     _, found = Engine(model, max_rows).read_rows(ids, TARGET, rows)
-    plain = torch.stack(
-        [
-            torch.stack([residual_edited(model, ids, layer, vector, replace) for vector in vectors])
-            for layer in range(model.layers)
-        ]
-    )
+    plain = torch.stack([each_residual_edited(model, ids, layer, vectors, replace) for layer in range(model.layers)])
     wanted = plain.softmax(-1)[..., TARGET]
     torch.testing.assert_close(found.probability.view(model.layers, 3), wanted, **CLOSE)
     favourite = int(plain.argmax(-1).flatten().mode().values)
@@ -111,7 +106,7 @@ def test_effects_equal_the_naive_loop(model, ids, max_rows, drop_bias):
 @with_and_without_bos
 def test_the_sweep_is_layers_by_edits(model, ids, max_rows):
     edits = torch.randn(3, model.width, generator=torch.Generator().manual_seed(5)) * torch.tensor([[1], [8], [60]])
-    said = [[int(residual_edited(model, ids, layer, e).argmax()) for e in edits] for layer in range(model.layers)]
+    said = [each_residual_edited(model, ids, layer, edits).argmax(-1).tolist() for layer in range(model.layers)]
     for target in (said[0][1], said[2][2]):
         hits = sweep(Engine(model, max_rows), asked([ids], [target]), edits)
         assert hits.tolist() == [[[token == target for token in row] for row in said]]

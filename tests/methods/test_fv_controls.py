@@ -1,6 +1,7 @@
 """Controls of function vectors on a tiny random model: their vectors one by one, and the plain sweep with them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import oracles
@@ -131,15 +132,13 @@ def test_the_sweep_is_the_plain_one_with_these_vectors(made):
     frame = read_parquet(made.path("fv_controls"), FV_CONTROLS)
     found = frame.set_index([name for name in frame.columns if name != "hit"])["hit"]
     expected = {}
-    for control, draw in DRAWS:
-        for k in (2, 7):
-            for strength in (6.0, 40.0):
-                edit = strength * made.vectors[control, draw][k]
-                for layer in range(4):
-                    for prompt in made.prompts[made.prompts["kind"] == "query"].itertuples():
-                        said = oracles.residual_edited(made.model, prompt.token_ids, layer, edit).argmax()
-                        key = (control, draw, k, strength, layer, prompt.index)
-                        expected[key] = int(said) == prompt.target_id
+    edits = list(itertools.product(DRAWS, (2, 7), (6.0, 40.0)))
+    values = torch.stack([strength * made.vectors[control][k] for control, k, strength in edits])
+    for layer in range(4):
+        for prompt in made.prompts[made.prompts["kind"] == "query"].itertuples():
+            said = oracles.each_residual_edited(made.model, prompt.token_ids, layer, values).argmax(-1)
+            for (control, k, strength), token in zip(edits, said.tolist(), strict=True):
+                expected[*control, k, strength, layer, prompt.index] = token == prompt.target_id
     assert found.to_dict() == expected
     # Each item says what it says under one of these vectors.
     own = [DRAWS[(5 * item + 1) % len(DRAWS)] for item in range(SETTINGS["test_items"])]
