@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 import yaml
-from forking import python
+from forking import environment, python
 from lab import CHECKOUT, SMOKE, Lab, copy_checkout
 
 from offcourse.data.registry import Registry
@@ -56,9 +56,9 @@ def status(folder, study=STUDY, path=(), resources=CHECKOUT / "resources"):
     """(exit code, {(step, task): why the result is stale}). path: folders put before Python's own."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     places = [str(place) for place in path] + list(filter(None, [os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}
+    variables = environment() | {"PYTHONPATH": os.pathsep.join(places), "OFFCOURSE_RESOURCES": str(resources)}
     command = [python(), "-m", "offcourse", "status", "--configfile", "study.yaml", "--json"]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     assert "Traceback" not in run.stderr, run.stderr
     states = json.loads(run.stdout)["states"] if run.stdout else []
     return run.returncode, {
