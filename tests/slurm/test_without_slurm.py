@@ -2,13 +2,13 @@
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import forking
 import hub
 import pytest
 import yaml
@@ -142,8 +142,9 @@ def test_with_every_model_pinned_the_literal_command_needs_no_step_before_it(tmp
     shutil.copytree(RESOURCES, resources, ignore=shutil.ignore_patterns("downloads", LOCK))
     with hub.serving(hub.Hub()) as served:
         variables = served.environment(tmp_path / "home") | {"OFFCOURSE_RESOURCES": str(resources)}
-        words = [sys.executable, "-m", "offcourse", "pin", "--configfile", "studies/paper.yaml", "--json"]
-        pinned = subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT, env=os.environ | variables)
+        words = [forking.python(), "-m", "offcourse", "pin", "--configfile", "studies/paper.yaml", "--json"]
+        given = forking.environment() | variables
+        pinned = subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT, env=given)
         assert len(json.loads(pinned.stdout)["pinned"]) == 42
     done = snakemake(tmp_path / "lab", "--dry-run", study=None, OFFCOURSE_RESOURCES=str(resources))
     assert done.returncode == 0, done.stderr[-2000:]
