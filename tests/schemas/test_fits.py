@@ -58,21 +58,51 @@ def test_released_tables_fit_and_spoiled_ones_only_if_pandera_agrees(step):
     assert sum(not slow for _, slow in found.values()) > 3 * len(frame.columns)
 
 
-def test_a_schema_with_more_than_it_knows_is_left_to_pandera():
+def of(check: pa.Check | None = None, **more) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema({"n": pa.Column(int, check, **more)}, strict=True)
+
+
+def test_what_is_not_checked_here_is_left_to_pandera():
     frame = pd.DataFrame({"n": [1, 2, 3]})
-    plain = pa.DataFrameSchema({"n": pa.Column(int)}, strict=True, ordered=True)
-    assert fits(frame, plain)
+    assert fits(frame, of())
     more = (
-        plain.update_column("n", checks=pa.Check.ne(4)),
-        plain.update_column("n", checks=pa.Check(lambda column: column < 4)),
-        plain.update_column("n", checks=pa.Check.in_range(0, 4, include_max=False)),
-        plain.update_column("n", unique=True),
-        plain.update_column("n", coerce=True),
+        of(unique=True),
+        of(coerce=True),
+        of(pa.Check.in_range(0, 4, include_max=False)),
+        of(pa.Check(lambda column: column < 4, ignore_na=False)),
         pa.DataFrameSchema({"n": pa.Column(int)}, checks=pa.Check(lambda frame: len(frame) == 3), strict=True),
-        pa.DataFrameSchema({"n": pa.Column(int)}, strict=True, ordered=True, unique=["n"]),
         pa.DataFrameSchema({"n": pa.Column(int)}, ordered=True),
     )
+    assert all(accepts(schema, frame) for schema in more)
     assert [fits(frame, schema) for schema in more] == [False] * len(more)
+
+
+CHECKS = {
+    "unlike": (pa.Check.ne(4), int, [1, 2], [1, 4]),
+    "of the column": (pa.Check(lambda column: column < 4), int, [1, 2], [1, 4]),
+    "of each cell": (pa.Check(lambda cell: cell < 4, element_wise=True), int, [1, 2], [1, 4]),
+    "cell of another kind": (pa.Check(lambda cell: 1 / cell > 0, element_wise=True), int, [1, 2], [1, 0]),
+    "pattern": (pa.Check.str_matches("^a+$"), None, ["a", "aa"], ["a", "b"]),
+    "longest": (pa.Check.str_length(max_value=2), None, ["", "aa"], ["aaa", "a"]),
+    "shortest": (pa.Check.str_length(min_value=1), None, ["a", "aa"], ["a", ""]),
+    "words": (pa.Check.isin(["a", "b"]), None, ["a", "b"], ["a", "c"]),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_of_a_column_says_what_pandera_says(name):
+    check, kind, right, wrong = CHECKS[name]
+    schema = pa.DataFrameSchema({"n": pa.Column(kind, check)}, strict=True)
+    for cells, expected in ((right, True), (wrong, False)):
+        frame = pd.DataFrame({"n": cells})
+        assert fits(frame, schema) == accepts(schema, frame) == expected
+
+
+def test_rows_whose_names_occur_twice_do_not_fit():
+    schema = pa.DataFrameSchema({"n": pa.Column(int), "m": pa.Column(int)}, strict=True, unique=["n"])
+    for cells, expected in (([1, 2], True), ([1, 1], False)):
+        frame = pd.DataFrame({"n": cells, "m": [1, 1]})
+        assert fits(frame, schema) == accepts(schema, frame) == expected
 
 
 def test_reading_and_writing_are_those_of_pandera(tmp_path):
