@@ -40,7 +40,7 @@ STUDY = {
     "task_vectors": {"shots": 2, "dev_items": 2, "test_items": 2, "baseline_items": 2},
     "dola": {"limit": 2, "alphas": [0.0, 0.1]},
     "logit_lens": {"limit": 3},
-    "caa": {"pairs": 2, "shots": 1, "strengths": [4]},
+    "caa": {"pairs": 2, "shots": 1, "strengths": [4], "passages": 12},
 }
 # The products whose numbers are of models without heads, or of blocks without a feed-forward network.
 SHOWN = ("table_methods", "certainty", "figure_apathy", "figure_caa")

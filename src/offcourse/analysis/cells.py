@@ -84,14 +84,27 @@ def items(results: Path, entry: Entry) -> pd.Series:
     elif entry["measure"] in CHOICES:
         values = rows["hit"].astype(float)
     else:
-        how = entry.get("removed", False), entry.get("exact", False)
-        values = truthfulness.per_question(rows, *how)[entry["measure"]].astype(float)
+        values = _per_question(Path(results) / entry["artefact"], entry, rows)[entry["measure"]].astype(float)
     if len(values) != entry["n"]:
         raise OffcourseError(
             f"{Path(results) / entry['artefact']} has {len(values)} items where {entry['where']}, a cell was made "
             f"from {entry['n']}. Run the workflow again."
         )
     return values.reset_index(drop=True)
+
+
+def _per_question(path: Path, entry: Entry, rows: pd.DataFrame) -> pd.DataFrame:
+    """All metrics of the answers `rows`, which an entry selects. Kept, since each metric is a cell of its own."""
+    how = entry.get("removed", False), entry.get("exact", False)
+    asked = path, _written(path), json.dumps(entry["where"]), "times" in entry, *how
+    if asked not in _METRICS:
+        if len(_METRICS) >= 256:
+            _METRICS.clear()
+        _METRICS[asked] = truthfulness.per_question(rows, *how)
+    return _METRICS[asked]
+
+
+_METRICS: dict[tuple, pd.DataFrame] = {}
 
 
 def _counted(rows: pd.DataFrame, measure: str) -> pd.Series | None:
