@@ -28,6 +28,7 @@ ELSEWHERE = {
     "offcourse verify": "loads the model and computes (tests/share/test_share_verify.py)",
     "snakemake --cores all --directory elsewhere": "needs the archive of another lab",
     "offcourse compare": "reads the release that `make published` makes (tests/published)",
+    "offcourse audit table_methods": "the smoke study has no such table (tests/workflow/test_extending.py audits one)",
     "offcourse plan --calibrate": "measures this machine (tests/workflow/test_plan_of_a_run.py)",
     "snakemake -n --configfile studies/paper.yaml": "asks for pinned models (tests/workflow/test_paper.py pins them)",
     "snakemake --profile slurm": "submits to Slurm (tests/slurm has one on this machine)",

@@ -199,7 +199,8 @@ def test_tables_and_figures_are_one_job_without_a_card(story):
 def test_its_steps_ran_one_after_the_other(story):
     made = [json.loads(path.read_text())["made"] for path in (story.lab.results / "provenance" / MODEL).rglob("*.json")]
     spans = sorted((each["started"], each["ended"]) for each in made if each["slurm_job"] in story.at_work)
-    assert len(spans) > 3
+    # How many steps are left for this job is a matter of when the one before was cancelled.
+    assert len(spans) > 1
     assert all(ended <= started for (_, ended), (started, _) in itertools.pairwise(spans))
 
 
