@@ -145,7 +145,7 @@ def test_a_damaged_result_is_said_and_mended_from_the_store(lab):
 
 
 def test_ctrl_c_in_the_middle_of_a_step_leaves_whole_files_and_a_rerun_finishes(lab, tmp_path):
-    """While the sweep, with a grid that takes it some seconds per task, computes its second task."""
+    """While the sweep, with a grid that takes it some tenths of a second per task, computes its second task."""
     changed_grid(lab, tmp_path, [1 + i / 1000 for i in range(80)], n_heads=list(range(1, 17)))
     # The steps before it.
     done = lab.snakemake("--until", "function_vectors")
