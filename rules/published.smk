@@ -47,7 +47,7 @@ for group in CONVERTED:
         priority: 20
         conda:
             "../envs/offcourse.yaml"
-        # Unpacking takes seconds, most of which Python needs to start.
+        # Unpacking takes seconds, and the start of Python takes most of them.
         threads: 2 if ORIGINAL else 1
         params:
             code=code_of_release(f"published_{group}"),

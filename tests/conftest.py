@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is imported by now stays. Each correction of statsmodels looks at all objects of the process."""
+    """What is imported by now stays, so no search for unused objects needs to look at it."""
     gc.collect()
     gc.freeze()
 

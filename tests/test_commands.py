@@ -113,7 +113,7 @@ def test_a_verb_runs(page, line, finished, tmp_path):
         place = words.index("--configfile")
         del words[place : place + 2]
     if words[0] == "plan" and not rates_path(finished.folder).exists():
-        # This machine's rates take half a minute of both cores; tests/cli/test_answers.py measures them.
+        # This machine's rates take half a minute of both cores; tests/workflow/test_plan_of_a_run.py measures them.
         write_rates(rates_path(finished.folder), A100, {})
     own = [] if words[0] in NO_STUDY or "--published" in words else ["--configfile", str(SMOKE)]
     own += [] if words[0] in ("diff", "--version", "--help") else ["--directory", str(finished.folder)]

@@ -32,10 +32,11 @@ SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
 def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path, as_finished: bool) -> int:
     """Do this process's share of the changes, and add a line for each to the file `kept`.
 
-    as_finished: the study as it is, is that of the finished folder. It is not computed, so the first change is traced.
+    as_finished: take the results of the unchanged study from the finished folder instead of computing them. The trace
+    is then of the first change.
     """
     torch.set_num_threads(1)
-    # What is imported stays, and statsmodels has all objects looked at in each of its corrections.
+    # What is imported stays, so no search for unused objects needs to look at it.
     gc.freeze()
     config = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
     prepared = place / "finished" / "resources" / "downloads" / "models"

@@ -51,7 +51,7 @@ def followed(tmp_path_factory):
     checkout = copy_checkout(tmp_path_factory.mktemp("extending") / "checkout")
     lab = Lab(checkout, checkout / STUDY, checkout)
     said = {}
-    # This machine's rates take half a minute of both cores; tests/cli/test_answers.py measures them.
+    # This machine's rates take half a minute of both cores; tests/workflow/test_plan_of_a_run.py measures them.
     write_rates(rates_path(checkout), A100, {})
     # As in an environment that is active.
     environment = lab.environment | {"PATH": forking.path()}

@@ -2,8 +2,8 @@
 
 `python -m offcourse.published.findings` writes `resources/findings/` (`claims.findings`) from results/published and
 from results/off-by-one, of those that are there, and docs/findings.md and its picture from these tables. README's
-picture of function vectors is a page of results/default, if that is there, and its tables of methods are those of
-results/bench.
+picture of function vectors is a page of results/default, and README's tables of methods come from results/bench, of
+those that are there.
 """
 
 import shutil
