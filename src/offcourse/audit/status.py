@@ -114,7 +114,7 @@ def step_reasons(step: Step, evidence: Evidence, model: str, unit: str, repaired
     """
     study, registry, layout = evidence.study, evidence.registry, evidence.layout
     artefact, record = layout.artefact(step.name, step.suffix, model, unit), layout.record(step.name, model, unit)
-    known = _intact([artefact], record, layout)
+    known = _intact([artefact], record, evidence)
     if isinstance(known, list):
         return known
     if changed := misstated(step, known, record, study) or step_changes(step, study, registry, layout, known, repaired):
@@ -188,7 +188,7 @@ def product_reasons(
     study, registry, layout = evidence.study, evidence.registry, evidence.layout
     outputs = [layout.results / path for path in job_outputs(product, study, registry, model)]
     record = layout.rule_record(product.rule, model)
-    known = _intact(outputs, record, layout)
+    known = _intact(outputs, record, evidence)
     if isinstance(known, list):
         return known
     said = (known["rule"], known["study"], known["wildcards"].get("model"), len(known["outputs"]))
@@ -241,17 +241,17 @@ def inputs_of(product: Product, study: Study, layout: Layout, model: str | None)
     return results + [layout.results / name / "model.json" for name in product.models(study, model)]
 
 
-def _intact(outputs: list[Path], record: Path, layout: Layout) -> dict[str, Any] | list[str]:
+def _intact(outputs: list[Path], record: Path, evidence: Evidence) -> dict[str, Any] | list[str]:
     """The record of `outputs` if the files agree with their record, else the reasons why not."""
     if missing := [path for path in outputs if not path.exists()]:
         return ["not made yet" if len(missing) == len(outputs) else f"{missing[0].name} is missing"]
     if not record.exists():
         return ["no record of how it was made"]
     try:
-        known = read_record(record)
+        known = evidence.record(record)
     except OffcourseError as error:
         return [str(error)]
-    damaged = [path for path in outputs if known_sha256(path) != known["outputs"].get(relative(path, layout.base))]
+    damaged = [path for path in outputs if known_sha256(path) != known["outputs"].get(evidence.path(path))]
     return [f"{path.name} differs from its record (damaged or edited)" for path in damaged] or known
 
 

@@ -27,6 +27,7 @@ from offcourse.data.tsv import (
 )
 from offcourse.errors import OffcourseError, did_you_mean
 from offcourse.files import write_whole
+from offcourse.schemas.fits import of_cells
 
 # Figures set what is between two $ as mathematics, and their legends leave out what begins with _.
 LABEL = text_column(
@@ -44,15 +45,11 @@ _CELLS = {
         "short_label": LABEL,
         "source": one_of("hub", "pypi", "local", "random"),
         "repo": FILLED,
-        "architecture": text_column(
-            pa.Check(is_class, element_wise=True, error="a class of docs/classes.md, or another one of transformers")
-        ),
+        "architecture": text_column(of_cells(is_class, "a class of docs/classes.md, or another one of transformers")),
         "tied_embeddings": one_of("yes", "no"),
         "gated": one_of("yes", "no"),
         "dtype": one_of("float32", "bfloat16", "float16"),
-        "methods": text_column(
-            pa.Check(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, element_wise=True, error=",".join(METHODS))
-        ),
+        "methods": text_column(of_cells(lambda cell: set(cell.split(",")) <= {*METHODS, ""}, ",".join(METHODS))),
     },
     Task: {
         "name": RESULT_NAME,

@@ -12,7 +12,7 @@ import pandera.pandas as pa
 from offcourse.data.names import RESERVED
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
-from offcourse.schemas.fits import fits
+from offcourse.schemas.fits import checked, of_cells
 
 
 def text_column(*checks: pa.Check, **more) -> pa.Column:
@@ -31,10 +31,9 @@ _NAME = text_column(
 # The name of a row that becomes a folder or file in results/STUDY, beside the records and the report.
 RESULT_NAME = text_column(
     *_NAME.checks,
-    pa.Check(
+    of_cells(
         lambda name: name not in RESERVED and not name.endswith((".json", ".html", ".parquet", ".csv")),
-        element_wise=True,
-        error=f"a name that no folder or file of results has (not {', '.join(RESERVED)}, and no .json, .html, .parquet "
+        f"a name that no folder or file of results has (not {', '.join(RESERVED)}, and no .json, .html, .parquet "
         "or .csv at its end)",
     ),
 )
@@ -116,10 +115,8 @@ def read_checked(path: Path, rules: pa.DataFrameSchema) -> pd.DataFrame:
     """
     frame = read_tsv(path)
     refuse_control(path, frame)
-    if fits(frame, rules):
-        return frame
     try:
-        return rules.validate(frame, lazy=True)
+        return checked(frame, rules, lazy=True)
     except pa.errors.SchemaErrors as error:
         _explain(path, error.failure_cases, list(rules.columns))
 
@@ -149,8 +146,7 @@ def read_sound_rows(
         refuse_control(path, frame)
         rules, faults = schema(row_type, cells), {}
         try:
-            if not fits(frame, rules):
-                rules.validate(frame, lazy=True)
+            checked(frame, rules, lazy=True)
         except pa.errors.SchemaErrors as error:
             faults = _faults(path, frame, error.failure_cases, list(rules.columns))
         kinds = get_type_hints(row_type)

@@ -8,8 +8,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from offcourse.data.architectures import architecture, path_of
 from offcourse.data.fetched import fetched_path
@@ -221,7 +224,13 @@ def _input_digest(path: Path, kinds: tuple[str, ...]) -> str:
         raise OffcourseError(f"{path} is not there yet: the step that makes it has not run.")
     if not kinds:
         return sha256(path)
-    frame = read_unchecked(path)
-    frame = frame[frame["kind"].isin(kinds)]
-    rows = frame.to_json(orient="records", force_ascii=False)
+    found = path.stat()
+    frame = _prompts(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    rows = frame[frame["kind"].isin(kinds)].to_json(orient="records", force_ascii=False)
     return hashlib.sha256(rows.encode()).hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _prompts(path: Path, *marks: int) -> pd.DataFrame:
+    """The prompts of a file. Several steps read some each; it is read again when its size, times or inode change."""
+    return read_unchecked(path)

@@ -100,8 +100,14 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises `OffcourseError` when the file cannot be read or was changed, `OlderRecordError` for another schema.
     """
-    _refuse_other_schemas(path)
-    record = read_sealed(path)
+    try:
+        record = read_sealed(path)
+    except OffcourseError:
+        # The oldest records have no digest.
+        _refuse_other_schemas(path)
+        raise
+    if record.get("schema") != SCHEMA:
+        _refuse_other_schemas(path)
     # The release's records have a step and no key: their results are not in the store.
     fields = FIELDS | (_OF_STEPS if "key" in record else {})
     if missing := set(fields) - record.keys():
@@ -137,7 +143,7 @@ def origins(records: Mapping[Path, Path], base: Path) -> dict[str, str]:
 
 
 def _refuse_other_schemas(path: Path) -> None:
-    """Raise `OlderRecordError` for another schema. Older records have no digest, so this check comes first."""
+    """Raise `OlderRecordError` for a record of another schema."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

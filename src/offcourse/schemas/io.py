@@ -1,5 +1,6 @@
 """Parquet tables are written whole or not at all, and checked against a schema when written and when read."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pyarrow import ArrowException
 
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
-from offcourse.schemas.fits import fits
+from offcourse.schemas.fits import checked
 
 # The key of pandas' `attrs` in the metadata of a file.
 ATTRS = b"PANDAS_ATTRS"
@@ -33,9 +34,8 @@ def as_table(rows: Sequence[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> None:
     """Check `frame` against `schema` and write it, whole or not at all."""
-    frame = frame.reset_index(drop=True)
-    checked = frame if fits(frame, schema) else schema.validate(frame)
-    write_whole(path, lambda temporary: checked.to_parquet(temporary, index=False, compression="zstd"))
+    sound = checked(frame.reset_index(drop=True), schema)
+    write_whole(path, lambda temporary: sound.to_parquet(temporary, index=False, compression="zstd"))
 
 
 def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
@@ -54,10 +54,8 @@ def read_parquet(path: Path, *schemas: pa.DataFrameSchema) -> pd.DataFrame:
 
 def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """The table as the schema gives it. Raises `ValueError` that says what is wrong with it."""
-    if fits(frame, schema):
-        return frame
     try:
-        return schema.validate(frame)
+        return checked(frame, schema)
     except pa.errors.SchemaErrors as errors:
         # Columns that are wrong as a whole: one too many, or another order.
         has, expected = (", ".join(map(str, names)) for names in (frame.columns, schema.columns))
@@ -69,14 +67,14 @@ def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def read_unchecked(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a parquet file, or some of its columns, without a schema. Raises `OffcourseError` for a damaged file."""
     try:
-        if columns is None:
-            # Threads and reading ahead cost more than they save for some hundred rows.
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                table = file.read(use_threads=False)
-            # pandas alone reads `attrs`.
-            if ATTRS not in (table.schema.metadata or {}):
-                return table.to_pandas(use_threads=False)
-        return pd.read_parquet(path, columns=columns)
+        if columns is not None:
+            return pd.read_parquet(path, columns=columns)
+        # Threads and reading ahead cost more than they save for some hundred rows.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            table = file.read(use_threads=False)
+        frame = table.to_pandas(use_threads=False)
+        frame.attrs = json.loads((table.schema.metadata or {}).get(ATTRS, b"{}"))
+        return frame
     except (OSError, ValueError, ArrowException) as error:
         raise _refusal(path, error) from error
 
