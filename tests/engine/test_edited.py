@@ -222,3 +222,12 @@ def test_each_position_names_tokens_that_the_oracle_edits():
     for positions, chosen in POSITIONS.items():
         found = chosen(torch.arange(9), 5, 3).nonzero()[:, 0].tolist()
         assert found == places(positions, 5, 9, 3)
+
+
+@pytest.mark.parametrize("site", ["residual", "logits"])
+def test_ablated_to_zero_a_model_names_no_token(tiny, site):
+    model = tiny("Llama")
+    size = model.width if site == "residual" else model.vocabulary
+    edit = Edit(site, "scale", "last", {model.layers - 1: torch.zeros(size)})
+    probability, hit = read_all(model, PROMPT, 42, [edit])[0]
+    assert (probability, hit) == (pytest.approx(1 / model.vocabulary), False)

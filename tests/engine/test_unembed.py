@@ -89,3 +89,14 @@ def test_float32_logits_of_offloaded_weights_are_refused():
         unembed.read(head, torch.zeros(1, WIDTH), torch.zeros(1, dtype=torch.long), None, True, wide=True)
     with pytest.raises(OffcourseError, match="set protocol: {logits_dtype: model}"):
         unembed.predict(head, torch.zeros(1, WIDTH), wide=True)
+
+
+@pytest.mark.parametrize("probability", [False, True])
+def test_a_state_of_zeros_names_no_word(head, states, probability):
+    states[4] = 0
+    target = 3 if head.bias is None else int(head.bias.argmax())
+    got = unembed.read(head, states, torch.full((STATES,), target), None, probability)
+    # Without a bias all words are as likely as one another.
+    assert bool(got.hit[4]) == (head.bias is not None)
+    if probability:
+        torch.testing.assert_close(got.probability[4], head(states[4]).softmax(-1)[target])

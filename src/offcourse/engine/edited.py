@@ -35,7 +35,8 @@ def read_edited(
         targets = torch.full((len(edits),), int(target))
         return unembed.read(model.head, mine, targets, model.final_softcap, probability, engine.wide).cpu()
     logits = torch.cat([_logits(engine, mine[:1], edit) for edit in edits])
-    hit = logits[:, target] >= logits.amax(-1)
+    largest = logits.amax(-1)
+    hit = (logits[:, target] >= largest) & (largest > logits.amin(-1))
     return unembed.Readout(logits.softmax(-1)[:, target].cpu(), hit.cpu())
 
 

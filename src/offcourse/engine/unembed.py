@@ -22,7 +22,8 @@ class Readout:
     """The model's output for one target token, per state.
 
     probability: [states] float32, softmax over the vocabulary at the target.
-    hit: [states] bool, no other token has a larger logit (rank 0; a tie for the first place is a hit).
+    hit: [states] bool, no other token has a larger logit (rank 0; a tie for the first place is a hit). A state of zeros
+        gives every token the same logit: it names no token, so it is no hit.
     """
 
     probability: Tensor
@@ -69,7 +70,10 @@ def read(
             parts.append(_read_hits(head, states[part], int(targets[0]), wide))
         else:
             parts.append(_read_sliced(head, states[part], targets[part], softcap, probability, wide))
-    return Readout(torch.cat([p.probability for p in parts]), torch.cat([p.hit for p in parts]))
+    hit = torch.cat([part.hit for part in parts])
+    if head.bias is None:
+        hit &= states.any(-1).to(hit.device)
+    return Readout(torch.cat([part.probability for part in parts]), hit)
 
 
 def _of(sizes: dict[str, int], head: torch.nn.Module) -> int:

@@ -79,6 +79,8 @@ class Asked:
             "models": list(self.models),
             "tasks": list(self.tasks),
             "methods": ["function_vectors", self.method, BASELINE],
+            # A word that a vector was built from judges nothing.
+            "protocol": {"splits": "disjoint"},
             "function_vectors": {
                 "shots": 5,
                 "trials": 5,

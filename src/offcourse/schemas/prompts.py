@@ -4,7 +4,9 @@ import pandera.pandas as pa
 
 from offcourse.schemas.io import columns
 
-FUNCTION_VECTOR_PROMPTS = ("head_mean", "cie", "icl", "query")
+# Those that vectors are built from.
+BUILD_PROMPTS = ("head_mean", "cie")
+FUNCTION_VECTOR_PROMPTS = (*BUILD_PROMPTS, "icl", "query")
 
 # Of a study with more than one draw of the build prompts (`function_vectors.build_draws`).
 AGAIN = ("head_mean_again", "cie_again")

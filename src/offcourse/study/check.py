@@ -12,8 +12,9 @@ from offcourse.data.questions import questions_sha256, tracked_questions
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Model
 from offcourse.data.tasks import word_list_sha256
-from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
+from offcourse.schemas.prompts import BUILD_PROMPTS
 from offcourse.steering import steering
 from offcourse.steering.contract import Control, SteeringMethod
 from offcourse.study.config import Study
@@ -142,7 +143,7 @@ def _check_asked(study: Study, registry: Registry, method: str, shots: int, reso
 
 
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
-    """Raise `OffcourseError` for neutral passages, draws, precisions or controls that a steering method cannot have.
+    """Raise `OffcourseError` for a steering method built on judged words, or asked for what it cannot have.
 
     one: the method, as the study configures it.
     """
@@ -151,6 +152,11 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         raise OffcourseError(
             f"{method}.passages: there are {there} neutral passages (resources/{PASSAGES}), fewer than "
             f"{asked.passages}. Ask for {there} or fewer, or add some to the file."
+        )
+    if (built := [kind for kind in one.kinds if kind in BUILD_PROMPTS]) and study.protocol.splits != "disjoint":
+        raise OffcourseError(
+            f"{method} is built from the prompts {listed(built)}. With protocol.splits: {study.protocol.splits} they "
+            "hold words that the method is judged on. Set protocol: {splits: disjoint}."
         )
     again = "draws no pairs of texts that could be drawn again or shuffled (`sampled` of its module)"
     refused = {}
