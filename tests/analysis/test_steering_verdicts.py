@@ -241,6 +241,12 @@ def test_the_ratio_of_perplexities_is_that_of_all_tokens():
     assert np.log(found[1:]) == pytest.approx(np.quantile(np.log(slow), (0.025, 0.975)))
 
 
+def test_a_text_made_all_but_impossible_has_a_ratio_with_ends():
+    table = pd.DataFrame({"unsteered": -20.0, "steered": [-3e38, -20.0, -21.0, -2e4], "tokens": 10})
+    found = verdicts.perplexity_ratio(table)
+    assert all(map(math.isfinite, found)) and 1 < found.low <= found.value == found.high == pytest.approx(math.exp(700))
+
+
 def test_the_p_value_of_pairs_counts_random_signs():
     differences = np.array([0.5, 0.25, -0.25, 1.0, 0.0, 0.75])
     generator = keyed_generator(0, "u", "signs", 6)
@@ -283,6 +289,7 @@ JUST = 1e-6
         ({"over_prompting": math.nan, "over_prompting_high": math.nan, "p_prompting_holm": math.nan}, WORKS),
         ({"perplexity_ratio_low": PERPLEXITY + JUST}, HARMS),
         ({"perplexity_ratio_low": PERPLEXITY}, WORKS),
+        ({"perplexity_ratio_low": math.nan}, HARMS),
         ({"elsewhere_high": -MARGIN - JUST}, HARMS),
         ({"elsewhere_high": math.nan}, WORKS),
         ({"perplexity_ratio_low": 9.0, "p_luck_holm": 0.2}, UNSURE),

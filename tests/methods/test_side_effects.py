@@ -19,7 +19,7 @@ from offcourse.errors import OffcourseError
 from offcourse.graph import keys
 from offcourse.graph.keys import STEPS, key_parts, rule_params
 from offcourse.layout import Layout
-from offcourse.methods import reliability
+from offcourse.methods import reliability, side_effects
 from offcourse.models.fetch import prepare
 from offcourse.models.load import load
 from offcourse.models.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ STUDY = {
     "tasks": [TASK, OTHER],
     "methods": ["function_vectors", "caa", "mean_difference", "prompting"],
     "function_vectors": {"shots": 2, "trials": 2, "n_heads": [2], "strengths": [1], "test_items": 4},
-    "caa": SECTION | {"draws": 3, "controls": CONTROLS},
+    "caa": SECTION | {"draws": 3, "controls": CONTROLS, "random_directions": 2},
     "mean_difference": SECTION,
     "prompting": {"strengths": [0, 2], "passages": PASSAGES_READ},
 }
@@ -188,7 +188,31 @@ def test_controls_are_what_they_are_called(made):
     assert not torch.allclose(found["shuffled_labels"], own)
     swept = table(made[2], "caa_controls", STEERING_CONTROLS)
     sweep = table(made[2], "caa_sweep", STEERING_SWEEP)
-    assert swept["control"].unique().tolist() == CONTROLS and len(swept) == len(CONTROLS) * len(sweep)
+    named = ["random_direction", "random_direction 2", *CONTROLS[1:]]
+    assert swept["control"].unique().tolist() == named and len(swept) == len(named) * len(sweep)
+    assert made[0].caa.control_sweeps == len(named)
+
+
+def test_each_random_direction_is_another_one(made):
+    context, task = context_of(made, "caa_controls"), made[1].task(TASK)
+    one, other = (reliability.control_vectors(context, task, "random_direction", number) for number in (0, 1))
+    torch.testing.assert_close(one.norm(dim=1), other.norm(dim=1))
+    assert torch.nn.functional.cosine_similarity(one, other).abs().max() < 0.9
+
+
+def test_prompts_that_no_key_holds_are_refused(made):
+    task = made[1].task(TASK)
+    with pytest.raises(OffcourseError, match="caa on antonym asks for the prompts 'query', .* holds no prompts"):
+        context_of(made, "caa").prompts(task, "query")
+    with pytest.raises(OffcourseError, match="asks for the prompts 'cie', and its key holds query"):
+        context_of(made, "caa_sweep").prompts(task, "cie")
+    assert len(context_of(made, "caa_sweep").prompts(task, "query")) == 4
+
+
+def test_a_passage_whose_log_probability_is_no_number_is_refused(made):
+    context, task = context_of(made, "caa_side_effects"), made[1].task(TASK)
+    with pytest.raises(OffcourseError, match="caa on antonym: at strength 3 in layer 1 the log-probability of a neutral"):
+        side_effects._require_finite(context, task, (3.0, 1), torch.tensor([-20.0, float("-inf")]))
 
 
 def test_half_of_the_pairs_are_swapped_and_none_without_the_control():
@@ -232,6 +256,7 @@ def test_the_key_holds_the_passages_the_words_and_the_other_tasks(made, tmp_path
             {"caa": {"controls": ["wrong_task"]}, "tasks": [TASK]},
             r"caa.controls: wrong_task cannot be had: .* one task",
         ),
+        ({"caa": {"random_directions": 3}}, r"caa.random_directions: 3 directions are read by no control .* Add random_"),
         ({"caa": {"passages": 1000}}, r"caa.passages: there are \d+ neutral passages .* fewer than 1000"),
     ],
 )
@@ -249,6 +274,24 @@ def test_what_a_method_cannot_have_is_refused_by_name(section, said):
     )
     with pytest.raises(OffcourseError, match=said):
         check_study(study, Registry.load())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (("head_mean", "query"), "caa: its module declares the prompts query in `kinds`, and these hold the items"),
+        (("head_mean", "cie"), "caa is built from the prompts head_mean, cie. With protocol.splits: overlapping"),
+    ],
+)
+def test_a_method_that_would_be_built_on_judged_items_is_refused(kinds, said, monkeypatch):
+    monkeypatch.setattr(type(steering("caa")), "kinds", kinds)
+    mapping = STUDY | {"models": ["tiny-llama"]}
+    with pytest.raises(OffcourseError) as raised:
+        check_study(load_study(mapping), Registry.load())
+    assert said in str(raised.value)
+    if "splits" in said:
+        assert "Set protocol: {splits: disjoint}" in str(raised.value)
+        check_study(load_study(mapping | {"protocol": {"splits": "disjoint"}}), Registry.load())
 
 
 def test_every_method_that_draws_pairs_can_be_drawn_again_and_others_say_so():

@@ -20,9 +20,10 @@ def test_peak_memory_is_that_of_the_program_itself():
 
 
 def commit(folder: Path) -> str:
-    """Make a repository with one commit; returns the commit's name, which differs by folder."""
+    """Make a repository with one commit of all files; returns the commit's name, which differs by folder."""
     git = ["git", "-C", folder, "-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
     subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", folder.name], check=True)
     return subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -43,5 +44,12 @@ def test_only_the_repository_of_the_checkout_itself_counts(tmp_path):
     own = commit(checkout)
     assert own != other
     assert state() == {"commit": own, "dirty": False}
+    (checkout / "notes.txt").write_text("beside the code")
+    assert not state()["dirty"]
+    module = checkout / "src" / "offcourse" / "own.py"
+    module.write_text("A = 1")
+    assert state()["dirty"]
+    subprocess.run(["git", "-C", checkout, "add", module], check=True)
+    assert state()["dirty"]
     # As in a hook of the other repository.
     assert state(GIT_DIR=str(tmp_path / "lab" / ".git"))["commit"] == own

@@ -56,6 +56,8 @@ MARGIN = 0.1
 # The ratio of perplexities on neutral passages that counts as harm. Rounding weights to four bits, which is widely
 # accepted, usually costs less than this.
 PERPLEXITY = 1.1
+# Nats per token. A float holds exp(700), 1e304, and hardly more.
+LARGEST = 700.0
 LEVEL = 0.05
 PROMPTING = "prompting"
 
@@ -158,7 +160,7 @@ def verdict(row: dict) -> str:
             return NO_BETTER_THAN_PROMPTING
         if not (row["p_prompting_holm"] < LEVEL and row["over_prompting"] > 0):
             return UNSURE
-    if row["perplexity_ratio_low"] > PERPLEXITY or row["elsewhere_high"] < -MARGIN:
+    if not row["perplexity_ratio_low"] <= PERPLEXITY or row["elsewhere_high"] < -MARGIN:
         return HARMS
     return WORKS
 
@@ -240,11 +242,14 @@ def difference(differences: np.ndarray, unit: str) -> Estimate:
 
 
 def perplexity_ratio(passages: pd.DataFrame) -> Estimate:
-    """Perplexity of all continuations with the edit over that without. passages: rows of `SIDE_EFFECTS`."""
+    """Perplexity of all continuations with the edit over that without, at most exp(`LARGEST`).
+
+    passages: rows of `SIDE_EFFECTS`.
+    """
     lost = (passages["unsteered"] - passages["steered"]).to_numpy(float)
     tokens = passages["tokens"].to_numpy(float)
     ends: Interval = inference.ratio_over_items(lost, tokens, NEUTRAL)
-    return Estimate(*(float(np.exp(each)) for each in (lost.sum() / tokens.sum(), *ends)))
+    return Estimate(*(float(np.exp(min(each, LARGEST))) for each in (lost.sum() / tokens.sum(), *ends)))
 
 
 def side_effects(results: Folder, name: str, model: str, task: str, swept: pd.DataFrame, base: np.ndarray) -> dict:

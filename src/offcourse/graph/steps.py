@@ -266,7 +266,7 @@ def _steering_steps(name: str) -> Iterator[Step]:
         ".parquet",
         STEERING_CONTROLS,
         inputs,
-        **again | {"settings": ("strengths", "controls", *settings), "asked_by": "controls"},
+        **again | {"settings": ("strengths", "controls", "random_directions", *settings), "asked_by": "controls"},
         borrows={name: "wrong_task"},
     )
     inputs = {"prompts": ("query", *method.kinds), name: (), f"{name}_sweep": ()}

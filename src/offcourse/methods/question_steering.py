@@ -75,6 +75,13 @@ def answers(context, row: QuestionSet) -> pd.DataFrame:
     for number, mine in enumerate(tqdm(asked, desc=f"{name} {row.name}", leave=False, disable=None)):
         prompt = mine[0].ids[: mine[0].last + 1]
         scores = score_answers(engine, prompt, [each.targets for each in mine], by_fold[1 - fold[number]], kept)
+        if not torch.isfinite(scores).all():
+            strength, layer = axes[int((~torch.isfinite(scores)).any(1).nonzero()[0])]
+            raise OffcourseError(
+                f"{context.model}, {name} on {row.name}: at strength {strength:g} in layer {layer} the log-probability "
+                f"of an answer to question {number + 1} is not a finite number. Use smaller strengths, or correct the "
+                "method."
+            )
         frames.append(_frame(mine, fold[number], axes, scores))
     return pd.concat(frames, ignore_index=True)
 

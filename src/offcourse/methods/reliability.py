@@ -2,7 +2,7 @@
 
 Draws are vectors from further samples of prompts, in the setting that is best in the method's own sweep. Controls are
 vectors that should do nothing, swept over the method's whole grid:
-random_direction  random directions, each as long as the vector in its place
+random_direction  random directions, each as long as the vector in its place; `random_directions` says how many times
 wrong_task        the vectors of another task, the next one of the study
 shuffled_labels   vectors from the method's own pairs, of which half have their sides swapped
 sign_flipped      the vectors with the other sign
@@ -20,6 +20,7 @@ from offcourse.methods.side_effects import best_setting, chosen_edit
 from offcourse.methods.steering import configured, swept
 from offcourse.schemas.function_vectors import STEERING_DRAWS
 from offcourse.schemas.io import as_table
+from offcourse.steering.contract import RANDOM
 
 SEED = 0
 
@@ -46,14 +47,18 @@ def controls(context, task: Task) -> pd.DataFrame:
     """One row per control, strength, layer set and item, under `STEERING_CONTROLS`."""
     found = []
     for control in context.parameters["controls"]:
-        table = swept(context, task, control_vectors(context, task, control))
-        table.insert(0, "control", control)
-        found.append(table)
+        for number in range(context.parameters["random_directions"] if control == RANDOM else 1):
+            table = swept(context, task, control_vectors(context, task, control, number))
+            table.insert(0, "control", f"{control} {number + 1}" if number else control)
+            found.append(table)
     return pd.concat(found, ignore_index=True)
 
 
-def control_vectors(context, task: Task, control: str) -> torch.Tensor:
-    """The vectors of one control, float32, of the shape of the method's own (of `wrong_task`, of the other task's)."""
+def control_vectors(context, task: Task, control: str, number: int = 0) -> torch.Tensor:
+    """The vectors of one control, float32, of the shape of the method's own (of `wrong_task`, of the other task's).
+
+    number: of a random direction.
+    """
     [name] = context.step.methods
     if control == "wrong_task":
         return context.tensors(name, context.next_task(task))["vectors"]
@@ -62,7 +67,7 @@ def control_vectors(context, task: Task, control: str) -> torch.Tensor:
     own = context.tensors(name, task)["vectors"]
     if control == "sign_flipped":
         return -own
-    generator = keyed_generator(SEED, task.name, f"random direction of {name}", 0)
+    generator = keyed_generator(SEED, task.name, f"random direction of {name}", number)
     random = torch.from_numpy(generator.standard_normal(own.shape)).to(own)
     return random / random.norm(dim=-1, keepdim=True) * own.norm(dim=-1, keepdim=True)
 

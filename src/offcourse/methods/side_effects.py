@@ -20,6 +20,7 @@ from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import keep_shared, read_edited, read_text
 from offcourse.engine.edits import Edit
+from offcourse.errors import OffcourseError
 from offcourse.methods.steering import configured, edit_of
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_SWEEP
 from offcourse.schemas.io import as_table, read_parquet
@@ -56,6 +57,7 @@ def compute(context, task: Task) -> pd.DataFrame:
     rows = []
     for number, text in enumerate(_shown(texts, task)):
         following, scores = read_text(engine, *text, [edit])
+        _require_finite(context, task, setting, scores)
         rows.append((NEUTRAL, number, len(text[1]), *scores.tolist(), divergence(following)))
 
     def hits(prompts: pd.DataFrame) -> list[bool]:
@@ -75,6 +77,7 @@ def asked(context, task: Task) -> pd.DataFrame:
         # The passages alone are the same for every task.
         before = context.once(("neutral passage", number), partial(read_text, engine, *plain))
         after = read_text(engine, *behind, context=kept)
+        _require_finite(context, task, setting, after[1])
         found = divergence(torch.cat([before[0], after[0]]))
         rows.append((NEUTRAL, number, len(plain[1]), float(before[1]), float(after[1]), found))
 
@@ -95,6 +98,17 @@ def passages(context, front: str = "") -> list[Text]:
         _ids(context, front + beginning, f" {continuation}", f"the neutral passage {beginning[:40]!r}", advice)
         for beginning, continuation in neutral(context.parameters["passages"])
     ]
+
+
+def _require_finite(context, task: Task, setting: tuple[float, int], scores: torch.Tensor) -> None:
+    """Raise `OffcourseError` for a passage whose log-probability float32 cannot hold."""
+    if not torch.isfinite(scores).all():
+        [name] = context.step.methods
+        raise OffcourseError(
+            f"{context.model}, {name} on {task.name}: at strength {setting[0]:g} in layer {setting[1]} the "
+            "log-probability of a neutral passage is not a finite number, so its perplexity cannot be measured. Use "
+            "smaller strengths, or correct the method."
+        )
 
 
 def divergence(following: torch.Tensor) -> float:

@@ -280,7 +280,7 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
             return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
         rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
         rows = {
-            "controls": rows * len(settings.controls),
+            "controls": rows * settings.control_sweeps,
             "draws": vectors.test_items * settings.draws,
             "precisions": vectors.test_items * (1 + len(settings.precisions)),
         }.get(part, rows)

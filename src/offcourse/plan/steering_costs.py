@@ -45,7 +45,7 @@ def steered(
         return _swept(name, study, model, budget, of_tokens, slices)
     if part == "controls":
         of_control = _swept(name, study, model, budget, of_tokens, slices)
-        return sum([of_control] * len(getattr(study, name).controls), Work())
+        return sum([of_control] * getattr(study, name).control_sweeps, Work())
     if part == "draws":
         return _drawn(name, study, model, budget, of_tokens, slices)
     if part == "precisions":

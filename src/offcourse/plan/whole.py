@@ -120,7 +120,7 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
     elif part == "precisions":
         yield vectors.test_items * 2, FV_QUERY
     elif part == "controls":
-        for _ in getattr(study, method).controls:
+        for _ in range(getattr(study, method).control_sweeps):
             yield from forwards(f"{method}_sweep", study, model, unit)
     elif part == "sweep":
         settings = getattr(study, method)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+# Below these folders of the checkout every file counts.
+CODE = ("src/", "resources/", "rules/", "workflow/")
 # Intel's running average power limit (RAPL) counts the joules of all sockets since an arbitrary start. On many machines
 # only root can read it.
 RAPL = Path("/sys/class/powercap")
@@ -21,7 +23,7 @@ RAPL = Path("/sys/class/powercap")
 def environment() -> dict[str, Any]:
     """Code, software and machine of this process, as plain JSON.
 
-    git: the commit, and whether tracked files differ from it; both None where the checkout has no git repository.
+    git: `git_state`.
     packages: versions of everything that the project asks for directly. device: the GPU that torch uses, or the CPU.
     """
     return {
@@ -35,14 +37,18 @@ def environment() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit that is checked out, and whether tracked files were changed since.
+    """The commit that is checked out, and whether it lacks code or tables that this process can read (`dirty`).
 
+    That is so if a tracked file was changed, or if there is a file in `CODE` that git neither tracks nor ignores, such
+    as a method of the user's own. Both are None where the checkout has no git repository.
     Only a repository whose top folder is the checkout counts, since an unpacked archive may lie in another project's.
     """
     top, commit = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
     if top is None or commit is None or Path(top.removesuffix("\n")).resolve() != CHECKOUT:
         return {"commit": None, "dirty": None}
-    return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    lines = (_git("status", "--porcelain", "--untracked-files=all") or "").splitlines()
+    changed = [line for line in lines if not line.startswith("?? ") or line[3:].startswith(CODE)]
+    return {"commit": commit.strip(), "dirty": bool(changed)}
 
 
 def _git(*words: str) -> str | None:

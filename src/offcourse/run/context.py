@@ -10,7 +10,7 @@ import pandas as pd
 
 from offcourse.data.registry import Registry
 from offcourse.data.rows import Task
-from offcourse.errors import OffcourseError
+from offcourse.errors import OffcourseError, listed
 from offcourse.graph.keys import STEPS, Step, dtype_of
 from offcourse.layout import Layout
 from offcourse.schemas.io import read_parquet
@@ -168,6 +168,13 @@ class StepContext:
             ) from error
 
     def prompts(self, task: Task, kind: str) -> pd.DataFrame:
-        """The prompts of one kind, in order."""
+        """The prompts of one kind, in order. Raises `OffcourseError` for a kind that the step does not declare."""
+        declared = self.step.inputs.get("prompts")
+        if declared is None or (declared and kind not in declared):
+            raise OffcourseError(
+                f"{self.step.name} on {task.name} asks for the prompts {kind!r}, and its key holds "
+                f"{listed(declared) if declared else 'no prompts'}. A steering method declares what `build` reads in "
+                "`kinds` of its module (docs/extending.md)."
+            )
         frame = read_parquet(self.input("prompts", task), PROMPTS)
         return frame[frame["kind"] == kind].reset_index(drop=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 # Vectors that should do nothing (`methods.reliability`).
+RANDOM = "random_direction"
 Control = Literal["random_direction", "wrong_task", "shuffled_labels", "sign_flipped"]
 
 
@@ -36,6 +37,7 @@ class Settings(OnTasks):
     strengths: factors that the vectors are multiplied by; each strength is one sweep over all layers.
     draws: samples of prompts that vectors are built from; those after the first show how much a sample decides.
     controls: vectors that should do nothing, swept over the whole grid as well.
+    random_directions: how many sweeps the control `random_direction` has, each with directions of its own.
     passages: neutral passages on which side effects are measured, the first of `resources/passages/neutral.tsv`.
     questions: question sets that the method is steered on too, in two folds (`methods.question_steering`).
     limit: only the first questions of each of these sets.
@@ -45,8 +47,14 @@ class Settings(OnTasks):
     passages: Annotated[int, Field(ge=2, le=1000)] = 200
     draws: Draws = 1
     controls: Several[Control] = []
+    random_directions: Annotated[int, Field(ge=1, le=100)] = 1
     questions: Several[Text] = []
     limit: Limit = None
+
+    @property
+    def control_sweeps(self) -> int:
+        """How many sweeps the controls are."""
+        return len(self.controls) + (self.random_directions - 1 if RANDOM in self.controls else 0)
 
 
 class SteeringMethod(ABC):

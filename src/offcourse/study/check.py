@@ -16,7 +16,7 @@ from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.schemas.prompts import BUILD_PROMPTS
 from offcourse.steering import steering
-from offcourse.steering.contract import Control, SteeringMethod
+from offcourse.steering.contract import RANDOM, Control, SteeringMethod
 from offcourse.study.config import Study
 
 
@@ -153,10 +153,21 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
             f"{method}.passages: there are {there} neutral passages (resources/{PASSAGES}), fewer than "
             f"{asked.passages}. Ask for {there} or fewer, or add some to the file."
         )
+    judged = [kind for kind in one.kinds if kind not in BUILD_PROMPTS]
+    if one.site != "prompt" and judged:
+        raise OffcourseError(
+            f"{method}: its module declares the prompts {listed(judged)} in `kinds`, and these hold the items that it "
+            f"is judged on. Build it from {listed(BUILD_PROMPTS)}, or from the word list."
+        )
     if (built := [kind for kind in one.kinds if kind in BUILD_PROMPTS]) and study.protocol.splits != "disjoint":
         raise OffcourseError(
             f"{method} is built from the prompts {listed(built)}. With protocol.splits: {study.protocol.splits} they "
             "hold words that the method is judged on. Set protocol: {splits: disjoint}."
+        )
+    if asked.random_directions > 1 and RANDOM not in asked.controls:
+        raise OffcourseError(
+            f"{method}.random_directions: {asked.random_directions} directions are read by no control of this study. "
+            f"Add {RANDOM} to {method}.controls, or leave random_directions out."
         )
     again = "draws no pairs of texts that could be drawn again or shuffled (`sampled` of its module)"
     refused = {}
