@@ -44,7 +44,9 @@ def _known(known: list[str], most: int = 60) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suffix for messages about an unknown `name`: the closest known name, or all of them when none is close."""
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    # CAA is meant by "caa".
+    folded = {each.casefold(): each for each in reversed(known)}
+    close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {folded[close[0]]!r}?"
     return f"known: {_known(known)}"

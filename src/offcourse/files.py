@@ -91,9 +91,11 @@ def follow_umask(path: Path) -> None:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: readers see the old file or the new one.
 
-    Raises `OffcourseError` when the disk refuses (full, read-only); nothing is left behind then.
+    Raises `OffcourseError` for a folder, and when the disk refuses (full, read-only); nothing is left behind then.
     """
     path = Path(path)
+    if path.is_dir():
+        raise OffcourseError(f"{path} is a folder. Name a file to write.")
     with writing(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)

@@ -39,6 +39,7 @@ Names = Annotated[list[Text], Field(min_length=1, max_length=1000, json_schema_e
 Shots = Annotated[int, Field(ge=1, le=1000)]
 # Prompts or words per task; the longest word list has some thousands.
 Items = Annotated[int, Field(ge=1, le=100_000)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=100_000)]
 # Repetitions of a whole sweep.
 Draws = Annotated[int, Field(ge=1, le=1000)]
 # Attention heads of a vector; the largest model of the paper has 5,120.

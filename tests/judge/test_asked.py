@@ -104,6 +104,7 @@ def test_a_subject_or_model_that_there_is_not_is_one_message(subject, models, sa
     [
         ({"width": 33}, r"the vector of block 1 .* has the shape \[33\], and the model takes \[32\]"),
         ({"layers": (1, 4)}, "has a vector for block 4, and the model has blocks 0 to 3"),
+        ({"positions": "first"}, r"the model takes \[tokens, 32\]"),
     ],
 )
 def test_vectors_that_do_not_fit_the_model_are_refused_before_anything_runs(tmp_path, facts, said):

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from offcourse.data.contrasts import labelled
+from offcourse.data.names import RESOURCES
 from offcourse.data.passages import PASSAGES, neutral
 from offcourse.data.registry import Registry
 from offcourse.engine.attention import uninstalled
@@ -35,6 +36,8 @@ from offcourse.schemas.function_vectors import (
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
 from offcourse.steering import steering
+from offcourse.steering.first_component import component
+from offcourse.steering.in_context_vectors import parts
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
 
@@ -100,7 +103,7 @@ def continuation_of(logs, beginning, ids) -> float:
     return sum(float(logs[place - 1, ids[place]]) for place in range(len(beginning), len(ids)))
 
 
-@pytest.mark.parametrize(("method", "positions"), [("caa", "last"), ("mean_difference", "all")])
+@pytest.mark.parametrize(("method", "positions"), [("caa", "answer"), ("mean_difference", "all")])
 def test_side_effects_are_those_of_plain_forwards(made, model, method, positions):
     _, _, layout = made
     plain, tokenizer = model
@@ -211,7 +214,9 @@ def test_prompts_that_no_key_holds_are_refused(made):
 
 def test_a_passage_whose_log_probability_is_no_number_is_refused(made):
     context, task = context_of(made, "caa_side_effects"), made[1].task(TASK)
-    with pytest.raises(OffcourseError, match="caa on antonym: at strength 3 in layer 1 the log-probability of a neutral"):
+    with pytest.raises(
+        OffcourseError, match="caa on antonym: at strength 3 in layer 1 the log-probability of a neutral"
+    ):
         side_effects._require_finite(context, task, (3.0, 1), torch.tensor([-20.0, float("-inf")]))
 
 
@@ -223,6 +228,8 @@ def test_half_of_the_pairs_are_swapped_and_none_without_the_control():
     found = labelled(Context, "t", pairs)
     swapped = [one[::-1] == other for one, other in zip(pairs, found, strict=True)]
     assert sum(swapped) == 4 and all(set(one) == set(other) for one, other in zip(pairs, found, strict=True))
+    with pytest.raises(OffcourseError, match="shuffled_labels swaps half of the pairs of t, and there is 1"):
+        labelled(Context, "t", pairs[:1])
     Context.draw = 1
     assert labelled(Context, "t", pairs) != found
     Context.shuffled = False
@@ -239,10 +246,16 @@ def test_the_key_holds_the_passages_the_words_and_the_other_tasks(made, tmp_path
     assert PASSAGES in json.loads(rule_params(step, study, registry, "tiny")["parameters"])["tracked"]
     path = tmp_path / PASSAGES
     path.parent.mkdir(parents=True)
-    path.write_text("beginning\tcontinuation\none\ttwo\n")
+    lines = (RESOURCES / PASSAGES).read_text().splitlines(keepends=True)
     monkeypatch.setattr(keys, "RESOURCES", tmp_path)
-    after = key_parts(step, study, registry, layout, "tiny", TASK)
-    assert {name for name in after["inputs"] if after["inputs"][name] != before["inputs"][name]} == {PASSAGES}
+
+    def changed(line: int) -> set[str]:
+        path.write_text("".join([*lines[:line], f"A{lines[line]}", *lines[line + 1 :]]))
+        after = key_parts(step, study, registry, layout, "tiny", TASK)["inputs"]
+        return {name for name in after if after[name] != before["inputs"][name]}
+
+    # The study reads three passages, below the line of columns.
+    assert changed(3) == {PASSAGES} and changed(4) == set()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +269,15 @@ def test_the_key_holds_the_passages_the_words_and_the_other_tasks(made, tmp_path
             {"caa": {"controls": ["wrong_task"]}, "tasks": [TASK]},
             r"caa.controls: wrong_task cannot be had: .* one task",
         ),
-        ({"caa": {"random_directions": 3}}, r"caa.random_directions: 3 directions are read by no control .* Add random_"),
+        (
+            {"caa": {"random_directions": 3}},
+            r"caa.random_directions: 3 directions are read by no control .* Add random_",
+        ),
+        (
+            {"first_component": {"controls": ["shuffled_labels"]}},
+            r"shuffled_labels cannot be had: .* when pairs are sw",
+        ),
+        ({"in_context_vectors": {"controls": ["shuffled_labels"]}}, r"controls: shuffled_labels cannot be had"),
         ({"caa": {"passages": 1000}}, r"caa.passages: there are \d+ neutral passages .* fewer than 1000"),
     ],
 )
@@ -299,6 +320,23 @@ def test_every_method_that_draws_pairs_can_be_drawn_again_and_others_say_so():
     assert sampled == {"caa", "mean_difference", "first_component"}
     assert steering("inference_time_intervention").sampled and steering("in_context_vectors").sampled
     assert not steering("activation_addition").sampled and not steering("prompting").sampled
+
+
+def test_a_component_of_pairs_with_swapped_sides_has_the_direction_of_the_task():
+    """What `sided` says of each method, from its own functions and pairs of which half are swapped."""
+    random = np.random.default_rng(0)
+    differences = 3 * random.normal(size=(1, 20)) + 0.3 * random.normal(size=(12, 20))
+    swapped = differences * np.where(np.arange(12) % 2, 1, -1)[:, None]
+
+    task = differences.mean(0) / np.linalg.norm(differences.mean(0))
+
+    def along(found) -> float:
+        return abs(found.ravel() @ task) / np.linalg.norm(found)
+
+    assert along(component(swapped)) > 0.95 and not steering("first_component").sided
+    for direction in ("component", "component_and_mean"):
+        assert along(parts(swapped[:, None], direction)) > 0.95 and not steering("in_context_vectors").sided
+    assert along(swapped.mean(0)) < 0.8 and steering("caa").sided and steering("mean_difference").sided
 
 
 def test_cosines_are_of_every_pair():

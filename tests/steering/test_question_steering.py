@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 from offcourse.analysis.cells import recompute
 from offcourse.data.asked import asked_text
+from offcourse.data.contrasts import Contrasts
 from offcourse.data.folds import contrasts_of, folds, stock_answers
 from offcourse.data.questions import evaluated, prompt_text
 from offcourse.data.registry import Registry
@@ -105,7 +106,7 @@ def edit_of(method: str, vectors: torch.Tensor, strength: float, layer: int):
     together = {place: strength * vectors[place] for place in range(len(vectors))}
     one = {layer: strength * vectors[layer]}
     return {
-        "caa": ("last", "residual", "add", one),
+        "caa": ("answer", "residual", "add", one),
         "mean_difference": ("all", "residual", "add", one),
         "first_component": ("all", "residual", "add", one),
         "in_context_vectors": ("all", "residual", "add_keeping_norm", together),
@@ -180,6 +181,26 @@ def test_vectors_are_built_from_the_answers_of_one_fold(made):
             states = [after_blocks(model, encode(text)) for text in texts]
             found.append(states[0] - states[1])
     torch.testing.assert_close(built, torch.stack(found).mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_of_lettered_answers_caa_reads_the_letter(made):
+    """As Rimsky et al. do: the token of the letter, which is the one before the closing bracket."""
+    model, encode = made[:2]
+    pairs = [("Which one? (A)", "Which one? (B)"), ("And now? (B)", "And now? (A)"), ("Is it so? (C)", "Is it so? (A)")]
+    found = []
+    for texts in pairs:
+        letters = [after_blocks(model, encode(text.removesuffix(")"))) for text in texts]
+        found.append(letters[0] - letters[1])
+        assert all(encode(text)[:-1] == encode(text.removesuffix(")")) for text in texts)
+    context = StepContext(STEPS["caa_folds"], made[2], made[3], made[4], "tiny", threads=1)
+    built = steering("caa").from_contrasts(context, Contrasts("letters", pairs))
+    torch.testing.assert_close(built, torch.stack(found).mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_component_of_one_pair_is_refused(made):
+    context = StepContext(STEPS["in_context_vectors_folds"], made[2], made[3], made[4], "tiny", threads=1)
+    with pytest.raises(OffcourseError, match="one has 1 pair of texts, and a principal component .* needs two or more"):
+        steering("in_context_vectors").from_contrasts(context, Contrasts("one", [("right", "wrong")]))
 
 
 def test_every_prompt_is_that_of_dola(made):

@@ -195,7 +195,10 @@ def test_a_number_that_is_not_finite_is_refused_with_its_block(tmp_path):
     [
         ({"action": "clamp"}, "the action 'clamp' with coefficient 2.5, which is none of our operations"),
         ({"action": "clamp", "steering_coefficient": 0, "bias": torch.ones(4)}, "which is none of our operations"),
-        ({"steering_vector": torch.ones(2, 2)}, "needs a vector of one dimension"),
+        ({"steering_vector": torch.ones(2, 2)}, "needs a dense vector of one dimension"),
+        ({"steering_vector": torch.ones(4).to_sparse()}, "needs a dense vector of one dimension"),
+        ({"steering_coefficient": 10**400}, "a number of up to 3.40282e.38 as coefficient"),
+        ({"steering_coefficient": float("nan")}, "a number of up to"),
         ({"hook": "layers.3.mlp"}, "the hook point layers.3.mlp is not the output of a block"),
         ({"steering_vector": torch.arange(4)}, "holds int64"),
     ],
@@ -231,11 +234,33 @@ def test_a_file_that_would_run_code_is_not_run(tmp_path):
         ({"blk.1.weight": np.ones(4, np.float32)}, "'blk.1.weight' is no direction"),
         ({"direction.1": np.ones(4, np.float16)}, "has F16 numbers"),
         ({"direction.1": np.ones((2, 4), np.float32)}, "in 2 dimensions"),
+        ({"direction.01": np.ones(4, np.float32)}, "'direction.01' is no direction"),
     ],
 )
 def test_a_control_vector_that_llama_cpp_refuses_is_refused(tmp_path, tensors, said):
     with pytest.raises(OffcourseError, match=said):
         files.read(control_vector(tmp_path / "v.gguf", tensors))
+
+
+def test_two_vectors_of_one_block_are_refused(tmp_path):
+    entry = {"action": "add", "steering_vector": torch.ones(4), "steering_coefficient": 1.0, "bias": None}
+    torch.save({"layers.5": entry, "model.layers.5": entry}, tmp_path / "v.pt")
+    with pytest.raises(OffcourseError, match=r"two hook points of block 5, model\.layers\.5 is the second"):
+        files.read(tmp_path / "v.pt", {"positions": "all", "model": "m"})
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+def test_a_folder_is_no_file(tmp_path, verb):
+    with pytest.raises(OffcourseError, match=f"{tmp_path} is a folder"):
+        files.read(tmp_path) if verb == "read" else files.write(tmp_path, vectors())
+
+
+@pytest.mark.parametrize(("kind", "operation"), [("gguf", "scale"), ("lm-eval", "add_keeping_norm")])
+def test_advice_about_positions_is_given_only_where_they_are_the_reason(tmp_path, kind, operation):
+    with pytest.raises(OffcourseError, match="Export them as safetensors, or at other positions"):
+        saved(tmp_path, kind, positions="last")
+    with pytest.raises(OffcourseError, match=r"Export them as safetensors\.$"):
+        saved(tmp_path, kind, operation=operation)
 
 
 def test_a_model_in_gguf_is_no_control_vector(tmp_path):

@@ -45,9 +45,15 @@ def labelled(context, task: str, made: list[tuple[str, str]]) -> list[tuple[str,
     """The pairs of texts that a steering method is built from; of a shuffled context, half of them the other way round.
 
     A vector of pairs whose sides say nothing should do nothing. context: `run.context.StepContext`.
+
+    Raises `OffcourseError` for a single pair, of which no half can be swapped.
     """
     if not context.shuffled:
         return made
+    if len(made) < 2:
+        raise OffcourseError(
+            f"the control shuffled_labels swaps half of the pairs of {task}, and there is {len(made)}."
+        )
     order = keyed_generator(EVALUATION_SEED, task, "shuffled labels", context.draw).permutation(len(made))
     return [pair[::-1] if place < len(made) // 2 else pair for pair, place in zip(made, order, strict=True)]
 

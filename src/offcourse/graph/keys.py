@@ -17,6 +17,7 @@ import pandas as pd
 from offcourse.data.architectures import architecture, path_of
 from offcourse.data.fetched import fetched_path
 from offcourse.data.names import RESOURCES, STEERING
+from offcourse.data.passages import PASSAGES, neutral
 from offcourse.data.questions import questions_sha256
 from offcourse.data.registry import Registry
 from offcourse.data.tasks import release_list, word_list_sha256
@@ -169,7 +170,7 @@ def key_parts(
     if step.is_leaf:
         leaf = leaf_sha256(step, study, registry, unit)
         inputs |= {f"words of {method}": sha for method, sha in leaf.items()}
-    inputs |= {name: sha256(RESOURCES / name) for name in step.tracked}
+    inputs |= tracked_digests(step, study)
     parts = {
         "step": step.name,
         "task": unit,
@@ -190,6 +191,15 @@ def key_parts(
     return parts
 
 
+def tracked_digests(step: Step, study: Study) -> dict[str, str]:
+    """{tracked file: digest of what the step reads of it}. Of neutral passages these are the first `passages`."""
+    found = {name: sha256(RESOURCES / name) for name in step.tracked if name != PASSAGES}
+    if PASSAGES in step.tracked:
+        read = neutral(step.parameters(study)["passages"], RESOURCES)
+        found[PASSAGES] = hashlib.sha256(json.dumps(read).encode()).hexdigest()
+    return found
+
+
 def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dict[str, Any]:
     """The `params` of a step's rule: everything that the results depend on and that is known before any step ran."""
     study = study.sized(registry.model(model).parameters)
@@ -200,7 +210,7 @@ def rule_params(step: Step, study: Study, registry: Registry, model: str) -> dic
     if step.columns:
         read["rows"] = {unit: step.cells(registry, unit) for unit in step.units(study)}
     if step.tracked:
-        read["tracked"] = {name: sha256(RESOURCES / name) for name in step.tracked}
+        read["tracked"] = tracked_digests(step, study)
     params = {
         "code": _short(code),
         "parameters": json.dumps(read, sort_keys=True),

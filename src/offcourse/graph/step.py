@@ -47,7 +47,7 @@ class Step:
     borrows: {upstream step: control}. If the study lists that control under `asked_by`, the step also reads this
         upstream step's result for the study's NEXT task (used by the control `other_task`).
     others: upstream steps whose results for all OTHER units are read as well.
-    tracked: files of `resources` that the step reads whole.
+    tracked: files of `resources` that the step reads; its key holds what it reads of them (`keys.tracked_digests`).
     reads_words: whether a step with upstream steps also reads the words of its unit.
     """
 

@@ -62,7 +62,7 @@ class Asked:
         found = ["random_direction"]
         if (self.operation or method.operation) not in ("project_out", "scale"):
             found.append("sign_flipped")
-        if method.sampled:
+        if method.sampled and method.sided:
             found.append("shuffled_labels")
         if not self.file and len(self.tasks) > 1:
             found.append("wrong_task")
@@ -164,4 +164,7 @@ def asked(
     if given.get("together") is False:
         section["together"] = False
     found = read(path, {name: section.get(name) for name in GIVEN})
+    if found.operation == "project_out":
+        # A share of the component; the default strengths are for vectors that are added.
+        section.setdefault("strengths", [0.5, 1.0])
     return Asked(VECTOR_FILE, [row.name], chosen, section, path, items, passages, found.operation)

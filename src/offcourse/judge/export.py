@@ -16,7 +16,7 @@ from offcourse.provenance.records import read_record
 from offcourse.steering import steering
 from offcourse.study.config import Study
 from offcourse.vectors import files
-from offcourse.vectors.facts import VectorFile
+from offcourse.vectors.facts import WORDS, VectorFile
 
 WITH_VECTORS = tuple(name for name in STEERING if name in STEPS)
 
@@ -58,6 +58,18 @@ def vectors_of(
     record = read_record(layout.record(method, model, task))
     configured = steering(method).configured(getattr(study, method), layout.base)
     built = load_file(path)["vectors"]
+    if positions is not None and positions not in WORDS["positions"]:
+        raise OffcourseError(f"no positions are called {positions!r}; {did_you_mean(positions, WORDS['positions'])}")
+    if "first" in (positions, configured.positions) and positions not in (None, configured.positions):
+        raise OffcourseError(
+            f"{method} has positions {configured.positions} and cannot be exported at {positions}: only vectors of "
+            "positions first have a row for each token. Leave --positions out."
+        )
+    if strength not in (None, 1) and operation(configured) == "project_out":
+        raise OffcourseError(
+            f"{method} projects directions out, and a file of directions does not say which share is taken away. Leave "
+            f"--strength out, and say --strengths {strength:g} where the file is judged."
+        )
     if strength is not None:
         built = configured.apply(built, strength)
     # A zero that is added changes nothing.
@@ -102,7 +114,7 @@ def layers_of(text: str) -> list[int] | None:
     found: list[int] = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
             raise OffcourseError(f"--layers: expected blocks such as 3, 1-5 or 1-5,9, got {text!r}.")
         found += range(int(first), int(last or first) + 1)
     return sorted(set(found)) or None

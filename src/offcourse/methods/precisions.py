@@ -12,7 +12,8 @@ from offcourse.data.rows import Task
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited
 from offcourse.errors import OffcourseError
-from offcourse.methods.reliability import cosines, rebuilt
+from offcourse.methods.contract_checks import seeded
+from offcourse.methods.reliability import cosines
 from offcourse.methods.side_effects import best_setting, chosen_edit
 from offcourse.methods.steering import configured
 from offcourse.schemas.function_vectors import STEERING_PRECISIONS
@@ -47,7 +48,8 @@ def built(context, task: Task, dtype: str) -> Tensor:
     dtype: the model's precision, for messages. Raises `OffcourseError` for vectors that are not finite.
     """
     [name] = context.step.methods
-    vectors = rebuilt(context, task)
+    with seeded(context.draw):
+        vectors = torch.as_tensor(configured(context).build(context, task)).float().contiguous().cpu()
     if not torch.isfinite(vectors).all():
         raise OffcourseError(
             f"{name}.precisions: vectors of {context.model} on {task.name} are not finite in {dtype}, whose largest "

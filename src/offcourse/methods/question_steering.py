@@ -5,7 +5,7 @@ the log-probability of all its tokens after the question, as for DoLa.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,9 @@ from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import keep_shared, score_answers
 from offcourse.engine.edits import BEHIND_PROMPT
 from offcourse.errors import OffcourseError
+from offcourse.methods.contract_checks import sets_of, values_of, vectors_of
 from offcourse.methods.dola import Answer
-from offcourse.methods.steering import configured, edit_list, require_shape
+from offcourse.methods.steering import configured, edit_list
 
 ADVICE = "Correct the question, or leave its set ({0}.questions) or the model ({0}.models) out."
 
@@ -39,9 +40,9 @@ def vectors(context, row: QuestionSet) -> tuple[dict[str, np.ndarray], dict]:
     fold, stock, found = folds(row.name, questions), stock_answers(questions), {}
     for mine in (0, 1):
         some = [question for question, where in zip(questions, fold, strict=True) if where == mine]
-        built = method.from_contrasts(context, contrasts_of(row, f"{row.name}, fold {mine}", some, shots, stock))
-        what = f"{name} on {row.name}: from_contrasts"
-        found[f"vectors_{mine}"] = require_shape(method, context.engine.model, built, what, name)
+        pairs = contrasts_of(row, f"{row.name}, fold {mine}", some, shots, stock)
+        build, what = partial(method.from_contrasts, context, pairs), f"{name} on {row.name}: from_contrasts"
+        found[f"vectors_{mine}"] = vectors_of(method, context.engine.model, build, what, name, draw=0).numpy()
     return {**found, "fold": fold.astype(np.int64)}, {"method": name}
 
 
@@ -52,12 +53,11 @@ def answers(context, row: QuestionSet) -> pd.DataFrame:
     questions, shots = _questions(context, row)
     stored = context.tensors(f"{name}_folds", row)
     fold = stored["fold"].tolist()
-    sets = method.layer_sets(engine.model.layers)
+    sets = sets_of(method, engine.model.layers, name)
     by_fold = []
     for mine in (0, 1):
         built = stored[f"vectors_{mine}"].to(engine.model.module.dtype)
-        values = torch.stack([method.apply(built, strength) for strength in strengths], 1)
-        by_fold.append(edit_list(method, values, sets))
+        by_fold.append(edit_list(method, values_of(method, built, strengths, name), sets))
     asked = _asked(context, row, [asked_text(row.form, question, shots) for question in questions], questions)
     kept = None
     if method.site == "logits" or method.positions in BEHIND_PROMPT:

@@ -17,7 +17,7 @@ from offcourse.data.draws import keyed_generator
 from offcourse.data.rows import Task
 from offcourse.engine.edited import read_edited
 from offcourse.methods.side_effects import best_setting, chosen_edit
-from offcourse.methods.steering import configured, swept
+from offcourse.methods.steering import build, configured, swept
 from offcourse.schemas.function_vectors import STEERING_DRAWS
 from offcourse.schemas.io import as_table
 from offcourse.steering.contract import RANDOM
@@ -78,7 +78,7 @@ def rebuilt(context, task: Task, draw: int = 0, shuffled: bool = False) -> torch
     _ = context.engine, context.tokenizer
     other = copy.copy(context)
     other.draw, other.shuffled = draw, shuffled
-    return torch.as_tensor(configured(context).build(other, task)).float().contiguous().cpu()
+    return build(other, task)
 
 
 def cosines(vectors: torch.Tensor) -> list[float]:

@@ -13,7 +13,7 @@ from offcourse.engine import ResidualRows
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited
 from offcourse.engine.edits import Edit, OperationRows
-from offcourse.errors import OffcourseError
+from offcourse.methods.contract_checks import require_hits, sets_of, values_of, vectors_of
 from offcourse.steering import steering
 from offcourse.steering.contract import SteeringMethod
 
@@ -24,29 +24,15 @@ def vectors(context, task: Task) -> tuple[dict[str, np.ndarray], dict]:
     Raises `OffcourseError` for another shape, or for numbers that are not finite.
     """
     [name] = context.step.methods
+    return {"vectors": build(context, task).numpy()}, {"method": name}
+
+
+def build(context, task: Task) -> Tensor:
+    """The vectors from the method's `build`, in the context's draw; float32, on the CPU."""
+    [name] = context.step.methods
     method = configured(context)
-    built, what = method.build(context, task), f"{name} on {task.name}: build"
-    return {"vectors": require_shape(method, context.engine.model, built, what, name)}, {"method": name}
-
-
-def require_shape(method: SteeringMethod, model, built, what: str, name: str) -> np.ndarray:
-    """The vectors that a method built, as float32.
-
-    what: how messages name the function that built them. name: the method's module.
-    Raises `OffcourseError` for another shape, or for numbers that are not finite.
-    """
-    built = torch.as_tensor(built)
-    asked, wanted = _shape(method, model)
-    fits = built.dim() == len(wanted) and all(
-        size in (None, have) for size, have in zip(wanted, built.shape, strict=True)
-    )
-    if not fits or 0 in built.shape or not torch.isfinite(built).all():
-        raise OffcourseError(
-            f"{what} must return finite vectors {asked}, got {list(built.shape)}"
-            + (", some of which are not finite" if fits and 0 not in built.shape else "")
-            + f". Correct src/offcourse/steering/{name}.py."
-        )
-    return built.float().contiguous().cpu().numpy()
+    what = f"{name} on {task.name}: build"
+    return vectors_of(method, context.engine.model, lambda: method.build(context, task), what, name, draw=context.draw)
 
 
 def sweep(context, task: Task) -> pd.DataFrame:
@@ -62,10 +48,9 @@ def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
     """The sweep of some vectors, in float32 and of the shape of the method's own."""
     [name] = context.step.methods
     method, strengths = configured(context), context.parameters["strengths"]
-    sets = method.layer_sets(context.engine.model.layers)
+    sets = sets_of(method, context.engine.model.layers, name)
     # As for function vectors, a vector is cast to the model's dtype before it is multiplied by the strength.
-    built = vectors.to(context.engine.model.module.dtype)
-    values = torch.stack([method.apply(built, strength) for strength in strengths], 1)
+    values = values_of(method, vectors.to(context.engine.model.module.dtype), strengths, name)
     prompts, edited = context.prompts(task, "query"), edits(method, values, sets)
     if isinstance(edited, list):
         # What the self-checks at load compare are rows.
@@ -77,7 +62,7 @@ def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
         leave=False,
         disable=None,
     )
-    hits = torch.stack(list(found)).cpu()
+    hits = torch.stack([require_hits(each, len(sets) * len(strengths), name) for each in found]).cpu()
     grid = hits.view(len(prompts), len(sets), len(strengths)).permute(2, 1, 0)
     return _table(grid, strengths, [min(layers) for layers in sets], prompts)
 
@@ -141,18 +126,6 @@ def _hits(context, method: SteeringMethod, prompts: pd.DataFrame, edits: Residua
             yield method.score(context, prompt, edits)
         else:
             yield read_edited(context.engine, prompt.token_ids, prompt.target_id, edits).hit
-
-
-def _shape(method: SteeringMethod, model) -> tuple[str, tuple[int | None, ...]]:
-    """(the shape of `build`'s result in words, its sizes; None for any size)."""
-    if method.site == "heads":
-        sizes = (model.layers, model.heads, model.head_dim)
-        return f"[layers, heads, head_dim] = {list(sizes)}", sizes
-    if method.site == "logits":
-        return f"[1, vocabulary] = {[1, model.vocabulary]}", (1, model.vocabulary)
-    if method.positions == "first":
-        return f"[layers, tokens, width] = [{model.layers}, any, {model.width}]", (model.layers, None, model.width)
-    return f"[layers, width] = {[model.layers, model.width]}", (model.layers, model.width)
 
 
 def _table(grid: Tensor, strengths: list[float], layers: list[int], prompts: pd.DataFrame) -> pd.DataFrame:

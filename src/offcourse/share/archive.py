@@ -140,7 +140,8 @@ class _Bounded:
         self._most = self._given + size + _BETWEEN
 
     def read(self, size: int) -> bytes:
-        block = self._stream.read(size)
+        with _refusals(self._archive):
+            block = self._stream.read(size)
         self._given += len(block)
         if self._given > self._most:
             raise OffcourseError(f"{self._archive} holds a header that no archive of `share pack` has. {AGAIN}")

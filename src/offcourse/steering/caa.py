@@ -3,12 +3,16 @@
 A pair is one prompt with two continuations, one that shows the behaviour and one that does not. The vector of a layer
 is the mean over pairs of the difference of the residual stream after that block, at the position of the answer's (last)
 token (their section 3, the mean difference). Here the behaviour is a task: the prompt has `shots` true demonstrations
-and a query, and is continued with the query's answer or with another word's. Their answers are single letters; a word
-may have several tokens, and is read at its last one, when the model has seen all of it.
+and a query, and is continued with the query's answer or with another word's. Their answers are letters in brackets,
+"(A)", and are read at the letter. A word or a sentence may have several tokens, and is read at its last one, when the
+model has seen all of it.
 
-They add the vector to all tokens after the prompt of the user. Here one token is predicted, so that is the last token
-of the prompt, as for function vectors.
+They add the vector to all tokens after the prompt of the user, so here it is added at every token that predicts one of
+the answer. For a word of which one token is predicted, that is the last token of the prompt, as for function vectors.
 """
+
+import re
+from dataclasses import replace
 
 from offcourse.data.contrasts import Contrasts, differences, labelled
 from offcourse.data.draws import keyed_generator
@@ -21,6 +25,8 @@ from offcourse.settings import Items, Shots
 from offcourse.steering.contract import Settings, SteeringMethod
 
 Contrast = tuple[str, str]
+# An answer that is a letter in brackets, without its closing bracket.
+_LETTER = re.compile(r"(\(\w)\)$")
 
 
 class CaaSettings(Settings):
@@ -31,13 +37,14 @@ class CaaSettings(Settings):
 
 
 class Caa(SteeringMethod):
-    """The vector of a layer is a mean of differences and is added to the last token, like a function vector."""
+    """The vector of a layer is a mean of differences and is added at every token of the answer."""
 
     label = "CAA"
     question = "How much does contrastive activation addition (CAA), built from right and wrong answers?"
     source = "Rimsky et al. 2024"
     settings = CaaSettings()
     sampled = True
+    positions = "answer"
 
     def passes(self, settings: CaaSettings, shots: int, trials: int) -> tuple[int, int]:
         """Two prompts a pair; the few tokens of their answers are not counted."""
@@ -52,8 +59,9 @@ class Caa(SteeringMethod):
         return self.from_contrasts(context, Contrasts(task.name, labelled(context, task.name, made)))
 
     def from_contrasts(self, context, contrasts: Contrasts):
-        """[layers, width] float32: the mean difference at the last token of the texts."""
-        return differences(context, contrasts).mean(0)
+        """[layers, width] float32: the mean difference at the last token of the texts, or at the letter of "(A)"."""
+        pairs = [(_LETTER.sub(r"\1", right), _LETTER.sub(r"\1", wrong)) for right, wrong in contrasts.pairs]
+        return differences(context, replace(contrasts, pairs=pairs)).mean(0)
 
 
 def contrasts(

@@ -72,6 +72,8 @@ class SteeringMethod(ABC):
     together: whether all layers are edited at once, instead of one layer after another.
     sampled: whether `build` draws pairs of texts, another sample for each `context.draw`, and hands them to
         `data.contrasts.labelled`. Only such a method has `draws` and the control `shuffled_labels`.
+    sided: whether the direction depends on which text of a pair is the right one. A principal component of differences
+        does not: pairs with swapped sides have the same one, so that they are no control.
     shared: whether all tasks have the same vectors. unkeyed: settings that decide no number, and are in no key.
     """
 
@@ -87,6 +89,7 @@ class SteeringMethod(ABC):
     replace: ClassVar[bool] = False
     together: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
+    sided: ClassVar[bool] = True
     shared: ClassVar[bool] = False
     unkeyed: ClassVar[tuple[str, ...]] = ()
 

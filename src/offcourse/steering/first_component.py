@@ -20,6 +20,7 @@ class FirstComponent(MeanDifference):
 
     label = "First component"
     question = "How much does the first principal component of these changes?"
+    sided = False
 
     def from_contrasts(self, context, contrasts: Contrasts):
         """[layers, width] float32."""

@@ -23,7 +23,7 @@ from offcourse.data.prompts import EVALUATION_SEED, unevaluated
 from offcourse.data.rows import Task
 from offcourse.data.tasks import load_pairs
 from offcourse.errors import OffcourseError
-from offcourse.settings import Ascending, Items, Strength
+from offcourse.settings import Ascending, AtLeastTwo, Strength
 from offcourse.steering.contract import Settings, SteeringMethod
 
 
@@ -34,7 +34,7 @@ class InContextSettings(Settings):
     """
 
     strengths: Ascending[Strength] = [0.05, 0.1, 0.2]
-    demonstrations: Items = 5
+    demonstrations: AtLeastTwo = 5
     direction: Literal["component_and_mean", "component"] = "component_and_mean"
 
 
@@ -46,6 +46,7 @@ class InContextVectors(SteeringMethod):
     source = "Liu et al. 2024"
     settings = InContextSettings()
     sampled = True
+    sided = False
     operation = "add_keeping_norm"
     positions = "all"
     together = True
@@ -69,12 +70,20 @@ class InContextVectors(SteeringMethod):
         return self.from_contrasts(context, Contrasts(task.name, [(answer, word) for word, answer in made]))
 
     def from_contrasts(self, context, contrasts: Contrasts):
-        """[layers, width] float32: from wrong to right texts, of `demonstrations` pairs that are drawn among all."""
+        """[layers, width] float32: from wrong to right texts, of `demonstrations` pairs that are drawn among all.
+
+        Raises `OffcourseError` for fewer than two pairs.
+        """
         asked = context.parameters
         pairs = contrasts.pairs
         if len(pairs) > asked["demonstrations"]:
             order = keyed_generator(EVALUATION_SEED, contrasts.name, "in_context_vectors", 0).permutation(len(pairs))
             pairs = [pairs[place] for place in order[: asked["demonstrations"]]]
+        if len(pairs) < 2:
+            raise OffcourseError(
+                f"in_context_vectors: {contrasts.name} has {len(pairs)} pair of texts, and a principal component of "
+                "differences needs two or more. Use a longer set."
+            )
         texts = [text for right, wrong in pairs for text in (wrong, right)]
         states = context.engine.capture_residuals([context.tokenizer.encode(text) for text in texts])
         differences = (states[1::2] - states[0::2]).double().numpy()

@@ -24,7 +24,7 @@ from offcourse.data.prompts import EVALUATION_SEED, unevaluated
 from offcourse.data.rows import Task
 from offcourse.data.tasks import load_pairs
 from offcourse.errors import OffcourseError
-from offcourse.settings import Ascending, HeadCount, Items, Shots, Strength
+from offcourse.settings import Ascending, AtLeastTwo, HeadCount, Shots, Strength
 from offcourse.steering.caa import contrasts
 from offcourse.steering.contract import Settings, SteeringMethod
 
@@ -33,14 +33,15 @@ HELD_OUT = 0.2
 
 
 class InterventionSettings(Settings):
-    """pairs: pairs of a right and a wrong answer. shots: demonstrations in front of each. heads: how many are shifted.
+    """pairs: pairs of a right and a wrong answer. shots: demonstrations in front of each.
 
+    heads: how many are shifted, all of a model that has fewer.
     direction: from the mean of wrong to the mean of right answers (mean_shift), or the weights of the probe.
     strengths: alpha, in standard deviations along the direction.
     """
 
     strengths: Ascending[Strength] = [5.0, 15.0]
-    pairs: Items = 50
+    pairs: AtLeastTwo = 50
     shots: Shots = 5
     heads: HeadCount = 48
     direction: Literal["mean_shift", "probe"] = "mean_shift"

@@ -88,15 +88,15 @@ class VectorFileMethod(SteeringMethod):
             self.layer_sets(model.layers)
         shape = {"heads": (model.heads, model.head_dim), "logits": (model.vocabulary,), "residual": (model.width,)}
         for layer, numbers in self.vectors.numbers.items():
-            first = numbers.shape[:1] if self.positions == "first" and self.site == "residual" else ()
-            wanted = [*first, *shape[self.site]]
+            tokens = ["tokens"] if self.positions == "first" and self.site == "residual" else []
+            wanted = [*tokens, *shape[self.site]]
             fits = len(wanted) == numbers.ndim and all(
-                size in (None, have) for size, have in zip(wanted, numbers.shape, strict=True)
+                size in (None, "tokens", have) for size, have in zip(wanted, numbers.shape, strict=True)
             )
             if not fits:
                 raise OffcourseError(
                     f"{NAME}.file: the vector of block {layer} in {self.file} has the shape {list(numbers.shape)}, and "
-                    f"the model takes {wanted}. Use a vector that was made for this model."
+                    f"the model takes [{', '.join(map(str, wanted))}]. Use a vector that was made for this model."
                 )
 
     def build(self, context, task: Task):

@@ -15,6 +15,7 @@ from offcourse.data.tasks import word_list_sha256
 from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.schemas.function_vectors import READ_POSITIONS, REBUILT
 from offcourse.schemas.prompts import BUILD_PROMPTS
+from offcourse.settings import Operation, Positions, Site
 from offcourse.steering import steering
 from offcourse.steering.contract import RANDOM, Control, SteeringMethod
 from offcourse.study.config import Study
@@ -142,6 +143,15 @@ def _check_asked(study: Study, registry: Registry, method: str, shots: int, reso
             folds(name, tracked_questions(row, settings.limit, shots, resources)[0])
 
 
+def _check_words(method: str, one: SteeringMethod) -> None:
+    """Raise `OffcourseError` for a module that says its edits in words that there are not."""
+    for name, known in (("site", Site), ("operation", Operation), ("positions", Positions)):
+        if (word := getattr(one, name)) not in get_args(known):
+            raise OffcourseError(
+                f"src/offcourse/steering/{method}.py: {name} = {word!r}; {did_you_mean(str(word), get_args(known))}"
+            )
+
+
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
     """Raise `OffcourseError` for a steering method built on judged words, or asked for what it cannot have.
 
@@ -164,6 +174,11 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
             f"{method} is built from the prompts {listed(built)}. With protocol.splits: {study.protocol.splits} they "
             "hold words that the method is judged on. Set protocol: {splits: disjoint}."
         )
+    if one.operation == "project_out" and max(asked.strengths) > 1:
+        raise OffcourseError(
+            f"{method}.strengths: {max(asked.strengths):g} is more than the whole of the component that {method} "
+            "projects out. Use strengths of up to 1."
+        )
     if asked.random_directions > 1 and RANDOM not in asked.controls:
         raise OffcourseError(
             f"{method}.random_directions: {asked.random_directions} directions are read by no control of this study. "
@@ -171,6 +186,8 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         )
     again = "draws no pairs of texts that could be drawn again or shuffled (`sampled` of its module)"
     refused = {}
+    if not one.sided:
+        refused["shuffled_labels"] = "has much the same direction when pairs are swapped (`sided` of its module)"
     if not one.sampled:
         refused |= {"draws": again, "shuffled_labels": again}
     if one.operation in ("project_out", "scale"):
@@ -234,6 +251,7 @@ def _check_measured(study: Study, registry: Registry, method: str, base: Path) -
             f"{method}.models: {', '.join(headless)} is of a class with blocks without attention heads, whose outputs "
             f"{method} edits. Leave it out of {method}.models."
         )
+    _check_words(method, configured)
     _check_judged(study, method, configured)
     _check_precisions(study, registry, method)
     most = configured.demonstrations(getattr(study, method))

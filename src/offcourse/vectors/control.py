@@ -45,7 +45,8 @@ def read(path: Path) -> VectorFile:
     numbers = {}
     for name, kind, data in tensors:
         layer = name.removeprefix(PREFIX)
-        if not name.startswith(PREFIX) or not layer.isdigit() or int(layer) == 0:
+        # "05" would be a second name of block 5.
+        if not name.startswith(PREFIX) or not layer.isdecimal() or layer.startswith("0"):
             raise OffcourseError(
                 f"{path}: the tensor {name!r} is no direction of a block from 1 on ({PREFIX}N), and llama.cpp refuses "
                 "the file too."
@@ -73,8 +74,7 @@ def write(path: Path, vectors: VectorFile, hint: str) -> None:
     if what != ("residual", "add", "all"):
         raise OffcourseError(
             f"{path}: a control vector is added to the residual stream at all positions, and these vectors are of "
-            f"site {what[0]}, operation {what[1]} and positions {what[2]}. Export them as safetensors, or at other "
-            "positions (--positions all), which is another method."
+            f"site {what[0]}, operation {what[1]} and positions {what[2]}. " + vectors.elsewhere(["add"])
         )
     if 0 in vectors.numbers:
         raise OffcourseError(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -55,6 +55,15 @@ class VectorFile:
             digest.update(json.dumps([layer, list(numbers.shape)]).encode())
             digest.update(np.ascontiguousarray(numbers, "<f4").tobytes())
         return digest.hexdigest()
+
+    def elsewhere(self, operations: Collection[str]) -> str:
+        """What to do with vectors that a format of the residual stream at all positions cannot say.
+
+        operations: those that the format has.
+        """
+        alone = self.site == "residual" and self.operation in operations and self.positions != "first"
+        more = ", or at other positions (--positions all), which is another method" if alone else ""
+        return f"Export them as safetensors{more}."
 
     def facts(self) -> str:
         """The facts as one JSON text, which every format keeps."""

@@ -20,8 +20,10 @@ def format_of(path: Path) -> str:
     try:
         with open(path, "rb") as file:
             first = file.read(9)
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except FileNotFoundError as error:
         raise OffcourseError(f"there is no file {path}. Give the path of a vector file.") from error
+    except IsADirectoryError as error:
+        raise OffcourseError(f"{path} is a folder. Give the path of a vector file.") from error
     except OSError as error:
         raise OffcourseError(f"{path} cannot be read: {error.strerror}.") from error
     if first.startswith(b"GGUF"):

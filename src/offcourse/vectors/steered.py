@@ -14,11 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from offcourse.errors import OffcourseError
 from offcourse.files import write_whole
 from offcourse.vectors.facts import NAME, VectorFile, float32
 
 KEYS = ("action", "steering_vector", "steering_coefficient", "bias")
+# The largest number of float32.
+LARGEST = float(np.finfo(np.float32).max)
 ADVICE = "lm-evaluation-harness edits at all positions, in all layers of the file together"
 
 
@@ -48,6 +52,8 @@ def read(path: Path) -> VectorFile:
         if missing := [key for key in KEYS if key not in entry]:
             raise OffcourseError(f"{path}: the hook point {hook} lacks {', '.join(missing)}.")
         layer = _block(str(hook), path)
+        if layer in numbers:
+            raise OffcourseError(f"{path} has two hook points of block {layer}, {hook} is the second. Keep one.")
         operations[layer], numbers[layer] = _edit(entry, f"hook point {hook}", path)
         facts = entry.get(NAME, facts)
     if len(set(operations.values())) > 1:
@@ -72,8 +78,11 @@ def _edit(entry: Mapping[str, Any], what: str, path: Path) -> tuple[str, Any]:
     import torch
 
     vector, factor, action = entry["steering_vector"], entry["steering_coefficient"], entry["action"]
-    if not isinstance(vector, torch.Tensor) or vector.dim() != 1 or not isinstance(factor, int | float):
-        raise OffcourseError(f"{path}: {what} needs a vector of one dimension and a number as coefficient.")
+    dense = isinstance(vector, torch.Tensor) and vector.layout == torch.strided and vector.dim() == 1
+    if not dense or not isinstance(factor, int | float) or not abs(factor) <= LARGEST:
+        raise OffcourseError(
+            f"{path}: {what} needs a dense vector of one dimension, and a number of up to {LARGEST:g} as coefficient."
+        )
     if action == "clamp" and factor == 0 and entry["bias"] is None:
         operation = "project_out"
     elif action == "add":
@@ -101,8 +110,8 @@ def write(path: Path, vectors: VectorFile, blocks: str) -> None:
     if vectors.site != "residual" or vectors.positions != "all" or vectors.operation not in actions:
         raise OffcourseError(
             f"{path}: a steering file of lm-evaluation-harness adds to the residual stream or projects out, at all "
-            f"positions, and these vectors are of site {what[0]}, operation {what[1]} and positions {what[2]}. Export "
-            "them as safetensors, or at other positions (--positions all), which is another method."
+            f"positions, and these vectors are of site {what[0]}, operation {what[1]} and positions {what[2]}. "
+            + vectors.elsewhere(actions)
         )
     action, factor = actions[vectors.operation]
     entries = {
