@@ -59,6 +59,34 @@ ROW = {
     "precision": "",
     "verdict": "works but harms",
 }
+ASKED = {
+    "model": "tiny-llama",
+    "method": "CAA",
+    "on": "misconceptions",
+    "measure": "MC1",
+    "items": 40,
+    "setting": "strength 4 at layer 2 (70% of the choices)",
+    "unsteered": 0.2,
+    "steered": 0.5,
+    "few_shot": None,
+    "prompting": 0.3,
+    "control": None,
+    **{
+        f"{name}{end}": value + shift
+        for name, value in {"gain": 0.3, "over_luck": 0.3, "over_prompting": 0.2}.items()
+        for end, shift in {"": 0, "_low": -0.1, "_high": 0.1}.items()
+    },
+    "p_luck": 0.0001,
+    "p_prompting": 0.01,
+    "p_luck_holm": 0.0001,
+    "p_prompting_holm": 0.01,
+    "verdict": "cannot be told: better than luck and prompting, but harm is not measured",
+    "metrics": {
+        f"{metric} {what}": {"value": value, "low": value - 0.1, "high": value + 0.1}
+        for metric in ("MC1", "MC2")
+        for what, value in {"unsteered": 0.2, "steered": 0.25, "change": 0.05}.items()
+    },
+}
 CARD = {
     "judged": {
         "method": "caa",
@@ -69,6 +97,7 @@ CARD = {
     },
     "pairs": [ROW, ROW | {"task": "country-capital", "verdict": "works", "draws": 1, "spread": None, "cosine": None}],
     "baseline": [ROW | {"method": "Prompting"}],
+    "question_sets": [ASKED],
     "seconds": 12.3,
     "provenance": {
         "git": {"commit": None, "dirty": None},
@@ -77,6 +106,7 @@ CARD = {
         "study": "judge-caa-0",
         "study_file": "results/judged/judge-caa-0/study.yaml",
         "configuration": {},
+        "models": {"tiny-llama": {"identity": "owner/name@c0ffee", "weights": "2" * 64, "sha256": {}}},
         "table": "results/judge-caa-0/tables/verdicts.parquet",
         "results": {"results/judge-caa-0/tiny-llama/icl/present-past.parquet": {"key": "0" * 64, "sha256": "1" * 64}},
         "seconds_of_steps": 100.0,
@@ -98,6 +128,12 @@ def test_a_card_says_every_number_in_words():
         "that break: 25 % on this task, none to break on others",
         "3 draws: accuracy spreads by 0.10, cosine 0.90, answers flip on 5 %",
         "strength 4, layer 2 of 4",
+        "tiny-llama, misconceptions: CANNOT BE TOLD: BETTER THAN LUCK AND PROMPTING, BUT HARM IS NOT MEASURED",
+        "0.20 without, 0.50 with, 40 questions, held out",
+        "0.30, +0.20 [+0.10, +0.30] over it",
+        "MC2         0.20 without, 0.25 with, +0.05 [-0.05, +0.15]",
+        "harm        not measured on question sets",
+        "strength 4 at layer 2 (70% of the choices)",
     ):
         assert words in text
     assert "one set of vectors; nothing was drawn again" in text and "bfloat16" not in text
@@ -123,7 +159,7 @@ def test_the_page_fits_a_phone_and_a_screen(tmp_path, width):
     page.write(CARD, tmp_path / "card.html")
     found, errors = visit(tmp_path / "card.html", LAYOUT, width, tmp_path)
     assert errors == []
-    assert found == {"overflow": 0, "out": [], "verdicts": ["works but harms", "works"]}
+    assert found == {"overflow": 0, "out": [], "verdicts": ["works but harms", "works", ASKED["verdict"]]}
 
 
 @pytest.fixture(scope="module")

@@ -55,12 +55,13 @@ class Steered:
         return selection.repetitions(self.selected, self.questions, self.metrics["question"].nunique())
 
     @cached_property
-    def _leading(self) -> np.ndarray:
+    def grid(self) -> np.ndarray:
+        """[settings, questions]: column `lead` of every one of `settings`."""
         return self._values[self.lead].loc[self.settings].to_numpy()
 
     def best(self, chosen_on: np.ndarray) -> Setting:
         """The setting with the largest mean of `lead` on some questions; of equally good ones the first."""
-        return self.settings[int(self._leading[:, chosen_on].mean(1).argmax())]
+        return self.settings[int(self.grid[:, chosen_on].mean(1).argmax())]
 
     def unsteered(self, column: str) -> np.ndarray:
         """[questions] without an edit."""
@@ -76,6 +77,14 @@ class Steered:
         settings = Counter(selection.chosen(self.repeated, self.best))
         [(setting, count)] = settings.most_common(1)
         return setting, count / settings.total()
+
+    def setting(self) -> str:
+        """The setting that is chosen most often, in words."""
+        (strength, layer), share = self.usual()
+        where = f"strength {strength:g}" + (
+            f" at layer {layer}" if len({each for _, each in self.settings}) > 1 else ""
+        )
+        return where if self.selected == "same_items" else f"{where} ({share:.0%} of the choices)"
 
     def entries(self, role: str, column: str, edited: bool = True) -> list[dict]:
         """Entries of `sources` of `steered`, or of `unsteered`."""

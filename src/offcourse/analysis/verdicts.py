@@ -136,12 +136,13 @@ def verdicts(
     ]
     frame = pd.DataFrame(rows)
     for name in ("p_luck", "p_prompting"):
-        frame[f"{name}_holm"] = frame.groupby("method")[name].transform(_holm)
+        frame[f"{name}_holm"] = frame.groupby("method")[name].transform(holm)
     frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
     return VERDICTS.validate(frame[list(VERDICTS.columns)])
 
 
-def _holm(p_values: pd.Series) -> pd.Series:
+def holm(p_values: pd.Series) -> pd.Series:
+    """p-values of one method, corrected by Holm's procedure; a missing one stays missing."""
     known = p_values.notna()
     return p_values.where(~known, pd.Series(inference.holm(p_values[known].tolist()), p_values.index[known]))
 
@@ -206,7 +207,7 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
         prompted.append(_same(recovery.steering_hits(read_steering(results, PROMPTING, model, task)), items, path))
     prompting = held_out(np.concatenate(prompted), repeated)
     against = UNKNOWN if name == PROMPTING else difference(steered - prompting, task)
-    found |= {"prompting": prompting.mean(), **_spread("gain", gain), **_spread("over_prompting", against)}
+    found |= {"prompting": prompting.mean(), **spread("gain", gain), **spread("over_prompting", against)}
     found["p_prompting"] = np.nan if name == PROMPTING else inference.above_zero(steered - prompting, task)
 
     if has(results, path := steering_controls_path(name, model, task)):
@@ -214,9 +215,9 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
         luck = held_out(np.concatenate([base[None], _same(controls, items, path)]), repeated)
         found |= {"control": held_out(_same(controls, items, path), repeated).mean()}
         found |= {"p_luck": inference.above_zero(steered - luck, task)}
-        found |= _spread("over_luck", difference(steered - luck, task))
+        found |= spread("over_luck", difference(steered - luck, task))
     else:
-        found |= {"control": np.nan, **_spread("over_luck", gain)}
+        found |= {"control": np.nan, **spread("over_luck", gain)}
         found["p_luck"] = inference.largest_by_swapping(base, swept.to_numpy(float), task).p
     found |= side_effects(results, name, model, task, swept, base)
     return found | _draws(results, name, model, task) | _precisions(results, name, model, task)
@@ -259,9 +260,9 @@ def side_effects(results: Folder, name: str, model: str, task: str, swept: pd.Da
     [(strength, layer)] = set(zip(table["strength"], table["layer"], strict=True))
     changes = (others["steered"] - others["unsteered"]).to_numpy(float)
     elsewhere = difference(changes, f"{task}, other tasks") if len(changes) else UNKNOWN
-    found = {"strength": strength, "layer": int(layer), **_spread("perplexity_ratio", perplexity_ratio(passages))}
+    found = {"strength": strength, "layer": int(layer), **spread("perplexity_ratio", perplexity_ratio(passages))}
     return found | {
-        **_spread("elsewhere", elsewhere),
+        **spread("elsewhere", elsewhere),
         "divergence": passages["divergence"].mean(),
         "broken": _broken(base, swept.loc[(strength, layer)].to_numpy(float)),
         "broken_elsewhere": _broken(others["unsteered"].to_numpy(), others["steered"].to_numpy()),
@@ -302,5 +303,6 @@ def _precisions(results: Folder, name: str, model: str, task: str) -> dict:
     }
 
 
-def _spread(name: str, found: Estimate) -> dict[str, float]:
+def spread(name: str, found: Estimate) -> dict[str, float]:
+    """The columns {name}, {name}_low and {name}_high of a number."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))

@@ -14,8 +14,12 @@ from offcourse.cli.app import AsJson, Config, Directory, app, print_json, study_
 def judge(
     subject: Annotated[str, typer.Argument(metavar="METHOD|FILE", help="A steering method, or a vector file.")],
     model: Annotated[list[str] | None, typer.Option(help="A model; may be repeated (a file: exactly one).")] = None,
-    tasks: Annotated[str, typer.Option(help="Tasks, with commas between them.")] = "present-past,country-capital",
-    items: Annotated[int, typer.Option(min=4, help="Evaluated words per task.")] = 40,
+    tasks: Annotated[
+        str,
+        typer.Option(help="Tasks, with commas (without --questions: present-past,country-capital)."),
+    ] = "",
+    questions: Annotated[str, typer.Option(help="Question sets, with commas.")] = "",
+    items: Annotated[int, typer.Option(min=4, help="Evaluated words per task, and questions per set.")] = 40,
     passages: Annotated[int, typer.Option(min=2, help="Neutral passages on which harm is measured.")] = 50,
     strengths: Annotated[str, typer.Option(help="Strengths, with commas (default: the method's own).")] = "",
     operation: Annotated[str | None, typer.Option(help="Of a file that does not say it: add, project_out, ...")] = None,
@@ -28,7 +32,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge a steering method or a vector file: run the small study that is needed, and print a card with a verdict per
-    model and task. The card is also written as HTML and JSON below results/judged.
+    model and task or question set. The card is also written as HTML and JSON below results/judged.
     """
     from offcourse.data.registry import Registry
     from offcourse.errors import OffcourseError
@@ -45,14 +49,14 @@ def judge(
         raise OffcourseError(f"--strengths: expected numbers such as 1,2,4, got {strengths!r}") from error
     registry = Registry.load()
     given = {"operation": operation, "positions": positions, "together": together}
-    names = [part.strip() for part in tasks.split(",") if part.strip()]
-    wanted = asked(subject, model or [], names, given, registry, items, passages, factors)
+    units = [[part.strip() for part in text.split(",") if part.strip()] for text in (tasks, questions)]
+    wanted = asked(subject, model or [], units[0], given, registry, items, passages, factors, units[1])
     # The file is read here first, so that whatever is wrong with it is said before anything is written.
     wanted.check(registry)
     path = wanted.write(directory)
     layout = Layout(path.parent.name, directory)
     began = time.monotonic()
-    run(path, directory, [cards.target(layout)], cores)
+    run(path, directory, cards.targets(layout, wanted), cores)
     found = cards.card(wanted, path, directory, time.monotonic() - began)
     write_json(path.with_name("card.json"), found)
     page.write(found, path.with_name("card.html"))

@@ -255,6 +255,18 @@ _PRODUCTS = (
         labels={name: steering(name).label for name in ASKING},
         asked=True,
     ),
+    _plain_table(
+        "verdicts_questions",
+        "verdicts_questions",
+        DOLA,
+        *ASKING,
+        inputs=("dola", *ANSWERED),
+        needs=ANSWERED,
+        columns=(FORM,),
+        switches=("dola_mask", "ties", "score_dtype"),
+        labels={name: steering(name).label for name in ASKING},
+        asked=True,
+    ),
     *(
         _figure(
             f"figure_{name}",

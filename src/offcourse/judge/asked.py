@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from offcourse.data.names import STEERING
+from offcourse.data.folds import folds
+from offcourse.data.names import RESOURCES, STEERING
+from offcourse.data.questions import tracked_questions
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.files import sha256, write_whole
@@ -19,13 +22,14 @@ from offcourse.steering import steering
 from offcourse.steering.vector_file import NAME as VECTOR_FILE
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
+from offcourse.study.protocol import Protocol
 from offcourse.vectors.files import GIVEN, format_of, read
 
 FOLDER = "judged"
 BASELINE = "prompting"
 MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
 # Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
-ITEMS, PASSAGES, DRAWS = 40, 50, 3
+ITEMS, PASSAGES, DRAWS, DEMONSTRATIONS = 40, 50, 3, 5
 METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
 
 
@@ -33,8 +37,9 @@ METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE)
 class Asked:
     """What is judged: a method of `offcourse.steering`, or a vector file.
 
-    settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task.
-    passages: neutral passages on which harm is measured. operation: of the file.
+    settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task,
+    and questions per set. passages: neutral passages on which harm is measured. operation: of the file. questions:
+    question sets. demonstrations: those of the baseline's longer prompt.
     """
 
     method: str
@@ -45,6 +50,8 @@ class Asked:
     items: int = ITEMS
     passages: int = PASSAGES
     operation: str = ""
+    questions: Sequence[str] = ()
+    demonstrations: int = DEMONSTRATIONS
 
     @property
     def subject(self) -> str:
@@ -70,27 +77,33 @@ class Asked:
 
     def study(self) -> dict[str, Any]:
         """The study behind the verdict, as its YAML file has it; its name holds a digest of the rest."""
-        section = dict(self.settings) | {"controls": self.controls(), "passages": self.passages}
-        if steering(self.method).sampled:
-            section["draws"] = DRAWS
+        section, baseline = dict(self.settings), {"strengths": [0, self.demonstrations]}
         if self.file:
             section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
-        found = {
-            "models": list(self.models),
-            "tasks": list(self.tasks),
-            "methods": ["function_vectors", self.method, BASELINE],
+        methods = [self.method, BASELINE]
+        found: dict[str, Any] = {"models": list(self.models)}
+        if self.tasks:
+            section |= {"controls": self.controls(), "passages": self.passages}
+            if steering(self.method).sampled:
+                section["draws"] = DRAWS
+            baseline["passages"] = self.passages
+            methods.insert(0, "function_vectors")
+            found["tasks"] = list(self.tasks)
             # A word that a vector was built from judges nothing.
-            "protocol": {"splits": "disjoint"},
-            "function_vectors": {
-                "shots": 5,
+            found["protocol"] = {"splits": "disjoint"}
+            found["function_vectors"] = {
+                "shots": DEMONSTRATIONS,
                 "trials": 5,
                 "n_heads": [16],
                 "strengths": [1.0, 4.0],
                 "test_items": self.items,
-            },
-            self.method: section,
-            BASELINE: {"strengths": [0, 5], "passages": self.passages},
-        }
+            }
+        if self.questions:
+            asked = {"questions": list(self.questions), "limit": self.items}
+            section, baseline = section | asked, baseline | asked
+            # A verdict must not be optimistic; without question sets the table of verdicts sees to that itself.
+            found.setdefault("protocol", {})["selection"] = "halves"
+        found |= {"methods": methods, self.method: section, BASELINE: baseline}
         digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return {"study": f"judge-{self.subject[:60]}-{digest}"} | found
 
@@ -130,20 +143,25 @@ def asked(
     items: int = ITEMS,
     passages: int = PASSAGES,
     strengths: Sequence[float] | None = None,
+    questions: Sequence[str] = (),
 ) -> Asked:
     """What a command asks: `subject` is the name of a method, or the path of a vector file.
 
     given: facts of the vector file that its format has no place for. strengths: None for the method's own.
+    tasks: with neither tasks nor questions, the default tasks.
 
     Raises `OffcourseError` for a name that is neither, for a vector file without its one model, and for a file that
     `vectors.files.read` refuses.
     """
-    chosen, own = list(tasks or TASKS), {"strengths": list(strengths)} if strengths else {}
+    chosen = list(tasks or ([] if questions else TASKS))
+    own = {"strengths": list(strengths)} if strengths else {}
+    rest = {"items": items, "passages": passages, "questions": list(questions)}
+    rest["demonstrations"] = _demonstrations(registry, questions, items)
     given = {name: value for name, value in given.items() if value is not None}
     if subject in METHODS:
         if given:
             raise OffcourseError(f"{listed(given)} belongs to a vector file, and {subject} is a method. Leave it out.")
-        return Asked(subject, list(models or [MODEL]), chosen, own, None, items, passages)
+        return Asked(subject, list(models or [MODEL]), chosen, own, **rest)
     if subject == BASELINE:
         raise OffcourseError(f"{BASELINE} is the baseline that every card has beside its method. Name a method.")
     path = Path(subject)
@@ -167,4 +185,24 @@ def asked(
     if found.operation == "project_out":
         # A share of the component; the default strengths are for vectors that are added.
         section.setdefault("strengths", [0.5, 1.0])
-    return Asked(VECTOR_FILE, [row.name], chosen, section, path, items, passages, found.operation)
+    return Asked(VECTOR_FILE, [row.name], chosen, section, path, operation=found.operation, **rest)
+
+
+def _demonstrations(registry: Registry, questions: Sequence[str], items: int) -> int:
+    """The most demonstrations that the baseline can have: they are questions of the other fold of a set.
+
+    Raises `OffcourseError` for a set that there is not, and for one that cannot be divided.
+    """
+    most = DEMONSTRATIONS
+    for name in questions:
+        row = registry.question_set(name)
+        if row.fetched:
+            # Its questions are not known yet. Where a fold has fewer than a quarter of them, the run says so.
+            most = min(most, max(1, items // 4))
+            continue
+        some, _ = tracked_questions(row, items, int(Protocol().factor_shots), RESOURCES)
+        try:
+            most = min(most, *np.bincount(folds(name, some), minlength=2).tolist())
+        except OffcourseError as error:
+            raise OffcourseError(f"{error} With offcourse judge, limit is --items, here {items}.") from error
+    return most

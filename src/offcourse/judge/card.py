@@ -1,10 +1,16 @@
-"""The card: a verdict per model and task with its numbers, and where they come from, as JSON and as lines of text."""
+"""The card: a verdict per model and unit with its numbers, and where they come from, as JSON and as lines of text.
+
+A unit is a task (`pairs`) or a question set (`question_sets`).
+"""
 
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from offcourse.analysis.benefits import BENEFITS
 from offcourse.analysis.verdicts import LEVEL, MARGIN, PRECISIONS, VERDICTS, setting
 from offcourse.audit.audit import Audit
 from offcourse.audit.finding import INTACT
@@ -12,13 +18,18 @@ from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS
 from offcourse.judge.asked import BASELINE, Asked
 from offcourse.layout import Layout
+from offcourse.models.manifest import read_manifest
 from offcourse.provenance.environment import environment
 from offcourse.provenance.records import read_record, relative
 from offcourse.schemas.io import read_parquet
+from offcourse.schemas.results import CELLS
 from offcourse.steering import steering
 from offcourse.study.config import Study, read_study
+from offcourse.tables.methods_questions import row_of
 
 TABLE = "verdicts"
+# The verdicts on question sets, and the table that has every metric of them.
+QUESTIONS, CELLS_OF = "verdicts_questions", "table_methods_questions"
 # What the words mean, for the page.
 NOTES = (
     "Accuracies are held out: strength and layer are chosen on one half of the items and reported on the other.",
@@ -28,11 +39,22 @@ NOTES = (
     "Prompting is the better of an instruction in front of the prompt and of demonstrations.",
     "Cannot be told: the items are too few for any of the other words. More items are --items N.",
 )
+NOTES_ON_QUESTIONS = (
+    "On a question set, vectors are built from one fold of the questions and judged on the other. There are no "
+    "controls, so luck is the largest gain of a grid of this size that does nothing.",
+    "Harm is not measured on question sets. A method that is better than luck and than prompting is therefore not said "
+    "to work: the verdict says what is known, and that the rest cannot be told.",
+)
 
 
-def target(layout: Layout) -> Path:
-    """The table that a card is made from, relative to the working directory."""
-    return Layout(layout.study).results / f"tables/{TABLE}.parquet"
+def tables(asked: Asked) -> list[str]:
+    """The tables that a card is made from."""
+    return [*([TABLE] if asked.tasks else []), *([QUESTIONS, CELLS_OF] if asked.questions else [])]
+
+
+def targets(layout: Layout, asked: Asked) -> list[Path]:
+    """The files of `tables`, relative to the working directory."""
+    return [Layout(layout.study).results / f"tables/{name}.parquet" for name in tables(asked)]
 
 
 def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dict[str, Any]:
@@ -43,12 +65,17 @@ def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dic
     study, registry = read_study(study_file), Registry.load()
     layout = Layout(study.study, directory)
     method = steering(asked.method).configured(getattr(study, asked.method), directory)
-    table = read_parquet(directory / target(layout), VERDICTS)
-    labels = {method.label: "pairs", steering(BASELINE).label: "baseline"}
-    rows = {
-        name: [_plain(row) for row in table[table["method"] == label].to_dict("records")]
-        for label, name in labels.items()
-    }
+    found = {name: directory / path for name, path in zip(tables(asked), targets(layout, asked), strict=True)}
+    rows: dict[str, Any] = {"pairs": [], "baseline": [], "question_sets": []}
+    if asked.tasks:
+        table = read_parquet(found[TABLE], VERDICTS)
+        rows |= {"pairs": _of(table, method.label), "baseline": _of(table, steering(BASELINE).label)}
+    if asked.questions:
+        cells = read_parquet(found[CELLS_OF], CELLS)
+        rows["question_sets"] = [
+            row | {"metrics": _metrics(cells, row)}
+            for row in _of(read_parquet(found[QUESTIONS], BENEFITS), method.label)
+        ]
     return {
         "judged": {
             "method": asked.method,
@@ -63,6 +90,18 @@ def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dic
     }
 
 
+def _of(table: pd.DataFrame, label: str) -> list[dict[str, Any]]:
+    """The rows of one method."""
+    return [_plain(row) for row in table[table["method"] == label].to_dict("records")]
+
+
+def _metrics(cells: pd.DataFrame, row: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """{metric and what of it: value and interval} of one row of verdicts. cells: of the methods on question sets."""
+    mine = cells[cells["row"] == row_of(row["method"], row["model"], row["on"])]
+    found = {cell.column: {"value": cell.value, "low": cell.ci_low, "high": cell.ci_high} for cell in mine.itertuples()}
+    return {column: _plain(ends) for column, ends in found.items()}
+
+
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with None for numbers that are missing, which JSON does not have."""
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
@@ -71,7 +110,8 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def _provenance(asked: Asked, study: Study, registry: Registry, study_file: Path, directory: Path) -> dict[str, Any]:
     layout = Layout(study.study, directory)
     audit = Audit(study, registry, layout)
-    found = audit.chain(TABLE)
+    names = tables(asked)
+    found = audit.chain(*names)
     wrong = [finding.as_dict() for finding in found if finding.state != INTACT]
     records, seconds = {}, 0.0
     for path in sorted({finding.path for finding in found} & audit.producers.keys()):
@@ -84,15 +124,24 @@ def _provenance(asked: Asked, study: Study, registry: Registry, study_file: Path
         "study": study.study,
         "study_file": relative(study_file, directory),
         "configuration": asked.study(),
-        "table": target(layout).as_posix(),
+        "models": {name: _model(registry, layout, name) for name in asked.models},
+        "table": ", ".join(path.as_posix() for path in targets(layout, asked)),
         "results": records,
         "seconds_of_steps": round(seconds, 1),
         "audit": {
             "files": len(found),
             "wrong": wrong,
-            "command": f"offcourse audit {TABLE} --configfile " + relative(study_file, directory),
+            "command": " && ".join(
+                f"offcourse audit {name} --configfile {relative(study_file, directory)}" for name in names
+            ),
         },
     }
+
+
+def _model(registry: Registry, layout: Layout, name: str) -> dict[str, Any]:
+    """Which model it was: its repository and commit, the digest of its weights, and the sha256 of its files."""
+    manifest = read_manifest(layout.model_folder(name))
+    return {"identity": registry.model(name).identity, "weights": manifest["digest"], "sha256": manifest["files"]}
 
 
 def _file(asked: Asked, method: Any) -> dict[str, Any] | None:
@@ -170,6 +219,27 @@ def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "setting", setting(row["strength"], row["layer"], row["layers"])
 
 
+def facts_on_questions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(what, number in words) of one row of verdicts on question sets, for the card and the page."""
+    yield (
+        row["measure"],
+        f"{row['unsteered']:.2f} without, {row['steered']:.2f} with, {row['items']} questions, held out",
+    )
+    yield "gain", _with_ends(row, "gain", "+z.2f")
+    yield "luck", f"p {_p(row['p_luck_holm'])}, no controls on question sets"
+    prompted = f"{row['prompting']:.2f}, {_with_ends(row, 'over_prompting', '+z.2f')} over it"
+    yield "prompting", prompted if row["prompting"] is not None else "not measured on these questions"
+    for column, cell in row["metrics"].items():
+        if column.endswith(" change") and not column.startswith(f"{row['measure']} "):
+            metric = column.removesuffix(" change")
+            sides = [row["metrics"][f"{metric} {what}"]["value"] for what in ("unsteered", "steered")]
+            change = {"change": cell["value"], "change_low": cell["low"], "change_high": cell["high"]}
+            yield metric, f"{sides[0]:.2f} without, {sides[1]:.2f} with, {_with_ends(change, 'change', '+z.2f')}"
+    yield "harm", "not measured on question sets"
+    yield "reliability", "not measured on question sets"
+    yield "setting", row["setting"]
+
+
 def _with_ends(row: Mapping[str, Any], name: str, form: str) -> str:
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     return "not known" if value is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
@@ -189,3 +259,6 @@ def lines(card: Mapping[str, Any]) -> Iterator[str]:
     for row in card["pairs"]:
         yield f"{row['model']}, {row['task']}: {row['verdict'].upper()}"
         yield from (f"  {what:12}{words}" for what, words in facts(row))
+    for row in card["question_sets"]:
+        yield f"{row['model']}, {row['on']}: {row['verdict'].upper()}"
+        yield from (f"  {what:12}{words}" for what, words in facts_on_questions(row))

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from offcourse.data.contrasts import Contrasts
 from offcourse.data.rows import Task
 from offcourse.errors import OffcourseError
 from offcourse.settings import Operation, Positions
@@ -100,10 +101,17 @@ class VectorFileMethod(SteeringMethod):
                 )
 
     def build(self, context, task: Task):
-        """The file's vectors, and zeros for blocks without one.
+        """The file's vectors, and zeros for blocks without one. They are the same for every task.
 
         Raises `OffcourseError` if they do not fit the model, or are of another one.
         """
+        return self._stacked(context)
+
+    def from_contrasts(self, context, contrasts: Contrasts):
+        """The file's vectors, as `build` gives them: on a question set both folds have the same ones."""
+        return self._stacked(context)
+
+    def _stacked(self, context):
         import torch
 
         model, vectors = context.engine.model, self.vectors

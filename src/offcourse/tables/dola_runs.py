@@ -53,6 +53,11 @@ class DolaRun:
         return {setting: frame[self.lead].to_numpy(float) for setting, frame in self._frames.items()}
 
     @cached_property
+    def grid(self) -> np.ndarray:
+        """[settings, questions]: column `lead` of every setting of DoLa that `best` can choose."""
+        return np.stack([values for (_, _, variant), values in self._leading.items() if variant == "softmax"])
+
+    @cached_property
     def _best(self) -> dict[bytes, Setting]:
         """{mask of questions: what `best` chose on them}. Every column of a table chooses on the same masks."""
         return {}

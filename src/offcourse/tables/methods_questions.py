@@ -4,7 +4,7 @@ DoLa has a row where a steering method is on the same model and set; its numbers
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,16 @@ class Contrasted:
         """From `truthfulness.per_question`, a row per question and setting."""
         return self.run.metrics
 
+    @property
+    def lead(self) -> str:
+        """The column by which settings are chosen."""
+        return self.run.lead
+
+    @property
+    def grid(self) -> np.ndarray:
+        """[settings, questions]: column `lead` of every setting with the softmax."""
+        return self.run.grid
+
     def unsteered(self, column: str) -> np.ndarray:
         """[questions] of the model alone."""
         return self.run.values(_no_contrast, column).mean(0)
@@ -52,6 +62,12 @@ class Contrasted:
     def steered(self, column: str) -> np.ndarray:
         """[questions] in the settings that were chosen without the question, mean over the halvings."""
         return self.run.values(self.run.best, column).mean(0)
+
+    def setting(self) -> str:
+        """The setting that is chosen most often, in words."""
+        (bucket, alpha, _), share = self.run.usual(self.run.best)
+        where = f"bucket {bucket} % with alpha {alpha:g}"
+        return where if self.run.selected == "same_items" else f"{where} ({share:.0%} of the choices)"
 
     def entries(self, role: str, column: str, edited: bool = True) -> list[dict]:
         """Entries of `sources` of `steered`, or of `unsteered`."""
@@ -67,19 +83,13 @@ def write(view: ResultsView, out: Path) -> None:
 
     The protocol's `selection` decides on which questions layers and strengths are chosen, see `analysis.selection`.
     """
-    shared, exact = view.switch("ties") == "shared", view.switch("score_dtype") == "float64"
-    selected, rows, lines, apart = view.switch("selection"), [], [], []
+    shared, selected = view.switch("ties") == "shared", view.switch("selection")
+    rows, lines, apart = [], [], []
     forms = {name: form for method in view.steering for name, form in view.forms(method)}
-    runs = {
-        (method, model, name): read(view, method, model, name, forms[name], selected, shared, exact)
-        for method in view.steering
-        for model, name in _pairs(view, method)
-    }
-    steered = list(dict.fromkeys((model, name) for _, model, name in runs))
-    contrasted = {pair: read_contrasted(view, *pair, forms[pair[1]]) for pair in _both(view, steered)}
+    contrasted, runs = read_runs(view, forms, selected)
     for (model, name), run in contrasted.items():
-        row, beside = f"{DOLA}, {model} ({name})", runs.get((PROMPTING, model, name))
-        if beside is not None and not _same_questions(run, beside):
+        row, beside = row_of(DOLA, model, name), runs.get((PROMPTING, model, name))
+        if beside is not None and not same_questions(run, beside):
             counts = [each.metrics["question"].nunique() for each in (run, beside)]
             apart.append(
                 f"{row} is on {counts[0]} questions and prompting on {counts[1]} (limit), so the two are not compared."
@@ -88,7 +98,7 @@ def write(view: ResultsView, out: Path) -> None:
         rows += _cells_of(row, run, beside, forms[name], shared)
         lines.append(f"{DOLA}, {dola.choices(run.run)}")
     for (method, model, name), run in runs.items():
-        row = f"{view.label(method)}, {model} ({name})"
+        row = row_of(view.label(method), model, name)
         beside = runs.get((PROMPTING, model, name)) if method != PROMPTING else None
         rows += _cells_of(row, run, beside, forms[name], shared)
         lines.append(_chosen(row, run))
@@ -109,10 +119,33 @@ def write(view: ResultsView, out: Path) -> None:
     writing.write(out, "_methods_questions", CAPTION, table, printed(table), lines, title=title)
 
 
-def read_contrasted(view: ResultsView, model: str, name: str, form: str) -> Contrasted:
-    """DoLa on one model and question set, by the study's protocol. form: of the set."""
+def row_of(label: str, model: str, questions: str) -> str:
+    """The table's row of a method on a model and question set."""
+    return f"{label}, {model} ({questions})"
+
+
+def read_runs(
+    view: ResultsView, forms: Mapping[str, str], selected: str
+) -> tuple[dict[tuple[str, str], Contrasted], dict[tuple[str, str, str], Steered]]:
+    """({(model, set): DoLa}, {(method, model, set): a steering method}) of a study, by its protocol.
+
+    DoLa is there where a steering method is on the same model and set. forms: of the sets. selected: on which questions
+    settings are chosen, see `analysis.selection`.
+    """
+    shared, exact = view.switch("ties") == "shared", view.switch("score_dtype") == "float64"
+    runs = {
+        (method, model, name): read(view, method, model, name, forms[name], selected, shared, exact)
+        for method in view.steering
+        for model, name in _pairs(view, method)
+    }
+    steered = list(dict.fromkeys((model, name) for _, model, name in runs))
+    return {pair: read_contrasted(view, *pair, forms[pair[1]], selected) for pair in _both(view, steered)}, runs
+
+
+def read_contrasted(view: ResultsView, model: str, name: str, form: str, selected: str) -> Contrasted:
+    """DoLa on one model and question set, by the study's protocol. form: of the set. selected: as in `read_runs`."""
     removed, exact = view.switch("dola_mask") == "removed", view.switch("score_dtype") == "float64"
-    how = view.switch("ties") == "shared", view.switch("selection"), removed, exact
+    how = view.switch("ties") == "shared", selected, removed, exact
     metrics = truthfulness.per_question(read_dola(view, model, name), removed, exact)
     return Contrasted(dola_runs.run_of(view, model, name, form, metrics, *how))
 
@@ -123,7 +156,8 @@ def _both(view: ResultsView, steered: list[tuple[str, str]]) -> list[tuple[str, 
     return [(model, name) for model, name in steered if model in models and name in names]
 
 
-def _same_questions(run: Contrasted, beside: Steered) -> bool:
+def same_questions(run: Contrasted | Steered, beside: Steered) -> bool:
+    """Whether two methods are on the same questions of a set."""
     return set(run.metrics["question"]) == set(beside.metrics["question"])
 
 
@@ -165,11 +199,8 @@ def _mean(values: np.ndarray, questions: str, bounds: tuple[float, float]) -> tu
 
 
 def _chosen(row: str, run: Steered) -> str:
-    (strength, layer), share = run.usual()
-    where = f"strength {strength:g}" + (f" at layer {layer}" if len({each for _, each in run.settings}) > 1 else "")
-    often = "" if run.selected == "same_items" else f" ({share:.0%} of the choices)"
     return (
-        f"{row}: {len(run.unsteered(run.lead))} questions, the best of {len(run.settings)} settings is {where}{often}."
+        f"{row}: {len(run.unsteered(run.lead))} questions, the best of {len(run.settings)} settings is {run.setting()}."
     )
 
 

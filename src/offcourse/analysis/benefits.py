@@ -1,0 +1,102 @@
+"""The verdict on a method where harm is not measured, as on question sets: what can be said of luck and prompting.
+
+The tests, the margin and three of the five words are those of `analysis.verdicts`. "Works" and "works but harms" need a
+measure of harm. Where one of the two would follow, the word says what is known, and that the rest cannot be told.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from offcourse.analysis import inference
+from offcourse.analysis.verdicts import (
+    NO_BETTER_THAN_LUCK,
+    NO_BETTER_THAN_PROMPTING,
+    UNKNOWN,
+    UNSURE,
+    WORKS,
+    difference,
+    holm,
+    spread,
+)
+from offcourse.analysis.verdicts import verdict as whole_verdict
+
+BETTER = "cannot be told: better than luck and prompting, but harm is not measured"
+BETTER_THAN_LUCK = "cannot be told: better than luck, but harm is not measured"
+WORDS = (NO_BETTER_THAN_LUCK, NO_BETTER_THAN_PROMPTING, UNSURE, BETTER, BETTER_THAN_LUCK)
+# Numbers with an interval: the columns {name}, {name}_low and {name}_high.
+ESTIMATES = ("gain", "over_luck", "over_prompting")
+
+_FLOAT, _MAYBE = pa.Column(float), pa.Column(float, nullable=True)
+_P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
+# on: a task or question set. measure: of which the numbers are means over items. setting: in words, the one that is
+# chosen most often. steered, prompting, control: held out. over_prompting is missing for prompting itself, and where it
+# is not measured on the same items.
+BENEFITS = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "method": pa.Column(str),
+        "on": pa.Column(str),
+        "measure": pa.Column(str),
+        "items": pa.Column(int, pa.Check.gt(0)),
+        "setting": pa.Column(str),
+        "unsteered": _FLOAT,
+        "steered": _FLOAT,
+        "few_shot": _MAYBE,
+        "prompting": _MAYBE,
+        "control": _MAYBE,
+        **{f"{name}{end}": _MAYBE for name in ESTIMATES for end in ("", "_low", "_high")},
+        "p_luck": _P,
+        "p_prompting": _P,
+        "p_luck_holm": _P,
+        "p_prompting_holm": _P,
+        "verdict": pa.Column(str, pa.Check.isin(WORDS)),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def compared(
+    base: np.ndarray, grid: np.ndarray, steered: np.ndarray, prompting: np.ndarray | None, unit: str
+) -> dict[str, float]:
+    """The numbers of a row whose luck is doing nothing, paired over items.
+
+    base: [items] without steering. grid: [settings, items] of everything that was tried. steered: [items], held out.
+    prompting: [items], held out; None where nothing is compared. unit: the task or question set, which keys the draws.
+    """
+    gain = difference(steered - base, unit)
+    found = {"items": len(base), "unsteered": base.mean(), "steered": steered.mean()}
+    found |= {**spread("gain", gain), **spread("over_luck", gain)}
+    found["p_luck"] = inference.largest_by_swapping(base, grid, unit).p
+    if prompting is None:
+        return found | {"prompting": np.nan, "p_prompting": np.nan, **spread("over_prompting", UNKNOWN)}
+    found |= {"prompting": prompting.mean(), **spread("over_prompting", difference(steered - prompting, unit))}
+    return found | {"p_prompting": inference.above_zero(steered - prompting, unit)}
+
+
+def judged(rows: Sequence[dict]) -> pd.DataFrame:
+    """The table of schema `BENEFITS`: `rows` with corrected p-values (Holm, over the rows of a method) and verdicts.
+
+    A column that a row lacks is missing there.
+    """
+    frame = pd.DataFrame(rows, columns=[name for name in BENEFITS.columns if name not in _MADE])
+    for name in ("p_luck", "p_prompting"):
+        frame[f"{name}_holm"] = frame.groupby("method")[name].transform(holm)
+    frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
+    numbers = [name for name, column in BENEFITS.columns.items() if str(column.dtype) == "float64"]
+    return BENEFITS.validate(frame[list(BENEFITS.columns)].astype(dict.fromkeys(numbers, float)))
+
+
+_MADE = ("p_luck_holm", "p_prompting_holm", "verdict")
+
+
+def verdict(row: dict) -> str:
+    """The word that the numbers of a row of `BENEFITS` support, by the rules of `analysis.verdicts.verdict`."""
+    # Nothing says that harm was done: the word that would follow is the one of a method without harm.
+    word = whole_verdict(row | {"perplexity_ratio_low": np.nan, "elsewhere_high": np.nan})
+    if word != WORKS:
+        return word
+    return BETTER_THAN_LUCK if np.isnan(row["over_prompting"]) else BETTER
