@@ -5,24 +5,14 @@ from pathlib import Path
 
 import pytest
 from browser import needs_chromium, visit
+from judging import judged_here
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.graph.keys import checked_by, steps_of
-from offcourse.graph.products import PRODUCTS
-from offcourse.graph.steps import part_of
-from offcourse.graph.study_files import results_of
 from offcourse.judge import card as cards
 from offcourse.judge import page
 from offcourse.judge.asked import asked
 from offcourse.judge.run import run
-from offcourse.layout import Layout
-from offcourse.methods.check_model import check_model
-from offcourse.models.fetch import prepare
-from offcourse.run.job import run_step
-from offcourse.run.plain_context import context_of
-from offcourse.run.products import make
-from offcourse.study.config import read_study
 
 ROW = {
     "model": "tiny-llama",
@@ -63,6 +53,7 @@ ASKED = {
     "model": "tiny-llama",
     "method": "CAA",
     "on": "misconceptions",
+    "unit": "question set",
     "measure": "MC1",
     "items": 40,
     "setting": "strength 4 at layer 2 (70% of the choices)",
@@ -97,7 +88,7 @@ CARD = {
     },
     "pairs": [ROW, ROW | {"task": "country-capital", "verdict": "works", "draws": 1, "spread": None, "cosine": None}],
     "baseline": [ROW | {"method": "Prompting"}],
-    "question_sets": [ASKED],
+    "benefits": [ASKED],
     "seconds": 12.3,
     "provenance": {
         "git": {"commit": None, "dirty": None},
@@ -166,18 +157,8 @@ def test_the_page_fits_a_phone_and_a_screen(tmp_path, width):
 def judged(tmp_path_factory):
     """(what was asked, the study's file, the folder) of a judgement whose jobs ran in this process, in turn."""
     folder = tmp_path_factory.mktemp("judged")
-    registry = Registry.load()
-    wanted = asked("mean_difference", ["tiny-llama"], [], {}, registry, 4, 2, [1.0])
-    wanted.check(registry)
-    path = wanted.write(folder)
-    study, layout = read_study(path), Layout(wanted.study()["study"], folder)
-    prepare(registry.model("tiny-llama"), registry, layout.model_folder("tiny-llama"), layout.downloads)
-    for step in steps_of(study):
-        if step in ("prompts", "icl", "mean_difference") or part_of(step)[0]:
-            run_step(step, study, registry, layout, "tiny-llama", threads=1)
-    context = context_of(checked_by(study, "tiny-llama"), study, registry, layout, "tiny-llama", 1)
-    check_model(context, layout.results / "tiny-llama/model.json")
-    make(PRODUCTS["verdicts"], results_of(study, registry, layout))
+    wanted = asked("mean_difference", ["tiny-llama"], [], {}, Registry.load(), 4, 2, [1.0])
+    _, _, path = judged_here(wanted, folder)
     return wanted, path, folder
 
 

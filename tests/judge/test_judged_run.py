@@ -53,7 +53,7 @@ def test_verdicts_are_those_of_the_tables_and_follow_from_their_numbers(ran):
     card = ran[3]
     for rows, name, schema, rule in (
         (card["pairs"], "verdicts", verdicts.VERDICTS, verdicts.verdict),
-        (card["question_sets"], "verdicts_questions", BENEFITS, verdict),
+        (card["benefits"], "verdicts_questions", BENEFITS, verdict),
     ):
         own = table(ran, name, schema).query("method == 'Difference in means'")
         assert len(own) == len(rows) == 1
@@ -62,7 +62,7 @@ def test_verdicts_are_those_of_the_tables_and_follow_from_their_numbers(ran):
         for key, value in row.items():
             same = mine[key] is None if pd.isna(value) else mine[key] == value
             assert same, key
-    [mine] = card["question_sets"]
+    [mine] = card["benefits"]
     base, _, folder, _ = ran
     cells = pd.read_parquet(base / "results" / folder.name / "tables/table_methods_questions.parquet")
     cells = cells[cells["row"] == "Difference in means, tiny-llama (misconceptions)"].set_index("column")
@@ -121,5 +121,5 @@ def test_the_audit_of_a_judged_cell_passes(ran, name, row, column):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["agrees"] and found["value"] == found["recomputed"]
-    key = "pairs" if name == "verdicts" else "question_sets"
+    key = "pairs" if name == "verdicts" else "benefits"
     assert found["value"] == card[key][0]["gain"]

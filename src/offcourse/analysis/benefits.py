@@ -1,4 +1,4 @@
-"""The verdict on a method where harm is not measured, as on question sets: what can be said of luck and prompting.
+"""The verdict on a method where harm is not measured: any method on question sets, and the paper's own methods.
 
 The tests, the margin and three of the five words are those of `analysis.verdicts`. "Works" and "works but harms" need a
 measure of harm. Where one of the two would follow, the word says what is known, and that the rest cannot be told.
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from scipy.stats import fisher_exact
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from offcourse.analysis import inference
 from offcourse.analysis.verdicts import (
@@ -17,6 +19,7 @@ from offcourse.analysis.verdicts import (
     UNKNOWN,
     UNSURE,
     WORKS,
+    Estimate,
     difference,
     holm,
     spread,
@@ -60,21 +63,51 @@ BENEFITS = pa.DataFrameSchema(
 
 
 def compared(
-    base: np.ndarray, grid: np.ndarray, steered: np.ndarray, prompting: np.ndarray | None, unit: str
+    base: np.ndarray,
+    grid: np.ndarray,
+    steered: np.ndarray,
+    prompting: np.ndarray | None,
+    unit: str,
+    luck: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """The numbers of a row whose luck is doing nothing, paired over items.
+    """The numbers of a row, paired over items.
 
     base: [items] without steering. grid: [settings, items] of everything that was tried. steered: [items], held out.
     prompting: [items], held out; None where nothing is compared. unit: the task or question set, which keys the draws.
+    luck: [items], the best of controls and of doing nothing, held out; None without controls.
     """
     gain = difference(steered - base, unit)
-    found = {"items": len(base), "unsteered": base.mean(), "steered": steered.mean()}
-    found |= {**spread("gain", gain), **spread("over_luck", gain)}
-    found["p_luck"] = inference.largest_by_swapping(base, grid, unit).p
+    found = {"items": len(base), "unsteered": base.mean(), "steered": steered.mean(), **spread("gain", gain)}
+    if luck is None:
+        found |= {**spread("over_luck", gain), "p_luck": inference.largest_by_swapping(base, grid, unit).p}
+    else:
+        found |= {**spread("over_luck", difference(steered - luck, unit))}
+        found["p_luck"] = inference.above_zero(steered - luck, unit)
     if prompting is None:
         return found | {"prompting": np.nan, "p_prompting": np.nan, **spread("over_prompting", UNKNOWN)}
     found |= {"prompting": prompting.mean(), **spread("over_prompting", difference(steered - prompting, unit))}
     return found | {"p_prompting": inference.above_zero(steered - prompting, unit)}
+
+
+def apart(base: np.ndarray, steered: np.ndarray, prompting: np.ndarray) -> dict[str, float]:
+    """The numbers of a row whose sides have items of their own: Newcombe's intervals and Fisher's exact test.
+
+    base, steered, prompting: hits, [items] each.
+    """
+    gain, over = _difference_of_shares(steered, base), _difference_of_shares(steered, prompting)
+    found = {"items": len(steered), "unsteered": base.mean(), "steered": steered.mean(), "prompting": prompting.mean()}
+    found |= {**spread("gain", gain), **spread("over_luck", gain), **spread("over_prompting", over)}
+    return found | {"p_luck": _fisher(steered, base), "p_prompting": _fisher(steered, prompting)}
+
+
+def _difference_of_shares(one: np.ndarray, other: np.ndarray) -> Estimate:
+    counts = (int(one.sum()), len(one), int(other.sum()), len(other))
+    ends = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
+    return Estimate(float(one.mean() - other.mean()), *map(float, ends))
+
+
+def _fisher(one: np.ndarray, other: np.ndarray) -> float:
+    return float(fisher_exact([[int(side.sum()), len(side) - int(side.sum())] for side in (one, other)]).pvalue)
 
 
 def judged(rows: Sequence[dict]) -> pd.DataFrame:

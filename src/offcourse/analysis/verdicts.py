@@ -202,18 +202,15 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
     found["layers"] = swept.index.get_level_values("layer").nunique()
     found |= {"unsteered": base.mean(), "steered": steered.mean(), "few_shot": few_shot}
 
-    prompted = [_without(results, model, task, shots, items)[None]]
-    if has(results, path := steering_path(PROMPTING, model, task)):
-        prompted.append(_same(recovery.steering_hits(read_steering(results, PROMPTING, model, task)), items, path))
-    prompting = held_out(np.concatenate(prompted), repeated)
+    prompting = held_out(prompted(results, model, task, shots, items), repeated)
     against = UNKNOWN if name == PROMPTING else difference(steered - prompting, task)
     found |= {"prompting": prompting.mean(), **spread("gain", gain), **spread("over_prompting", against)}
     found["p_prompting"] = np.nan if name == PROMPTING else inference.above_zero(steered - prompting, task)
 
     if has(results, path := steering_controls_path(name, model, task)):
         controls = recovery.steering_hits(read_parquet(results / path, STEERING_CONTROLS), "control")
-        luck = held_out(np.concatenate([base[None], _same(controls, items, path)]), repeated)
-        found |= {"control": held_out(_same(controls, items, path), repeated).mean()}
+        luck = held_out(np.concatenate([base[None], same_items(controls, items, path)]), repeated)
+        found |= {"control": held_out(same_items(controls, items, path), repeated).mean()}
         found |= {"p_luck": inference.above_zero(steered - luck, task)}
         found |= spread("over_luck", difference(steered - luck, task))
     else:
@@ -223,7 +220,18 @@ def _row(results: Folder, name: str, model: str, task: str) -> dict:
     return found | _draws(results, name, model, task) | _precisions(results, name, model, task)
 
 
-def _same(hits: pd.DataFrame, items: pd.Index, path: str) -> np.ndarray:
+def prompted(results: Folder, model: str, task: str, shots: int, items: pd.Index) -> np.ndarray:
+    """[settings, items] hits of demonstrations alone, and of the method `prompting` where the study has it.
+
+    Raises `OffcourseError` for other items than `items`.
+    """
+    found = [_without(results, model, task, shots, items)[None]]
+    if has(results, path := steering_path(PROMPTING, model, task)):
+        found.append(same_items(recovery.steering_hits(read_steering(results, PROMPTING, model, task)), items, path))
+    return np.concatenate(found)
+
+
+def same_items(hits: pd.DataFrame, items: pd.Index, path: str) -> np.ndarray:
     """[settings, items] hits over the items of the method's sweep. Raises `OffcourseError` for other items."""
     if hits.columns.tolist() != items.tolist():
         raise OffcourseError(f"{path} has other items than the sweep. Delete both and run the workflow again.")

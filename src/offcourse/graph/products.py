@@ -233,6 +233,21 @@ _PRODUCTS = (
         labels=LABELS,
     ),
     _plain_table("verdicts", "verdicts", *STEERING, inputs=("icl", *SWEPT, *JUDGED), labels=LABELS),
+    # A study with prompting asks how its methods compare with it; others have steering_summary alone.
+    _plain_table(
+        "verdicts_function_vectors",
+        "verdicts_function_vectors",
+        FV,
+        inputs=("icl", "fv_sweep", "fv_controls", "prompting_sweep"),
+        needs=("prompting_sweep",),
+    ),
+    _plain_table(
+        "verdicts_task_vectors",
+        "verdicts_task_vectors",
+        TV,
+        inputs=("tv_icl", "tv_sweep"),
+        needs=("prompting_sweep",),
+    ),
     _figure(
         "figure_gain_harm",
         "gain_harm",

@@ -18,6 +18,8 @@ from offcourse.data.questions import tracked_questions
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.files import sha256, write_whole
+from offcourse.judge import paper
+from offcourse.judge.paper import PAPER_METHODS
 from offcourse.steering import steering
 from offcourse.steering.vector_file import NAME as VECTOR_FILE
 from offcourse.study.check import check_study
@@ -31,11 +33,12 @@ MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
 # Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
 ITEMS, PASSAGES, DRAWS, DEMONSTRATIONS = 40, 50, 3, 5
 METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
+KNOWN = (*METHODS, *PAPER_METHODS)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is judged: a method of `offcourse.steering`, or a vector file.
+    """What is judged: a method of `offcourse.steering` or of the paper, or a vector file.
 
     settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task,
     and questions per set. passages: neutral passages on which harm is measured. operation: of the file. questions:
@@ -77,17 +80,13 @@ class Asked:
 
     def study(self) -> dict[str, Any]:
         """The study behind the verdict, as its YAML file has it; its name holds a digest of the rest."""
-        section, baseline = dict(self.settings), {"strengths": [0, self.demonstrations]}
-        if self.file:
-            section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
+        section, baseline = self._section(), {"strengths": [0, self.demonstrations]}
         methods = [self.method, BASELINE]
         found: dict[str, Any] = {"models": list(self.models)}
         if self.tasks:
-            section |= {"controls": self.controls(), "passages": self.passages}
-            if steering(self.method).sampled:
-                section["draws"] = DRAWS
             baseline["passages"] = self.passages
-            methods.insert(0, "function_vectors")
+            # Prompting is measured on their prompts, whatever the method.
+            methods = list(dict.fromkeys(["function_vectors", *methods]))
             found["tasks"] = list(self.tasks)
             # A word that a vector was built from judges nothing.
             found["protocol"] = {"splits": "disjoint"}
@@ -99,13 +98,26 @@ class Asked:
                 "test_items": self.items,
             }
         if self.questions:
-            asked = {"questions": list(self.questions), "limit": self.items}
-            section, baseline = section | asked, baseline | asked
+            for each in (section, baseline):
+                each |= {"questions": list(self.questions), "limit": self.items}
             # A verdict must not be optimistic; without question sets the table of verdicts sees to that itself.
             found.setdefault("protocol", {})["selection"] = "halves"
-        found |= {"methods": methods, self.method: section, BASELINE: baseline}
+        found |= {"methods": methods, self.method: found.get(self.method, {}) | section, BASELINE: baseline}
         digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return {"study": f"judge-{self.subject[:60]}-{digest}"} | found
+
+    def _section(self) -> dict[str, Any]:
+        """The method's section, without what question sets add."""
+        section = dict(self.settings)
+        if self.method in PAPER_METHODS:
+            return section | (paper.section(self.method, self.tasks, self.items) if self.tasks else {})
+        if self.file:
+            section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
+        if self.tasks:
+            section |= {"controls": self.controls(), "passages": self.passages}
+            if steering(self.method).sampled:
+                section["draws"] = DRAWS
+        return section
 
     def check(self, registry: Registry) -> None:
         """Raise `OffcourseError` for a study that would be refused, and a vector file that does not fit its model."""
@@ -150,15 +162,17 @@ def asked(
     given: facts of the vector file that its format has no place for. strengths: None for the method's own.
     tasks: with neither tasks nor questions, the default tasks.
 
-    Raises `OffcourseError` for a name that is neither, for a vector file without its one model, and for a file that
-    `vectors.files.read` refuses.
+    Raises `OffcourseError` for a name that is neither, for units that a method does not run on, for a vector file
+    without its one model, and for a file that `vectors.files.read` refuses.
     """
     chosen = list(tasks or ([] if questions else TASKS))
     own = {"strengths": list(strengths)} if strengths else {}
     rest = {"items": items, "passages": passages, "questions": list(questions)}
     rest["demonstrations"] = _demonstrations(registry, questions, items)
     given = {name: value for name, value in given.items() if value is not None}
-    if subject in METHODS:
+    if subject in KNOWN:
+        if subject in PAPER_METHODS:
+            _require_units(subject, tasks, questions, bool(own))
         if given:
             raise OffcourseError(f"{listed(given)} belongs to a vector file, and {subject} is a method. Leave it out.")
         return Asked(subject, list(models or [MODEL]), chosen, own, **rest)
@@ -167,7 +181,7 @@ def asked(
     path = Path(subject)
     if not path.exists() and not path.suffix and "/" not in subject:
         raise OffcourseError(
-            f"{subject!r} is neither a method nor a file: {did_you_mean(subject, METHODS)}. A method of your own is a "
+            f"{subject!r} is neither a method nor a file: {did_you_mean(subject, KNOWN)}. A method of your own is a "
             "module of src/offcourse/steering (docs/extending.md)."
         )
     format_of(path)
@@ -186,6 +200,25 @@ def asked(
         # A share of the component; the default strengths are for vectors that are added.
         section.setdefault("strengths", [0.5, 1.0])
     return Asked(VECTOR_FILE, [row.name], chosen, section, path, operation=found.operation, **rest)
+
+
+def _require_units(name: str, tasks: Sequence[str], questions: Sequence[str], strengths: bool) -> None:
+    """Raise `OffcourseError` for units or strengths that a method of the paper does not have."""
+    if PAPER_METHODS[name].on_questions:
+        if tasks:
+            raise OffcourseError(f"{name} runs on question sets, not on tasks. Leave --tasks out.")
+        if not questions:
+            raise OffcourseError(
+                f"{name} is judged on question sets, and none is named. Name some, as --questions misconceptions."
+            )
+    elif questions:
+        able = [each for each in METHODS if steering(each).on_questions]
+        able += [each for each, method in PAPER_METHODS.items() if method.on_questions]
+        raise OffcourseError(
+            f"{name} runs on tasks, not on question sets. Leave --questions out; {', '.join(able)} run on them."
+        )
+    if strengths and name != "function_vectors":
+        raise OffcourseError(f"--strengths: {name} has none. Leave it out.")
 
 
 def _demonstrations(registry: Registry, questions: Sequence[str], items: int) -> int:

@@ -1,6 +1,7 @@
 """The card: a verdict per model and unit with its numbers, and where they come from, as JSON and as lines of text.
 
-A unit is a task (`pairs`) or a question set (`question_sets`).
+A unit is a task or a question set. `pairs` are verdicts on tasks with a measure of harm, `benefits` those without one:
+on question sets, and on the paper's own methods.
 """
 
 import math
@@ -17,6 +18,7 @@ from offcourse.audit.finding import INTACT
 from offcourse.data.registry import Registry
 from offcourse.graph.keys import STEPS
 from offcourse.judge.asked import BASELINE, Asked
+from offcourse.judge.paper import PAPER_METHODS
 from offcourse.layout import Layout
 from offcourse.models.manifest import read_manifest
 from offcourse.provenance.environment import environment
@@ -30,6 +32,7 @@ from offcourse.tables.methods_questions import row_of
 TABLE = "verdicts"
 # The verdicts on question sets, and the table that has every metric of them.
 QUESTIONS, CELLS_OF = "verdicts_questions", "table_methods_questions"
+QUESTION_SET, TASK = "question set", "task"
 # What the words mean, for the page.
 NOTES = (
     "Accuracies are held out: strength and layer are chosen on one half of the items and reported on the other.",
@@ -39,17 +42,27 @@ NOTES = (
     "Prompting is the better of an instruction in front of the prompt and of demonstrations.",
     "Cannot be told: the items are too few for any of the other words. More items are --items N.",
 )
-NOTES_ON_QUESTIONS = (
-    "On a question set, vectors are built from one fold of the questions and judged on the other. There are no "
-    "controls, so luck is the largest gain of a grid of this size that does nothing.",
-    "Harm is not measured on question sets. A method that is better than luck and than prompting is therefore not said "
-    "to work: the verdict says what is known, and that the rest cannot be told.",
+NOTES_OF_BENEFITS = (
+    "Where harm is not measured, a method that is better than luck and than prompting is not said to work: the verdict "
+    "says what is known, and that the rest cannot be told.",
+    "Without controls, luck is doing nothing.",
 )
+NOTES_ON_QUESTIONS = (
+    "On a question set, vectors are built from one fold of the questions and judged on the other; settings are chosen "
+    "on one half and reported on the other.",
+)
+
+
+def notes_of_benefits(card: Mapping[str, Any]) -> list[str]:
+    """What the words of `benefits` mean, for the page."""
+    asked = any(row["unit"] == QUESTION_SET for row in card["benefits"])
+    return [*NOTES_OF_BENEFITS, *(NOTES_ON_QUESTIONS if asked else [])]
 
 
 def tables(asked: Asked) -> list[str]:
     """The tables that a card is made from."""
-    return [*([TABLE] if asked.tasks else []), *([QUESTIONS, CELLS_OF] if asked.questions else [])]
+    on_tasks = PAPER_METHODS[asked.method].table if asked.method in PAPER_METHODS else TABLE
+    return [*([on_tasks] if asked.tasks else []), *([QUESTIONS, CELLS_OF] if asked.questions else [])]
 
 
 def targets(layout: Layout, asked: Asked) -> list[Path]:
@@ -64,29 +77,40 @@ def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dic
     """
     study, registry = read_study(study_file), Registry.load()
     layout = Layout(study.study, directory)
-    method = steering(asked.method).configured(getattr(study, asked.method), directory)
+    judged = _judged(asked, study, directory)
     found = {name: directory / path for name, path in zip(tables(asked), targets(layout, asked), strict=True)}
-    rows: dict[str, Any] = {"pairs": [], "baseline": [], "question_sets": []}
-    if asked.tasks:
-        table = read_parquet(found[TABLE], VERDICTS)
-        rows |= {"pairs": _of(table, method.label), "baseline": _of(table, steering(BASELINE).label)}
-    if asked.questions:
-        cells = read_parquet(found[CELLS_OF], CELLS)
-        rows["question_sets"] = [
-            row | {"metrics": _metrics(cells, row)}
-            for row in _of(read_parquet(found[QUESTIONS], BENEFITS), method.label)
-        ]
+    rows: dict[str, Any] = {"pairs": [], "baseline": [], "benefits": []}
+    for name, path in found.items():
+        if name == TABLE:
+            table = read_parquet(path, VERDICTS)
+            rows |= {"pairs": _of(table, judged["label"]), "baseline": _of(table, steering(BASELINE).label)}
+        elif name == QUESTIONS:
+            cells = read_parquet(found[CELLS_OF], CELLS)
+            mine = _of(read_parquet(path, BENEFITS), judged["label"])
+            rows["benefits"] += [row | {"unit": QUESTION_SET, "metrics": _metrics(cells, row)} for row in mine]
+        elif name != CELLS_OF:
+            mine = _of(read_parquet(path, BENEFITS), judged["label"])
+            rows["benefits"] += [row | {"unit": TASK, "metrics": {}} for row in mine]
     return {
-        "judged": {
-            "method": asked.method,
-            "label": method.label,
-            "source": method.source,
-            "edits": {name: getattr(method, name) for name in ("site", "operation", "positions", "together")},
-            "file": _file(asked, method),
-        },
+        "judged": judged,
         **rows,
         "seconds": round(seconds, 1),
         "provenance": _provenance(asked, study, registry, study_file, directory),
+    }
+
+
+def _judged(asked: Asked, study: Study, directory: Path) -> dict[str, Any]:
+    """What was judged."""
+    found: dict[str, Any] = {"method": asked.method}
+    if asked.method in PAPER_METHODS:
+        method = PAPER_METHODS[asked.method]
+        return found | {"label": method.label, "source": method.source, "edits": dict(method.edits), "file": None}
+    one = steering(asked.method).configured(getattr(study, asked.method), directory)
+    return found | {
+        "label": one.label,
+        "source": one.source,
+        "edits": {name: getattr(one, name) for name in ("site", "operation", "positions", "together")},
+        "file": _file(asked, one),
     }
 
 
@@ -177,6 +201,8 @@ def edits(judged: Mapping[str, Any]) -> str:
         "first": "the first tokens",
     }
     how = "all layers together" if what["together"] else "each layer alone"
+    if what["operation"] == "contrast":
+        how = "the final layer against an earlier one"
     if judged["file"] and len(judged["file"]["layers"]) == 1:
         how = f"layer {judged['file']['layers'][0]}"
     return f"{what['operation'].replace('_', ' ')}, {site[what['site']]}, {tokens[what['positions']]}, {how}"
@@ -219,24 +245,33 @@ def facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "setting", setting(row["strength"], row["layer"], row["layers"])
 
 
-def facts_on_questions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(what, number in words) of one row of verdicts on question sets, for the card and the page."""
+def benefit_facts(row: Mapping[str, Any], method: str) -> Iterator[tuple[str, str]]:
+    """(what, number in words) of one row of verdicts without a measure of harm. method: the name of the method."""
+    asked = row["unit"] == QUESTION_SET
+    items, why = ("questions", "on question sets") if asked else ("items", "for this method")
+    if method in PAPER_METHODS:
+        why = "for this method"
     yield (
         row["measure"],
-        f"{row['unsteered']:.2f} without, {row['steered']:.2f} with, {row['items']} questions, held out",
+        f"{row['unsteered']:.2f} without, {row['steered']:.2f} with, {row['items']} {items}, held out",
     )
     yield "gain", _with_ends(row, "gain", "+z.2f")
-    yield "luck", f"p {_p(row['p_luck_holm'])}, no controls on question sets"
-    prompted = f"{row['prompting']:.2f}, {_with_ends(row, 'over_prompting', '+z.2f')} over it"
-    yield "prompting", prompted if row["prompting"] is not None else "not measured on these questions"
+    luck = f"p {_p(row['p_luck_holm'])}, {_with_ends(row, 'over_luck', '+z.2f')} over luck"
+    yield (
+        "luck",
+        f"{luck}, controls " + (f"{row['control']:.2f}" if row["control"] is not None else f"not measured {why}"),
+    )
+    few_shot = f" (few-shot {row['few_shot']:.2f})" if row["few_shot"] is not None else ""
+    prompted = f"{row['prompting'] or 0:.2f}{few_shot}, {_with_ends(row, 'over_prompting', '+z.2f')} over it"
+    yield "prompting", prompted if row["prompting"] is not None else f"not measured on these {items}"
     for column, cell in row["metrics"].items():
         if column.endswith(" change") and not column.startswith(f"{row['measure']} "):
             metric = column.removesuffix(" change")
             sides = [row["metrics"][f"{metric} {what}"]["value"] for what in ("unsteered", "steered")]
             change = {"change": cell["value"], "change_low": cell["low"], "change_high": cell["high"]}
             yield metric, f"{sides[0]:.2f} without, {sides[1]:.2f} with, {_with_ends(change, 'change', '+z.2f')}"
-    yield "harm", "not measured on question sets"
-    yield "reliability", "not measured on question sets"
+    yield "harm", f"not measured {why}"
+    yield "reliability", f"not measured {why}: nothing was drawn again"
     yield "setting", row["setting"]
 
 
@@ -259,6 +294,6 @@ def lines(card: Mapping[str, Any]) -> Iterator[str]:
     for row in card["pairs"]:
         yield f"{row['model']}, {row['task']}: {row['verdict'].upper()}"
         yield from (f"  {what:12}{words}" for what, words in facts(row))
-    for row in card["question_sets"]:
+    for row in card["benefits"]:
         yield f"{row['model']}, {row['on']}: {row['verdict'].upper()}"
-        yield from (f"  {what:12}{words}" for what, words in facts_on_questions(row))
+        yield from (f"  {what:12}{words}" for what, words in benefit_facts(row, card["judged"]["method"]))

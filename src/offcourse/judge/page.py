@@ -6,7 +6,7 @@ from typing import Any
 
 from offcourse import report
 from offcourse.files import write_whole
-from offcourse.judge.card import NOTES, NOTES_ON_QUESTIONS, edits, facts, facts_on_questions, title
+from offcourse.judge.card import NOTES, benefit_facts, edits, facts, notes_of_benefits, title
 from offcourse.report.templates import environment_of
 
 FOLDERS = (Path(__file__).parent, Path(report.__file__).parent)
@@ -15,7 +15,7 @@ FOLDERS = (Path(__file__).parent, Path(report.__file__).parent)
 def page(card: Mapping[str, Any]) -> str:
     """The page of a card."""
     said = {"title": title(card["judged"]), "edits": edits(card["judged"]), "facts": facts, "notes": NOTES}
-    said |= {"facts_on_questions": facts_on_questions, "notes_on_questions": NOTES_ON_QUESTIONS}
+    said |= {"benefit_facts": benefit_facts, "notes_of_benefits": notes_of_benefits(card)}
     return environment_of(*FOLDERS).get_template("card.html.j2").render(**card, **said)
 
 

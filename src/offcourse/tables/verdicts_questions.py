@@ -5,13 +5,11 @@ The numbers are of the metric by which settings are chosen: MC1, or the accuracy
 
 from pathlib import Path
 
-import pandas as pd
-
-from offcourse.analysis.benefits import BENEFITS, compared, judged
+from offcourse.analysis.benefits import compared
 from offcourse.analysis.steered_questions import METRICS, Steered
 from offcourse.analysis.verdicts import LEVEL, MARGIN
 from offcourse.analysis.view import ResultsView
-from offcourse.tables import writing
+from offcourse.tables.benefits import write_verdicts
 from offcourse.tables.methods_questions import DOLA, PROMPTING, Contrasted, read_runs, same_questions
 
 NAME = "verdicts_questions"
@@ -32,8 +30,7 @@ NOTES = [
 
 def write(view: ResultsView, out: Path) -> None:
     """Write `verdicts_questions.parquet`, `.csv` and `.md` into `out`, see `analysis.benefits`."""
-    frame = judged(rows_of(view))
-    writing.write_plain(out, NAME, "Verdicts on question sets", CAPTION, frame, BENEFITS, texts(frame), NOTES)
+    write_verdicts(out, NAME, "Verdicts on question sets", CAPTION, rows_of(view), NOTES)
 
 
 def rows_of(view: ResultsView) -> list[dict]:
@@ -56,33 +53,3 @@ def _row(label: str, model: str, name: str, form: str, run: Steered | Contrasted
     found = {"method": label, "model": model, "on": name, "measure": next(iter(METRICS[form].values()))}
     found |= compared(run.unsteered(lead), run.grid, run.steered(lead), prompting, name)
     return found | {"setting": run.setting()}
-
-
-def texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The printed table, all text."""
-
-    def number(value: float) -> str:
-        return "" if pd.isna(value) else f"{value:.2f}"
-
-    def interval(row, name: str) -> str:
-        ends = [getattr(row, f"{name}{end}") for end in ("", "_low", "_high")]
-        return "" if pd.isna(ends[0]) else "{:+z.2f} [{:+z.2f}, {:+z.2f}]".format(*ends)
-
-    rows = [
-        {
-            "model": row.model,
-            "method": row.method,
-            "on": row.on,
-            "verdict": row.verdict,
-            "measure": row.measure,
-            "items": str(row.items),
-            "setting": row.setting,
-            "unsteered": number(row.unsteered),
-            "steered": number(row.steered),
-            "prompting": number(row.prompting),
-            "gain": interval(row, "gain"),
-            "over prompting": interval(row, "over_prompting"),
-        }
-        for row in frame.itertuples()
-    ]
-    return pd.DataFrame(rows).set_index("model")
