@@ -111,7 +111,6 @@ def test_a_second_run_computes_nothing(ran):
     [
         ("verdicts", "Difference in means, present-past", "gain"),
         ("verdicts_questions", "Difference in means, misconceptions", "gain"),
-        ("table_methods_questions", "Difference in means, tiny-llama (misconceptions)", "MC1 change"),
     ],
 )
 def test_the_audit_of_a_judged_cell_passes(ran, name, row, column):
