@@ -12,7 +12,7 @@ from offcourse.cli.app import AsJson, Config, Directory, app, print_json, study_
 
 @app.command()
 def judge(
-    subject: Annotated[str, typer.Argument(metavar="METHOD|FILE", help="A steering method, or a vector file.")],
+    subject: Annotated[str, typer.Argument(metavar="METHOD|FILE", help="A method, or a vector file.")],
     model: Annotated[list[str] | None, typer.Option(help="A model; may be repeated (a file: exactly one).")] = None,
     tasks: Annotated[
         str,
@@ -31,8 +31,9 @@ def judge(
     directory: Directory = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Judge a steering method or a vector file: run the small study that is needed, and print a card with a verdict per
-    model and task or question set. The card is also written as HTML and JSON below results/judged.
+    """Judge a steering method, one of the paper's methods or a vector file: run the small study that is needed, and
+    print a card with a verdict per model and task or question set. The card is also written as HTML and JSON below
+    results/judged.
     """
     from offcourse.data.registry import Registry
     from offcourse.errors import OffcourseError

@@ -261,9 +261,11 @@ def benefit_facts(row: Mapping[str, Any], method: str) -> Iterator[tuple[str, st
         "luck",
         f"{luck}, controls " + (f"{row['control']:.2f}" if row["control"] is not None else f"not measured {why}"),
     )
-    few_shot = f" (few-shot {row['few_shot']:.2f})" if row["few_shot"] is not None else ""
-    prompted = f"{row['prompting'] or 0:.2f}{few_shot}, {_with_ends(row, 'over_prompting', '+z.2f')} over it"
-    yield "prompting", prompted if row["prompting"] is not None else f"not measured on these {items}"
+    if row["prompting"] is None:
+        yield "prompting", f"not measured on these {items}"
+    else:
+        few_shot = f" (few-shot {row['few_shot']:.2f})" if row["few_shot"] is not None else ""
+        yield "prompting", f"{row['prompting']:.2f}{few_shot}, {_with_ends(row, 'over_prompting', '+z.2f')} over it"
     for column, cell in row["metrics"].items():
         if column.endswith(" change") and not column.startswith(f"{row['measure']} "):
             metric = column.removesuffix(" change")
