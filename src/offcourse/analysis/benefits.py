@@ -128,8 +128,8 @@ _MADE = ("p_luck_holm", "p_prompting_holm", "verdict")
 
 def verdict(row: dict) -> str:
     """The word that the numbers of a row of `BENEFITS` support, by the rules of `analysis.verdicts.verdict`."""
-    # Nothing says that harm was done: the word that would follow is the one of a method without harm.
-    word = whole_verdict(row | {"perplexity_ratio_low": np.nan, "elsewhere_high": np.nan})
+    # What a method without harm would have: harm is not measured, so nothing is said of it below.
+    word = whole_verdict(row | {"perplexity_ratio_low": 1.0, "elsewhere_high": 0.0})
     if word != WORKS:
         return word
     return BETTER_THAN_LUCK if np.isnan(row["over_prompting"]) else BETTER
