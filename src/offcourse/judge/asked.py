@@ -31,7 +31,7 @@ FOLDER = "judged"
 BASELINE = "prompting"
 MODEL, TASKS = "smollm2-135m-instruct", ("present-past", "country-capital")
 # Enough for an accuracy of two models or tasks to be told apart at 0.3; the default study's number.
-ITEMS, PASSAGES, DRAWS, DEMONSTRATIONS = 40, 50, 3, 5
+ITEMS, PASSAGES, DRAWS, DEMONSTRATIONS, DIRECTIONS = 40, 50, 3, 5, 3
 METHODS = tuple(name for name in STEERING if name not in (VECTOR_FILE, BASELINE))
 KNOWN = (*METHODS, *PAPER_METHODS)
 
@@ -114,7 +114,7 @@ class Asked:
         if self.file:
             section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
         if self.tasks:
-            section |= {"controls": self.controls(), "passages": self.passages}
+            section |= {"controls": self.controls(), "random_directions": DIRECTIONS, "passages": self.passages}
             if steering(self.method).sampled:
                 section["draws"] = DRAWS
         return section
