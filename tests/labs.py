@@ -9,11 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pyarrow as pa
-import torch
 from safetensors.numpy import load, save
 
 from offcourse.data.registry import Registry
-from offcourse.engine.rounding import rounding_noise
 from offcourse.graph.keys import STEPS, steps_of
 from offcourse.layout import Layout
 from offcourse.methods.check_model import check_model
@@ -22,6 +20,7 @@ from offcourse.run import job
 from offcourse.run.job import run_step
 from offcourse.run.plain_context import context_of
 from offcourse.share.pack import pack
+from offcourse.share.verify import rounded
 from offcourse.store.sealed_json import digest
 from offcourse.study.config import Study, load_study
 
@@ -67,7 +66,7 @@ def run_on_another_card(base: Path, the_study: Study) -> None:
     def elsewhere(step, context, unit):
         if not step.runs_model:
             return real(step, context, unit)
-        with rounding_noise(context.engine.model, torch.Generator().manual_seed(7)):
+        with rounded(context, 7):
             return real(step, context, unit)
 
     job.compute = elsewhere

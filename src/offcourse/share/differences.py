@@ -14,7 +14,7 @@ from offcourse.files import known_sha256
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.schemas.io import read_parquet
-from offcourse.share.distance import APART, TIMES_FLOOR, distances
+from offcourse.share.distance import APART, TIMES_FLOOR, column_of, distances
 from offcourse.share.manifest import Manifest, Result, floor_of
 from offcourse.share.merge import manifests
 from offcourse.store.sealed_json import read_sealed
@@ -126,12 +126,15 @@ def _verdict(step: str, first: Path, other: Path, apart: Mapping[str, float], fl
         if "notes" in apart:
             return BEYOND
         return OPEN if floor is None else WITHIN if max(apart.values()) <= TIMES_FLOOR * floor else BEYOND
-    kinds = {name: str(schema.columns[name].dtype) for name in apart}
-    if any("float" not in kind for kind in kinds.values()) and dtype == "float32":
+    kinds = {name: str(schema.columns[column_of(name)[0]].dtype) for name in apart}
+    precisions = {name: column_of(name)[1] or dtype for name in apart}
+    if any("float" not in kind and precisions[name] == "float32" for name, kind in kinds.items()):
         return BEYOND
     if step == "cie" and set(apart) <= {"effect", "unedited"}:
         return _of_effects(first, other)
-    small = floor is not None and max(apart.values()) <= TIMES_FLOOR * floor
+    # The floor is that of the step's own precision.
+    stated = floor is not None and set(precisions.values()) == {dtype}
+    small = stated and max(apart.values()) <= TIMES_FLOOR * floor
     return WITHIN if small and all("float" in kind for kind in kinds.values()) else OPEN
 
 

@@ -13,13 +13,16 @@ from offcourse.schemas.io import read_parquet
 APART = float("inf")
 # As in `engine.checks`, which imports torch: the largest distance that counts as rounding, in rounding floors.
 TIMES_FLOOR = 4.0
+# The column that says in which precision a row was computed, where a step has several.
+PRECISION = "precision"
 
 
 def distances(step: str, one: Path, other: Path) -> dict[str, float]:
     """{column or tensor: distance} of two results of a step, where they differ; empty when all values are equal.
 
     Numbers have the norm of the difference over the norm of the other's values, hits, counts and texts the share of
-    rows that differ. Results of different rows or shapes are infinitely far apart.
+    rows that differ. Results of different rows or shapes are infinitely far apart. Of a step with several precisions
+    each has its own entries, as "hit (bfloat16)", because each rounds by its own step.
 
     Raises `OffcourseError` for a file that is not what the step writes.
     """
@@ -36,7 +39,28 @@ def names_of(path: Path) -> list[str]:
 def _tables(step: str, one: Path, other: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     left, right = (read_parquet(path, STEPS[step].schema) for path in (one, other))
     for name in left.columns:
-        yield name, _values(left[name]), _values(right[name])
+        for precision, mine, others in _by_precision(left, right):
+            yield named(name, precision), _values(mine[name]), _values(others[name])
+
+
+def _by_precision(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """(precision, its rows of either table); all rows under "" where tables have no precisions, or not the same."""
+    if PRECISION not in left or left[PRECISION].tolist() != right[PRECISION].tolist():
+        yield "", left, right
+        return
+    for precision in left[PRECISION].unique():
+        yield precision, left[left[PRECISION] == precision], right[right[PRECISION] == precision]
+
+
+def named(column: str, precision: str) -> str:
+    """How a column is named among distances. precision: of its rows, "" where a table has no precisions."""
+    return f"{column} ({precision})" if precision else column
+
+
+def column_of(name: str) -> tuple[str, str]:
+    """(column, precision) of a name among distances."""
+    column, _, precision = name.removesuffix(")").partition(" (")
+    return column, precision
 
 
 def _values(column: pd.Series) -> np.ndarray:

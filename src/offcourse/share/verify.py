@@ -7,7 +7,8 @@ step reads of other results comes from the store, since their digests are in the
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,35 @@ def _shards(study: Study, registry: Registry, store: ShardStore, scratch: Layout
             target.symlink_to(places[0].resolve())
 
 
+@contextmanager
+def rounded(context: StepContext, seed: int) -> Iterator[None]:
+    """Inside the block every model that the context loads reads numbers with rounding noise of its own precision.
+
+    Of a step with several precisions these are several models, one after the other.
+    """
+    import torch
+
+    from offcourse.engine.rounding import rounding_noise
+
+    noise = torch.Generator().manual_seed(seed)
+    if not context.step.more_precisions(context.study):
+        with rounding_noise(context.engine.model, noise):
+            yield
+        return
+    loaded = context.in_precisions
+
+    def in_precisions(others: Sequence[str]) -> Iterator[tuple[str, StepContext]]:
+        for dtype, there in loaded(others):
+            with rounding_noise(there.engine.model, noise):
+                yield dtype, there
+
+    context.in_precisions = in_precisions
+    try:
+        yield
+    finally:
+        del context.in_precisions
+
+
 class _Anew:
     """Computes results in the scratch folder. A model is loaded once for all steps of one precision."""
 
@@ -183,14 +213,7 @@ class _Anew:
         context = self._context(shard, note)
         opened = OpenedModel.of(context.folder)
         unit = step.unit(self.registry, shard.unit)
-        if noise is not None:
-            import torch
-
-            from offcourse.engine.rounding import rounding_noise
-
-            with rounding_noise(context.engine.model, torch.Generator().manual_seed(noise)):
-                result = compute(step, context, unit)
-        else:
+        with nullcontext() if noise is None else rounded(context, noise):
             result = compute(step, context, unit)
         opened.require_unchanged()
         path = self.scratch.base / ("anew" if noise is None else "noise") / f"{shard.key}{step.suffix}"
