@@ -43,9 +43,11 @@ def test_each_precision_more_costs_the_vectors_and_the_items_again():
     read = {step: len(TASKS) * one.weight_bytes(row, 1) for step, one in counted.items()}
     assert row.dtype == "float16"
     assert job.bytes == pytest.approx(2 * read["caa_precisions"] + 4 * (read["caa_precisions"] + read["caa"]))
-    # One edit of each item and the item itself, through all blocks.
-    per_item = counted["caa_precisions"].token_blocks / row.layers / study([]).function_vectors.test_items
-    assert per_item == pytest.approx(2 * 7)
+    # Each item through all blocks, and its edited last token through those above the edit; and before that three items
+    # that are compared with plain forwards.
+    items = study([]).function_vectors.test_items
+    edited = items * (7 * row.layers + (row.layers - 1) / 2)
+    assert counted["caa_precisions"].token_blocks == pytest.approx(edited + (3 + 1 + 2 * 3) * 7 * row.layers)
 
 
 def test_models_are_loaded_one_after_the_other_and_the_largest_is_what_fits():

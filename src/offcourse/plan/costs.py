@@ -36,9 +36,8 @@ from offcourse.plan.passes import (
     together,
     unembedding,
 )
-from offcourse.plan.steering_costs import steered
+from offcourse.plan.steering_costs import built, steered
 from offcourse.schemas.function_vectors import OTHER_HEADS, OTHER_MEANS, READ_POSITION, READ_POSITIONS, REBUILT
-from offcourse.steering import steering
 from offcourse.study.config import FunctionVectors, Study
 from offcourse.study.dola_buckets import candidate_layers
 
@@ -96,8 +95,7 @@ def work(
                 run += work(read, study, model, unit, budget, of_tokens, slices)
         return run
     if step in STEERING:
-        count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
-        return forest(count, shots * FV_DEMONSTRATION + FV_QUERY, model, of_tokens)
+        return built(step, study, model, of_tokens)
     method, part = part_of(step)
     if part:
         return steered(method, part, study, model, unit, budget, of_tokens, slices)

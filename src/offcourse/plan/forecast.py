@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from offcourse.audit.status import status
@@ -31,7 +32,7 @@ def forecast(
     cards: number of cards for the wall time (None: the cards of one node, or the jobs that fit the machine side by
     side). Raises `OffcourseError` as `plan` and `wall_time` do, and for a wrong value in `resources`.
     """
-    jobs = plan(study, registry, rates)
+    jobs = plan(study, registry, rates, layout.base)
     done = done_jobs(study, registry, layout)
     left = [job for job in jobs if (job.name, job.model) not in done]
     places = cards or int(site_of(study)["gpus_per_node"] if rates.device == "gpu" else rates.places)
@@ -62,10 +63,10 @@ def forecast(
             "hours_left": wall_time(left, places) / 3600,
         },
         "downloads": downloads(study, registry),
-        "disk": disk(study, registry),
+        "disk": disk(study, registry, layout.base),
         "energy": energy(study, jobs, rates),
         "energy_left": energy(study, left, rates),
-        "budget": budget(study, registry, jobs if rates is A100 else None),
+        "budget": budget(study, registry, jobs if rates is A100 else None, layout.base),
     }
 
 
@@ -93,11 +94,16 @@ def energy(study: Study, jobs: Iterable[PlannedJob], rates: Rates) -> dict[str, 
     return {"kwh": kwh, "kg_co2": kwh * of["grid_intensity"] / 1000, **of}
 
 
-def budget(study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None = None) -> dict[str, Any]:
-    """GPU-hours of the study on A100 cards beside the paper's. jobs: the study's plan on A100 cards, if known."""
+def budget(
+    study: Study, registry: Registry, jobs: Sequence[PlannedJob] | None = None, base: Path = Path()
+) -> dict[str, Any]:
+    """GPU-hours of the study on A100 cards beside the paper's.
+
+    jobs: the study's plan on A100 cards, if known. base: the study's working directory.
+    """
     if jobs is None:
         try:
-            jobs = plan(study, registry, A100)
+            jobs = plan(study, registry, A100, base)
         except OffcourseError as error:
             return {"rates": A100.name, "paper_function_vectors": PAPER_GPU_HOURS, "refused": str(error)}
     rules = {step.rule for step in steps_of(study).values() if "function_vectors" in step.methods}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
@@ -21,9 +22,8 @@ from offcourse.plan.costs import checking, work
 from offcourse.plan.memory import workspace
 from offcourse.plan.passes import DTYPE_BYTES, SLICES, WORD_CALLS, Work, sizes
 from offcourse.plan.rates import A100, Rates
-from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
+from offcourse.plan.steering_costs import aside, asked_sizes, method_of, placed, swept_edits
 from offcourse.plan.whole import counted, is_plain, whole_checking, whole_work, whole_workspace
-from offcourse.steering import steering
 from offcourse.study.config import Study
 
 USABLE = 0.9  # share of a card's memory
@@ -75,12 +75,15 @@ class PlannedJob:
         return self.held * self.wall / 3600
 
 
-def plan(study: Study, registry: Registry, rates: Rates | None = None) -> list[PlannedJob]:
+def plan(study: Study, registry: Registry, rates: Rates | None = None, base: Path = Path()) -> list[PlannedJob]:
     """Every job of the study that belongs to one model, model by model, in an order in which the workflow can run them.
+
+    base: the study's working directory.
 
     Raises `OffcourseError` for a model that does not fit the cards of one node (`resources`) or the machine's memory,
     and for a model that lacks a fact in models.tsv.
     """
+    study = placed(study, base)
     return [job for name in study.models for job in _of_model(study, registry, registry.model(name), rates or A100)]
 
 
@@ -214,11 +217,13 @@ def downloads(study: Study, registry: Registry) -> dict[str, float]:
     return found
 
 
-def disk(study: Study, registry: Registry) -> dict[str, float]:
+def disk(study: Study, registry: Registry, base: Path = Path()) -> dict[str, float]:
     """Bytes that stay on disk: `models`, prepared (GGUF files become float32), and `results` with their store.
 
-    Results are counted as tensors, and as rows of tables with the bytes per row of the default study.
+    Results are counted as tensors, and as rows of tables with the bytes per row of the default study. base: the study's
+    working directory.
     """
+    study = placed(study, base)
     models, results = 0.0, 0.0
     for model in map(registry.model, study.models):
         models += (2.0 if model.source == "hub" else 4.0) * shapes.parameters(model)
@@ -278,7 +283,7 @@ def _result(step: str, study: Study, model: Model, unit) -> float:
         settings = getattr(study, method)
         if part == "side_effects":
             return 3e3 + ASIDE_BYTES * sum(texts for texts, *_ in aside(method, study))
-        rows = vectors.test_items * swept_edits(steering(method), settings.strengths, layers)[0]
+        rows = vectors.test_items * swept_edits(method_of(method, study), settings.strengths, layers)[0]
         rows = {
             "controls": rows * settings.control_sweeps,
             "draws": vectors.test_items * settings.draws,

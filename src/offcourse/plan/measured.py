@@ -23,7 +23,7 @@ def compared(study: Study, registry: Registry, layout: Layout, rates: Rates) -> 
     records are compared. Raises `OffcourseError` if there is no such job, and for a damaged record.
     """
     rows = []
-    for job in plan(study, registry, rates):
+    for job in plan(study, registry, rates, layout.base):
         paths = list(_records(job.name, job.model, study, layout))
         if all(path.exists() for path in paths):
             made = [read_record(path)["made"] for path in paths]

@@ -18,8 +18,7 @@ from offcourse.plan.passes import (
     sizes,
     together,
 )
-from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
-from offcourse.steering import steering
+from offcourse.plan.steering_costs import aside, asked_sizes, method_of, swept_edits
 from offcourse.study.config import Study
 
 # The answers of the longest question are this many times as long together as those of an average question.
@@ -59,7 +58,7 @@ def workspace(step: str, study: Study, model: Model, unit, size: int, rows: int,
         return passes(TV_QUERY, layers, study.task_vectors.test_items, probability=True)
     method, part = part_of(step)
     if part in ("sweep", "controls"):
-        edits, tokens = swept_edits(steering(method), getattr(study, method).strengths, layers)
+        edits, tokens = swept_edits(method_of(method, study), getattr(study, method).strengths, layers)
         return passes(FV_QUERY, edits * tokens, vectors.test_items)
     if part == "answers":
         of = asked_sizes(method, study, model, unit)

@@ -28,7 +28,7 @@ from offcourse.plan.passes import (
     beginning,
     sizes,
 )
-from offcourse.plan.steering_costs import aside, asked_sizes, swept_edits
+from offcourse.plan.steering_costs import aside, asked_sizes, method_of, prompts_read, swept_edits
 from offcourse.steering import steering
 from offcourse.study.config import Study
 
@@ -107,14 +107,14 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
             for _ in range(times):
                 yield from forwards(read, study, model, unit)
     elif step in STEERING:
-        count, shots = steering(step).passes(getattr(study, step), vectors.shots, vectors.trials)
+        count, shots = prompts_read(step, study)
         yield count, shots * FV_DEMONSTRATION + FV_QUERY
     elif part == "side_effects":
         for texts, tokens, _ in aside(method, study):
             yield 2 * texts, tokens
     elif part == "draws":
         draws = getattr(study, method).draws
-        count, shots = steering(method).passes(getattr(study, method), vectors.shots, vectors.trials)
+        count, shots = prompts_read(method, study)
         yield (draws - 1) * count, shots * FV_DEMONSTRATION + FV_QUERY
         yield vectors.test_items * (1 + draws), FV_QUERY
     elif part == "precisions":
@@ -128,7 +128,10 @@ def forwards(step: str, study: Study, model: Model, unit) -> Iterator[tuple[floa
             count, shots = steering(method).passes(settings, vectors.shots, vectors.test_items)
             yield count, shots * FV_DEMONSTRATION + FV_QUERY
         else:
-            yield vectors.test_items * (1 + swept_edits(steering(method), settings.strengths, layers)[0]), FV_QUERY
+            yield (
+                vectors.test_items * (1 + swept_edits(method_of(method, study), settings.strengths, layers)[0]),
+                FV_QUERY,
+            )
     elif part:
         of = asked_sizes(method, study, model, unit)
         each = of.shared + of.prompt + of.answer
