@@ -275,24 +275,25 @@ def test_the_row_of_dola_has_the_numbers_of_its_own_tables(made, tmp_path, proto
     assert first == [f"MC1 {what}" for what in COLUMNS]
 
 
-def test_dola_on_other_questions_is_not_compared_with_prompting(made, tmp_path):
+@pytest.mark.parametrize(("step", "label"), [("dola", "DoLa"), ("caa_answers", "CAA")])
+def test_a_method_on_other_questions_is_not_compared_with_prompting(made, tmp_path, step, label):
     """A limit of its own: the numbers stand, and a note says why the comparison does not."""
     _, _, study, registry, layout = made
-    path = layout.artefact("dola", ".parquet", "tiny", SETS[0])
-    few = read_parquet(path, DOLA).query("question < 4")
+    path = layout.artefact(step, ".parquet", "tiny", SETS[0])
+    few = read_parquet(path, STEPS[step].schema).query("question < 4")
     other = Layout("one", tmp_path)
     shutil.copytree(layout.results, other.results)
-    table, noted = pq.read_table(path), other.artefact("dola", ".parquet", "tiny", SETS[0])
+    table, noted = pq.read_table(path), other.artefact(step, ".parquet", "tiny", SETS[0])
     kept = table.filter(pc.less(table["question"], 4))
     assert len(kept) == len(few) > 0
     pq.write_table(kept, noted)
     view = PRODUCTS["table_methods_questions"].view(results_of(study, registry, other))
     write(view, tmp_path)
     cells = pd.read_parquet(tmp_path / "table_methods_questions.parquet")
-    mine = cells[cells["row"] == "DoLa, tiny (misconceptions)"]
+    mine = cells[cells["row"] == f"{label}, tiny (misconceptions)"]
     assert set(mine["n"]) == {4} and not mine["column"].str.contains("prompting").any()
     said = (tmp_path / "table_methods_questions.md").read_text()
-    assert "DoLa, tiny (misconceptions) is on 4 questions and prompting on 6" in said
+    assert f"{label}, tiny (misconceptions) is on 4 questions and prompting on 6" in said
 
 
 def test_without_dola_the_table_has_steering_methods_alone(made, tmp_path):

@@ -89,18 +89,12 @@ def write(view: ResultsView, out: Path) -> None:
     contrasted, runs = read_runs(view, forms, selected)
     for (model, name), run in contrasted.items():
         row, beside = row_of(DOLA, model, name), runs.get((PROMPTING, model, name))
-        if beside is not None and not same_questions(run, beside):
-            counts = [each.metrics["question"].nunique() for each in (run, beside)]
-            apart.append(
-                f"{row} is on {counts[0]} questions and prompting on {counts[1]} (limit), so the two are not compared."
-            )
-            beside = None
-        rows += _cells_of(row, run, beside, forms[name], shared)
+        rows += _cells_of(row, run, _comparable(row, run, beside, apart), forms[name], shared)
         lines.append(f"{DOLA}, {dola.choices(run.run)}")
     for (method, model, name), run in runs.items():
         row = row_of(view.label(method), model, name)
         beside = runs.get((PROMPTING, model, name)) if method != PROMPTING else None
-        rows += _cells_of(row, run, beside, forms[name], shared)
+        rows += _cells_of(row, run, _comparable(row, run, beside, apart), forms[name], shared)
         lines.append(_chosen(row, run))
     table = as_cells(rows)
     lines += apart
@@ -159,6 +153,17 @@ def _both(view: ResultsView, steered: list[tuple[str, str]]) -> list[tuple[str, 
 def same_questions(run: Contrasted | Steered, beside: Steered) -> bool:
     """Whether two methods are on the same questions of a set."""
     return set(run.metrics["question"]) == set(beside.metrics["question"])
+
+
+def _comparable(row: str, run: Steered | Contrasted, beside: Steered | None, apart: list[str]) -> Steered | None:
+    """Prompting if it is on the same questions as a run; otherwise None, and `apart` gets a sentence that says so."""
+    if beside is None or same_questions(run, beside):
+        return beside
+    counts = [each.metrics["question"].nunique() for each in (run, beside)]
+    apart.append(
+        f"{row} is on {counts[0]} questions and prompting on {counts[1]} (limit), so the two are not compared."
+    )
+    return None
 
 
 def _cells_of(row: str, run: Steered | Contrasted, beside: Steered | None, form: str, shared: bool) -> list[tuple]:
