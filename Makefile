@@ -54,8 +54,9 @@ test: $(INSTALLED) ## the whole test suite, a test file at a time in each of a f
 classes: $(INSTALLED) ## every class of transformers on a tiny random model: docs/classes.md and resources/classes.tsv anew
 	PYTHONPATH=tests $(BIN)/python -m every_class --write
 
-mutations: $(INSTALLED) ## what each change redoes against what it moves, on a finished `make smoke`; about an hour on two cores
+mutations: $(INSTALLED) ## what each change redoes against what it moves, on a finished `make smoke`; about two hours on two cores
 	PYTHONPATH=tests $(BIN)/python -m mutations --study .smoke --write-docs
+	PYTHONPATH=tests $(BIN)/python -m mutations --of steering --write-docs
 
 torture: $(INSTALLED) ## spoiled inputs, tampered files, forged records, kills, on a finished `make smoke`; about two hours on two cores
 	PYTHONPATH=tests $(BIN)/python -m torture --study .smoke --write-docs

@@ -22,12 +22,17 @@ MODEL = "tiny-llama"
 
 @dataclass
 class Place:
-    """What a change is made to: a copy of the tracked tables, the configuration, the prepared models, Python's path."""
+    """What a change is made to: a copy of the tracked tables, the configuration, the prepared models, Python's path.
+
+    folder: where the finished study is. code: the package's modules, of a copy of the checkout.
+    """
 
     resources: Path
     config: dict[str, Any]
     models: Path
     packages: Path
+    folder: Path
+    code: Path
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from mutations.reasons import REASONS
 from offcourse.files import write_between
 from offcourse.graph.keys import STEPS
 
-BEGIN, END = "<!-- made by make mutations: begin -->", "<!-- made by make mutations: end -->"
+MARKS = {
+    "smoke": ("<!-- made by make mutations: begin -->", "<!-- made by make mutations: end -->"),
+    "steering": (
+        "<!-- made by make mutations (steering): begin -->",
+        "<!-- made by make mutations (steering): end -->",
+    ),
+}
 # An inventory of everything, which follows everything.
 FOLLOWS = "ro_crate"
 # The rule that prepares a model, which makes nothing that the study shows.
@@ -128,6 +134,6 @@ def _jobs(jobs: Iterable[Job]) -> str:
     return ", ".join(rules)
 
 
-def write_docs(outcomes: list[dict[str, Any]], page: Path) -> None:
-    """Put the table between its two marks. Raises `OffcourseError` when the page has none."""
-    write_between(page, BEGIN, END, table(outcomes))
+def write_docs(outcomes: list[dict[str, Any]], page: Path, of: str = "smoke") -> None:
+    """Put the table of a study between its two marks. Raises `OffcourseError` when the page has none."""
+    write_between(page, *MARKS[of], table(outcomes))

@@ -23,6 +23,10 @@ REASONS: dict[str, str] = {
     r"configuration: methods \(one less\)": "a model is checked for the methods of its study",
     r"configuration: function_vectors\.large": "the grid of large models is read, also where no model is large",
     r"configuration: numerics\.max_rows": "another number of rows moves last digits, and of so small a model no hit",
+    r"passages/neutral\.tsv: a passage": "the passages are read whole, by the digest of their file",
+    r"vector file: metadata": "the file is in every key by its sha256, as a whole; its numbers are those of before",
+    r"code: (steering/prompting|methods/reliability)\.py": "hits of a model of random weights stay, "
+    "whatever is asked or added at random",
     r"model .*: ": "the check holds every file of the folder against the manifest",
     r"package: ": "a package that another counted package computes with counts as well",
 }

@@ -5,6 +5,7 @@ A child begins with everything imported and nothing read, so that no cache holds
 
 import fcntl
 import gc
+import importlib
 import json
 import os
 import re
@@ -20,34 +21,46 @@ import torch
 import transformers  # noqa: F401  imported once, for all children
 import yaml
 
-from mutations import world
+from mutations import steering, world
 from mutations.changes import MODEL, Change, Place, changes
 from offcourse.errors import OffcourseError
 from offcourse.models.manifest import MANIFEST
 from offcourse.store.fingerprint import COUNTED
 
 SMOKE = world.CHECKOUT / "studies" / "smoke.yaml"
+# The folder of vector files, below that of a study.
+VECTORS = "vectors"
+# The package's modules, of the checkout that this process runs from.
+CODE = world.CHECKOUT / "src" / "offcourse"
+# What a change of code has a child import anew. The rest of the tests holds no code of the package.
+ANEW = ("offcourse", "mutations", "lab", "forking", "snakemake_logger_plugin_offcourse")
 
 
-def every(place: Path, only: re.Pattern, number: int, processes: int, kept: Path, as_finished: bool) -> int:
+def every(
+    place: Path, only: re.Pattern, number: int, processes: int, kept: Path, as_finished: bool, of: str = "smoke"
+) -> int:
     """Do this process's share of the changes, and add a line for each to the file `kept`.
 
     as_finished: take the results of the unchanged study from the finished folder instead of computing them. The trace
-    is then of the first change.
+    is then of the first change. of: the study, "smoke" or "steering".
     """
     torch.set_num_threads(1)
     # What is imported stays, so no search for unused objects needs to look at it.
     gc.freeze()
-    config = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
     prepared = place / "finished" / "resources" / "downloads" / "models"
-    wanted = [each for each in changes(place / "resources", config, prepared) if only.search(each.name)]
+    if of == "steering":
+        config, all_changes = steering.config(place / "finished"), steering.changes()
+    else:
+        config = yaml.safe_load(SMOKE.read_text(encoding="utf-8"))
+        all_changes = changes(place / "resources", config, prepared)
+    wanted = [each for each in all_changes if only.search(each.name)]
     done = {json.loads(line)["name"] for line in kept.read_text().splitlines()} if kept.exists() else set()
     base = None
     for change in wanted[number::processes]:
         if change.name in done:
             continue
         if base is None:
-            base = in_child(lambda: _read(place) if as_finished else _compute(place, config, prepared))
+            base = in_child(lambda: _read(place, config) if as_finished else _compute(place, config, prepared))
             _write_trace(kept, base["ran"])
             if base["refused"]:
                 raise RuntimeError(f"the study as it is cannot be computed: {base['refused']}")
@@ -64,11 +77,16 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
     """What a change redoes, and what it moves."""
     began = time.monotonic()
     saved = place / "saved"
-    for name in ("resources", "models"):
+    copied = json.loads(json.dumps(config))
+    mine = Place(place / "resources", copied, prepared, place / "packages", place / "finished", CODE)
+    restored = {"resources": place / "resources", "models": prepared}
+    if change.where == "code":
+        restored["code"] = CODE
+    if (place / "finished" / VECTORS).exists():
+        restored[VECTORS] = place / "finished" / VECTORS
+    for name, source in restored.items():
         shutil.rmtree(saved / name, ignore_errors=True)
-    shutil.copytree(place / "resources", saved / "resources", copy_function=shutil.copy2)
-    shutil.copytree(prepared, saved / "models", copy_function=shutil.copy2)
-    mine = Place(place / "resources", json.loads(json.dumps(config)), prepared, place / "packages")
+        shutil.copytree(source, saved / name, copy_function=shutil.copy2)
     receipt, made = place / "finished" / "results" / config["study"] / MODEL / MANIFEST, prepared / MODEL / MANIFEST
     shutil.copy2(receipt, saved / MANIFEST)
     try:
@@ -78,14 +96,19 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
             shutil.copy2(made, receipt)
         configfile = place / "study.yaml"
         configfile.write_text(yaml.safe_dump(mine.config, sort_keys=False), encoding="utf-8")
-        plan = in_child(lambda: _plan(place, configfile))
+        anew = _anew if change.where == "code" else _here
+        plan = in_child(lambda: anew("_plan", place, configfile))
+        plan["planned"] = [job for job in plan["planned"] if world.is_run(job[0], config["study"])]
+        plan["stale"] = {
+            unit: why for unit, why in plan["stale"].items() if world.is_run(unit.split(" ")[0], config["study"])
+        }
         # The model of random weights takes its tokenizer from the word lists; a model that is there stays as it is.
-        given = prepared if change.where.startswith(("resources/words", "model ")) else None
+        given = prepared if change.where.startswith(("resources/words", "model ", "code", "vector file")) else None
         # Another version that a package's metadata say computes nothing otherwise.
         known = change.where == "package" and base["ran"]
-        run = base if known else in_child(lambda: _compute(place, mine.config, given, change, base))
+        run = base if known else in_child(lambda: anew("_compute", place, mine.config, given, change, base))
     finally:
-        for name, target in (("resources", place / "resources"), ("models", prepared)):
+        for name, target in restored.items():
             shutil.rmtree(target)
             shutil.copytree(saved / name, target, copy_function=shutil.copy2)
         shutil.copy2(saved / MANIFEST, receipt)
@@ -105,6 +128,17 @@ def _outcome(place: Path, config: dict, prepared: Path, change: Change, base: di
         "ran": run["ran"],
         "seconds": time.monotonic() - began,
     }
+
+
+def _here(name: str, *words) -> dict[str, Any]:
+    return globals()[name](*words)
+
+
+def _anew(name: str, *words) -> dict[str, Any]:
+    """A function of this module after all of the package has been imported anew, from its modules as they are now."""
+    for module in [module for module in sys.modules if module.split(".")[0] in ANEW]:
+        del sys.modules[module]
+    return getattr(importlib.import_module("mutations.work"), name)(*words)
 
 
 def _write_trace(kept: Path, ran: dict[str, list[str]]) -> None:
@@ -171,6 +205,8 @@ def _compute(
         shutil.rmtree(folder / "results" / "store")
     else:
         folder.mkdir()
+    if (place / "finished" / VECTORS).exists():
+        shutil.copytree(place / "finished" / VECTORS, folder / VECTORS, dirs_exist_ok=True)
     os.chdir(folder)
     run = world.run_all(configfile, prepared, first, known)
     if change is None:
@@ -179,10 +215,12 @@ def _compute(
     return _said(run, opened, tracer)
 
 
-def _read(place: Path) -> dict[str, Any]:
+def _read(place: Path, config: dict) -> dict[str, Any]:
     """The study as it is, as the finished folder has it; what ran and what was opened is not known."""
     os.chdir(place / "finished")
-    return _said(world.read(SMOKE), {}, world.Trace())
+    configfile = place / "study.yaml"
+    configfile.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return _said(world.read(configfile), {}, world.Trace())
 
 
 def _said(run: world.Run, opened: dict[str, list], tracer: world.Trace) -> dict[str, Any]:

@@ -40,8 +40,12 @@ from offcourse.study.config import Study, read_study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "workflow" / "scripts"
+# The name of the study of steering methods (`mutations.steering`).
+STEERED = "steered"
 # Follows everything, and is an inventory of digests.
 NOT_RUN = ("ro_crate",)
+# In the study of steering methods, which is about keys of shards, pages and pictures are left out as well.
+NOT_DRAWN = ("figure_", "report", *NOT_RUN)
 Job = tuple[str, str]  # rule, model ("" in a job of the whole study)
 Unit = tuple[str, str, str]  # step or rule, model, task or question set
 
@@ -75,6 +79,11 @@ class Outputs(list):
     def get(self, name: str):
         """The path of the record."""
         return self._record if name == "record" else None
+
+
+def is_run(rule: str, study: str) -> bool:
+    """Whether the mutation test runs a rule of a study."""
+    return not rule.startswith(NOT_DRAWN if study == STEERED else NOT_RUN)
 
 
 def rule_of(step: str) -> str:
@@ -145,7 +154,7 @@ def _programs(study: Study, registry: Registry, layout: Layout) -> Iterator[tupl
         for rule, script in rules.items():
             yield (rule, model), script, [], _results(rule, study, model, layout)
     for rule, product in products.items():
-        if rule in NOT_RUN:
+        if not is_run(rule, study.study):
             continue
         for model in product.instances(study):
             paths = [layout.results / path for path in job_outputs(product, study, registry, model)]
@@ -192,7 +201,7 @@ def _collect(found: Run, study: Study, registry: Registry, layout: Layout) -> No
     for rule, product in products_of(study, registry).items():
         for model in product.instances(study):
             paths = [layout.results / path for path in job_outputs(product, study, registry, model)]
-            if rule not in NOT_RUN and all(path.exists() for path in paths):
+            if is_run(rule, study.study) and all(path.exists() for path in paths):
                 found.results[rule, model or "", ""] = _digest(*(content(path) for path in sorted(paths)))
 
 
