@@ -344,3 +344,23 @@ def test_cosines_are_of_every_pair():
     unit = [each / np.linalg.norm(each) for each in vectors.numpy()]
     slow = [sum(float(unit[i] @ unit[j]) for j in range(3) if j != i) / 2 for i in range(3)]
     assert reliability.cosines(vectors) == pytest.approx(slow)
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (torch.full((4, 32), torch.nan), r"got \[4, 32\], some of which are not finite"),
+        (torch.ones(4, 31), r"got \[4, 31\]"),
+    ],
+)
+def test_vectors_that_are_built_again_are_held_against_the_contract_too(made, monkeypatch, built, said):
+    """A control that is not finite never hits, which would speak for the method."""
+    study, registry, layout = made
+    monkeypatch.setattr(type(steering("caa")), "build", lambda self, context, task: built)
+    for step, compute, which in (
+        ("caa_draws", reliability.draws, "draw 1"),
+        ("caa_controls", reliability.controls, "shuffled labels"),
+    ):
+        context = StepContext(STEPS[step], study, registry, layout, "tiny", threads=1)
+        with pytest.raises(OffcourseError, match=rf"caa on antonym: build \({which}\) must return finite .* {said}"):
+            compute(context, registry.task(TASK))
