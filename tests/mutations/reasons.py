@@ -25,6 +25,8 @@ REASONS: dict[str, str] = {
     r"configuration: numerics\.max_rows": "another number of rows moves last digits, and of so small a model no hit",
     r"passages/neutral\.tsv: a passage": "the passages are read whole, by the digest of their file",
     r"vector file: metadata": "the file is in every key by its sha256, as a whole; its numbers are those of before",
+    r"configuration: caa\.(pairs|shots)$": "the key of vectors for questions holds all settings of a method, also "
+    "those that only its word tasks read",
     r"code: (steering/prompting|methods/reliability)\.py": "hits of a model of random weights stay, "
     "whatever is asked or added at random",
     r"model .*: ": "the check holds every file of the folder against the manifest",
