@@ -41,6 +41,7 @@ def test_the_first_are_the_same_however_many_are_asked_for():
     [
         (lambda text: text.replace("beginning\t", "start\t", 1), "expected the columns beginning and continuation"),
         (lambda text: text + "A beginning without an end.\t\n", "and no empty cell"),
+        (lambda text: text + text.splitlines()[1] + "\n", r"line \d+: this passage stands there twice"),
         (lambda text: "\n".join(text.splitlines()[:3]) + "\n", "has 2 passages, fewer than the 5"),
     ],
 )

@@ -10,7 +10,7 @@ from test_contract import Usual
 from offcourse.data.registry import Registry
 from offcourse.engine import Engine
 from offcourse.errors import OffcourseError
-from offcourse.methods.contract_checks import require_hits, sets_of, values_of, vectors_of
+from offcourse.methods.contract_checks import require_hits, require_prompts, sets_of, values_of, vectors_of
 from offcourse.steering import steering
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
@@ -85,6 +85,13 @@ def test_values_of_another_shape_are_refused(applied):
 def test_a_score_that_is_no_bool_for_each_edit_is_refused(score):
     with pytest.raises(OffcourseError, match="made: score must return a bool for each of the 3 edits"):
         require_hits(score, 3, "made")
+
+
+@pytest.mark.parametrize("asked", [None, [[1, 2]], [[1], []], [[1], [2.5]], [[1], [512]], [[1], [-1]], ["ab", "cd"]])
+def test_what_is_no_prompt_for_each_item_is_refused(asked):
+    with pytest.raises(OffcourseError, match="made: ask must return the token ids of a prompt for each of the 2 items"):
+        require_prompts(asked, 2, 512, "made")
+    assert require_prompts([torch.tensor([1, 2]), (3,)], 2, 512, "made") == [[1, 2], [3]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A method is somebody's module. What is wrong with its result stops the step with
 made of it.
 """
 
+import operator
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,6 +114,21 @@ def values_of(method: SteeringMethod, built: Tensor, strengths: Sequence[float],
                 f"vectors, got {got}. {_correct(name)}"
             )
     return torch.stack(found, 1)
+
+
+def require_prompts(found: Sequence[Sequence[int]], items: int, vocabulary: int, name: str) -> list[list[int]]:
+    """The prompts that `ask` returned. Raises `OffcourseError` for anything but token ids for each item."""
+    try:
+        prompts = [[operator.index(token) for token in prompt] for prompt in found]
+    except TypeError:
+        prompts = []
+    known = range(vocabulary)
+    if len(prompts) != items or not all(prompt and all(token in known for token in prompt) for prompt in prompts):
+        raise OffcourseError(
+            f"{name}: ask must return the token ids of a prompt for each of the {items} items, ids below {vocabulary}. "
+            f"{_correct(name)}"
+        )
+    return prompts
 
 
 def require_hits(found: Tensor, edits: int, name: str) -> Tensor:

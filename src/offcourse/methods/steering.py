@@ -13,7 +13,7 @@ from offcourse.engine import ResidualRows
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.edited import read_edited
 from offcourse.engine.edits import Edit, OperationRows
-from offcourse.methods.contract_checks import require_hits, sets_of, values_of, vectors_of
+from offcourse.methods.contract_checks import require_hits, require_prompts, sets_of, values_of, vectors_of
 from offcourse.steering import steering
 from offcourse.steering.contract import SteeringMethod
 
@@ -70,8 +70,12 @@ def swept(context, task: Task, vectors: Tensor) -> pd.DataFrame:
 def asked(context, task: Task) -> pd.DataFrame:
     """One row per strength and item of a method that changes the prompt (`STEERING_SWEEP`); `layer` is always 0."""
     method, strengths, prompts = configured(context), context.parameters["strengths"], context.prompts(task, "query")
-    targets = prompts["target_id"].tolist()
-    found = [context.engine.read(method.ask(context, task, strength), targets).hit for strength in strengths]
+    [name] = context.step.methods
+    targets, found = prompts["target_id"].tolist(), []
+    for strength in strengths:
+        texts = method.ask(context, task, strength)
+        texts = require_prompts(texts, len(prompts), context.engine.model.vocabulary, name)
+        found.append(context.engine.read(texts, targets).hit)
     return _table(torch.stack(found)[:, None], strengths, [0], prompts)
 
 

@@ -43,7 +43,11 @@ class StepContext:
 
     def __post_init__(self):
         self.study = self.study.sized(self.registry.model(self.model).parameters)
-        self.parameters = self.step.parameters(self.study)
+        self.turn_to(self.step)
+
+    def turn_to(self, step: Step) -> None:
+        """Make this the context of another step of the same job, with the same model loaded."""
+        self.step, self.parameters = step, step.parameters(self.study)
 
     def numerics(self) -> dict[str, Any] | None:
         """Precision, attention, batch and threads of this job's passes; None if the job has made none.

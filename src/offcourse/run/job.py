@@ -57,6 +57,7 @@ def run_steps(
 
 
 def _run(step: Step, context: StepContext, opened: OpenedModel, cards: int) -> list[str]:
+    context.turn_to(step)
     name, study, model = step.name, context.study, context.model
     store = ShardStore(context.layout.store)
     computed, seconds, units = [], [], list(step.units(study))
