@@ -182,7 +182,10 @@ def _passage(place: Place, row: int, column: int) -> None:
 
 # Changes of code: module, what stands there now, what stands there then.
 CODE = {
-    "steering/caa.py": ("differences(context, contrasts).mean(0)", "differences(context, contrasts).mean(0) * 1.5"),
+    "steering/caa.py": (
+        "replace(contrasts, pairs=pairs)).mean(0)",
+        "replace(contrasts, pairs=pairs)).mean(0) * 1.5",
+    ),
     "steering/prompting.py": ('return f"{task.description}.\\n\\n"', 'return f"{task.description}!\\n\\n"'),
     "steering/vector_file.py": (
         "found = {layer: torch.from_numpy(numbers)",

@@ -138,7 +138,12 @@ def test_vectors_of_another_shape_are_refused_with_the_one_that_is_needed(asked,
     monkeypatch.setattr(methods, "steering", lambda name: made(**facts))
     study, layout = SimpleNamespace(made=Settings()), SimpleNamespace(base=Path())
     context = SimpleNamespace(
-        engine=asked[0].engine, step=SimpleNamespace(methods=["made"]), study=study, layout=layout, draw=0
+        engine=asked[0].engine,
+        step=SimpleNamespace(methods=["made"]),
+        study=study,
+        layout=layout,
+        draw=0,
+        shuffled=False,
     )
     assert (model.layers, model.heads, model.head_dim, model.width, model.vocabulary) == (4, 4, 8, 32, 512)
     with pytest.raises(OffcourseError, match=f"made on t: build must return finite vectors {said}"):

@@ -31,7 +31,8 @@ def build(context, task: Task) -> Tensor:
     """The vectors from the method's `build`, in the context's draw; float32, on the CPU."""
     [name] = context.step.methods
     method = configured(context)
-    what = f"{name} on {task.name}: build"
+    again = "shuffled labels" if context.shuffled else f"draw {context.draw}" if context.draw else ""
+    what = f"{name} on {task.name}: build" + (f" ({again})" if again else "")
     return vectors_of(method, context.engine.model, lambda: method.build(context, task), what, name, draw=context.draw)
 
 
