@@ -1,12 +1,13 @@
 """An audit reads every byte of a prepared model, whatever its times say, and in threads of its own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from offcourse.audit.hashing import BLOCK, Hashing
-from offcourse.files import sha256
+from offcourse.audit.hashing import BLOCK, Hashing, begun
+from offcourse.files import sha256, write_json
 from offcourse.models.manifest import MANIFEST, changes, digest_of, note
 
 # More than one block, none, and less than one.
@@ -62,3 +63,27 @@ def test_a_folder_without_a_sound_manifest_is_left_to_the_audit(folder):
     hashing = Hashing()
     hashing.begin([folder, folder / "nowhere"])
     assert hashing.digest(folder / "config.json") == sha256(folder / "config.json")
+
+
+def test_what_was_stopped_half_way_is_hashed_when_it_is_asked_for(folder):
+    hashing = Hashing()
+    hashing.close()
+    hashing.begin([folder])
+    assert {name: hashing.digest(folder / name) for name in CONTENT} == files_of(folder)
+
+
+def test_the_models_behind_a_table_are_those_that_its_record_says(folder, tmp_path_factory):
+    lab = tmp_path_factory.mktemp("lab")
+    records, model = lab / "results" / "one" / "provenance", lab / "resources" / "downloads" / "models" / "m"
+    shutil.copytree(folder, model)
+    config = lab / "config.yaml"
+    config.write_text("study: one\n")
+    record = {"outputs": {"results/one/tables/table1.csv": ""}, "inputs": {"results/one/m/dola/a.parquet": ""}}
+    write_json(records / "tables_dola.json", record)
+    paths = {model / name for name in CONTENT}
+    assert set(begun(config, lab, "table1")._begun) == paths
+    assert not begun(config, lab, "table10")._begun and not begun(config, lab, "table")._begun
+    for spoiled in ("{", '{"outputs": 3}', "[]"):
+        (records / "a.json").write_text(spoiled)
+        assert not begun(config, lab, "table1")._begun
+    assert not begun(lab / "gone.yaml", lab, "table1")._begun

@@ -41,7 +41,14 @@ class Audit:
     weights: whether prepared models are hashed too, which takes most of the time; if not, their manifests are trusted.
     """
 
-    def __init__(self, study: Study, registry: Registry, layout: Layout, weights: bool = True):
+    def __init__(
+        self,
+        study: Study,
+        registry: Registry,
+        layout: Layout,
+        weights: bool = True,
+        hashing: Hashing | None = None,
+    ):
         self.study, self.registry, self.layout, self.weights = study, registry, layout, weights
         self.records: dict[Path, dict[str, Any]] = {}
         self.broken: dict[Path, Finding] = {}
@@ -55,7 +62,7 @@ class Audit:
         self._against: dict[Path, dict[str, str]] = {}
         self._models: dict[Path, list[Finding]] = {}
         self.evidence = Evidence(study, registry, layout, dict(self.records)) if study else None
-        self._hashing = Hashing()
+        self._hashing = hashing or Hashing()
 
     def _read_records(self, layout: Layout) -> None:
         self._read.add(layout)

@@ -50,6 +50,7 @@ def status(
 
 @app.command()
 def audit(
+    context: typer.Context,
     name: Annotated[str | None, NAME] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every result, and files that no record names.")] = False,
     row: Annotated[str | None, ROW] = None,
@@ -63,16 +64,21 @@ def audit(
     --column, print what one number was computed from, and compute the number again. Exit code 0 if all is intact,
     else 1.
     """
-    from offcourse.audit.audit import Audit
-    from offcourse.audit.finding import INTACT
-
     if (name is None) != everything:
         raise OffcourseError("say what to audit: a table or figure such as table3, or --all")
     if name is None and (row is not None or column is not None):
         raise OffcourseError("--row and --column belong to one table or figure; name it instead of --all")
     if column is not None and row is None:
         raise OffcourseError("--column needs --row")
-    checker = _release(directory) if published else Audit(*study_of(configfile, directory))
+    from offcourse.audit.hashing import Hashing, begun
+
+    # In threads of their own, beside the imports that come next.
+    hashing = Hashing() if everything or published else begun(configfile, directory, name)
+    context.call_on_close(hashing.close)
+    from offcourse.audit.audit import Audit
+    from offcourse.audit.finding import INTACT
+
+    checker = _release(directory) if published else Audit(*study_of(configfile, directory), hashing=hashing)
     again = _command(configfile, directory, published)
     if row is not None:
         _audit_cell(checker, name, row, column, as_json, again)
