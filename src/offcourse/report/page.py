@@ -146,7 +146,11 @@ def write(
         steered=steered,
         common=COMMON,
         certainty=_printed(view, "certainty"),
-        verdicts=_printed(view, "verdicts"),
+        verdicts=[
+            (name, short.NAMES[name], text, _printed(view, name))
+            for name, text in short.VERDICTS.items()
+            if f"tables/{name}.csv" in view
+        ],
         switches=_switches(view),
         summaries=_summaries(steered),
         tables=[_table(view, table, out, labels) for table in tables],
@@ -199,7 +203,7 @@ def _parts(
     found = [("off-by-one", off_by_one.TITLE)] if section else []
     found.append(("claims", ""))
     found += [("steering", "")] if steered else []
-    found += [(name, "") for name in ("verdicts", "certainty", "sensitivity") if f"tables/{name}.csv" in view]
+    found += [(name, "") for name in (*short.VERDICTS, "certainty", "sensitivity") if f"tables/{name}.csv" in view]
     found += [(table["id"], table["title"]) for table in tables]
     drawn = {each["figure"]: each["title"] for each in figures if each["figure"] != "figure_off_by_one"}
     found += [*drawn.items(), *([("comparison", "")] if compared else [])]

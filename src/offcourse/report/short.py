@@ -11,13 +11,26 @@ from offcourse.analysis.off_by_one import BREAKS, EARLY
 from offcourse.claims import verdicts
 from offcourse.claims.findings import Findings
 
+# What each table of verdicts shows, by its name.
+_ALONE = (
+    " Harm is not measured there, so no verdict says that a method works. Settings are chosen without the items that "
+    "they are reported on."
+)
+VERDICTS = {
+    "verdicts": "What each method gains on items that had no part in the choice of its setting, beside luck and "
+    "prompting, and what it costs elsewhere.",
+    "verdicts_function_vectors": f"Function vectors beside luck and prompting.{_ALONE}",
+    "verdicts_task_vectors": "Task vectors beside no vector and demonstrations, on prompts of their own. Harm is not "
+    "measured there, so no verdict says that a method works.",
+    "verdicts_questions": f"What steering changes on question sets, beside an instruction.{_ALONE}",
+}
 # Question and the sections, tables and figures that answer it, in the page's order.
 CONTENTS = (
     ("What did the released code do differently?", ("off-by-one",)),
     ("Which claims of the paper hold?", ("claims", "comparison")),
     (
         "What steers each model, and how sure is that?",
-        ("steering", "verdicts", "figure_gain_harm", "certainty", "table_methods_questions", "figure1"),
+        ("steering", *VERDICTS, "figure_gain_harm", "certainty", "table_methods_questions", "figure1"),
     ),
     ("How much do function and task vectors give back?", ("table3", "figure3", "table_methods")),
     (
@@ -37,6 +50,9 @@ NAMES = {
     "comparison": "Printed numbers",
     "steering": "What steers each model",
     "verdicts": "Verdicts on steering methods",
+    "verdicts_function_vectors": "Verdicts on function vectors",
+    "verdicts_task_vectors": "Verdicts on task vectors",
+    "verdicts_questions": "Verdicts on question sets",
     "certainty": "How sure the best is",
     "sensitivity": "Protocol switches",
     "models": "Models",
