@@ -87,7 +87,8 @@ def test_what_a_format_cannot_say_is_asked_for_and_taken(tmp_path):
 @pytest.mark.parametrize(
     ("subject", "models", "said"),
     [
-        ("cab", [], "'cab' is neither a method nor a file: did you mean 'caa'"),
+        ("cab", [], r"'cab' is neither a method nor a file .*: did you mean 'caa'\?$"),
+        ("CAA", [], r"did you mean 'caa'\?$"),
         ("gone.gguf", ["tiny-llama"], "there is no file gone.gguf"),
         ("prompting", [], "prompting is the baseline"),
         ("caa", ["tiny-lama"], "did you mean 'tiny-llama'"),

@@ -135,7 +135,7 @@ def test_sides_with_their_own_items_have_newcombes_interval_and_fishers_test():
         ("function_vectors", ["antonym"], ["passages"], {}, "function_vectors runs on tasks, not on question sets"),
         ("dola", [], ["behaviours"], {}, "behaviours does not have the form that is needed"),
         ("task_vectors", ["antonym"], [], {"strengths": [1.0]}, "--strengths: task_vectors has none"),
-        ("logit_lens", [], [], {}, "'logit_lens' is neither a method nor a file: known: .*dola, .*function_vectors"),
+        ("logit_lens", [], [], {}, "'logit_lens' is neither a method nor a file .*: known: .*dola, .*function_vectors"),
     ],
 )
 def test_what_a_method_cannot_be_asked_is_one_message(name, tasks, questions, more, said):

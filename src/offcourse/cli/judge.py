@@ -44,6 +44,8 @@ def judge(
     from offcourse.judge.run import run
     from offcourse.layout import Layout
 
+    if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
+        raise OffcourseError(f"--cores: expected a number of cores, or all, got {cores!r}")
     try:
         factors = [float(part) for part in strengths.split(",") if part.strip()]
     except ValueError as error:

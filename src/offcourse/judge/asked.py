@@ -181,8 +181,8 @@ def asked(
     path = Path(subject)
     if not path.exists() and not path.suffix and "/" not in subject:
         raise OffcourseError(
-            f"{subject!r} is neither a method nor a file: {did_you_mean(subject, KNOWN)}. A method of your own is a "
-            "module of src/offcourse/steering (docs/extending.md)."
+            f"{subject!r} is neither a method nor a file (a method of your own is a module of src/offcourse/steering, "
+            f"docs/extending.md): {did_you_mean(subject, KNOWN)}"
         )
     format_of(path)
     if len(models) != 1:

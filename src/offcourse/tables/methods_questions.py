@@ -204,9 +204,9 @@ def _mean(values: np.ndarray, questions: str, bounds: tuple[float, float]) -> tu
 
 
 def _chosen(row: str, run: Steered) -> str:
-    return (
-        f"{row}: {len(run.unsteered(run.lead))} questions, the best of {len(run.settings)} settings is {run.setting()}."
-    )
+    count = len(run.settings)
+    best = f"the best of {count} settings" if count > 1 else "the one setting"
+    return f"{row}: {len(run.unsteered(run.lead))} questions, {best} is {run.setting()}."
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
