@@ -23,7 +23,6 @@ REASONS: dict[str, str] = {
     r"configuration: methods \(one less\)": "a model is checked for the methods of its study",
     r"configuration: function_vectors\.large": "the grid of large models is read, also where no model is large",
     r"configuration: numerics\.max_rows": "another number of rows moves last digits, and of so small a model no hit",
-    r"passages/neutral\.tsv: a passage": "the passages are read whole, by the digest of their file",
     r"vector file: metadata": "the file is in every key by its sha256, as a whole; its numbers are those of before",
     r"configuration: caa\.(pairs|shots)$": "the key of vectors for questions holds all settings of a method, also "
     "those that only its word tasks read",

@@ -19,6 +19,7 @@ from offcourse.data.rows import QuestionSet
 from offcourse.data.tsv import read_tsv, refuse_control
 from offcourse.errors import OffcourseError
 from offcourse.files import sha256
+from offcourse.schemas.fits import checked
 
 if TYPE_CHECKING:
     import datasets
@@ -36,7 +37,7 @@ OPTION_SEED = 0
 def _filled(*columns: str) -> pa.DataFrameSchema:
     """A table with at least these columns, none of their cells empty."""
     check = pa.Check.str_length(min_value=1, error="not empty")
-    return pa.DataFrameSchema({column: pa.Column(str, check) for column in columns})
+    return pa.DataFrameSchema({column: pa.Column(str, check) for column in columns}, strict=True)
 
 
 # Columns that each kind of file must have; other columns are ignored.
@@ -238,14 +239,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _checked(path: Path, frame: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    wanted = list(schema.columns)
+    if missing := [name for name in wanted if name not in frame]:
+        raise OffcourseError(f"{path}: missing columns: {', '.join(missing)}. It needs {', '.join(wanted)}.")
     try:
-        return schema.validate(frame)
+        return checked(frame[wanted], schema)
     except pa.errors.SchemaError as error:
-        if error.reason_code == pa.errors.SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
-            missing = [name for name in schema.columns if name not in frame]
-            raise OffcourseError(
-                f"{path}: missing columns: {', '.join(missing)}. It needs {', '.join(schema.columns)}."
-            ) from error
         line = int(error.failure_cases["index"].iloc[0]) + 2
         raise OffcourseError(f"{path}, row {line}: the cell in column {error.schema.name!r} is empty") from error
 
