@@ -20,8 +20,8 @@ from offcourse.analysis.verdicts import (
     UNSURE,
     WORKS,
     Estimate,
+    decided,
     difference,
-    holm,
     spread,
 )
 from offcourse.analysis.verdicts import verdict as whole_verdict
@@ -34,9 +34,9 @@ ESTIMATES = ("gain", "over_luck", "over_prompting")
 
 _FLOAT, _MAYBE = pa.Column(float), pa.Column(float, nullable=True)
 _P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
-# on: a task or question set. measure: of which the numbers are means over items. setting: in words, the one that is
-# chosen most often. steered, prompting, control: held out. over_prompting is missing for prompting itself, and where it
-# is not measured on the same items.
+# on: a task or question set. measure: the metric whose means over items the numbers are. setting: the setting that is
+# chosen most often, in words. steered, prompting, control: held out. over_prompting is missing for prompting itself, and
+# where prompting is not measured on the same items.
 BENEFITS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
@@ -116,9 +116,7 @@ def judged(rows: Sequence[dict]) -> pd.DataFrame:
     A column that a row lacks is missing there.
     """
     frame = pd.DataFrame(rows, columns=[name for name in BENEFITS.columns if name not in _MADE])
-    for name in ("p_luck", "p_prompting"):
-        frame[f"{name}_holm"] = frame.groupby("method")[name].transform(holm)
-    frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
+    frame = decided(frame, verdict)
     numbers = [name for name, column in BENEFITS.columns.items() if str(column.dtype) == "float64"]
     return BENEFITS.validate(frame[list(BENEFITS.columns)].astype(dict.fromkeys(numbers, float)))
 

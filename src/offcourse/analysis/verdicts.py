@@ -10,7 +10,7 @@ best of the few-shot demonstrations and of the method `prompting` where the stud
 p-values are corrected (Holm) over the rows of a method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -134,14 +134,17 @@ def verdicts(
         for model in models
         for task in tasks
     ]
-    frame = pd.DataFrame(rows)
-    for name in ("p_luck", "p_prompting"):
-        frame[f"{name}_holm"] = frame.groupby("method")[name].transform(holm)
-    frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
-    return VERDICTS.validate(frame[list(VERDICTS.columns)])
+    return VERDICTS.validate(decided(pd.DataFrame(rows), verdict)[list(VERDICTS.columns)])
 
 
-def holm(p_values: pd.Series) -> pd.Series:
+def decided(frame: pd.DataFrame, word: Callable[[dict], str]) -> pd.DataFrame:
+    """Rows of verdicts with p-values corrected over the rows of each method, and with the verdict that `word` gives."""
+    corrected = {f"{name}_holm": frame.groupby("method")[name].transform(_holm) for name in ("p_luck", "p_prompting")}
+    frame = frame.assign(**corrected)
+    return frame.assign(verdict=[word(row) for row in frame.to_dict("records")])
+
+
+def _holm(p_values: pd.Series) -> pd.Series:
     """p-values of one method, corrected by Holm's procedure; a missing one stays missing."""
     known = p_values.notna()
     return p_values.where(~known, pd.Series(inference.holm(p_values[known].tolist()), p_values.index[known]))

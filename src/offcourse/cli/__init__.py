@@ -11,8 +11,8 @@ from offcourse.errors import OffcourseError
 
 def main() -> None:
     """Run the command. An `OffcourseError` becomes one message on stderr and exit code 2."""
-    # A verb imports hundreds of thousands of objects that stay. To search all of them for unused ones, again and again,
-    # takes a tenth of a verb's time.
+    # Imports make hundreds of thousands of objects that stay. Python's collector would search all of them for unused
+    # ones again and again, which takes a tenth of a verb's time.
     gc.set_threshold(100_000, 50, 1000)
     try:
         _require_text(sys.argv[1:])

@@ -46,7 +46,7 @@ def labelled(context, task: str, made: list[tuple[str, str]]) -> list[tuple[str,
 
     A vector of pairs whose sides say nothing should do nothing. context: `run.context.StepContext`.
 
-    Raises `OffcourseError` for a single pair, of which no half can be swapped.
+    Raises `OffcourseError` for fewer than two pairs, since half of the pairs are swapped.
     """
     if not context.shuffled:
         return made

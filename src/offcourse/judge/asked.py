@@ -42,7 +42,7 @@ class Asked:
 
     settings: the method's section of the study. file: of vectors, None for a method. items: evaluated words per task,
     and questions per set. passages: neutral passages on which harm is measured. operation: of the file. questions:
-    question sets. demonstrations: those of the baseline's longer prompt.
+    question sets. demonstrations: how many the baseline `prompting` has in its longer prompt.
     """
 
     method: str
@@ -230,7 +230,7 @@ def _demonstrations(registry: Registry, questions: Sequence[str], items: int) ->
     for name in questions:
         row = registry.question_set(name)
         if row.fetched:
-            # Its questions are not known yet. Where a fold has fewer than a quarter of them, the run says so.
+            # The set is not fetched yet, so the size of its folds is a guess. If a fold is smaller, the run says so.
             most = min(most, max(1, items // 4))
             continue
         some, _ = tracked_questions(row, items, int(Protocol().factor_shots), RESOURCES)
