@@ -35,8 +35,8 @@ ESTIMATES = ("gain", "over_luck", "over_prompting")
 _FLOAT, _MAYBE = pa.Column(float), pa.Column(float, nullable=True)
 _P = pa.Column(float, pa.Check.in_range(0, 1), nullable=True)
 # on: a task or question set. measure: the metric whose means over items the numbers are. setting: the setting that is
-# chosen most often, in words. steered, prompting, control: held out. over_prompting is missing for prompting itself, and
-# where prompting is not measured on the same items.
+# chosen most often, in words. steered, prompting, control: held out. over_prompting is missing for prompting itself,
+# and where prompting is not measured on the same items.
 BENEFITS = pa.DataFrameSchema(
     {
         "model": pa.Column(str),
