@@ -3,10 +3,12 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from offcourse.errors import OffcourseError
 from offcourse.cluster import slurm as cluster
+from offcourse.plan.probe import job_threads
 from offcourse.run.cards import cards_here
 from offcourse.run.lock import hold
 from offcourse.cluster.resources import Sizes, too_small, with_cards
@@ -45,8 +47,8 @@ except OffcourseError as error:
 
 
 def threads(rule):
-    """CPUs of a job that runs a model. With `auto`, the cores of this machine are shared between the models, whose jobs
-    run side by side; on a cluster a job gets a number of CPUs per card.
+    """CPUs of a job that runs a model. With `auto`, the cores of this machine are shared between the jobs that run side by
+    side (`job_threads`); on a cluster a job gets a number of CPUs per card.
     """
     if STUDY.numerics.threads != "auto":
         return STUDY.numerics.threads
@@ -56,7 +58,7 @@ def threads(rule):
     if CARDS:
         # A job that waits for its cards needs few processors.
         return lambda wildcards: max(1, min(cores // len(CARDS), SIZES.needs(rule, wildcards.model).cpus))
-    share = max(1, cores // len(STUDY.models))
+    share = job_threads(STUDY, REGISTRY, cores, psutil.virtual_memory().total)
     # A tiny model's job spends its time on imports, which use one core, so two jobs run side by side.
     return lambda wildcards: 1 if (REGISTRY.model(wildcards.model).parameters or TINY) < TINY else share
 

@@ -222,9 +222,18 @@ def test_rates_of_other_threads_are_noted(tmp_path):
 
 def test_jobs_have_the_threads_that_the_workflow_gives_them():
     study = load_study({"study": "s", "models": ["tiny-llama", "llama-7b"], "tasks": ["antonym"]})
-    assert [job_threads(study, cores) for cores in (1, 2, 9)] == [1, 1, 4]
+    assert [job_threads(study, REGISTRY, cores, 8e9) for cores in (1, 2, 9)] == [1, 1, 4]
     fixed = study.model_copy(update={"numerics": study.numerics.model_copy(update={"threads": 3})})
-    assert job_threads(fixed, 8) == 3
+    assert job_threads(fixed, REGISTRY, 8, 8e9) == 3
+
+
+def test_two_jobs_of_an_only_model_run_side_by_side_where_the_memory_holds_it_twice():
+    study = load_study({"study": "s", "models": ["smollm2-135m-instruct"], "tasks": ["antonym"]})
+    assert job_threads(study, REGISTRY, 8, 8e9) == 8
+    several = study.model_copy(update={"methods": ["function_vectors", "caa"]})
+    assert [job_threads(several, REGISTRY, cores, 8e9) for cores in (1, 2, 8)] == [1, 1, 4]
+    # Twice 2.2 x 4 bytes of 134.5 million parameters, and twice 1.5 GB beside them.
+    assert [job_threads(several, REGISTRY, 8, memory) for memory in (5.3e9, 5.4e9)] == [8, 4]
 
 
 def test_a_token_through_a_block_is_two_operations_per_weight():

@@ -43,10 +43,10 @@ def test_each_precision_more_costs_the_vectors_and_the_items_again():
     read = {step: len(TASKS) * one.weight_bytes(row, 1) for step, one in counted.items()}
     assert row.dtype == "float16"
     assert job.bytes == pytest.approx(2 * read["caa_precisions"] + 4 * (read["caa_precisions"] + read["caa"]))
-    # Each item through all blocks, and its edited last token through those above the edit; and before that three items
-    # that are compared with plain forwards.
+    # Each item through all blocks, edited or (below the edit) not; and before that three items that are compared with
+    # plain forwards.
     items = study([]).function_vectors.test_items
-    edited = items * (7 * row.layers + (row.layers - 1) / 2)
+    edited = items * 7 * row.layers
     assert counted["caa_precisions"].token_blocks == pytest.approx(edited + (3 + 1 + 2 * 3) * 7 * row.layers)
 
 

@@ -327,6 +327,22 @@ def test_a_changed_question_changes_the_key_of_the_scores(made, monkeypatch):
     assert parts[0].keys() == {"caa_folds", "words of caa"} and parts[0]["words of caa"] == parts[1]["words of dola"]
 
 
+@pytest.mark.parametrize("method", ["caa", "inference_time_intervention", "mean_difference", "first_component"])
+def test_settings_that_only_word_tasks_read_change_no_key_on_question_sets(made, method):
+    """`pairs` and `shots` decide what is drawn from a word list; a fold of questions is used whole."""
+    _, _, study, registry, layout = made
+
+    def key(step, **settings):
+        section = getattr(study, method).model_copy(update={"questions": ["passages"], **settings})
+        changed = study.model_copy(update={"methods": [method], "tasks": ["antonym"], method: section})
+        unit = "passages" if STEPS[step].on_questions else "antonym"
+        return key_parts(STEPS[step], changed, registry, layout, "tiny", unit)["parameters"]
+
+    for step in (f"{method}_folds", f"{method}_answers"):
+        assert key(step) == key(step, pairs=7, shots=3) != key(step, limit=3)
+    assert key(method) != key(method, pairs=7)
+
+
 def question(text: str, best: str, false: str = "No way", more: tuple[str, ...] = ()):
     return question_steering.Question(text, best, (best, *more), (false,))
 

@@ -54,7 +54,7 @@ def plan(
     if calibrate:
         from offcourse.plan.probe import calibrate as measure
 
-        measure(study, directory)
+        measure(study, registry, directory)
         rates = rates or str(rates_path(directory))
     known = rates_of(rates, directory)
     if measured:

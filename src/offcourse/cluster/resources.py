@@ -14,15 +14,15 @@ from offcourse.graph.keys import Step, checked_by, dtypes_of, steps_of
 from offcourse.models import shapes
 from offcourse.plan.compute_site import site_of
 from offcourse.plan.jobs import CHECK, DTYPE_BYTES, NUMBERS, PlannedJob, plan
+from offcourse.plan.probe import OF_WEIGHTS
 from offcourse.plan.rates import A100
 from offcourse.run.cards import VISIBLE, Card
 from offcourse.study.config import Study
 
 # Memory of a job beside its model, in MB: three processes of Snakemake, torch, and the tables of one task.
 BASE_MB = 4000
-# Host memory as a multiple of the weights: with a card, what the loader holds on the way; without a card, the pages of
-# the file and their copy.
-ON_THE_WAY, ON_THE_HOST = 1.1, 2.2
+# Host memory as a multiple of the weights with a card: what the loader holds on the way. Without a card: `OF_WEIGHTS`.
+ON_THE_WAY = 1.1
 # Minutes for the start-up of a model's job and a slow file system, once for all its steps; and the factor by which each
 # step may exceed its planned time.
 START_MINUTES, SLACK = 10, 4
@@ -103,7 +103,7 @@ class Sizes:
         row = self.registry.model(job.model)
         size = max(DTYPE_BYTES[dtype] for dtype in dtypes_of(self.study, self.registry, job.model, step))
         weights = size * shapes.parameters(row)
-        memory = weights * ON_THE_WAY if held else weights * ON_THE_HOST + max(0, job.memory - weights)
+        memory = weights * ON_THE_WAY if held else weights * OF_WEIGHTS + max(0, job.memory - weights)
         # Loading counts twice: the first load of a job reads from the file system and not from the memory of the node.
         seconds = (job.wall + job.load_seconds) * (1 if held else HOST_SLOWER)
         return Needs(

@@ -24,43 +24,52 @@ class _ForEach:
 
 
 class EditPass:
-    """The passes of a prompt's tokens (a forest of prompt and answers) under some edits.
+    """The passes of a forest (a prompt and its answers, or several prompts apart) under some edits.
 
     Element 0 of the first pass is not edited. An edit joins as a copy of this element, so the blocks below the edit run
     once for all edits. Later passes begin at the block where their first edit joins.
-    forest: the tokens behind the context. prompt: number of tokens of the prompt, with the context.
+    forest: the tokens behind the context. prompt: number of tokens of the prompt, with the context; of several prompts
+        [tokens of the forest], for each token the number of its prompt.
     edits: in any order; none of them of logits.
     context: a kept beginning of the prompt, which no edit changes.
     """
 
-    def __init__(self, engine: Engine, forest: Forest, prompt: int, edits: Sequence[Edit], context: Context):
+    def __init__(self, engine: Engine, forest: Forest, prompt: int | Tensor, edits: Sequence[Edit], context: Context):
         self.engine, self.model, self.forest, self.edits = engine, engine.model, forest, edits
         self.context = context
         self.places = forest.depth + len(context.tokens)
-        self.chosen = [Placed(self.chosen_tokens(edit, prompt).nonzero()[:, 0]) for edit in edits]
+        chosen = [self.chosen_tokens(edit, prompt).nonzero()[:, 0] for edit in edits]
+        self.chosen = [Placed(tokens) for tokens in chosen]
+        self.chosen_places = [Placed(self.places[tokens]) for tokens in chosen]
         # Element 0's states at the input of blocks where edits of later passes join.
         self.inputs: dict[int, Tensor] = {}
         self.joining: list[int] = []
         self.joined: list[int] = []
-        self.whole = True
+        # Whether element 0 is the unedited one, and the block at whose input it leaves the pass.
+        self.whole, self.leaves = True, -1
         # Elements in the running pass, and whether it has come to the last block.
         self.count, self.reached = 1, False
 
-    def chosen_tokens(self, edit: Edit, prompt: int) -> Tensor:
+    def chosen_tokens(self, edit: Edit, prompt: int | Tensor) -> Tensor:
         """[tokens] bool, which tokens of the forest an edit changes."""
         return edit.tokens(self.places, prompt)
 
-    def states(self) -> Tensor:
-        """[1 + edits, tokens, width] final-normed states, without an edit and under each edit."""
+    def states(self, unedited: bool = True) -> Tensor:
+        """[1 + edits, tokens, width] final-normed states, without an edit and under each edit.
+
+        unedited: False leaves the first element out, so the blocks above the last edit do not run for it.
+        """
         order = sorted(range(len(self.edits)), key=lambda index: self.edits[index].begin)
         at_once = max(1, self.engine.max_tokens // len(self.forest))
         chunks = [order[start : start + at_once] for start in range(0, len(order), at_once)] or [[]]
         needed = {self.edits[index].begin for chunk in chunks[1:] for index in chunk}
-        first = self._pass(chunks[0], needed, True)
-        found = [first[:1]] + [first[1:]] + [self._pass(chunk, set(), False) for chunk in chunks[1:]]
-        states = torch.cat(found)
-        back = torch.tensor([0, *(1 + order.index(index) for index in range(len(order)))])
-        return states[back.to(states.device)]
+        if not unedited:
+            self.leaves = max([*(self.edits[index].begin for index in chunks[0]), *needed])
+        states = torch.cat(
+            [self._pass(chunks[0], needed, True), *(self._pass(chunk, set(), False) for chunk in chunks[1:])]
+        )
+        back = [unedited + order.index(index) for index in range(len(order))]
+        return states[torch.tensor([0, *back] if unedited else back).to(states.device)]
 
     def _pass(self, chunk: list[int], needed: set[int], whole: bool) -> Tensor:
         """One pass, with the unedited element if `whole`. needed: blocks whose unedited inputs are kept."""
@@ -116,6 +125,8 @@ class EditPass:
             ]
             hidden = torch.cat([hidden, torch.stack(added)])
             self.joined += new
+        if self.whole and layer == self.leaves:
+            hidden, self.whole = hidden[1:], False
         self.count = len(hidden)
         return hidden
 
@@ -130,7 +141,7 @@ class EditPass:
         """`states` [tokens, ...] of one element, with the edit of `layer` at the edited tokens."""
         states = states.clone()
         at = self.chosen[index].on(states.device)
-        states[at] = self.edits[index].apply(layer, states[at])
+        states[at] = self.edits[index].apply(layer, states[at], self.chosen_places[index].on(states.device))
         return states
 
     def _at_block(self, layer: int):

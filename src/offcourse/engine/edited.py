@@ -1,4 +1,7 @@
-"""What a model says under edits: hits of one target after a prompt, and log-probabilities of whole answers."""
+"""What a model says under many edits of one prompt: hits of one target, and log-probabilities of whole answers.
+
+The edits share the computation of what they leave as it is.
+"""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -18,6 +21,8 @@ from offcourse.engine.run import Context, Engine
 # Logits [states, vocabulary] float32 that are held at once when a log-probability is read.
 LOGIT_BYTES = 64 << 20
 
+NOT_KEPT = "edits of a prompt change its beginning, so the beginning cannot be kept for them"
+
 
 @halving
 @torch.inference_mode()
@@ -34,10 +39,14 @@ def read_edited(
     if edits[0].site != "logits":
         targets = torch.full((len(edits),), int(target))
         return unembed.read(model.head, mine, targets, model.final_softcap, probability, engine.wide).cpu()
-    logits = torch.cat([_logits(engine, mine[:1], edit) for edit in edits])
+    logits = torch.cat([logits_under(engine, mine[:1], edit) for edit in edits])
+    return unembed.Readout(logits.softmax(-1)[:, target].cpu(), is_largest(logits, target).cpu())
+
+
+def is_largest(logits: Tensor, target: int) -> Tensor:
+    """[states] bool, see `unembed.Readout.hit`. logits: [states, vocabulary]."""
     largest = logits.amax(-1)
-    hit = (logits[:, target] >= largest) & (largest > logits.amin(-1))
-    return unembed.Readout(logits.softmax(-1)[:, target].cpu(), hit.cpu())
+    return (logits[:, target] >= largest) & (largest > logits.amin(-1))
 
 
 @halving
@@ -94,33 +103,6 @@ def keep_shared(engine: Engine, prompts: Sequence[Sequence[int]]) -> Context:
     return engine.keep(prompts[0][: shared_beginning(prompts, min(map(len, prompts)) - 1)])
 
 
-@halving
-@torch.inference_mode()
-def read_text(
-    engine: Engine,
-    beginning: Sequence[int],
-    continuation: Sequence[int],
-    edits: Sequence[Edit] = (),
-    context: Context | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(log-probabilities of the next token after a beginning, log-probability of a whole continuation), in one pass.
-
-    [1 + edits, vocabulary] and [1 + edits], float32 in nats: without an edit (row 0) and under each edit.
-    edits: of one site and at the same positions; the beginning is the prompt.
-    context: what `beginning` begins with, kept before (`Engine.keep`); only for edits of answers and last tokens.
-    """
-    where, states, begin = _states(engine, beginning, [continuation[:-1]], edits, context)
-    [path] = where
-    states = states[:, path[len(beginning) - 1 - begin :]]
-    targets, following, scores = torch.tensor(list(continuation)), [], []
-    for mine, edit in zip(states, [None, *edits], strict=True):
-        logits = _logits(engine, mine, edit if edit is not None and edit.site == "logits" else None)
-        logs = logits.log_softmax(-1)
-        scores.append(logs.gather(1, on_device(targets, logs.device)[:, None]).sum())
-        following.append(logs[0])
-    return torch.stack(following).cpu(), torch.stack(scores).cpu()
-
-
 def _states(
     engine: Engine,
     prompt: Sequence[int],
@@ -136,9 +118,9 @@ def _states(
     """
     behind = all(edit.positions in BEHIND_PROMPT for edit in edits)
     if context and not behind:
-        raise ValueError("edits of a prompt change its beginning, so the beginning cannot be kept for them")
+        raise ValueError(NOT_KEPT)
     if engine.whole:
-        return _whole(engine, prompt, continuations, edits)
+        return whole_states(engine, prompt, continuations, edits)
     context = context or Context((), {})
     if behind and len(prompt) - 1 > len(context.tokens):
         context = engine.keep(prompt[len(context.tokens) : -1], context)
@@ -150,7 +132,7 @@ def _states(
     return forest.where, EditPass(engine, forest, len(prompt), edits, context).states(), begin
 
 
-def _whole(engine, prompt, continuations, edits) -> tuple[list[list[int]], Tensor, int]:
+def whole_states(engine, prompt, continuations, edits) -> tuple[list[list[int]], Tensor, int]:
     """`_states` on the plain path: a whole forward for each edit and continuation. engine: a `PlainEngine`."""
     sequences = [[*prompt, *rest] for rest in continuations]
     ends = list(accumulate(map(len, sequences), initial=0))
@@ -162,7 +144,7 @@ def _whole(engine, prompt, continuations, edits) -> tuple[list[list[int]], Tenso
     return [list(range(*span)) for span in pairwise(ends)], torch.stack([under(edit) for edit in (None, *edits)]), 0
 
 
-def _logits(engine: Engine, states: Tensor, edit: Edit | None) -> Tensor:
+def logits_under(engine: Engine, states: Tensor, edit: Edit | None) -> Tensor:
     """[states, vocabulary] float32, under an edit of logits if there is one."""
     model = engine.model
     if model.head.weight.is_meta:
@@ -187,7 +169,7 @@ def _log_probabilities(
     found = found.to(engine.model.head_device)
     for start in range(0, len(states), at_once):
         mine = ((rows >= start) & (rows < start + at_once)).nonzero()[:, 0]
-        logits = _logits(engine, states[start : start + at_once], edit)
+        logits = logits_under(engine, states[start : start + at_once], edit)
         norm = logits.logsumexp(-1)
         here = on_device(rows[mine] - start, logits.device)
         at = logits[here, on_device(targets[mine], logits.device)] - norm[here]

@@ -31,14 +31,14 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add_keeping_norm": _add_keeping_norm,
 }
 
-# {positions: which tokens are edited, from (position of a token, tokens of the prompt, tokens of the value)}.
+# {positions: which tokens are edited, from (position of a token, tokens of its prompt, tokens of the value)}.
 # An answer's first token is predicted at the last token of the prompt, so this token counts as one of the answer.
-POSITIONS: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+POSITIONS: dict[str, Callable[[Tensor, int | Tensor, int], Tensor]] = {
     "last": lambda place, prompt, value: place == prompt - 1,
     "prompt": lambda place, prompt, value: place < prompt,
     "answer": lambda place, prompt, value: place >= prompt - 1,
     "all": lambda place, prompt, value: place >= 0,
-    "first": lambda place, prompt, value: place < min(prompt, value),
+    "first": lambda place, prompt, value: (place < prompt) & (place < value),
 }
 # Positions that leave every token before the last one of the prompt as it is.
 BEHIND_PROMPT = ("last", "answer")
@@ -66,15 +66,21 @@ class Edit:
         """The block at whose input the edited states first differ from the unedited ones (heads: differ inside)."""
         return min(self.values) + (self.site == "residual")
 
-    def tokens(self, places: Tensor, prompt: int) -> Tensor:
-        """[tokens] bool, which tokens are edited. places: [tokens] positions. prompt: tokens of the prompt."""
+    def tokens(self, places: Tensor, prompt: int | Tensor) -> Tensor:
+        """[tokens] bool, which tokens are edited. places: [tokens] positions.
+
+        prompt: number of tokens of the prompt; [tokens] where tokens belong to different prompts.
+        """
         return POSITIONS[self.positions](places, prompt, len(next(iter(self.values.values()))))
 
-    def apply(self, layer: int, states: Tensor) -> Tensor:
-        """The edited `states` [tokens, width] (of heads [tokens, heads, head_dim]) of the edited tokens, in order."""
+    def apply(self, layer: int, states: Tensor, places: Tensor) -> Tensor:
+        """The edited `states` [tokens, width] (of heads [tokens, heads, head_dim]) of the edited tokens, in order.
+
+        places: [tokens], each token's position in its prompt.
+        """
         value = self.values[layer].to(states)
         if self.positions == "first":
-            value = value[: len(states)]
+            value = value[places.to(value.device)]
         return OPERATIONS[self.operation](states, value[..., : states.shape[-1]])
 
 

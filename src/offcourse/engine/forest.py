@@ -12,13 +12,15 @@ class Forest:
     tokens: [nodes] token ids. depth: [nodes] position in the prompt. where: per prompt, the nodes of its tokens in
     order.
     ancestors: [nodes, nodes] bool; [i, j] is True if token j precedes or is token i in a prompt.
+    apart: prompts share no node, not even where they begin alike.
     """
 
-    def __init__(self, prompts: Sequence[Sequence[int]]):
+    def __init__(self, prompts: Sequence[Sequence[int]], apart: bool = False):
         children: dict[tuple[int, int], int] = {}
         parents, tokens, self.where = [], [], []
-        for prompt in prompts:
-            node, path = -1, []
+        for number, prompt in enumerate(prompts):
+            # Roots are negative; prompts that share no node have a root each.
+            node, path = -1 - number * apart, []
             for token in prompt:
                 step = (node, int(token))
                 if step not in children:
@@ -68,18 +70,15 @@ def forests(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[tuple[sli
     return ((part, Forest(prompts[part])) for part in cuts(prompts, budget))
 
 
-def cuts(prompts: Sequence[Sequence[int]], budget: int) -> Iterator[slice]:
+def cuts(prompts: Sequence[Sequence[int]], budget: int, apart: bool = False) -> Iterator[slice]:
     """Cut the list of prompts where forests have at most about `budget` tokens; a longer prompt is alone in its forest.
 
-    Yields the slices in the order of the prompts.
+    Yields the slices in the order of the prompts. apart: prompts share no node.
     """
     start, size = 0, 0
     previous: Sequence[int] = ()
     for index, prompt in enumerate(prompts):
-        shared = next(
-            (i for i, (a, b) in enumerate(zip(prompt, previous, strict=False)) if a != b),
-            min(len(prompt), len(previous)),
-        )
+        shared = 0 if apart else shared_beginning([prompt, previous], len(prompt))
         if index > start and size + len(prompt) - shared > budget:
             yield slice(start, index)
             start, size, shared = index, 0, 0

@@ -283,9 +283,10 @@ def _steering_steps(name: str) -> Iterator[Step]:
 
 def _question_steps(name: str) -> Iterator[Step]:
     """The steps of a steering method on question sets: its vectors for two folds, and the scores of answers."""
-    method, settings = steering(name), _own_settings(name)
+    method = steering(name)
     if not method.on_questions:
         return
+    settings = [key for key in _own_settings(name) if key not in method.task_settings]
     target = "offcourse.methods.question_steering:"
     shared = {
         "methods": (name,),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from offcourse.data.rows import Task
 from offcourse.engine.edit_checks import require_agreement
-from offcourse.engine.edited import read_edited
+from offcourse.engine.together import hits_together
 from offcourse.errors import OffcourseError
 from offcourse.methods.contract_checks import seeded
 from offcourse.methods.reliability import cosines
@@ -63,6 +63,6 @@ def _hits(context, task: Task, prompts: pd.DataFrame, setting: tuple[float, int]
     [name] = context.step.methods
     edits, ids = [chosen_edit(context, task, *setting, vectors)], list(prompts["token_ids"])
     # The method's sweep has compared the edits of the study's own precision alone.
-    require_agreement(context.engine, ids, edits, f"{context.model}, {name} on {task.name} in another precision")
-    asked = zip(ids, prompts["target_id"], strict=True)
-    return [bool(read_edited(context.engine, prompt, target, edits).hit) for prompt, target in asked]
+    what = f"{context.model}, {name} on {task.name} in another precision"
+    require_agreement(context.engine, ids, edits, what, together=True)
+    return hits_together(context.engine, ids, list(prompts["target_id"]), edits)[:, 0].tolist()

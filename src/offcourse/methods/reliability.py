@@ -15,7 +15,8 @@ import torch
 
 from offcourse.data.draws import keyed_generator
 from offcourse.data.rows import Task
-from offcourse.engine.edited import read_edited
+from offcourse.engine.edit_checks import require_agreement
+from offcourse.engine.together import hits_together
 from offcourse.methods.side_effects import best_setting, chosen_edit
 from offcourse.methods.steering import build, configured, swept
 from offcourse.schemas.function_vectors import STEERING_DRAWS
@@ -36,10 +37,16 @@ def draws(context, task: Task) -> pd.DataFrame:
     sets = configured(context).layer_sets(context.engine.model.layers)
     layers = next(some for some in sets if min(some) == setting[1])
     alike = cosines(torch.stack([vectors[list(layers)].flatten() for vectors in built]))
-    rows = []
-    for prompt in context.prompts(task, "query").itertuples():
-        hits = read_edited(context.engine, prompt.token_ids, prompt.target_id, edits).hit.tolist()
-        rows += [(draw, *setting, prompt.index, hit, alike[draw]) for draw, hit in enumerate(hits)]
+    prompts = context.prompts(task, "query")
+    ids = list(prompts["token_ids"])
+    what = f"{context.model}, draws of {name} on {task.name}"
+    require_agreement(context.engine, ids, edits, what, together=True)
+    hits = hits_together(context.engine, ids, list(prompts["target_id"]), edits).tolist()
+    rows = [
+        (draw, *setting, item, hit, alike[draw])
+        for item, its in zip(prompts["index"], hits, strict=True)
+        for draw, hit in enumerate(its)
+    ]
     return as_table(sorted(rows), STEERING_DRAWS)
 
 

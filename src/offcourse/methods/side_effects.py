@@ -6,7 +6,6 @@ the prompt has its text in front of both.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,9 @@ from offcourse.data.prompts import ADVICE
 from offcourse.data.rows import Task
 from offcourse.data.targets import prompt_and_answer
 from offcourse.engine.edit_checks import require_agreement
-from offcourse.engine.edited import keep_shared, read_edited, read_text
+from offcourse.engine.edited import keep_shared
 from offcourse.engine.edits import Edit
+from offcourse.engine.together import hits_together, read_texts
 from offcourse.errors import OffcourseError
 from offcourse.methods.steering import configured, edit_of
 from offcourse.schemas.function_vectors import ICL, NEUTRAL, SIDE_EFFECTS, STEERING_SWEEP
@@ -53,16 +53,17 @@ def compute(context, task: Task) -> pd.DataFrame:
     setting = best_setting(context, task)
     edit, engine = chosen_edit(context, task, *setting), context.engine
     texts = passages(context)
-    require_agreement(engine, [ids for ids, _ in texts], [edit], f"{context.model}, side effects on {task.name}")
+    what = f"{context.model}, side effects on {task.name}"
+    require_agreement(engine, [ids for ids, _ in texts], [edit], what, [rest for _, rest in texts], together=True)
     rows = []
-    for number, text in enumerate(_shown(texts, task)):
-        following, scores = read_text(engine, *text, [edit])
+    read = zip(_shown(texts, task), read_texts(engine, texts, [edit]), strict=True)
+    for number, ((_, rest), (following, scores)) in enumerate(read):
         _require_finite(context, task, setting, scores)
-        rows.append((NEUTRAL, number, len(text[1]), *scores.tolist(), divergence(following)))
+        rows.append((NEUTRAL, number, len(rest), *scores.tolist(), divergence(following)))
 
     def hits(prompts: pd.DataFrame) -> list[bool]:
-        asked = zip(prompts["token_ids"], prompts["target_id"], strict=True)
-        return [bool(read_edited(engine, ids, target, [edit]).hit) for ids, target in asked]
+        asked = list(prompts["token_ids"]), list(prompts["target_id"])
+        return hits_together(engine, *asked, [edit])[:, 0].tolist()
 
     return _table(setting, rows + _elsewhere(context, task, hits))
 
@@ -72,14 +73,14 @@ def asked(context, task: Task) -> pd.DataFrame:
     setting, engine = best_setting(context, task), context.engine
     front = configured(context).front(context, task, setting[0])
     rows, texts, fronted = [], passages(context), passages(context, front)
+    # The passages alone are the same for every task.
+    alone = context.once("neutral passages", lambda: list(read_texts(engine, texts)))
     kept = keep_shared(engine, [ids for ids, _ in fronted])
-    for number, (plain, behind) in enumerate(zip(_shown(texts, task), fronted, strict=True)):
-        # The passages alone are the same for every task.
-        before = context.once(("neutral passage", number), partial(read_text, engine, *plain))
-        after = read_text(engine, *behind, context=kept)
+    read = zip(_shown(texts, task), alone, read_texts(engine, fronted, context=kept), strict=True)
+    for number, ((_, rest), before, after) in enumerate(read):
         _require_finite(context, task, setting, after[1])
         found = divergence(torch.cat([before[0], after[0]]))
-        rows.append((NEUTRAL, number, len(plain[1]), float(before[1]), float(after[1]), found))
+        rows.append((NEUTRAL, number, len(rest), float(before[1]), float(after[1]), found))
 
     def hits(prompts: pd.DataFrame) -> list[bool]:
         asked = [

@@ -128,8 +128,10 @@ def _notes(study: Study, registry: Registry, rates: Rates) -> list[str]:
     notes += [
         f"{name} was never counted: it is taken to be as large as {other}" for name, other in taken.items() if other
     ]
-    threads = job_threads(study, rates.threads * rates.places)
-    if rates.device == "gpu" or threads == rates.threads:
+    if rates.device == "gpu":
+        return notes
+    threads = job_threads(study, registry, rates.threads * rates.places, rates.machine_memory or 0)
+    if threads == rates.threads:
         return notes
     again = "measure them again with --calibrate and this --configfile"
     return [*notes, f"the rates are of jobs with {rates.threads} threads, this study's have {threads}: {again}"]

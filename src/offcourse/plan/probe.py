@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.models.budgets import CPU_ROWS, CPU_TOKENS, GPU_ROWS, GPU_TOKENS
 from offcourse.plan.machine import device_rates
@@ -24,24 +25,35 @@ from offcourse.plan.rates import Rates, rates_path, write_rates
 from offcourse.provenance.sharing import host_as
 from offcourse.study.config import Study
 
+# Bytes of a job's memory for each byte of its weights (the pages of the file and their copy), and beside them.
+OF_WEIGHTS, BESIDE = 2.2, 1.5e9
 
-def job_threads(study: Study, cores: int) -> int:
-    """CPU threads of a job, as the workflow sets them on a machine with `cores` cores.
 
+def job_threads(study: Study, registry: Registry, cores: int, memory: float) -> int:
+    """CPU threads of a job, as the workflow sets them on a machine with `cores` cores and `memory` bytes.
+
+    The jobs of all models run side by side. Of one model two jobs do where there are several methods and the memory
+    holds the model twice, since two jobs with half of the cores end sooner than one after the other.
     A tiny model's jobs take one (`rules/cluster.smk`); rates for them would say nothing about others.
     """
     if study.numerics.threads != "auto":
         return int(study.numerics.threads)
-    return max(1, cores // len(study.models))
+    jobs = len(study.models)
+    if jobs == 1 and len(study.methods) > 1:
+        parameters = registry.model(study.models[0]).parameters
+        # No precision of a study has more than four bytes a number.
+        fits = parameters is not None and 2 * (4 * parameters * OF_WEIGHTS + BESIDE) <= memory
+        jobs += fits
+    return max(1, cores // jobs)
 
 
-def calibrate(study: Study, directory: Path) -> Path:
+def calibrate(study: Study, registry: Registry, directory: Path) -> Path:
     """Measure the rates that jobs of `study` will get, and write them below `directory`; returns the file.
 
     Raises `OffcourseError` with a probe's last message if the probe fails.
     """
     cores = os.cpu_count() or 1
-    threads = job_threads(study, cores)
+    threads = job_threads(study, registry, cores, psutil.virtual_memory().total)
     path = rates_path(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:

@@ -107,6 +107,19 @@ def edited(
     return Work(through, through * tokens, block_passes=items * passes * model.layers)
 
 
+def apart(
+    method: SteeringMethod, items: float, tokens: float, edits: int, unedited: bool, model: Model, budget: int
+) -> Work:
+    """The work of texts that go through the model together under some edits of the same layers (`engine.together`).
+
+    unedited: whether a text without an edit goes through all blocks, or through those below the edits alone.
+    """
+    blocks = _blocks(method, model.layers)
+    together = min(items, max(1, budget // (1 + edits) // tokens))
+    through = items * tokens * (model.layers - (0 if unedited else blocks) + edits * blocks)
+    return Work(through, through * together * tokens, block_passes=math.ceil(items / together) * model.layers)
+
+
 def steered(
     name: str, part: str, study: Study, model: Model, unit, budget: int, of_tokens: int, slices: Slices
 ) -> Work:
@@ -159,16 +172,17 @@ def _drawn(name: str, study: Study, model: Model, of_tokens: int, slices: Slices
     """The work of the further draws of a steering method: its vectors again, and one edit of every item for each."""
     draws, items = getattr(study, name).draws, study.function_vectors.test_items
     run = sum([built(name, study, model, of_tokens)] * (draws - 1), Work())
-    run += edited(method_of(name, study), items, FV_QUERY, draws, 1, model, of_tokens)
-    return run + hits(draws, items, FV_QUERY, model, 0, slices)
+    run += apart(method_of(name, study), items, FV_QUERY, draws, False, model, of_tokens)
+    run += compared(items, FV_QUERY, draws, model)
+    return run + unembedding(items * draws, 1, model, SOFTMAX, slices)
 
 
 def _in_precision(name: str, study: Study, model: Model, of_tokens: int, slices: Slices) -> Work:
     """The work of one precision of a steering method without its vectors: one edit of every item, and the item."""
     items = study.function_vectors.test_items
-    run = edited(method_of(name, study), items, FV_QUERY, 1, 1, model, of_tokens)
+    run = apart(method_of(name, study), items, FV_QUERY, 1, False, model, of_tokens)
     run += compared(items, FV_QUERY, 1, model)
-    return run + hits(1, items, FV_QUERY, model, 0, slices)
+    return run + unembedding(items, 1, model, SOFTMAX, slices)
 
 
 def aside(name: str, study: Study) -> list[tuple[float, float, float]]:
@@ -188,15 +202,16 @@ def _aside(name: str, study: Study, model: Model, of_tokens: int, slices: Slices
     """The work of the side effects of a steering method: every text with the edit and without."""
     run, method = Work(), method_of(name, study)
     if method.site != "prompt":
-        run += compared(getattr(study, name).passages, PASSAGE - CONTINUATION, 1, model)
+        run += compared(getattr(study, name).passages, PASSAGE, 1, model)
     for texts, tokens, read in aside(name, study):
         if texts and method.site == "prompt":
             run += forest(2 * texts, tokens, model, of_tokens)
             run += unembedding(math.ceil(2 * texts * read), 1, model, SOFTMAX, slices)
         elif texts:
-            run += edited(method, texts, tokens, 1, read, model, of_tokens)
-            # The states without the edit and with it, one after the other; those of an answer's first token are hits.
-            run += unembedding(read, texts * (1 if read == 1 else 2), model, SOFTMAX, slices)
+            # Passages are read without the edit as well.
+            of_passages = read > 1
+            run += apart(method, texts, tokens, 1, of_passages, model, of_tokens)
+            run += unembedding(math.ceil(texts * read * (1 + of_passages)), 1, model, SOFTMAX, slices)
     return run
 
 

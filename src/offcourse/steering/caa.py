@@ -44,6 +44,7 @@ class Caa(SteeringMethod):
     source = "Rimsky et al. 2024"
     settings = CaaSettings()
     sampled = True
+    task_settings = ("pairs", "shots")
     positions = "answer"
 
     def passes(self, settings: CaaSettings, shots: int, trials: int) -> tuple[int, int]:

@@ -75,6 +75,7 @@ class SteeringMethod(ABC):
     sided: whether the direction depends on which text of a pair is the right one. A principal component of differences
         does not: pairs with swapped sides have the same one, so that they are no control.
     shared: whether all tasks have the same vectors. unkeyed: settings that decide no number, and are in no key.
+    task_settings: settings that `build` alone reads. They are in no key of a result on question sets.
     """
 
     label: ClassVar[str]
@@ -92,6 +93,7 @@ class SteeringMethod(ABC):
     sided: ClassVar[bool] = True
     shared: ClassVar[bool] = False
     unkeyed: ClassVar[tuple[str, ...]] = ()
+    task_settings: ClassVar[tuple[str, ...]] = ()
 
     def configured(self, settings: Settings, base: Path = Path()) -> "SteeringMethod":
         """This method with what its settings say of its edits; most methods are the same under all settings.

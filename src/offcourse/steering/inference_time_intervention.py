@@ -57,6 +57,7 @@ class InferenceTimeIntervention(SteeringMethod):
     source = "Li et al. 2023"
     settings = InterventionSettings()
     sampled = True
+    task_settings = ("pairs", "shots")
     site = "heads"
     positions = "answer"
     together = True

@@ -32,6 +32,7 @@ class MeanDifference(SteeringMethod):
     source = "Zou et al. 2023"
     settings = ContrastSettings()
     sampled = True
+    task_settings = ("pairs", "shots")
     positions = "all"
 
     def passes(self, settings: ContrastSettings, shots: int, trials: int) -> tuple[int, int]:
