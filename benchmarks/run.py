@@ -2,8 +2,9 @@
 
 The naive loops are the way of the study's released code: one full forward per head (CIE); a clean and an edited full
 forward per setting and layer (sweep); one forward of the whole prompt per answer and setting, with the candidate layers
-unembedded at the answer's positions only (DoLa). A naive run is timed over a sample of its forwards, spread evenly over
-the whole loop, and scaled to it. Every figure is a median of `REPEATS` rounds, with the smallest and the largest.
+unembedded at the answer's positions only (DoLa). Edits of answers and passages are compared with a forward each. A
+naive run is timed over a sample of its forwards, spread evenly over the whole loop, and scaled to it. Every figure is a
+median of `REPEATS` rounds, with the smallest and the largest.
 """
 
 import argparse
@@ -16,9 +17,11 @@ import torch
 from benchmarks import memory
 from benchmarks.dola import compare_dola, cost_of_settings
 from benchmarks.edits import compare_edits
+from benchmarks.texts import compare_texts
 from benchmarks.timing import REPEATS
 from benchmarks.vectors import compare_cie, compare_sweep, compare_task_vectors
 from offcourse.data.names import RESOURCES
+from offcourse.data.passages import neutral
 from offcourse.data.prompts import build_prompts
 from offcourse.data.questions import load_questions, primer, prompt_text
 from offcourse.data.registry import Registry
@@ -33,6 +36,7 @@ from offcourse.models.tokenizer import Tokenizer
 
 MODEL, TASK = "smollm2-135m-instruct", "present-past"
 QUESTIONS = 20
+PASSAGES = 12
 ITEMS = 4
 
 
@@ -44,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["cie", "sweep", "task_vectors", "edits", "dola", "dola_settings", "memory"],
+        choices=["cie", "sweep", "task_vectors", "edits", "texts", "dola", "dola_settings", "memory"],
         help="some of the figures",
     )
     options = parser.parse_args()
@@ -83,6 +87,7 @@ def main() -> None:
         "sweep": lambda: compare_sweep(Engine(model), prompt["query"].token_ids),
         "task_vectors": lambda: compare_task_vectors(Engine(model), *vector_prompts),
         "edits": lambda: [compare_edits(Engine(model), *of_one(answers, begin)) for begin in (0, shared)],
+        "texts": lambda: compare_texts(Engine(model), passages(tokenizer)),
         "dola": lambda: compare_dola(Engine(model), answers),
         "dola_settings": lambda: cost_of_settings(Engine(model), answers),
         "memory": lambda: memory.report(downloads),
@@ -97,6 +102,15 @@ def of_one(answers: list, begin: int) -> tuple[list[int], list[list[int]]]:
     mine = [answer for answer in answers if answer.question == answers[0].question]
     first = mine[0].positions[0] + 1
     return list(mine[0].ids[begin:first]), [list(answer.ids[answer.positions[0] + 1 :]) for answer in mine]
+
+
+def passages(tokenizer) -> list[tuple[list[int], list[int]]]:
+    """(beginning, continuation) of neutral passages, as token ids."""
+    found = []
+    for beginning, continuation in neutral(PASSAGES):
+        begun = tokenizer.encode(beginning)
+        found.append((begun, tokenizer.encode(f"{beginning} {continuation}")[len(begun) :]))
+    return found
 
 
 def task_vector_prompts(registry, data: str, downloads: Path, tokenizer) -> tuple[list, list]:

@@ -470,9 +470,14 @@ def test_the_plan_counts_edits_and_questions(made):
     assert few < more < 3 * few
     for step in (step for method in SECTIONS for step in (f"{method}_folds", f"{method}_answers") if step in STEPS):
         assert work(step, made[2], model, made[3].question_set("behaviours"), 4096).token_blocks > 0
-    # Edits at all tokens share no beginning.
-    everywhere = work("mean_difference_answers", made[2], model, row, 4096).token_blocks
-    assert everywhere > 2 * counted("caa_answers", strengths=[1])
+    # Edits at all tokens share no beginning. Before them three questions are compared with plain forwards.
+    section = STUDY["mean_difference"] | {"limit": 60}
+    many = load_study(STUDY | {"mean_difference": section})
+    everywhere = work("mean_difference_answers", many, model, row, 4096).token_blocks
+    assert everywhere > 2 * counted("caa_answers", strengths=[1], limit=60)
+    # What does not grow with the questions: 3 passes of them under edits, and 1 + 2 * 3 * 3 plain forwards.
+    fixed = 2 * counted("caa_answers", limit=30) - counted("caa_answers", limit=60)
+    assert fixed > (3 + 1 + 2 * 3 * 3) * 10 * model.layers
 
 
 @pytest.mark.parametrize(

@@ -267,4 +267,6 @@ def _asked(name: str, kind: str, study: Study, model: Model, unit, budget: int, 
     passes = of.number * of.texts * math.ceil((1 + of.edits) * (of.anew + behind) / budget)
     seen = of.shared + of.prompt + behind
     run += Work(through, through * seen, block_passes=passes * model.layers)
+    if method.site not in ("prompt", "logits"):
+        run += compared(of.number, of.shared + of.prompt + of.answer, of.edits, model)
     return run + unembedding((1 + of.edits) * behind, of.number * of.texts, model, SOFTMAX, slices)
