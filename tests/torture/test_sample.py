@@ -18,6 +18,8 @@ SAMPLE = (
     r"model folder: (pickle alone|code of its own|index that leads out|header of .*|config\.json, half of the file)",
     "record: antonym, (last byte gone|folder in its place)",
     r"result: icl.*|result: antonym\.parquet, half of the file",
+    r"vector file .*: (empty|facts, layers: nest|a block twice|a vector of no memory|object of Python)",
+    r"archive \(\.tar\.zst\): (half of the file|link to itself|one bit)",
     "arguments: (empty row|row of 100,000 signs|point without a value|code as a point)",
 )
 

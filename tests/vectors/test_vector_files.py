@@ -197,6 +197,7 @@ def test_a_number_that_is_not_finite_is_refused_with_its_block(tmp_path):
         ({"action": "clamp", "steering_coefficient": 0, "bias": torch.ones(4)}, "which is none of our operations"),
         ({"steering_vector": torch.ones(2, 2)}, "needs a dense vector of one dimension"),
         ({"steering_vector": torch.ones(4).to_sparse()}, "needs a dense vector of one dimension"),
+        ({"steering_vector": torch.ones(4, device="meta")}, "needs a dense vector of one dimension"),
         ({"steering_coefficient": 10**400}, "a number of up to 3.40282e.38 as coefficient"),
         ({"steering_coefficient": float("nan")}, "a number of up to"),
         ({"hook": "layers.3.mlp"}, "the hook point layers.3.mlp is not the output of a block"),

@@ -163,7 +163,7 @@ def _opened(archive: Path) -> Iterator[_Bounded]:
                     yield _Bounded(archive, stream)
             else:
                 yield _Bounded(archive, file)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         if Path(error.filename or "") != archive:
             raise
         raise OffcourseError(f"{archive} cannot be read: {error.strerror}. Name an archive file.") from error

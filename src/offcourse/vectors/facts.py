@@ -78,7 +78,7 @@ class VectorFile:
         try:
             found = json.loads(text)
             version, layers, digest = found["version"], found["layers"], found["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise OffcourseError(
                 f"{path}: its {NAME} is not what was written ({type(error).__name__}: {error}). Export the vectors "
                 "again."

@@ -79,7 +79,7 @@ def _edit(entry: Mapping[str, Any], what: str, path: Path) -> tuple[str, Any]:
 
     vector, factor, action = entry["steering_vector"], entry["steering_coefficient"], entry["action"]
     dense = isinstance(vector, torch.Tensor) and vector.layout == torch.strided and vector.dim() == 1
-    if not dense or not isinstance(factor, int | float) or not abs(factor) <= LARGEST:
+    if not dense or vector.is_meta or not isinstance(factor, int | float) or not abs(factor) <= LARGEST:
         raise OffcourseError(
             f"{path}: {what} needs a dense vector of one dimension, and a number of up to {LARGEST:g} as coefficient."
         )
