@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from offcourse.analysis import benefits
-from offcourse.analysis.benefits import BENEFITS, BETTER, BETTER_THAN_LUCK, compared, judged
-from offcourse.analysis.verdicts import NO_BETTER_THAN_LUCK, NO_BETTER_THAN_PROMPTING, UNSURE
+from offcourse.analysis.benefits import BENEFITS, BETTER, BETTER_THAN_LUCK, judged
+from offcourse.analysis.verdicts import NO_BETTER_THAN_LUCK, NO_BETTER_THAN_PROMPTING, UNSURE, compared
 from offcourse.data.draws import keyed_generator
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError

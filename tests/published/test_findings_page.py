@@ -122,20 +122,28 @@ def test_methods_are_side_by_side_with_intervals_and_with_counts_of_their_verdic
     counts = [("CAA (count)", "0.90", 0.0, 4, np.nan, np.nan)]
     changes = [("DoLa, m (q)", f"MC{k} change", -0.004, 24, -0.1, 0.1) for k in (1, 2, 3)]
     columns = ["row", "column", "value", "n", "ci_low", "ci_high"]
-    verdicts = [("CAA", "works"), ("CAA", "no better than luck"), ("CAA", "no better than luck")]
+    verdicts = {
+        "verdicts": [("CAA", "works"), ("CAA", "no better than luck"), ("CAA", "no better than luck")],
+        "verdicts_function_vectors": [("Function vectors", "no better than prompting")] * 4,
+        "verdicts_task_vectors": [("Task vectors", "works")],
+    }
     for name, rows in (("table_methods", [*steered, *others, *reached, *counts]), ("table_methods_questions", changes)):
         pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / f"{name}.parquet")
-    pd.DataFrame(verdicts, columns=["method", "verdict"]).to_parquet(tmp_path / "verdicts.parquet")
+    for name, rows in verdicts.items():
+        pd.DataFrame(rows, columns=["method", "verdict"]).to_parquet(tmp_path / f"{name}.parquet")
+    asked = pd.DataFrame([("m", "DoLa", "q", "no better than luck"), ("m", "DoLa", "other", "works")])
+    asked.columns = ["model", "method", "on", "verdict"]
+    asked.to_parquet(tmp_path / "verdicts_questions.parquet")
     lines = bench.as_markdown(tmp_path).splitlines()
     assert lines[2:4] == [
-        "| CAA | 0.25 [0.10, 0.50] | 0.80 | 0 of 4 | no better than luck: 2, works: 1 |",
-        "| Function vectors | 0.50 [0.25, 0.75] | 0.80 | 3 of 4 | \N{EN DASH} |",
+        "| CAA | 0.25 [0.10, 0.50] | 0.80 | 0 of 4 | no better than luck (2); works (1) |",
+        "| Function vectors | 0.50 [0.25, 0.75] | 0.80 | 3 of 4 | no better than prompting (4) |",
     ]
     assert lines[4:] == [
         "",
-        "| method, on 24 questions | MC1 change | MC2 change | MC3 change |",
-        "| --- | ---: | ---: | ---: |",
-        "| DoLa, m (q) |" + " 0.00 [\N{MINUS SIGN}0.10, 0.10] |" * 3,
+        "| method, on 24 questions | MC1 change | MC2 change | MC3 change | verdict |",
+        "| --- | ---: | ---: | ---: | --- |",
+        "| DoLa, m (q) |" + " 0.00 [\N{MINUS SIGN}0.10, 0.10] |" * 3 + " no better than luck |",
     ]
     (tmp_path / "verdicts.parquet").unlink()
     with pytest.raises(OffcourseError, match=r"verdicts\.parquet is not the table that was expected"):

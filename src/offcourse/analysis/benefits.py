@@ -12,16 +12,13 @@ import pandera.pandas as pa
 from scipy.stats import fisher_exact
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from offcourse.analysis import inference
 from offcourse.analysis.verdicts import (
     NO_BETTER_THAN_LUCK,
     NO_BETTER_THAN_PROMPTING,
-    UNKNOWN,
     UNSURE,
     WORKS,
     Estimate,
     decided,
-    difference,
     spread,
 )
 from offcourse.analysis.verdicts import verdict as whole_verdict
@@ -60,33 +57,6 @@ BENEFITS = pa.DataFrameSchema(
     strict=True,
     ordered=True,
 )
-
-
-def compared(
-    base: np.ndarray,
-    grid: np.ndarray,
-    steered: np.ndarray,
-    prompting: np.ndarray | None,
-    unit: str,
-    luck: np.ndarray | None = None,
-) -> dict[str, float]:
-    """The numbers of a row, paired over items.
-
-    base: [items] without steering. grid: [settings, items] of everything that was tried. steered: [items], held out.
-    prompting: [items], held out; None where nothing is compared. unit: the task or question set, which keys the draws.
-    luck: [items], the best of controls and of doing nothing, held out; None without controls.
-    """
-    gain = difference(steered - base, unit)
-    found = {"items": len(base), "unsteered": base.mean(), "steered": steered.mean(), **spread("gain", gain)}
-    if luck is None:
-        found |= {**spread("over_luck", gain), "p_luck": inference.largest_by_swapping(base, grid, unit).p}
-    else:
-        found |= {**spread("over_luck", difference(steered - luck, unit))}
-        found["p_luck"] = inference.above_zero(steered - luck, unit)
-    if prompting is None:
-        return found | {"prompting": np.nan, "p_prompting": np.nan, **spread("over_prompting", UNKNOWN)}
-    found |= {"prompting": prompting.mean(), **spread("over_prompting", difference(steered - prompting, unit))}
-    return found | {"p_prompting": inference.above_zero(steered - prompting, unit)}
 
 
 def apart(base: np.ndarray, steered: np.ndarray, prompting: np.ndarray) -> dict[str, float]:

@@ -199,28 +199,47 @@ def _without(results: Folder, model: str, task: str, shots: int, items: pd.Index
 def _row(results: Folder, name: str, model: str, task: str) -> dict:
     swept, base, steered = paired(results, name, model, task)
     items, repeated = swept.columns, halves(task, swept.shape[1])
-    gain = difference(steered - base, task)
     shots, few_shot = recovery.baseline(read_shots(results, model, task))
-    found = {"model": model, "task": task, "items": len(items)}
-    found["layers"] = swept.index.get_level_values("layer").nunique()
-    found |= {"unsteered": base.mean(), "steered": steered.mean(), "few_shot": few_shot}
-
     prompting = held_out(prompted(results, model, task, shots, items), repeated)
-    against = UNKNOWN if name == PROMPTING else difference(steered - prompting, task)
-    found |= {"prompting": prompting.mean(), **spread("gain", gain), **spread("over_prompting", against)}
-    found["p_prompting"] = np.nan if name == PROMPTING else inference.above_zero(steered - prompting, task)
-
+    found = {"model": model, "task": task, "few_shot": few_shot, "control": np.nan}
+    found["layers"] = swept.index.get_level_values("layer").nunique()
+    luck = None
     if has(results, path := steering_controls_path(name, model, task)):
         controls = recovery.steering_hits(read_parquet(results / path, STEERING_CONTROLS), "control")
-        luck = held_out(np.concatenate([base[None], same_items(controls, items, path)]), repeated)
-        found |= {"control": held_out(same_items(controls, items, path), repeated).mean()}
-        found |= {"p_luck": inference.above_zero(steered - luck, task)}
-        found |= spread("over_luck", difference(steered - luck, task))
-    else:
-        found |= {"control": np.nan, **spread("over_luck", gain)}
-        found["p_luck"] = inference.largest_by_swapping(base, swept.to_numpy(float), task).p
+        controls = same_items(controls, items, path)
+        luck = held_out(np.concatenate([base[None], controls]), repeated)
+        found["control"] = held_out(controls, repeated).mean()
+    against = None if name == PROMPTING else prompting
+    found |= compared(base, swept.to_numpy(float), steered, against, task, luck) | {"prompting": prompting.mean()}
     found |= side_effects(results, name, model, task, swept, base)
     return found | _draws(results, name, model, task) | _precisions(results, name, model, task)
+
+
+def compared(
+    base: np.ndarray,
+    grid: np.ndarray,
+    steered: np.ndarray,
+    prompting: np.ndarray | None,
+    unit: str,
+    luck: np.ndarray | None = None,
+) -> dict[str, float]:
+    """The numbers of a row, paired over items.
+
+    base: [items] without steering. grid: [settings, items] of everything that was tried. steered: [items], held out.
+    prompting: [items], held out; None where nothing is compared. unit: the task or question set, which keys the draws.
+    luck: [items], the best of controls and of doing nothing, held out; None without controls.
+    """
+    gain = difference(steered - base, unit)
+    found = {"items": len(base), "unsteered": base.mean(), "steered": steered.mean(), **spread("gain", gain)}
+    if luck is None:
+        found |= {**spread("over_luck", gain), "p_luck": inference.largest_by_swapping(base, grid, unit).p}
+    else:
+        found |= {**spread("over_luck", difference(steered - luck, unit))}
+        found["p_luck"] = inference.above_zero(steered - luck, unit)
+    if prompting is None:
+        return found | {"prompting": np.nan, "p_prompting": np.nan, **spread("over_prompting", UNKNOWN)}
+    found |= {"prompting": prompting.mean(), **spread("over_prompting", difference(steered - prompting, unit))}
+    return found | {"p_prompting": inference.above_zero(steered - prompting, unit)}
 
 
 def prompted(results: Folder, model: str, task: str, shots: int, items: pd.Index) -> np.ndarray:

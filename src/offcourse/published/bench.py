@@ -12,16 +12,20 @@ from offcourse.schemas.io import read_unchecked
 STUDY = "bench"
 # Of the fractions of few-shot accuracy, the share of pairs that reach this one is shown.
 REACHED = "0.90"
+# The tables with verdicts on tasks: of steering methods, and of the paper's methods.
+ON_TASKS = ("verdicts", "verdicts_function_vectors", "verdicts_task_vectors")
 
 
 def as_markdown(tables: Path) -> str:
     """Both tables as Markdown: accuracy on tasks with the verdicts, and what changes on question sets.
 
-    tables: the folder with `table_methods`, `verdicts` and `table_methods_questions` as parquet files. Every number has
-    the 95 % interval of its table. Raises `OffcourseError` for a table that is missing or damaged.
+    tables: the folder with `table_methods`, `table_methods_questions`, `verdicts_questions` and `ON_TASKS` as parquet
+    files. Every number has the 95 % interval of its table.
+
+    Raises `OffcourseError` for a table that is missing or damaged.
     """
     of_tasks = _by_row(read_unchecked(tables / "table_methods.parquet"))
-    verdicts = read_unchecked(tables / "verdicts.parquet")
+    verdicts = pd.concat([read_unchecked(tables / f"{name}.parquet")[["method", "verdict"]] for name in ON_TASKS])
     tasks = [
         (
             method,
@@ -35,12 +39,17 @@ def as_markdown(tables: Path) -> str:
     ]
     of_questions = _by_row(read_unchecked(tables / "table_methods_questions.parquet"))
     changes = [f"{measure} change" for measure in ("MC1", "MC2", "MC3")]
-    questions = [(row, *(_cell(cells[name]) for name in changes)) for row, cells in of_questions.items()]
+    asked = read_unchecked(tables / "verdicts_questions.parquet")
+    names = asked["method"] + ", " + asked["model"] + " (" + asked["on"] + ")"
+    questions = [
+        (row, *(_cell(cells[name]) for name in changes), _said(asked.loc[names == row, "verdict"]))
+        for row, cells in of_questions.items()
+    ]
     reached = f"pairs that reach {REACHED} of few-shot"
     return "\n\n".join(
         (
             _table(("method, on two tasks", "steered", "few-shot", reached, "verdicts on the four pairs"), tasks),
-            _table(("method, on 24 questions", *changes), questions),
+            _table(("method, on 24 questions", *changes, "verdict"), questions),
         )
     )
 
@@ -58,12 +67,15 @@ def _cell(cell: tuple) -> str:
 
 
 def _said(verdicts: pd.Series) -> str:
-    """How often each verdict was found; a dash for a method of the paper, which has none."""
-    return ", ".join(f"{verdict}: {count}" for verdict, count in Counter(verdicts).most_common()) or "\N{EN DASH}"
+    """How often each verdict was found, and nothing of a single one; a dash for a method that has none."""
+    counts = Counter(verdicts).most_common()
+    if len(verdicts) == 1:
+        return counts[0][0]
+    return "; ".join(f"{verdict} ({count})" for verdict, count in counts) or "\N{EN DASH}"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     # Numbers are aligned to the right, verdicts are text.
-    ruler = ("---" if name.startswith(("method", "verdicts")) else "---:" for name in header)
+    ruler = ("---" if name.startswith(("method", "verdict")) else "---:" for name in header)
     lines = [header, ruler, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from offcourse.analysis import recovery
-from offcourse.analysis.benefits import compared
 from offcourse.analysis.results import controls_path, has, read_shots
 from offcourse.analysis.steering_summary import paired_hits
-from offcourse.analysis.verdicts import LEVEL, MARGIN, halves, held_out, prompted, same_items
+from offcourse.analysis.verdicts import LEVEL, MARGIN, compared, halves, held_out, prompted, same_items
 from offcourse.analysis.view import ResultsView
 from offcourse.schemas.function_vectors import FV_CONTROLS, NULL_CONTROLS
 from offcourse.schemas.io import read_parquet

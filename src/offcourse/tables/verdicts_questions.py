@@ -5,9 +5,8 @@ The numbers are of the metric by which settings are chosen: MC1, or the accuracy
 
 from pathlib import Path
 
-from offcourse.analysis.benefits import compared
 from offcourse.analysis.steered_questions import METRICS, Steered
-from offcourse.analysis.verdicts import LEVEL, MARGIN
+from offcourse.analysis.verdicts import LEVEL, MARGIN, compared
 from offcourse.analysis.view import ResultsView
 from offcourse.tables.benefits import write_verdicts
 from offcourse.tables.methods_questions import DOLA, PROMPTING, Contrasted, read_runs, same_questions
