@@ -4,6 +4,7 @@ In each of the section's `precisions` the model is loaded, the vectors are built
 setting that is best in the method's own sweep. The study's own precision has the study's own vectors.
 """
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from offcourse.data.rows import Task
 from offcourse.engine.edit_checks import require_agreement
 from offcourse.engine.together import hits_together
 from offcourse.errors import OffcourseError
-from offcourse.methods.contract_checks import seeded
+from offcourse.methods.contract_checks import vectors_of
 from offcourse.methods.reliability import cosines
 from offcourse.methods.side_effects import best_setting, chosen_edit
 from offcourse.methods.steering import configured
@@ -45,17 +46,25 @@ def compute(context, task: Task) -> pd.DataFrame:
 def built(context, task: Task, dtype: str) -> Tensor:
     """The vectors that the context's model gives, float32, of the shape of the method's own.
 
-    dtype: the model's precision, for messages. Raises `OffcourseError` for vectors that are not finite.
+    dtype: the model's precision, for messages. Raises `OffcourseError` for vectors that are not finite in it, and as
+    `vectors_of` does.
     """
     [name] = context.step.methods
-    with seeded(context.draw):
-        vectors = torch.as_tensor(configured(context).build(context, task)).float().contiguous().cpu()
-    if not torch.isfinite(vectors).all():
-        raise OffcourseError(
-            f"{name}.precisions: vectors of {context.model} on {task.name} are not finite in {dtype}, whose largest "
-            f"number is {torch.finfo(getattr(torch, dtype)).max:g}. Leave {dtype} out of {name}.precisions."
-        )
-    return vectors
+    method = configured(context)
+
+    def build():
+        vectors = method.build(context, task)
+        # What is no tensor of real numbers is refused below, whatever the precision.
+        found = torch.as_tensor(vectors) if isinstance(vectors, Tensor | np.ndarray) else torch.zeros(0)
+        if found.is_floating_point() and not found.is_meta and not torch.isfinite(found.float()).all():
+            raise OffcourseError(
+                f"{name}.precisions: vectors of {context.model} on {task.name} are not finite in {dtype}, whose "
+                f"largest number is {torch.finfo(getattr(torch, dtype)).max:g}. Leave {dtype} out of {name}.precisions."
+            )
+        return vectors
+
+    what = f"{name} on {task.name}: build (in {dtype})"
+    return vectors_of(method, context.engine.model, build, what, name, draw=context.draw)
 
 
 def _hits(context, task: Task, prompts: pd.DataFrame, setting: tuple[float, int], vectors: Tensor) -> list[bool]:
