@@ -61,6 +61,22 @@ def test_items_that_are_all_alike_have_an_end_beyond_them_and_one_item_no_interv
         i.over_items([1.0], "antonym")
 
 
+def test_few_items_that_differ_leave_an_end_no_nearer_than_items_that_are_alike():
+    """Of one item among 40 the bootstrap ends at 0.075, nearer than where none differs at all."""
+    w = 1.959964**2 / (40 + 1.959964**2)
+    one = np.array([1.0] + [0.0] * 39)
+    assert i.over_items(one, "u", (-1.0, 1.0)).high == pytest.approx(3 / 40)
+    assert i.difference_over_items(one, "u") == pytest.approx((1 / 40 - w, 1 / 40 + w), rel=1e-5)
+    # Where many differ, the bootstrap is wider.
+    many = np.array([1.0, -1.0] * 20)
+    assert i.difference_over_items(many, "u") == i.over_items(many, "u", (-1.0, 1.0))
+    for same in (0.0, 1.0, -1.0):
+        alike = i.over_items([same] * 40, "u", (-1.0, 1.0))
+        assert i.difference_over_items(np.full(40, same), "u") == pytest.approx(alike)
+    almost = i.difference_over_items(np.array([1.0] * 39 + [0.9]), "u")
+    assert almost.high == 1.0 and almost.low < 1 - w
+
+
 def test_pairs_that_differ_alike_have_an_interval_and_others_that_of_the_bootstrap():
     alike = pd.DataFrame(np.zeros((3, 2)), index=list("abc"))
     assert i.difference_of_pairs(alike, "pairs") == i.over_items(np.zeros(6), "pairs", (-1.0, 1.0))

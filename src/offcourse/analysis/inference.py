@@ -80,6 +80,17 @@ def over_items(values: np.ndarray, unit: str, bounds: tuple[float, float] = (0.0
     return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
+def difference_over_items(differences: np.ndarray, unit: str) -> Interval:
+    """95 % interval of a mean of paired differences of shares, [items] of -1 to 1, two or more.
+
+    It is that of `over_items`, but no end is nearer to the mean than where all items are alike. Where few items differ,
+    or few are there, resamples alone are too much alike (docs/statistics.md has how often).
+    """
+    mean, (low, high) = float(np.mean(differences)), over_items(differences, unit, (-1.0, 1.0))
+    least = over_items(np.zeros(len(differences)), unit, (-1.0, 1.0)).high
+    return Interval(max(-1.0, min(low, mean - least)), min(1.0, max(high, mean + least)))
+
+
 def ratio_over_items(totals: np.ndarray, sizes: np.ndarray, unit: str) -> Interval:
     """95 % interval of sum(totals) / sum(sizes) by the percentile bootstrap over items: both are drawn together.
 

@@ -269,7 +269,7 @@ def difference(differences: np.ndarray, unit: str) -> Estimate:
     """The mean of paired differences of accuracy, [items] of -1 to 1, with its interval over items."""
     if len(differences) < 2:
         return Estimate(float(differences.mean()), -1.0, 1.0)
-    return Estimate(float(differences.mean()), *inference.over_items(differences, unit, (-1.0, 1.0)))
+    return Estimate(float(differences.mean()), *inference.difference_over_items(differences, unit))
 
 
 def perplexity_ratio(passages: pd.DataFrame) -> Estimate:

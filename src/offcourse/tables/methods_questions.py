@@ -4,7 +4,7 @@ DoLa has a row where a steering method is on the same model and set; its numbers
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,18 +188,23 @@ def cells(run: Steered | Contrasted, beside: Steered | None, column: str) -> Ite
     if beside is not None:
         sides[PROMPTING] = (beside.steered(column), beside.entries("value", column))
     for what, (values, entries) in sides.items():
-        yield what, *_mean(values, run.questions, (0.0, 1.0)), SHARE, json.dumps(entries)
+        yield what, *_mean(values, run.questions, inference.over_items), SHARE, json.dumps(entries)
     steered, _ = sides.pop(STEERED)
     against = {what: [{**entry, "role": "against"} for entry in entries] for what, (_, entries) in sides.items()}
     for what, (values, _) in sides.items():
         sources = [*run.entries("steered", column), *against[what]]
         name = CHANGED if what == UNSTEERED else f"{CHANGED} against {what}"
-        yield name, *_mean(steered - values, run.questions, (-1.0, 1.0)), CHANGE, json.dumps(sources)
+        yield (
+            name,
+            *_mean(steered - values, run.questions, inference.difference_over_items),
+            CHANGE,
+            json.dumps(sources),
+        )
 
 
-def _mean(values: np.ndarray, questions: str, bounds: tuple[float, float]) -> tuple[float, int, float, float]:
+def _mean(values: np.ndarray, questions: str, interval: Callable) -> tuple[float, int, float, float]:
     # DoLa can be on a single question; a steering method cannot, since its sets have two folds.
-    low, high = inference.over_items(values, questions, bounds) if len(values) > 1 else (np.nan, np.nan)
+    low, high = interval(values, questions) if len(values) > 1 else (np.nan, np.nan)
     return float(values.mean()), len(values), low, high
 
 
