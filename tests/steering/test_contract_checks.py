@@ -94,18 +94,33 @@ def test_what_is_no_prompt_for_each_item_is_refused(asked):
     assert require_prompts([torch.tensor([1, 2]), (3,)], 2, 512, "made") == [[1, 2], [3]]
 
 
+ON_TASKS = {"tasks": ["antonym"], "methods": ["function_vectors", "caa"]}
+ON_QUESTIONS = {"methods": ["caa"], "caa": {"questions": ["misconceptions"], "strengths": [1, 4]}}
+
+
+@pytest.mark.parametrize("units", [ON_TASKS, ON_QUESTIONS], ids=["tasks", "questions"])
 @pytest.mark.parametrize(
-    ("fact", "word", "said"),
+    ("facts", "said"),
     [
-        ("site", "residuals", "site = 'residuals'; did you mean 'residual'"),
-        ("operation", "project-out", "operation = 'project-out'; did you mean 'project_out'"),
-        ("positions", "everywhere", "positions = 'everywhere'; known: all, answer, first, last, prompt"),
+        ({"site": "residuals"}, "site = 'residuals'; did you mean 'residual'"),
+        ({"operation": "project-out"}, "operation = 'project-out'; did you mean 'project_out'"),
+        ({"positions": "everywhere"}, "positions = 'everywhere'; known: all, answer, first, last, prompt"),
+        ({"site": "heads", "positions": "first"}, "caa: the positions first have a vector for each token"),
+        ({"site": "logits", "positions": "first"}, "caa: the positions first have a vector for each token"),
+        ({"site": "logits", "positions": "last"}, "caa: logits are edited wherever a token of an answer is predicted"),
+        ({"operation": "project_out"}, "caa.strengths: (4|16) is more than the whole of the component"),
     ],
 )
-def test_a_word_of_the_module_that_there_is_not_is_refused_before_anything_runs(monkeypatch, fact, word, said):
-    monkeypatch.setattr(type(steering("caa")), fact, word)
-    study = load_study(
-        {"study": "one", "models": ["tiny-llama"], "tasks": ["antonym"], "methods": ["function_vectors", "caa"]}
-    )
+def test_edits_that_there_are_not_are_refused_before_anything_runs(monkeypatch, units, facts, said):
+    for fact, word in facts.items():
+        monkeypatch.setattr(type(steering("caa")), fact, word)
+    study = load_study({"study": "one", "models": ["tiny-llama"], **units})
     with pytest.raises(OffcourseError, match=said):
         check_study(study, Registry.load())
+
+
+@pytest.mark.parametrize("facts", [{"site": "logits"}, {"site": "heads"}, {"positions": "first"}])
+def test_every_site_has_positions_that_it_can_have(monkeypatch, facts):
+    for fact, word in facts.items():
+        monkeypatch.setattr(type(steering("caa")), fact, word)
+    check_study(load_study({"study": "one", "models": ["tiny-llama"], **ON_TASKS}), Registry.load())

@@ -55,7 +55,9 @@ def check_study(
         _check_scope(study, method)
     for method in study.steering_methods:
         _check_asked(study, registry, method, shots, resources)
-        _check_measured(study, registry, method, base)
+        configured = steering(method).configured(getattr(study, method), base)
+        _check_edits(study, registry, method, configured)
+        _check_measured(study, registry, method, configured)
     if "other_task" in study.function_vectors.controls and len(study.tasks_of("function_vectors")) == 1:
         raise OffcourseError(
             "function_vectors.controls: other_task needs a second task, whose vector it takes, but "
@@ -152,6 +154,38 @@ def _check_words(method: str, one: SteeringMethod) -> None:
             )
 
 
+def _check_edits(study: Study, registry: Registry, method: str, one: SteeringMethod) -> None:
+    """Raise `OffcourseError` for edits that there are not, or that a model of the study does not have.
+
+    one: the method, as the study configures it.
+    """
+    _check_words(method, one)
+    if one.positions == "first" and one.site != "residual":
+        raise OffcourseError(
+            f"{method}: the positions first have a vector for each token, which the residual stream alone can have, "
+            f"and {method} edits {one.site}. Use other positions."
+        )
+    if one.site == "logits" and one.positions not in ("answer", "all"):
+        raise OffcourseError(
+            f"{method}: logits are edited wherever a token of an answer is predicted, and {method} says the positions "
+            f"{one.positions}. Use answer."
+        )
+    if one.operation == "project_out" and (most := max(getattr(study, method).strengths)) > 1:
+        raise OffcourseError(
+            f"{method}.strengths: {most:g} is more than the whole of the component that {method} projects out. Use "
+            "strengths of up to 1."
+        )
+    for model in map(registry.model, study.models_of(method)):
+        if model.layers is not None:
+            # A method of a file raises for a block that the model lacks.
+            one.layer_sets(model.layers)
+        if one.site == "heads" and not has_heads(model.architecture):
+            raise OffcourseError(
+                f"{method}.models: {model.name} is of a class with blocks without attention heads, whose outputs "
+                f"{method} edits. Leave it out of {method}.models."
+            )
+
+
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
     """Raise `OffcourseError` for a steering method built on judged words, or asked for what it cannot have.
 
@@ -173,11 +207,6 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         raise OffcourseError(
             f"{method} is built from the prompts {listed(built)}. With protocol.splits: {study.protocol.splits} they "
             "hold words that the method is judged on. Set protocol: {splits: disjoint}."
-        )
-    if one.operation == "project_out" and max(asked.strengths) > 1:
-        raise OffcourseError(
-            f"{method}.strengths: {max(asked.strengths):g} is more than the whole of the component that {method} "
-            "projects out. Use strengths of up to 1."
         )
     if asked.random_directions > 1 and RANDOM not in asked.controls:
         raise OffcourseError(
@@ -221,11 +250,12 @@ def _check_precisions(study: Study, registry: Registry, method: str) -> None:
             )
 
 
-def _check_measured(study: Study, registry: Registry, method: str, base: Path) -> None:
+def _check_measured(study: Study, registry: Registry, method: str, configured: SteeringMethod) -> None:
     """Raise `OffcourseError` unless function vectors cover a steering method's models and tasks.
 
     A steering method is measured on the queries of function vectors and against their baselines. A model whose class
     has no heads has these prompts and baselines without function vectors.
+    configured: the method, as the study configures it.
     """
     if not study.tasks and getattr(study, method).questions:
         return
@@ -241,17 +271,6 @@ def _check_measured(study: Study, registry: Registry, method: str, base: Path) -
                 else "."
             )
         )
-    configured = steering(method).configured(getattr(study, method), base)
-    for name in study.models_of(method):
-        if (layers := registry.model(name).layers) is not None:
-            # A method of a file raises for a block that the model lacks.
-            configured.layer_sets(layers)
-    if headless and configured.site == "heads":
-        raise OffcourseError(
-            f"{method}.models: {', '.join(headless)} is of a class with blocks without attention heads, whose outputs "
-            f"{method} edits. Leave it out of {method}.models."
-        )
-    _check_words(method, configured)
     _check_judged(study, method, configured)
     _check_precisions(study, registry, method)
     most = configured.demonstrations(getattr(study, method))
