@@ -78,6 +78,30 @@ def test_an_exported_file_steers_as_the_method_that_it_was_exported_from(made, t
     assert len(after) == 2 * 3 * len(layers) and after.equals(before)
 
 
+@pytest.mark.parametrize(
+    ("sets", "layers", "exported"),
+    [
+        ([(0, 1), (2, 3)], [2, 3], [2, 3]),
+        ([(1, 3)], None, [1, 3]),
+        ([(2,)], None, [2]),
+        ([(0,), (1, 2)], [0], [0]),
+        ([(0,), (1, 2)], [1], None),
+        ([(0, 1), (2, 3)], None, None),
+        ([(2,)], [1], None),
+    ],
+)
+def test_a_file_has_the_blocks_of_one_edit_of_the_method(made, monkeypatch, sets, layers, exported):
+    layout, study = made
+    monkeypatch.setattr(type(steering(METHOD)), "layer_sets", lambda self, count: sets)
+    asked = (study, REGISTRY, layout, METHOD, "tiny-llama", TASK, layers)
+    if exported is None:
+        with pytest.raises(OffcourseError, match="the blocks of one edit|uses no vector of block 1"):
+            vectors_of(*asked)
+        return
+    found = vectors_of(*asked)
+    assert found.layers == exported and found.together
+
+
 def test_the_key_holds_the_digest_of_the_file_and_not_its_path(made, tmp_path):
     layout, _ = made
     numbers = {1: np.ones(32, np.float32)}
@@ -143,7 +167,7 @@ def test_a_vector_that_is_not_there_is_not_exported(made):
         (("caa", "tiny-llama", TASK), "does not have caa"),
         ((METHOD, "tiny-lama", TASK), "did you mean 'tiny-llama'"),
         (("mean_differenc", "tiny-llama", TASK), "did you mean 'mean_difference'"),
-        ((METHOD, "tiny-llama", TASK, [7]), "has no vector for block 7: it has blocks 0 to 3"),
+        ((METHOD, "tiny-llama", TASK, [7]), "uses no vector of block 7 in .*: it uses those of 0, 1, 2"),
     ):
         with pytest.raises(OffcourseError, match=said):
             vectors_of(study, REGISTRY, layout, *words)

@@ -7,7 +7,7 @@ from pathlib import Path
 from offcourse.data.architectures import architecture
 from offcourse.data.names import STEERING
 from offcourse.data.registry import Registry
-from offcourse.errors import OffcourseError, did_you_mean
+from offcourse.errors import OffcourseError, did_you_mean, listed
 from offcourse.graph.keys import STEPS
 from offcourse.layout import Layout
 from offcourse.methods.steering import operation
@@ -72,20 +72,30 @@ def vectors_of(
         )
     if strength is not None:
         built = configured.apply(built, strength)
+    sets = configured.layer_sets(len(built))
+    edited = set().union(*sets)
+    if several := len(sets) > 1 and any(len(some) > 1 for some in sets):
+        if set(layers or ()) not in map(set, sets):
+            raise OffcourseError(
+                f"{method} edits the blocks {' or '.join(','.join(map(str, some)) for some in sets)} together, and a "
+                "file has the blocks of one edit. Name those of one, with --layers."
+            )
+        edited, layers = set(layers), None
     # A zero that is added changes nothing.
-    kept = [layer for layer in range(len(built)) if built[layer].any() or operation(configured) != "add"]
+    kept = [layer for layer in sorted(edited) if built[layer].any() or operation(configured) != "add"]
     numbers = {layer: built[layer].float().numpy() for layer in kept}
     if missing := [layer for layer in layers or () if layer not in numbers]:
         raise OffcourseError(
-            f"{path} has no vector for block {missing[0]}: it has blocks {min(numbers)} to {max(numbers)}."
+            f"{method} uses no vector of block {missing[0]} in {path}: it uses those of "
+            f"{listed(map(str, numbers)) or 'no block'}."
         )
-    row, sets = registry.model(model), configured.layer_sets(len(built))
+    row = registry.model(model)
     return VectorFile(
         {layer: numbers[layer] for layer in sorted(layers or numbers)},
         operation=operation(configured),
         site=configured.site,
         positions=positions or configured.positions,
-        together=len(sets) == 1,
+        together=several or len(sets) == 1,
         model=row.identity,
         weights=weights_digest(layout.model_folder(model)),
         made={"method": method, "task": task, "strength": strength, "key": record["key"], "study": study.study},
