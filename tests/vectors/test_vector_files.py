@@ -236,6 +236,7 @@ def test_a_file_that_would_run_code_is_not_run(tmp_path):
         ({"direction.1": np.ones(4, np.float16)}, "has F16 numbers"),
         ({"direction.1": np.ones((2, 4), np.float32)}, "in 2 dimensions"),
         ({"direction.01": np.ones(4, np.float32)}, "'direction.01' is no direction"),
+        ({"direction.\u0662": np.ones(4, np.float32)}, "'direction.\u0662' is no direction"),
     ],
 )
 def test_a_control_vector_that_llama_cpp_refuses_is_refused(tmp_path, tensors, said):
@@ -248,6 +249,22 @@ def test_two_vectors_of_one_block_are_refused(tmp_path):
     torch.save({"layers.5": entry, "model.layers.5": entry}, tmp_path / "v.pt")
     with pytest.raises(OffcourseError, match=r"two hook points of block 5, model\.layers\.5 is the second"):
         files.read(tmp_path / "v.pt", {"positions": "all", "model": "m"})
+
+
+@pytest.mark.parametrize("name", ["layer.03", "layer.\u00b2", "layer.\u0662", "layer.-1"])
+def test_a_second_name_of_a_block_is_refused(tmp_path, name):
+    numbers = {f"layer.{layer}": tensor for layer, tensor in vectors().numbers.items()}
+    save_file(numbers | {name: np.ones(8, np.float32)}, tmp_path / "v", metadata={NAME: vectors().facts()})
+    with pytest.raises(OffcourseError, match=f"has tensors that are not called layer.N: {name}"):
+        files.read(tmp_path / "v")
+
+
+def test_facts_of_how_vectors_were_made_are_an_object(tmp_path):
+    facts = json.loads(vectors().facts()) | {"made": "by hand"}
+    numbers = {f"layer.{layer}": tensor for layer, tensor in vectors().numbers.items()}
+    save_file(numbers, tmp_path / "v", metadata={NAME: json.dumps(facts)})
+    with pytest.raises(OffcourseError, match="the file says made 'by hand', and expected is an object"):
+        files.read(tmp_path / "v")
 
 
 @pytest.mark.parametrize("verb", ["read", "write"])

@@ -8,6 +8,7 @@ is given; the file itself says neither, nor the model's commit. Files that we wr
 the others do not read.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ def read(path: Path) -> VectorFile:
         )
     numbers = {}
     for name, kind, data in tensors:
-        layer = name.removeprefix(PREFIX)
-        # "05" would be a second name of block 5.
-        if not name.startswith(PREFIX) or not layer.isdecimal() or layer.startswith("0"):
+        # "05" would be a second name of block 5, and \d knows more digits than these.
+        layer = re.fullmatch(rf"{re.escape(PREFIX)}([1-9][0-9]*)", name)
+        if not layer:
             raise OffcourseError(
                 f"{path}: the tensor {name!r} is no direction of a block from 1 on ({PREFIX}N), and llama.cpp refuses "
                 "the file too."
@@ -55,7 +56,7 @@ def read(path: Path) -> VectorFile:
             raise OffcourseError(
                 f"{path}: {name} has {kind.name} numbers in {data.ndim} dimensions, and a direction is one row of F32."
             )
-        numbers[int(layer)] = float32(data, path, name)
+        numbers[int(layer[1])] = float32(data, path, name)
     hint = said.get(f"{ARCHITECTURE}.model_hint")
     found = VectorFile(numbers, site="residual")
     if NAME in said:

@@ -98,6 +98,8 @@ class VectorFile:
         Raises `OffcourseError` for a word that there is not, or that contradicts the file.
         """
         new = {name: value for name, value in facts.items() if value is not None}
+        if not isinstance(new.get("made", {}), Mapping):
+            raise OffcourseError(f"{path}: {who} says made {new['made']!r}, and expected is an object. Leave it out.")
         for name, value in new.items():
             known = WORDS.get(name, (True, False) if name == "together" else ())
             if known and value not in known:

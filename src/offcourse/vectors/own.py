@@ -1,5 +1,6 @@
 """Vectors in safetensors with our facts: a tensor `layer.N` for block N, and the facts as metadata."""
 
+import re
 from pathlib import Path
 
 from offcourse.errors import OffcourseError
@@ -25,7 +26,8 @@ def read(path: Path) -> VectorFile:
             f"{path} cannot be read as safetensors ({str(error).splitlines()[0]}). Use an undamaged copy, with "
             "float32 or float16 numbers."
         ) from error
-    strange = [name for name in tensors if not name.removeprefix(PREFIX).isdigit() or not name.startswith(PREFIX)]
+    # "05" would be a second name of block 5, and isdigit knows more digits than these.
+    strange = [name for name in tensors if not re.fullmatch(rf"{re.escape(PREFIX)}(0|[1-9][0-9]*)", name)]
     if NAME not in metadata or strange:
         wrong = f"tensors that are not called {PREFIX}N: {', '.join(sorted(strange)[:5])}" if strange else ""
         lacks = f"no metadata {NAME}, which says its {', '.join(NEEDED[:-1])}, layers, sha256 and {NEEDED[-1]}"
