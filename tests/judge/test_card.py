@@ -11,8 +11,10 @@ from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
 from offcourse.judge import card as cards
 from offcourse.judge import page
-from offcourse.judge.asked import asked
+from offcourse.judge.asked import Asked, asked
 from offcourse.judge.run import run
+from offcourse.steering import steering
+from offcourse.study.config import load_study
 
 ROW = {
     "model": "tiny-llama",
@@ -118,7 +120,7 @@ def test_a_card_says_every_number_in_words():
         "perplexity times 1.20 [1.10, 1.30], divergence 0.31 nats, other tasks not measured, one task; right answers "
         "that break: 25 % on this task, none to break on others",
         "3 draws: accuracy spreads by 0.10, cosine 0.90, answers flip on 5 %",
-        "strength 4, layer 2 of 4",
+        "strength 4, layer 2, 4 were swept",
         "tiny-llama, misconceptions: CANNOT BE TOLD: BETTER THAN LUCK AND PROMPTING, BUT HARM IS NOT MEASURED",
         "0.20 without, 0.50 with, 40 questions, held out",
         "0.30, +0.20 [+0.10, +0.30] over it",
@@ -128,6 +130,35 @@ def test_a_card_says_every_number_in_words():
     ):
         assert words in text
     assert "one set of vectors; nothing was drawn again" in text and "bfloat16" not in text
+
+
+@pytest.mark.parametrize(
+    ("what", "layers", "how"),
+    [
+        ({}, None, "residual stream, the last token of the prompt, each layer alone"),
+        ({"together": True}, [1, 2], "all layers together"),
+        ({"together": None}, None, "sets of layers"),
+        ({}, [7], "layer 7"),
+        ({"site": "logits", "positions": "answer"}, None, "logits, every token that predicts the answer, behind the"),
+        ({"site": "logits", "positions": "answer"}, [0], "logits, every token that predicts the answer, behind the"),
+        ({"site": "logits", "operation": "contrast"}, None, "the final layer against an earlier one"),
+    ],
+)
+def test_a_card_says_which_layers_are_edited(what, layers, how):
+    judged = CARD["judged"]
+    file = layers and {"layers": layers}
+    assert how in cards.edits(judged | {"edits": judged["edits"] | what, "file": file})
+
+
+def test_a_method_with_layer_sets_of_its_own_edits_sets_of_layers(monkeypatch):
+    method = steering("caa")
+    study = load_study(
+        {"study": "one", "models": ["tiny-llama"], "methods": ["caa"], "caa": {"questions": ["misconceptions"]}}
+    )
+    wanted = Asked("caa", ["tiny-llama"], [], questions=["misconceptions"])
+    assert cards.judged(wanted, study, Path())["edits"]["together"] is False
+    monkeypatch.setattr(type(method), "layer_sets", lambda self, layers: [(0, 1), (2, 3)], raising=False)
+    assert cards.judged(wanted, study, Path())["edits"]["together"] is None
 
 
 def test_a_card_of_a_study_with_precisions_says_what_each_gives():

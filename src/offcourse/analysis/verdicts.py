@@ -170,8 +170,11 @@ def verdict(row: dict) -> str:
 
 
 def setting(strength: float, layer: int, layers: int) -> str:
-    """The setting of a row in words. A method that steers all layers at once, or none, has no layer to name."""
-    return f"strength {strength:g}" + (f", layer {layer} of {layers}" if layers > 1 else "")
+    """The setting of a row in words. A method that steers all layers at once, or none, has no layer to name.
+
+    layers: how many were swept, which may be fewer than the model has.
+    """
+    return f"strength {strength:g}" + (f", layer {layer}, {layers} were swept" if layers > 1 else "")
 
 
 def paired(results: Folder, name: str, model: str, task: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

@@ -26,6 +26,8 @@ from offcourse.provenance.records import read_record, relative
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.results import CELLS
 from offcourse.steering import steering
+from offcourse.steering.contract import SteeringMethod
+from offcourse.steering.vector_file import VectorFileMethod
 from offcourse.study.config import Study, read_study
 from offcourse.tables.methods_questions import row_of
 
@@ -77,39 +79,42 @@ def card(asked: Asked, study_file: Path, directory: Path, seconds: float) -> dic
     """
     study, registry = read_study(study_file), Registry.load()
     layout = Layout(study.study, directory)
-    judged = _judged(asked, study, directory)
+    what = judged(asked, study, directory)
     found = {name: directory / path for name, path in zip(tables(asked), targets(layout, asked), strict=True)}
     rows: dict[str, Any] = {"pairs": [], "baseline": [], "benefits": []}
     for name, path in found.items():
         if name == TABLE:
             table = read_parquet(path, VERDICTS)
-            rows |= {"pairs": _of(table, judged["label"]), "baseline": _of(table, steering(BASELINE).label)}
+            rows |= {"pairs": _of(table, what["label"]), "baseline": _of(table, steering(BASELINE).label)}
         elif name == QUESTIONS:
             cells = read_parquet(found[CELLS_OF], CELLS)
-            mine = _of(read_parquet(path, BENEFITS), judged["label"])
+            mine = _of(read_parquet(path, BENEFITS), what["label"])
             rows["benefits"] += [row | {"unit": QUESTION_SET, "metrics": _metrics(cells, row)} for row in mine]
         elif name != CELLS_OF:
-            mine = _of(read_parquet(path, BENEFITS), judged["label"])
+            mine = _of(read_parquet(path, BENEFITS), what["label"])
             rows["benefits"] += [row | {"unit": TASK, "metrics": {}} for row in mine]
     return {
-        "judged": judged,
+        "judged": what,
         **rows,
         "seconds": round(seconds, 1),
         "provenance": _provenance(asked, study, registry, study_file, directory),
     }
 
 
-def _judged(asked: Asked, study: Study, directory: Path) -> dict[str, Any]:
+def judged(asked: Asked, study: Study, directory: Path) -> dict[str, Any]:
     """What was judged."""
     found: dict[str, Any] = {"method": asked.method}
     if asked.method in PAPER_METHODS:
         method = PAPER_METHODS[asked.method]
         return found | {"label": method.label, "source": method.source, "edits": dict(method.edits), "file": None}
     one = steering(asked.method).configured(getattr(study, asked.method), directory)
+    edited = {name: getattr(one, name) for name in ("site", "operation", "positions", "together")}
+    if type(one).layer_sets not in (SteeringMethod.layer_sets, VectorFileMethod.layer_sets):
+        edited["together"] = None
     return found | {
         "label": one.label,
         "source": one.source,
-        "edits": {name: getattr(one, name) for name in ("site", "operation", "positions", "together")},
+        "edits": edited,
         "file": _file(asked, one),
     }
 
@@ -200,11 +205,13 @@ def edits(judged: Mapping[str, Any]) -> str:
         "all": "every token",
         "first": "the first tokens",
     }
-    how = "all layers together" if what["together"] else "each layer alone"
-    if what["operation"] == "contrast":
-        how = "the final layer against an earlier one"
+    # None of a method with layer sets of its own.
+    how = {True: "all layers together", False: "each layer alone", None: "sets of layers"}[what["together"]]
     if judged["file"] and len(judged["file"]["layers"]) == 1:
         how = f"layer {judged['file']['layers'][0]}"
+    if what["site"] == "logits":
+        contrast = what["operation"] == "contrast"
+        how = "the final layer against an earlier one" if contrast else "behind the last layer"
     return f"{what['operation'].replace('_', ' ')}, {site[what['site']]}, {tokens[what['positions']]}, {how}"
 
 
