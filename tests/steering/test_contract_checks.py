@@ -119,6 +119,18 @@ def test_edits_that_there_are_not_are_refused_before_anything_runs(monkeypatch, 
         check_study(study, Registry.load())
 
 
+@pytest.mark.parametrize("label", ["Difference in means", "DoLa", "Function vectors"])
+def test_methods_of_one_label_are_refused(monkeypatch, label):
+    study = load_study(
+        {"study": "one", "models": ["tiny-llama"], "tasks": ["antonym"]}
+        | {"methods": ["function_vectors", "mean_difference", "caa"]}
+    )
+    check_study(study, Registry.load())
+    monkeypatch.setattr(type(steering("caa")), "label", label)
+    with pytest.raises(OffcourseError, match=f"its label '{label}' is that of .*, and tables tell methods apart by it"):
+        check_study(study, Registry.load())
+
+
 @pytest.mark.parametrize("facts", [{"site": "logits"}, {"site": "heads"}, {"positions": "first"}])
 def test_every_site_has_positions_that_it_can_have(monkeypatch, facts):
     for fact, word in facts.items():

@@ -20,6 +20,9 @@ from offcourse.steering import steering
 from offcourse.steering.contract import RANDOM, Control, SteeringMethod
 from offcourse.study.config import Study
 
+# What tables call the paper's methods.
+PAPER_LABELS = ("Function vectors", "Task vectors", "DoLa")
+
 
 def check_study(
     study: Study, registry: Registry, resources: Path = RESOURCES, pinned: bool = True, base: Path = Path()
@@ -53,6 +56,7 @@ def check_study(
         registry.task(name)
     for method in study.methods:
         _check_scope(study, method)
+    _check_labels(study)
     for method in study.steering_methods:
         _check_asked(study, registry, method, shots, resources)
         configured = steering(method).configured(getattr(study, method), base)
@@ -125,6 +129,19 @@ def _check_scope(study: Study, method: str) -> None:
                 raise OffcourseError(
                     f"{method}.{key}: {name!r} is not one of the study's {key}; {did_you_mean(name, ours)}"
                 )
+
+
+def _check_labels(study: Study) -> None:
+    """Raise `OffcourseError` for methods of one label: tables tell methods apart by it."""
+    seen = dict(zip(PAPER_LABELS, PAPER_LABELS, strict=True))
+    for method in study.steering_methods:
+        label = steering(method).label
+        if label in seen:
+            raise OffcourseError(
+                f"src/offcourse/steering/{method}.py: its label {label!r} is that of {seen[label]} too, and tables "
+                "tell methods apart by it. Use another label."
+            )
+        seen[label] = method
 
 
 def _check_asked(study: Study, registry: Registry, method: str, shots: int, resources: Path) -> None:
