@@ -6,7 +6,7 @@ import torch
 
 from offcourse.data.registry import Registry
 from offcourse.errors import OffcourseError
-from offcourse.judge.asked import METHODS, asked
+from offcourse.judge.asked import METHODS, Asked, asked
 from offcourse.study.config import read_study
 from offcourse.vectors import files
 from offcourse.vectors.facts import VectorFile
@@ -50,6 +50,12 @@ def test_only_what_is_a_control_of_a_method_is_asked():
         "wrong_task",
     ]
     assert "draws" not in of("activation_addition").study()["activation_addition"]
+
+
+def test_a_method_that_changes_the_prompt_is_judged_without_controls():
+    found = Asked("prompting", ["tiny-llama"], ["present-past", "country-capital"])
+    found.check(REGISTRY)
+    assert found.study()["prompting"].keys() == {"strengths", "passages"} and found.controls() == []
 
 
 def test_another_question_is_another_study():

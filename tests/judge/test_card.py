@@ -141,6 +141,7 @@ def test_a_card_says_every_number_in_words():
         ({}, [7], "layer 7"),
         ({"site": "logits", "positions": "answer"}, None, "logits, every token that predicts the answer, behind the"),
         ({"site": "logits", "positions": "answer"}, [0], "logits, every token that predicts the answer, behind the"),
+        ({"site": "prompt"}, None, "a text in front of the prompt"),
         ({"site": "logits", "operation": "contrast"}, None, "the final layer against an earlier one"),
     ],
 )

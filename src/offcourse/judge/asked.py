@@ -69,6 +69,9 @@ class Asked:
         Of a method that draws no pairs no labels can be shuffled. The vectors of a file are those of every task.
         """
         method = steering(self.method)
+        if method.site == "prompt":
+            # It has no vector in whose place another could be.
+            return []
         found = ["random_direction"]
         if (self.operation or method.operation) not in ("project_out", "scale"):
             found.append("sign_flipped")
@@ -114,7 +117,9 @@ class Asked:
         if self.file:
             section |= {"file": f"results/{FOLDER}/vectors/{section['sha256']}{self.file.suffix}"}
         if self.tasks:
-            section |= {"controls": self.controls(), "random_directions": DIRECTIONS, "passages": self.passages}
+            section |= {"controls": self.controls(), "passages": self.passages}
+            if section["controls"]:
+                section["random_directions"] = DIRECTIONS
             if steering(self.method).sampled:
                 section["draws"] = DRAWS
         return section

@@ -198,6 +198,8 @@ def title(judged: Mapping[str, Any]) -> str:
 def edits(judged: Mapping[str, Any]) -> str:
     """What is edited, in a sentence's words."""
     what, site = judged["edits"], {"residual": "residual stream", "heads": "outputs of heads", "logits": "logits"}
+    if what["site"] == "prompt":
+        return "a text in front of the prompt"
     tokens = {
         "last": "the last token of the prompt",
         "prompt": "every token of the prompt",
