@@ -41,6 +41,16 @@ def test_a_healthy_model_passes_well_below_the_limit(name, dtype):
     assert max(check["error"] / check["floor"] for check in report.values()) < TIMES_FLOOR / 2
 
 
+@pytest.mark.parametrize("max_rows", [1, 3, 19, 20])
+def test_passes_of_any_size_are_checked(max_rows):
+    """The model has 4 layers of 4 heads, so a pass of 20 rows holds every head and no edit, and a smaller one does not.
+
+    Of a model of 80 layers and 64 heads these are more than a pass has on a GPU.
+    """
+    report = engine_agrees(Engine(loaded("Llama", "float32"), max_rows), PROMPT)
+    assert {name for name, check in report.items() if check["passed"]} == EVERY
+
+
 @precisions
 def test_rows_at_another_position_are_noticed(dtype, monkeypatch):
     plain = RowPass._with_rows

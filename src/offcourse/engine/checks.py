@@ -139,14 +139,25 @@ def _rows_of_prompts(engine: Engine, prompt: list[int]) -> Iterator[Case]:
     prompts = [prompt[: cut + 1], prompt, prompt[:cut] + prompt[: len(prompt) - cut - 1]]
     middle = model.layers // 2
     values = engine.capture_heads([prompt], [len(prompt) - 1])[0].roll(1, 1)
-    heads = engine.row_states(prompts, HeadRows(values, unedited=1))[:, 1:]
+    heads = _states_of_rows(engine, prompts, HeadRows(values, unedited=1))[:, 1:]
     heads = heads.unflatten(1, (model.layers, model.heads + 1))[:, middle]
     streams = engine.capture_residuals(prompts).roll(1, 0)
-    own = engine.row_states(prompts, ResidualRows(streams[:, :, None], model.layers, replace=True))[:, 1 + middle]
+    own = _states_of_rows(engine, prompts, ResidualRows(streams[:, :, None], model.layers, replace=True))[:, 1 + middle]
     for index, ids in enumerate(prompts):
         yield Case(ids, in_head(model, middle, 0, values[middle, 0]), [heads[index, 0]])
         yield Case(ids, no_edit, [heads[index, -1]])
         yield Case(ids, after_block(model, middle, streams[index, middle], True), [own[index]])
+
+
+def _states_of_rows(engine: Engine, prompts: list[list[int]], rows: HeadRows | ResidualRows) -> Tensor:
+    """[prompts, 1 + rows, width], see `Engine.row_states`. Prompts go alone if the rows of one take several passes.
+
+    That is so of a large model (80 layers of 64 heads), or with a small `max_rows`.
+    """
+    count = sum(rows.begins(layer) for layer in range(engine.model.layers + 1))
+    step = len(prompts) if count <= engine.max_rows else 1
+    parts = [slice(start, start + step) for start in range(0, len(prompts), step)]
+    return torch.cat([engine.row_states(prompts[part], rows.of_prompts(part)) for part in parts])
 
 
 def _forest(engine: Engine, prompt: list[int]) -> Iterator[Case]:
