@@ -17,6 +17,7 @@ from offcourse.engine.edit_hooks import hooks_of
 from offcourse.engine.edits import Edit
 from offcourse.errors import OffcourseError
 from offcourse.graph.keys import STEPS, dtypes_of, key_parts, numerics_of, steps_of
+from offcourse.judge.asked import asked as wanted
 from offcourse.layout import Layout
 from offcourse.methods.precisions import built
 from offcourse.models.fetch import prepare
@@ -27,6 +28,7 @@ from offcourse.run.plain_context import context_of
 from offcourse.schemas.function_vectors import STEERING_PRECISIONS, STEERING_SWEEP
 from offcourse.schemas.io import read_parquet
 from offcourse.schemas.prompts import PROMPTS
+from offcourse.steering import steering
 from offcourse.steering.caa import contrasts
 from offcourse.study.check import check_study
 from offcourse.study.config import load_study
@@ -201,6 +203,20 @@ def test_a_precision_that_says_nothing_is_refused_by_name(section, said):
     asked = load_study({**STUDY, "models": ["tiny-llama"], "caa": {}, "methods": methods, **section})
     with pytest.raises(OffcourseError, match=said):
         check_study(asked, Registry.load())
+
+
+@pytest.mark.parametrize("section", [{"draws": 2}, {"precisions": ["bfloat16"]}])
+def test_a_method_with_a_score_of_its_own_has_no_draws_and_no_precisions(monkeypatch, section):
+    """Both count the answer's first token, which is another measure than the method's own."""
+    key = next(iter(section))
+    asked = load_study({**STUDY, "models": ["tiny-llama"], "caa": section})
+    check_study(asked, Registry.load())
+    monkeypatch.setattr(type(steering("caa")), "score", lambda self, context, prompt, rows: None)
+    with pytest.raises(OffcourseError, match=rf"caa.{key} cannot be had: caa has a score of its own"):
+        check_study(asked, Registry.load())
+    judged = wanted("caa", ["tiny-llama"], [], {}, Registry.load())
+    assert "draws" not in judged.study()["caa"]
+    judged.check(Registry.load())
 
 
 def test_other_words_than_precisions_are_refused_and_a_study_without_them_is_as_before():

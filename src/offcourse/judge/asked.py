@@ -22,7 +22,7 @@ from offcourse.judge import paper
 from offcourse.judge.paper import PAPER_METHODS
 from offcourse.steering import steering
 from offcourse.steering.vector_file import NAME as VECTOR_FILE
-from offcourse.study.check import check_study
+from offcourse.study.check import check_study, scores_itself
 from offcourse.study.config import load_study
 from offcourse.study.protocol import Protocol
 from offcourse.vectors.files import GIVEN, format_of, read
@@ -120,7 +120,7 @@ class Asked:
             section |= {"controls": self.controls(), "passages": self.passages}
             if section["controls"]:
                 section["random_directions"] = DIRECTIONS
-            if steering(self.method).sampled:
+            if steering(self.method).sampled and not scores_itself(steering(self.method)):
                 section["draws"] = DRAWS
         return section
 

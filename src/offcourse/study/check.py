@@ -203,6 +203,11 @@ def _check_edits(study: Study, registry: Registry, method: str, one: SteeringMet
             )
 
 
+def scores_itself(method: SteeringMethod) -> bool:
+    """Whether a method decides which edits bring the answer, instead of the answer's first token."""
+    return type(method).score is not SteeringMethod.score
+
+
 def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
     """Raise `OffcourseError` for a steering method built on judged words, or asked for what it cannot have.
 
@@ -236,6 +241,9 @@ def _check_judged(study: Study, method: str, one: SteeringMethod) -> None:
         refused["shuffled_labels"] = "has much the same direction when pairs are swapped (`sided` of its module)"
     if not one.sampled:
         refused |= {"draws": again, "shuffled_labels": again}
+    if scores_itself(one):
+        alone = "has a score of its own (`score` of its module), and these count the answer's first token"
+        refused |= dict.fromkeys(("draws", "precisions"), alone)
     if one.operation in ("project_out", "scale"):
         refused["sign_flipped"] = f"edits states by {one.operation}, which has no direction that could be turned round"
     if one.shared:
