@@ -73,6 +73,9 @@ def test_few_items_that_differ_leave_an_end_no_nearer_than_items_that_are_alike(
     for same in (0.0, 1.0, -1.0):
         alike = i.over_items([same] * 40, "u", (-1.0, 1.0))
         assert i.difference_over_items(np.full(40, same), "u") == pytest.approx(alike)
+    for metric in ("mc2", "mc3"):
+        assert i.difference_over_items(one, "u", metric) == i.over_items(one, "u", (-1.0, 1.0))
+    assert i.difference_over_items(one, "u", "mc1") == i.difference_over_items(one, "u")
     almost = i.difference_over_items(np.array([1.0] * 39 + [0.9]), "u")
     assert almost.high == 1.0 and almost.low < 1 - w
 

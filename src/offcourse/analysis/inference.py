@@ -28,6 +28,10 @@ _ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 _BLOCK = 10_000_000
 
 
+# Metrics of question sets that are shares of probability.
+CONTINUOUS = ("mc2", "mc3")
+
+
 class Interval(NamedTuple):
     """Ends of a 95 % interval."""
 
@@ -80,13 +84,18 @@ def over_items(values: np.ndarray, unit: str, bounds: tuple[float, float] = (0.0
     return Interval(*map(float, np.quantile(means, _ENDS)))
 
 
-def difference_over_items(differences: np.ndarray, unit: str) -> Interval:
-    """95 % interval of a mean of paired differences of shares, [items] of -1 to 1, two or more.
+def difference_over_items(differences: np.ndarray, unit: str, metric: str = "") -> Interval:
+    """95 % interval of a mean of paired differences, [items] of -1 to 1, two or more.
 
     It is that of `over_items`, but no end is nearer to the mean than where all items are alike. Where few items differ,
-    or few are there, resamples alone are too much alike (docs/statistics.md has how often).
+    or few are there, resamples alone are too much alike (docs/statistics.md has how often). That is so of what an item
+    has or has not; of shares of probability (`CONTINUOUS`) hardly two items are alike, and resamples suffice.
+
+    metric: a metric of question sets, such as mc2; others are hits.
     """
     mean, (low, high) = float(np.mean(differences)), over_items(differences, unit, (-1.0, 1.0))
+    if metric in CONTINUOUS:
+        return Interval(low, high)
     least = over_items(np.zeros(len(differences)), unit, (-1.0, 1.0)).high
     return Interval(max(-1.0, min(low, mean - least)), min(1.0, max(high, mean + least)))
 

@@ -129,7 +129,7 @@ def _interval(values: np.ndarray, metric: str, questions: str) -> tuple[float, f
     """The 95 % interval of the mean of one number per question; NaN if the results lack the number."""
     if np.isnan(values).any():
         return np.nan, np.nan
-    if metric in ("mc2", "mc3"):
+    if metric in inference.CONTINUOUS:
         return inference.over_items(values, questions) if len(values) > 1 else (np.nan, np.nan)
     return truthfulness.wilson(values)
 

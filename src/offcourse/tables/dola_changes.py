@@ -56,7 +56,7 @@ def change(run: DolaRun, metric: str, column: str) -> tuple:
     values = (run.values(run.best, column) - base).mean(0)
     low, high = np.nan, np.nan
     if len(values) > 1 and not np.isnan(values).any():
-        low, high = inference.difference_over_items(values, run.questions)
+        low, high = inference.difference_over_items(values, run.questions, metric)
     return run.model, run.questions, NAMES[metric], float(values.mean()), low, high, len(values)
 
 

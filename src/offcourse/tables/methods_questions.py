@@ -6,6 +6,7 @@ DoLa has a row where a steering method is on the same model and set; its numbers
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def _cells_of(row: str, run: Steered | Contrasted, beside: Steered | None, form:
     return [
         (row, f"{label} {what}", *cell)
         for metric, label in METRICS[form].items()
-        for what, *cell in cells(run, beside, measure(metric, shared))
+        for what, *cell in cells(run, beside, metric, measure(metric, shared))
     ]
 
 
@@ -179,8 +180,11 @@ def _pairs(view: ResultsView, method: str) -> list[tuple[str, str]]:
     return [(model, name) for name in names for model in models]
 
 
-def cells(run: Steered | Contrasted, beside: Steered | None, column: str) -> Iterator[tuple]:
-    """(what, value, n, low, high, unit, sources) of one metric. beside: prompting on the same model and questions."""
+def cells(run: Steered | Contrasted, beside: Steered | None, metric: str, column: str) -> Iterator[tuple]:
+    """(what, value, n, low, high, unit, sources) of one metric. beside: prompting on the same model and questions.
+
+    column: the metric's, with or without shared ties.
+    """
     sides = {
         UNSTEERED: (run.unsteered(column), run.entries("value", column, edited=False)),
         STEERED: (run.steered(column), run.entries("value", column)),
@@ -196,7 +200,7 @@ def cells(run: Steered | Contrasted, beside: Steered | None, column: str) -> Ite
         name = CHANGED if what == UNSTEERED else f"{CHANGED} against {what}"
         yield (
             name,
-            *_mean(steered - values, run.questions, inference.difference_over_items),
+            *_mean(steered - values, run.questions, partial(inference.difference_over_items, metric=metric)),
             CHANGE,
             json.dumps(sources),
         )
