@@ -275,6 +275,7 @@ def test_the_row_of_dola_has_the_numbers_of_its_own_tables(made, tmp_path, proto
     assert first == [f"MC1 {what}" for what in COLUMNS]
 
 
+@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize(("step", "label"), [("dola", "DoLa"), ("caa_answers", "CAA")])
 def test_a_method_on_other_questions_is_not_compared_with_prompting(made, tmp_path, step, label):
     """A limit of its own: the numbers stand, and a note says why the comparison does not."""
