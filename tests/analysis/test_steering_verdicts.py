@@ -146,7 +146,7 @@ def with_one_layer(root) -> None:
 
 def test_a_layer_is_named_only_where_layers_are_steered_one_after_the_other(tmp_path):
     root = write_results(tmp_path, WORKS, controls=False, draws=False)
-    assert set(texts(judged(root))["setting"]) == {"strength 1, layer 1, 3 were swept"}
+    assert set(texts(judged(root))["setting"]) == {"strength 1, layer 1 (3 swept)"}
     with_one_layer(root)
     assert set(texts(judged(root))["setting"]) == {"strength 1"}
 

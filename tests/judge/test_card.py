@@ -120,7 +120,7 @@ def test_a_card_says_every_number_in_words():
         "perplexity times 1.20 [1.10, 1.30], divergence 0.31 nats, other tasks not measured, one task; right answers "
         "that break: 25 % on this task, none to break on others",
         "3 draws: accuracy spreads by 0.10, cosine 0.90, answers flip on 5 %",
-        "strength 4, layer 2, 4 were swept",
+        "strength 4, layer 2 (4 swept)",
         "tiny-llama, misconceptions: CANNOT BE TOLD: BETTER THAN LUCK AND PROMPTING, BUT HARM IS NOT MEASURED",
         "0.20 without, 0.50 with, 40 questions, held out",
         "0.30, +0.20 [+0.10, +0.30] over it",

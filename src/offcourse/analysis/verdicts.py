@@ -174,7 +174,7 @@ def setting(strength: float, layer: int, layers: int) -> str:
 
     layers: how many were swept, which may be fewer than the model has.
     """
-    return f"strength {strength:g}" + (f", layer {layer}, {layers} were swept" if layers > 1 else "")
+    return f"strength {strength:g}" + (f", layer {layer} ({layers} swept)" if layers > 1 else "")
 
 
 def paired(results: Folder, name: str, model: str, task: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
