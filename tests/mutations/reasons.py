@@ -24,8 +24,6 @@ REASONS: dict[str, str] = {
     r"configuration: function_vectors\.large": "the grid of large models is read, also where no model is large",
     r"configuration: numerics\.max_rows": "another number of rows moves last digits, and of so small a model no hit",
     r"vector file: metadata": "the file is in every key by its sha256, as a whole; its numbers are those of before",
-    r"configuration: caa\.(pairs|shots)$": "the key of vectors for questions holds all settings of a method, also "
-    "those that only its word tasks read",
     r"code: (steering/prompting|methods/reliability)\.py": "hits of a model of random weights stay, "
     "whatever is asked or added at random",
     r"model .*: ": "the check holds every file of the folder against the manifest",
