@@ -98,7 +98,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise OffcourseError(f"{path} is a folder. Name a file to write.")
     with writing(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_begun(path.name), suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -109,6 +109,15 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def is_being_written(path: Path, name: str) -> bool:
+    """Whether a file is what `write_whole` fills before it becomes the file `name` beside it."""
+    return path.name.startswith(_begun(name))
+
+
+def _begun(name: str) -> str:
+    return f".{name}."
 
 
 def write_between(page: Path, begin: str, end: str, content: str) -> None:

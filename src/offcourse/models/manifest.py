@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from offcourse.errors import OffcourseError
-from offcourse.files import sha256
+from offcourse.files import is_being_written, sha256
 from offcourse.store.sealed_json import read_sealed, write_sealed
 
 MANIFEST = "manifest.json"
@@ -114,6 +114,9 @@ def changes(folder: Path, all_files: bool = False) -> dict[str, str]:
             hashed.append(name)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        # Another job of this model may be writing what it has hashed.
+        if is_being_written(path, SEEN) and path.parent == folder:
+            continue
         if name not in files and name not in (MANIFEST, SEEN) and not path.is_dir():
             wrong[name] = "not a file of the prepared model"
     if hashed:
