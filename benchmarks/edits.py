@@ -1,12 +1,9 @@
 """Edits at answer tokens: a sweep over layers and strengths on one question against one forward per edit."""
 
-import sys
-
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.flops import flops_of
-from benchmarks.timing import SAMPLE, interleaved, report
+from benchmarks.timing import SAMPLE, compared
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.edited import score_answers
@@ -54,12 +51,5 @@ def compare_edits(engine: Engine, prompt: list[int], answers: list[list[int]]) -
 
     checked = range(0, len(grid), 7)
     expected, got = naive(checked), fast()[1:][list(checked)]
-    error = float(((got - expected).abs() / expected.abs().clamp_min(1)).max())
-    if error > 1e-4:
-        sys.exit(f"edits of answers: scores differ from the naive loop by {error:.1e}")
-    slow, quick, rates = interleaved(naive, fast)
-    scale = len(grid) / len(sample)
-    counted = flops_of(naive) * scale / flops_of(fast)
-    agreement = f"largest difference {error:.1e} of {expected.numel()} scores; {counted:.1f} times fewer operations"
     name = f"{len(grid)} edits of {ANSWERS} answers behind {len(prompt)} tokens"
-    return report(name, slow, quick, rates, scale, flops_of(fast), agreement)
+    return compared(name, naive, fast, expected, got, len(grid) / len(sample))

@@ -25,6 +25,7 @@ from offcourse.data.passages import neutral
 from offcourse.data.prompts import build_prompts
 from offcourse.data.questions import load_questions, primer, prompt_text
 from offcourse.data.registry import Registry
+from offcourse.data.targets import prompt_and_answer
 from offcourse.data.task_vector_prompts import build_task_vector_prompts
 from offcourse.data.tasks import load_pairs
 from offcourse.engine import Engine
@@ -106,11 +107,7 @@ def of_one(answers: list, begin: int) -> tuple[list[int], list[list[int]]]:
 
 def passages(tokenizer) -> list[tuple[list[int], list[int]]]:
     """(beginning, continuation) of neutral passages, as token ids."""
-    found = []
-    for beginning, continuation in neutral(PASSAGES):
-        begun = tokenizer.encode(beginning)
-        found.append((begun, tokenizer.encode(f"{beginning} {continuation}")[len(begun) :]))
-    return found
+    return [prompt_and_answer(tokenizer.encode, one, f" {two}", MODEL, "") for one, two in neutral(PASSAGES)]
 
 
 def task_vector_prompts(registry, data: str, downloads: Path, tokenizer) -> tuple[list, list]:

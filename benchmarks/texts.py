@@ -1,11 +1,8 @@
 """Side effects of one edit on neutral passages: passages together against two forwards of each, plain and edited."""
 
-import sys
-
 import torch
 
-from benchmarks.flops import flops_of
-from benchmarks.timing import SAMPLE, interleaved, report
+from benchmarks.timing import SAMPLE, compared
 from offcourse.engine import Engine
 from offcourse.engine.attention import uninstalled
 from offcourse.engine.edits import Edit
@@ -45,12 +42,5 @@ def compare_texts(engine: Engine, texts: list[Text]) -> dict:
 
     places = range(0, len(grid), 5)
     expected, got = naive([grid[place] for place in places]), fast()[list(places)]
-    error = float(((got - expected).abs() / expected.abs().clamp_min(1)).max())
-    if error > 1e-4:
-        sys.exit(f"passages under an edit: scores differ from the naive loop by {error:.1e}")
-    slow, quick, rates = interleaved(naive, fast)
-    scale = len(grid) / len(sample)
-    counted = flops_of(naive) * scale / flops_of(fast)
-    agreement = f"largest difference {error:.1e} of {expected.numel()} scores; {counted:.1f} times fewer operations"
     name = f"{len(texts)} passages under {len(edits)} edits, one after the other"
-    return report(name, slow, quick, rates, scale, flops_of(fast), agreement)
+    return compared(name, naive, fast, expected, got, len(grid) / len(sample))

@@ -1,9 +1,13 @@
 """Two ways of doing the same, timed turn by turn in one process."""
 
 import statistics
+import sys
 import time
+from collections.abc import Callable
 
-from benchmarks.flops import matmul_rate
+from torch import Tensor
+
+from benchmarks.flops import flops_of, matmul_rate
 
 REPEATS = 5
 # Forwards of a naive loop that are timed; the rest of it is scaled from them.
@@ -21,6 +25,22 @@ def interleaved(naive, fast) -> tuple[list[float], list[float], list[float]]:
             seconds.append(time.perf_counter() - started)
         rates.append(matmul_rate())
     return slow, quick, rates
+
+
+def compared(name: str, naive: Callable, fast: Callable, expected: Tensor, found: Tensor, scale: float) -> dict:
+    """Time two ways of scoring and print the comparison; the program stops if their scores differ.
+
+    expected, found: the same scores, by the naive loop and by the fast way. scale: forwards of the whole naive loop for
+    each one that `naive` runs.
+    """
+    error = float(((found - expected).abs() / expected.abs().clamp_min(1)).max())
+    if error > 1e-4:
+        sys.exit(f"{name}: scores differ from the naive loop by {error:.1e}")
+    slow, quick, rates = interleaved(naive, fast)
+    flops = flops_of(fast)
+    fewer = f"{flops_of(naive) * scale / flops:.1f} times fewer operations"
+    agreement = f"largest difference {error:.1e} of {expected.numel()} scores; {fewer}"
+    return report(name, slow, quick, rates, scale, flops, agreement)
 
 
 def report(name: str, slow, quick, rates, scale: float, flops: float, agreement: str) -> dict:

@@ -120,6 +120,20 @@ def changed(state, operation, value):
     return unit / unit.square().sum().sqrt() * state.square().sum().sqrt()
 
 
+def edited_places(positions: str, prompt: int, whole: int, rows: int = 0) -> list[int]:
+    """The edited tokens of a text of `whole` tokens that begins with a prompt of `prompt` tokens.
+
+    rows: of a value with a row for each of the first tokens.
+    """
+    return {
+        "last": [prompt - 1],
+        "prompt": list(range(prompt)),
+        "answer": list(range(prompt - 1, whole)),
+        "all": list(range(whole)),
+        "first": list(range(min(rows, prompt))),
+    }[positions]
+
+
 @torch.inference_mode()
 def edited(model, ids, tokens, site, operation, values) -> torch.Tensor:
     """[sequence, vocabulary] logits of one whole forward with an edit at the positions `tokens`.

@@ -28,17 +28,6 @@ def model(request, tiny):
     return tiny(request.param)
 
 
-def places(positions: str, prompt: int, whole: int, rows: int = 0) -> list[int]:
-    """The edited tokens of a sequence of `whole` tokens, the first `prompt` of which are the prompt's."""
-    return {
-        "last": [prompt - 1],
-        "prompt": list(range(prompt)),
-        "answer": list(range(prompt - 1, whole)),
-        "all": list(range(whole)),
-        "first": list(range(min(rows, prompt))),
-    }[positions]
-
-
 def random(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -86,7 +75,7 @@ def plain_scores(model, edit: Edit | None) -> list[float]:
             logits = oracles.logits(model, ids)
         else:
             rows = len(next(iter(edit.values.values())))
-            tokens = places(edit.positions, len(PROMPT), len(ids), rows)
+            tokens = oracles.edited_places(edit.positions, len(PROMPT), len(ids), rows)
             logits = oracles.edited(model, ids, tokens, edit.site, edit.operation, edit.values)
         logs = logits.double().log_softmax(-1)
         scores.append(sum(float(logs[len(PROMPT) - 1 + i, token]) for i, token in enumerate(answer)))
@@ -155,7 +144,7 @@ def read_all(model, ids, target, edits) -> list[tuple[float, bool]]:
 @pytest.mark.parametrize(("site", "positions"), [("residual", "all"), ("heads", "answer")])
 def test_hits_and_probabilities_of_one_token_are_those_of_one_forward_per_edit(model, site, positions):
     edits = edits_of(model, site, ["add"], positions)
-    tokens = places(positions, len(PROMPT), len(PROMPT))
+    tokens = oracles.edited_places(positions, len(PROMPT), len(PROMPT))
     plain = [oracles.edited(model, PROMPT, tokens, site, "add", edit.values)[-1] for edit in edits]
     target = int(plain[2].argmax())
     expected = [float(logits.softmax(-1)[target]) for logits in plain]
@@ -221,7 +210,7 @@ def test_a_kept_beginning_that_edits_would_change_is_refused(tiny):
 def test_each_position_names_tokens_that_the_oracle_edits():
     for positions, chosen in POSITIONS.items():
         found = chosen(torch.arange(9), 5, 3).nonzero()[:, 0].tolist()
-        assert found == places(positions, 5, 9, 3)
+        assert found == oracles.edited_places(positions, 5, 9, 3)
 
 
 @pytest.mark.parametrize("site", ["residual", "logits"])

@@ -35,17 +35,6 @@ def model(request, tiny):
     return tiny(request.param)
 
 
-def tokens(positions: str, prompt: int, whole: int, rows: int) -> list[int]:
-    """The edited tokens of a text of `whole` tokens, the first `prompt` of which are its prompt's."""
-    return {
-        "last": [prompt - 1],
-        "prompt": list(range(prompt)),
-        "answer": list(range(prompt - 1, whole)),
-        "all": list(range(whole)),
-        "first": list(range(min(rows, prompt))),
-    }[positions]
-
-
 def edits_of(model, site: str, positions: str) -> list[Edit]:
     """Edits of the last layer, of the first one and of two layers; vectors that move some targets and not all."""
     shape = {"residual": (model.width,), "heads": (model.heads, model.head_dim), "logits": (model.vocabulary,)}[site]
@@ -65,7 +54,7 @@ def plain_logs(model, edit: Edit | None, prompt: list[int], rest: list[int]) -> 
     if edit is None:
         found = oracles.logits(model, ids)
     else:
-        chosen = tokens(edit.positions, len(prompt), len(ids), len(next(iter(edit.values.values()))))
+        chosen = oracles.edited_places(edit.positions, len(prompt), len(ids), len(next(iter(edit.values.values()))))
         found = oracles.edited(model, ids, chosen, edit.site, edit.operation, edit.values)
     return found.double().log_softmax(-1)[len(prompt) - 1 : -1]
 

@@ -90,6 +90,7 @@ def _malformed(asked: argparse.Namespace) -> int:
     from offcourse.layout import Layout
     from offcourse.study.config import read_study
     from torture import malformed, world
+    from torture.case import judged
 
     torch.set_num_threads(1)
     place = world.World(asked.world)
@@ -100,7 +101,7 @@ def _malformed(asked: argparse.Namespace) -> int:
         for case in malformed.cases(place):
             if not re.search(asked.only, f"{case.kind}: {case.name}"):
                 continue
-            outcome = malformed.judged(place, case)
+            outcome = judged(place, case)
             out.write(world.as_dict(outcome) + "\n")
             if asked.verbose:
                 line = f"{outcome.kind}: {outcome.name}: {outcome.code} {outcome.seconds:.1f} s {outcome.said[:200]!r}"

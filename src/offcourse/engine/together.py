@@ -130,7 +130,7 @@ def _together(
 ) -> tuple[list[list[int]], Tensor, int]:
     """States of several prompts with one continuation each, in one forest.
 
-    Under edits the prompts share no token, since an edit may change the token for one of them alone.
+    Under edits no two prompts share a token, since an edit may change the token in one prompt and not in the other.
     unedited: False leaves out the states without an edit.
     """
     if engine.whole:

@@ -120,7 +120,8 @@ class Asked:
             section |= {"controls": self.controls(), "passages": self.passages}
             if section["controls"]:
                 section["random_directions"] = DIRECTIONS
-            if steering(self.method).sampled and not scores_itself(steering(self.method)):
+            method = steering(self.method)
+            if method.sampled and not scores_itself(method):
                 section["draws"] = DRAWS
         return section
 

@@ -78,7 +78,7 @@ def vectors_of(
         if set(layers or ()) not in map(set, sets):
             raise OffcourseError(
                 f"{method} edits the blocks {' or '.join(','.join(map(str, some)) for some in sets)} together, and a "
-                "file has the blocks of one edit. Name those of one, with --layers."
+                "file has the blocks of one edit. Name the blocks of one edit, with --layers."
             )
         edited, layers = set(layers), None
     # A zero that is added changes nothing.
